@@ -1,0 +1,54 @@
+"""What the tuning loop needs of an engine: the embedded VM, MP-SPDZ or (no privacy) the clear oracle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One set of examples as the data owner embedded it: for every `example` input of the program, an array `[E, *shape]` (real units)."""
+
+    inputs: dict[str, Floats]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+
+@dataclass
+class Cost:
+    """What the parties reported, summed over all three (seconds and peak memory: the largest)."""
+
+    seconds: float = 0.0
+    bytes_sent: int = 0
+    rounds: int = 0
+    peak_bytes: int = 0
+    steps: int = field(default=0)
+
+
+class Engine(Protocol):
+    """A running service that holds weights and examples and evaluates candidates."""
+
+    name: str
+    private: bool
+
+    def load_examples(self, name: str, batch: Batch) -> None:
+        """Share a set of examples under a name; replaces an earlier one."""
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only."""
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        """Label logits of one set under one prompt, z `[d]` -> `[E, L]`: opened to the data owner only."""
+
+    def cost(self) -> Cost:
+        """Total so far."""
+
+    def close(self) -> None:
+        """Stop the parties."""

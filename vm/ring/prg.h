@@ -1,0 +1,33 @@
+// Pseudo-random streams: AES-128 in counter mode (OpenSSL), addressable by position, so that both holders of a key can
+// expand any part of it in any order and in parallel.
+#pragma once
+
+#include <array>
+
+#include "ring/ring.h"
+
+namespace secfwt {
+
+using Key = std::array<u8, 16>;
+
+// A fresh key from the operating system's generator. Throws std::runtime_error if it has none.
+Key random_key();
+
+// Byte j of AES-128-CTR(key): block b is AES(key, b as a 128-bit big-endian counter). Thread-safe.
+void expand(const Key& key, u64 first_block, void* out, std::size_t bytes);
+
+// A stream with a position. Both holders reserve the same lengths in the same order; a reserved range is used for one purpose, once.
+class Stream {
+ public:
+  explicit Stream(const Key& key) : key_(key) {}
+  // Reserves `bytes` (rounded up to a whole block) and returns the first block's number.
+  u64 reserve(std::size_t bytes);
+  // Expands `bytes` bytes that start `offset` bytes (a multiple of 16) into the range that begins at `block`.
+  void fill(u64 block, std::size_t offset, void* out, std::size_t bytes) const { expand(key_, block + offset / 16, out, bytes); }
+
+ private:
+  Key key_;
+  u64 next_ = 0;
+};
+
+}  // namespace secfwt
