@@ -1,0 +1,81 @@
+"""What the user of the generator chooses; names and defaults are those of Black-Box Tuning (Sun et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .problems import Report
+
+HeadChoice = Literal["auto", "classification", "masked_lm", "prototypes"]
+
+
+@dataclass(frozen=True)
+class GenOptions:
+    """Choices that shape the generated program; all of them are public."""
+
+    sequence_length: int = 32
+    """Tokens of one example, special tokens included, prompt tokens not."""
+    n_prompt_tokens: int = 4
+    """Prompt rows inserted behind row 0; 0 generates plain inference."""
+    prompt_layer: int = 0
+    """Encoder layer whose input gets the prompt; 0 is the embedding output."""
+    intrinsic_dim: int = 64
+    """Length of the vector z that the optimiser searches."""
+    popsize: int = 20
+    """Candidates a generation."""
+    loss: Literal["ce", "hinge"] = "ce"
+    """Cross entropy, or the sum over wrong labels of max(0, margin + logit − logit of the right label)."""
+    margin: float = 2.0
+    """Margin of the hinge loss."""
+    reveal: Literal["losses", "logits"] = "losses"
+    """What a step opens to the data owner for every candidate."""
+    attention: Literal["rfa", "softmax"] = "rfa"
+    """Random-feature attention; softmax exists in the float oracle only."""
+    rfa_features: int = 32
+    """Random features (phases) a head; each gives a cosine and a sine."""
+    rfa_variant: Literal["folded", "paper"] = "folded"
+    """Phases straight from hidden rows, or from q and k scaled to unit length (Peng et al. 2021)."""
+    rfa_floor: float = 0.02
+    """The attention denominator, divided by features and rows, is never taken below this."""
+    head: HeadChoice = "auto"
+    """How logits are read off; auto asks the checkpoint's architecture."""
+    labels: tuple[str, ...] = ()
+    """Label names as they stand in the data; default: the checkpoint's, else the label words or texts themselves."""
+    label_words: tuple[str, ...] = ()
+    """Masked-LM head: one single-token word a label."""
+    label_texts: tuple[str, ...] = ()
+    """Prototype head: one text a label."""
+    template: str = ""
+    """How texts become model input; `{text}`, `{text_b}`, `{mask}`. Empty: the tokenizer's own single or pair form."""
+    temperature: float = 20.0
+    """Prototype head: factor on the cosine."""
+    seed: int = 1
+    """Of everything public and random: features, the projection from z, the words of the initial prompt."""
+
+    def __post_init__(self) -> None:
+        report = Report()
+        for name, low in (
+            ("sequence_length", 2), ("n_prompt_tokens", 0), ("prompt_layer", 0), ("intrinsic_dim", 1),
+            ("popsize", 2), ("rfa_features", 1), ("seed", 0),
+        ):  # fmt: skip
+            if getattr(self, name) < low:
+                report.error(f"{_flag(name)} is {getattr(self, name)}", f"It must be at least {low}.")
+        for name, accepted in (
+            ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
+            ("rfa_variant", ("folded", "paper")), ("head", ("auto", "classification", "masked_lm", "prototypes")),
+        ):  # fmt: skip
+            if getattr(self, name) not in accepted:
+                report.error(f"{_flag(name)} is {getattr(self, name)!r}", f"Accepted: {', '.join(accepted)}.")
+        for name in ("margin", "rfa_floor", "temperature"):
+            if not getattr(self, name) > 0:
+                report.error(f"{_flag(name)} is {getattr(self, name)}", "It must be positive.")
+        for name in ("labels", "label_words", "label_texts"):
+            given = getattr(self, name)
+            if len(given) == 1 or len(set(given)) != len(given):
+                report.error(f"{_flag(name)} is {', '.join(given)}", "Give at least two, all different.")
+        report.check()
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
