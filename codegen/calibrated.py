@@ -1,0 +1,40 @@
+"""Ranges of a program's non-linearities: calibrated on public text, or stated defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+Site = Mapping[str, float]
+"""min, max and the quantiles q0.0001 and q0.9999 of what a site saw."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration found at each site, with a margin around it.
+
+    `margin` widens every interval: a factor on half widths, its square on both ends of positive intervals.
+    """
+
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    margin: float = 1.2
+
+    def half_width(self, site: str, default: float = 12.0) -> float:
+        """Largest magnitude of 99.98 % of the values, with margin, rounded up to an integer of at least 4."""
+        seen = self.sites.get(site)
+        if seen is None:
+            return default
+        return max(4.0, float(ceil(self.margin * max(abs(seen["q0.0001"]), abs(seen["q0.9999"])))))
+
+    def interval(self, site: str, default: tuple[float, float]) -> tuple[float, float]:
+        """Smallest and largest value seen of a positive quantity, with margin."""
+        seen = self.sites.get(site)
+        if seen is None:
+            return default
+        return seen["min"] / self.margin**2, seen["max"] * self.margin**2
+
+    def low(self, site: str, default: float) -> float:
+        """Smallest value seen of a quantity that may be negative, with margin."""
+        seen = self.sites.get(site)
+        return default if seen is None else min(0.0, seen["min"]) * self.margin**2

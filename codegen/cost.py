@@ -1,0 +1,74 @@
+"""What a ring program costs: bytes and rounds exactly as the VM counts them, and multiply-accumulates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from .fits import Fit
+from .plan import Plan, Stage, Value
+from .schedule import COMMUNICATING
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes over all parties, communication rounds, multiply-accumulates over all parties (two ring products each)."""
+
+    bytes: int = 0
+    rounds: int = 0
+    macs: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.bytes + other.bytes, self.rounds + other.rounds, self.macs + other.macs)
+
+
+def rounds(v: Value, fits: list[Fit]) -> int:
+    """Rounds of one operation on its own."""
+    if v.kind == "fourier":
+        return 3 if fits[v.attrs["fit"]].ring == 32 else 2
+    return {"trunc": 3, "reshare": 1, "cos_sin": 2}.get(v.kind, 0)
+
+
+def bits_per_value(v: Value, fits: list[Fit]) -> int:
+    """Bits that all parties together send for one element of the input (docs/protocols.md)."""
+    if v.kind == "trunc":
+        return 192 + 3 * int(v.attrs["shift"])
+    if v.kind == "reshare":
+        return 192
+    if v.kind == "cos_sin":
+        # opening, one complex harmonic, two results reshared between two parties
+        return 4 * int(v.attrs["k"]) + 128 + 2 * 128
+    if v.kind == "fourier":
+        fit = fits[v.attrs["fit"]]
+        lift = 96 if fit.ring == 32 else 0
+        return 4 * fit.k + 2 * fit.ring * len(fit.m) + lift + 128
+    return 0
+
+
+def macs(plan: Plan, v: Value) -> int:
+    """Ring multiply-accumulates of one instance at all three parties."""
+    if v.kind != "matmul":
+        return 0
+    pair = [plan[i].sharing.value for i in v.inputs]
+    products = 2 if pair == ["rep", "rep"] else 2 if "rep" in pair else 1
+    return 3 * products * prod(v.shape) * plan[v.inputs[0]].shape[-1]
+
+
+def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cost:
+    """One pass over a stage with that many instances, evaluated in one tile."""
+    total = Cost()
+    groups: dict[int, int] = {}
+    for v in plan:
+        if v.stage != stage:
+            continue
+        elements = plan[v.inputs[0]].size if v.kind in COMMUNICATING else 0
+        sent = -(-elements * instances * bits_per_value(v, fits) // 8)
+        total += Cost(bytes=sent, macs=macs(plan, v) * instances)
+        if v.kind in COMMUNICATING:
+            groups[v.attrs["group"]] = max(groups.get(v.attrs["group"], 0), rounds(v, fits))
+    return total + Cost(rounds=sum(groups.values()))
+
+
+def generation_cost(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> Cost:
+    """One step: the candidate stage once per candidate, the pair stage for all pairs, in one tile."""
+    return stage_cost(plan, fits, Stage.CANDIDATE, candidates) + stage_cost(plan, fits, Stage.PAIR, candidates * examples)

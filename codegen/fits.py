@@ -1,0 +1,154 @@
+"""Fourier fits of the non-linearities: what one masked opening evaluates (docs/program.md, `fit`).
+
+f(θ) = const + Re Σ_m c_m e^(2πi·m·θ), θ in turns. A function on an interval becomes periodic in one of two ways: *odd harmonics* with
+a period of four times the interval's half width (even functions such as GELU's even part bend back beyond the interval instead of
+jumping), or a least-squares fit on the interval with the period left some slack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import erf, pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Function = Callable[[Floats], Floats]
+_erf = np.vectorize(erf, otypes=[np.float64])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Harmonics of a periodic function and the fixed-point format its evaluation uses.
+
+    `k` bits of the phase are opened; harmonics are shared at scale `fc` and multiplied by phasors at scale `fa`; the result has the
+    scale fc+fa. `ring` 32 shares the harmonics in Z_2^32 (then |f|·2^(fc+fa) < 2^30) and lifts. `error`: largest error of the
+    exact series on the interval it was fitted on (relative where the fit was); `bound`: largest value of the series anywhere.
+    """
+
+    k: int
+    fc: int
+    fa: int
+    ring: int
+    const: float
+    m: tuple[int, ...]
+    re: tuple[float, ...]
+    im: tuple[float, ...]
+    error: float
+    bound: float
+
+    @property
+    def scale(self) -> int:
+        return self.fc + self.fa
+
+    def __call__(self, theta: Floats) -> Floats:
+        """The series at phases `theta` (turns, any shape)."""
+        out = np.full(theta.shape, self.const)
+        for m, re, im in zip(self.m, self.re, self.im, strict=True):
+            angle = 2 * pi * np.remainder(m * theta, 1.0)
+            out += re * np.cos(angle) - im * np.sin(angle)
+        return out
+
+    def text(self) -> str:
+        """The `fit` line's keys."""
+
+        def numbers(values: tuple[float, ...]) -> str:
+            return ",".join(repr(float(v)) for v in values)
+
+        return (
+            f"k={self.k} fc={self.fc} fa={self.fa} ring={self.ring} const={float(self.const)!r} "
+            f"m={','.join(map(str, self.m))} re={numbers(self.re)} im={numbers(self.im)}"
+        )
+
+
+def _rounded(values: Floats) -> tuple[float, ...]:
+    # 12 significant digits: far below the fixed-point error, and the same text on every platform's least-squares routine
+    return tuple(float(f"{v:.11e}") + 0.0 for v in values)
+
+
+def _solve(
+    f: Function, x: Floats, period: float, harmonics: list[int], *, sines: bool, cosines: bool, weight: Floats | None, k: int, fc: int, fa: int, ring: int
+) -> Fit:  # fmt: skip
+    angle = 2 * pi * np.outer(x / period, harmonics)
+    columns = [np.ones((x.size, 1))]
+    if cosines:
+        columns.append(np.cos(angle))
+    if sines:
+        columns.append(np.sin(angle))
+    basis = np.hstack(columns)
+    y = f(x)
+    w = np.ones_like(y) if weight is None else weight
+    n = len(harmonics)
+    # Ridge: a coefficient c costs c·2^-fa of rounding noise at every point, which is just another residual to minimise.
+    noise = 2.0**-fa / 3 * np.sqrt(np.sum(w**2))
+    ridge = np.eye(basis.shape[1])[1:] * noise
+    solution, *_ = np.linalg.lstsq(np.vstack([basis * w[:, None], ridge]), np.concatenate([y * w, np.zeros(len(ridge))]))
+    re = solution[1 : n + 1] if cosines else np.zeros(n)
+    im = -solution[-n:] if sines else np.zeros(n)
+    residual = float(np.max(np.abs(basis @ solution - y) * w))
+    theta = np.linspace(0, 1, 64 * max(harmonics) + 1)
+    fit = Fit(k, fc, fa, ring, _rounded(solution[:1])[0], tuple(harmonics), _rounded(re), _rounded(im), residual, 0.0)
+    bound = float(np.max(np.abs(fit(theta))))
+    return Fit(**{**fit.__dict__, "bound": bound})
+
+
+def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
+    """An even f on [-half_width, half_width] by n odd cosine harmonics of period 4·half_width.
+
+    Beyond the interval the series bends back: the error grows linearly there, without a cliff.
+    """
+    x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
+    harmonics = list(range(1, 2 * n, 2))
+    return _solve(f, x, 4 * half_width, harmonics, sines=False, cosines=True, weight=None, k=k, fc=fc, fa=fa, ring=ring)
+
+
+def fold_odd(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
+    """An odd f on [-half_width, half_width] by n odd sine harmonics of period 4·half_width (tanh)."""
+    x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
+    harmonics = list(range(1, 2 * n, 2))
+    fit = _solve(f, np.concatenate([-x, x]), 4 * half_width, harmonics, sines=True, cosines=False, weight=None, k=k, fc=fc, fa=fa, ring=ring)  # fmt: skip
+    return Fit(**{**fit.__dict__, "const": 0.0})
+
+
+def interval(
+    f: Function, low: float, high: float, period: float, n: int, *, relative: bool, k: int, fc: int, fa: int, ring: int = 64
+) -> Fit:
+    """f on [low, high] by n harmonics of a `period` > high - low; relative: the error relative to f is minimised."""
+    if not high - low < period:
+        raise ValueError(f"fit: interval [{low}, {high}] does not fit a period of {period}")
+    # twice as dense in the logarithm near `low`, where 1/sqrt and 1/x bend
+    span = high - low
+    x = np.unique(np.concatenate([np.linspace(low, high, 8 * n + 200), low + span * np.geomspace(1e-5, 1, 8 * n + 200)]))
+    weight = 1 / np.maximum(np.abs(f(x)), 1e-9) if relative else None
+    return _solve(f, x, period, list(range(1, n + 1)), sines=True, cosines=True, weight=weight, k=k, fc=fc, fa=fa, ring=ring)  # fmt: skip
+
+
+def gelu_even(x: Floats) -> Floats:
+    """GELU(x) - x/2 = x·erf(x/√2)/2."""
+    return x * _erf(x / np.sqrt(2)) / 2
+
+
+def relu_even(x: Floats) -> Floats:
+    """ReLU(x) - x/2 = |x|/2."""
+    return np.abs(x) / 2
+
+
+def softplus_even(x: Floats) -> Floats:
+    """log(1 + e^x) - x/2 = log(2 cosh(x/2))."""
+    return np.abs(x) / 2 + np.log1p(np.exp(-np.abs(x)))
+
+
+def cheapest(make: Callable[[int], Fit], target: float, counts: tuple[int, ...]) -> Fit:
+    """The fit with the fewest harmonics of `counts` whose error is at most `target`; the most accurate one if none reaches it."""
+    best: Fit | None = None
+    for n in counts:
+        fit = make(n)
+        if fit.error <= target:
+            return fit
+        if best is None or fit.error < best.error:
+            best = fit
+    if best is None:
+        raise ValueError("cheapest: no harmonic counts to choose from")
+    return best

@@ -1,0 +1,220 @@
+"""An encoder layer in the ring: random-feature attention, feed-forward network and two layer norms in 31 to 33 rounds.
+
+What makes it cheap: the affine part of a layer norm, the projection to random features, the head's temperature, the centring of a row
+and the linear half of GELU are all folded into weights by the model owner beforehand; sums stay additive until one truncation.
+"""
+
+from __future__ import annotations
+
+from math import floor, log2, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibrated import Ranges
+from .fits import Fit, Function, cheapest, fold_even, gelu_even, interval, relu_even
+from .plan import Value
+from .ring import Ring, Weights, bits_for
+
+Floats = NDArray[np.float64]
+ROW = 16
+TURN = 48
+"""Scale of weights that make phases out of rows: 16 + 48 = 64, one turn is the ring."""
+EVEN = {"gelu": gelu_even, "relu": relu_even}
+
+
+class LayerLowering:
+    """Lowers encoder layers; `sum_scale`: scale of the sums before a layer norm, the largest values of a layer."""
+
+    def __init__(self, ring: Ring, ranges: Ranges, sum_scale: int) -> None:
+        self.r = ring
+        self.ranges = ranges
+        self.sum_scale = sum_scale
+
+    def layer(self, v: Value, x: int, gamma: str, beta: str, mask: int) -> int:
+        """x̂ `[R, h]` of the layer below, its affine part (weight names), mask `[R]` → x̂ `[R, h]`, scale 16."""
+        i, a = v.attrs["layer"], v.attrs
+        attention = self._attention(v, x, gamma, beta, mask)
+        y = self._attention_sum(i, attention, x, gamma, beta)
+        normed = self.normalise(y, a["attention_eps"], f"layers.{i}.attention_var")
+        return self.normalise(self._feed_forward(v, normed), a["output_eps"], f"layers.{i}.output_var")
+
+    # attention
+
+    def _attention(self, v: Value, x: int, gamma: str, beta: str, mask: int) -> int:
+        r, a = self.r, v.attrs
+        i, heads, dim, features = a["layer"], a["heads"], a["head_dim"], a["features"]
+        rows = r[x].shape[0]
+        bits = bits_for(rows)
+        phi = self._paper_features(v, x, gamma, beta) if a["variant"] == "paper" else self._folded_features(v, x, gamma, beta)
+        value = self._projected(i, "v", x, gamma, beta, heads * dim)
+        value = r.reshare(r.mul(value, r.reshape(mask, (rows, 1)), bound=r[value].bound))
+        queries = r.permute(r.slice(phi, -2, 0, heads), (1, 0, 2))  # [H, R, 2F]
+        keys = r.permute(r.slice(phi, -2, heads, 2 * heads), (1, 2, 0))  # [H, 2F, R]
+        value = r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2))  # [H, R, D]
+        # S/2^bits and n/2^bits at scale 20; |φ(q)·φ(k)| <= F bounds what follows, whatever the sums are
+        summed = r.trunc(r.matmul(keys, value, bound=rows * r[value].bound), 20, -bits)
+        count = r.trunc(r.matmul(keys, r.reshape(mask, (rows, 1)), bound=rows), 20, -bits)
+        fold = floor(log2(features))
+        numerator = r.trunc(r.matmul(queries, summed, bound=features * r[value].bound), 17, -fold)
+        denominator = r.matmul(queries, count, bound=float(features))
+        inverse = self._inverse_denominator(v, denominator, rows, bits, fold)
+        out = r.trunc(r.mul(numerator, inverse), ROW)
+        r.declare(out, bound=4 * r[value].bound)
+        return r.reshape(r.permute(out, (1, 0, 2)), (rows, heads * dim))
+
+    def _inverse_denominator(self, v: Value, denominator: int, rows: int, bits: int, fold: int) -> int:
+        """(2^fold/F)(2^bits/R) / max(x, floor) for x = denominator·2^bits/(F·R): what the numerator's scale leaves to do."""
+        features, smallest = v.attrs["features"], v.attrs["floor"]
+        padded = 2**bits / rows
+        low = self.ranges.low(f"layers.{v.attrs['layer']}.den", -0.15) - 0.02
+        low = max(-1.0, low) / padded
+        high = 1.02 / padded
+        theta, turn = self.r.phase(denominator, features * 1.1 * (high - low))
+        period = turn / features
+
+        def inverse(x: Floats) -> Floats:
+            return 2.0**fold / features * padded / np.maximum(x * padded, smallest)
+
+        fit = cheapest(
+            lambda n: interval(inverse, low, high, period, n, relative=True, k=32, fc=16, fa=16),
+            0.02, (32, 48, 64, 96, 128, 192, 256),
+        )  # fmt: skip
+        return self.r.fourier(theta, fit)
+
+    def _folded_features(self, v: Value, x: int, gamma: str, beta: str) -> int:
+        """φ of queries and keys `[R, 2H, 2F]` straight from the rows: one product, no truncation."""
+        r, a = self.r, v.attrs
+        i, heads, features = a["layer"], a["heads"], a["features"]
+        rows, hidden = r[x].shape
+        names = [f"layers.{i}.phase_query", f"layers.{i}.phase_key"]
+
+        def matrix(w: Weights) -> Floats:
+            return np.concatenate([(w[f"{n}.weight"] * w[gamma]).T for n in names], axis=1)
+
+        def offset(w: Weights) -> Floats:
+            return np.concatenate([w[f"{n}.bias"] + w[f"{n}.weight"] @ w[beta] for n in names])
+
+        width = 2 * heads * features
+        kernel = r.weight(f"layers.{i}.phase.weight", (hidden, width), TURN, matrix)
+        bias = r.weight(f"layers.{i}.phase.bias", (width,), TURN + ROW, offset)
+        return r.cos_sin(r.reshape(r.add(r.matmul(x, kernel), bias), (rows, 2 * heads, features)))
+
+    def _paper_features(self, v: Value, x: int, gamma: str, beta: str) -> int:
+        """φ of q/‖q‖ and k/‖k‖ (Peng et al. 2021): phases Ω·q/(2π‖q‖)."""
+        r, a = self.r, v.attrs
+        i, heads, dim, features = a["layer"], a["heads"], a["head_dim"], a["features"]
+        rows = r[x].shape[0]
+        parts = []
+        for name in ("q", "k"):
+            row = r.reshape(self._projected(i, name, x, gamma, beta, heads * dim), (rows, heads, dim))
+            low, high = self.ranges.interval(f"layers.{i}.{name}_norm2", (0.05, 100.0))
+            theta, period = r.phase(r.sum(r.mul(row, row), -1), 1.1 * (high - low))
+            fit = self.inverse_root(low, high, period, lambda s: np.asarray(1 / np.sqrt(s)))
+            parts.append(r.declare(r.trunc(r.mul(row, r.fourier(theta, fit), bound=1.1), ROW), norm=1.1))
+        unit = r.permute(r.concat(tuple(parts), -2), (1, 0, 2))  # [2H, R, D]
+        omega = f"layers.{i}.features"
+
+        def matrix(w: Weights) -> Floats:
+            turns = np.swapaxes(w[omega], 1, 2) / (2 * np.pi)  # [H, D, F]
+            return np.concatenate([turns, turns])
+
+        kernel = r.weight(omega, (2 * heads, dim, features), TURN, matrix)
+        return r.cos_sin(r.permute(r.matmul(unit, kernel), (1, 0, 2)))
+
+    def _projected(self, i: int, name: str, x: int, gamma: str, beta: str, width: int) -> int:
+        """One of q, k, v `[R, width]` at scale 16."""
+        r = self.r
+        kernel, bias = f"layers.{i}.{name}.weight", f"layers.{i}.{name}.bias"
+        m = r.weight(kernel, (r[x].shape[-1], width), 24, lambda w: (w[kernel] * w[gamma]).T)
+        b = r.weight(bias, (width,), 24 + ROW, lambda w: w[bias] + w[kernel] @ w[beta])
+        return r.trunc(r.add(r.matmul(x, m), b), ROW)
+
+    def _attention_sum(self, i: int, attention: int, x: int, gamma: str, beta: str) -> int:
+        """W_o·attention + b_o + (gamma∘x̂ + beta), additive."""
+        r, scale = self.r, self.sum_scale - ROW
+        hidden = r[x].shape[-1]
+        kernel, bias = f"layers.{i}.o.weight", f"layers.{i}.o.bias"
+        m = r.weight(kernel, (r[attention].shape[-1], hidden), scale, lambda w: w[kernel].T)
+        g = r.weight(f"layers.{i}.residual", (hidden,), scale, lambda w: w[gamma])
+        b = r.weight(bias, (hidden,), self.sum_scale, lambda w: w[bias] + w[beta])
+        return r.add(r.add(r.matmul(attention, m), r.mul(x, g)), b)
+
+    # feed-forward network
+
+    def _feed_forward(self, v: Value, x: int) -> int:
+        """W_2·act(W_1 y + b_1) + b_2 + y with y = gamma∘x̂ + beta, additive.
+
+        act(u) = u/2 + e(u): the linear half W_2·W_1/2 and the residual gamma are one matrix, and only the even part e is opened.
+        """
+        r, i, scale = self.r, v.attrs["layer"], self.sum_scale
+        hidden, inner = r[x].shape[-1], v.attrs["intermediate"]
+        p = f"layers.{i}"
+        gamma, beta = f"{p}.attention_norm.gamma", f"{p}.attention_norm.beta"
+        fit, width = self._even_part(v.attrs["act"], f"{p}.gelu")
+        first = r.weight(
+            f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)
+        )  # fmt: skip
+        offset = r.weight(
+            f"{p}.ffn_in.bias", (inner,), TURN + ROW,
+            lambda w: (w[f"{p}.ffn_in.bias"] + w[f"{p}.ffn_in.weight"] @ w[beta]) / (4 * width),
+        )  # fmt: skip
+        bent = r.fourier(r.add(r.matmul(x, first), offset), fit)
+        second = r.weight(f"{p}.ffn_out.weight", (inner, hidden), scale - fit.scale, lambda w: w[f"{p}.ffn_out.weight"].T)
+
+        def straight(w: Weights) -> Floats:
+            half = w[f"{p}.ffn_out.weight"] @ w[f"{p}.ffn_in.weight"] / 2
+            return np.asarray(((half + np.eye(hidden)) * w[gamma]).T)
+
+        def constant(w: Weights) -> Floats:
+            inside = w[f"{p}.ffn_in.bias"] + w[f"{p}.ffn_in.weight"] @ w[beta]
+            return np.asarray(w[f"{p}.ffn_out.bias"] + w[beta] + w[f"{p}.ffn_out.weight"] @ inside / 2)
+
+        linear = r.weight(f"{p}.ffn_linear.weight", (hidden, hidden), scale - ROW, straight)
+        bias = r.weight(f"{p}.ffn_out.bias", (hidden,), scale, constant)
+        return r.add(r.add(r.matmul(bent, second), r.matmul(x, linear)), bias)
+
+    def _even_part(self, act: str, site: str) -> tuple[Fit, float]:
+        width = self.ranges.half_width(site)
+        fa = 13
+        fc = 30 - bits_for(1.01 * width) - fa
+
+        def fit(n: int) -> Fit:
+            return fold_even(EVEN[act], width, n, k=16, fc=fc, fa=fa, ring=32)
+
+        return cheapest(fit, 2e-3, tuple(range(4, 25)) if act == "gelu" else (16, 24, 32)), width
+
+    # layer norm
+
+    def normalise(self, y: int, eps: float, site: str) -> int:
+        """Layer norm without its affine part: y `[…, h]` at any scale → x̂ at scale 16, ‖x̂‖ <= √h.
+
+        h·y - Σy is the centred row times h, in integers; layer norm does not see the factor.
+        """
+        r = self.r
+        hidden = r[y].shape[-1]
+        bits = bits_for(hidden)
+        shrink = hidden / 2.0**bits
+        centred = r.sub(r.times(y, hidden), r.sum(y, -1))
+        low, high = self.ranges.interval(site, (0.05, 50.0))
+        low, high = low * shrink**2, high * shrink**2
+        row = r.trunc(centred, ROW, -bits)
+        # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk, not an overflow
+        r.declare(row, bound=2 * sqrt(hidden * high))
+        square = r.sum(r.mul(row, row), -1)
+        theta, period = r.phase(square, 1.1 * hidden * (high - low))
+
+        def inverse(s: Floats) -> Floats:
+            return np.asarray(1 / np.sqrt(s / hidden + eps * shrink**2))
+
+        scale = r.fourier(theta, self.inverse_root(hidden * low, hidden * high, period, inverse))
+        longest = 1.02 * sqrt(hidden)
+        return r.declare(r.trunc(r.mul(row, scale, bound=longest), ROW), norm=longest)
+
+    @staticmethod
+    def inverse_root(low: float, high: float, period: float, f: Function) -> Fit:
+        """An inverse square root on [low, high], to 5e-4 relative where 512 harmonics reach that."""
+        return cheapest(
+            lambda n: interval(f, low, high, period, n, relative=True, k=32, fc=17, fa=16),
+            5e-4, (24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
+        )  # fmt: skip

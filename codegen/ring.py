@@ -1,0 +1,264 @@
+"""Builder of ring programs: scales, bounds and overflow checks of every operation in one place.
+
+All values are real numbers with a declared bound; the ring element is round(value · 2^scale). A value at scale 64 is a *phase*: it
+wraps by design and has no bound. Everything else must stay below 2^62 in the ring (truncation needs it; docs/program.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import ceil, inf, log2, prod, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fits import Fit
+from .plan import Plan, Sharing, Stage, Value, Visibility
+
+Floats = NDArray[np.float64]
+Weights = Mapping[str, Floats]
+PHASE = 64
+HEADROOM = 62
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How a weight of the ring program follows from the model's own weights; evaluated by the model owner alone."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: int
+    make: Callable[[Weights], Floats]
+
+
+@dataclass
+class Ring:
+    """A ring program under construction."""
+
+    weights: Weights | None = None
+    plan: Plan = field(default_factory=Plan)
+    folds: dict[str, Fold] = field(default_factory=dict)
+    fits: list[Fit] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    _norms: dict[int, float] = field(default_factory=dict)
+    _columns: dict[int, float] = field(default_factory=dict)
+
+    def __getitem__(self, i: int) -> Value:
+        return self.plan[i]
+
+    def _add(
+        self, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], sharing: Sharing, scale: int, bound: float, **attrs: object
+    ) -> int:  # fmt: skip
+        if scale != PHASE and bound > 0 and scale + log2(bound) > HEADROOM:
+            what = attrs.get("name", "")
+            self.problems.append(
+                f"{kind} {what}(value {len(self.plan.values)}) would overflow: |x| <= {bound:.3g} at scale {scale} needs "
+                f"{scale + log2(bound):.1f} bits, {HEADROOM} are there"
+            )
+        return self.plan.add(
+            kind, inputs, shape=shape, sharing=sharing, scale=scale, bound=inf if scale == PHASE else bound, **attrs  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    # inputs
+
+    def weight(self, name: str, shape: tuple[int, ...], scale: int, make: Callable[[Weights], Floats], nominal: float = 4.0) -> int:
+        """A weight of the model owner; `nominal`: assumed column norm (matrices) or magnitude where no weights are given."""
+        bound, column = nominal, nominal
+        if self.weights is not None:
+            array = np.asarray(make(self.weights), dtype=np.float64)
+            if array.shape != shape:
+                raise ValueError(f"weight {name}: folded to {array.shape}, the program wants {shape}")
+            bound = float(np.max(np.abs(array), initial=0.0))
+            column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
+        self.folds[name] = Fold(name, shape, scale, make)
+        i = self.plan.add(
+            "weight", shape=shape, stage=Stage.SETUP, visibility=Visibility.MODEL, sharing=Sharing.REP, scale=scale, bound=bound, name=name
+        )  # fmt: skip
+        self._columns[i] = column
+        return i
+
+    def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float, norm: float | None = None) -> int:
+        """An input the data owner shares once per example."""
+        i = self.plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, name=name)  # fmt: skip
+        if norm is not None:
+            self._norms[i] = norm
+        return i
+
+    def candidate(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
+        """An input the data owner shares for every candidate of a step."""
+        return self.plan.add("candidate", shape=shape, stage=Stage.CANDIDATE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, name=name)  # fmt: skip
+
+    def public(self, name: str, shape: tuple[int, ...], scale: int, seed: str, bits: int) -> int:
+        """A public matrix expanded from a seed."""
+        i = self.plan.add(
+            "public", shape=shape, stage=Stage.SETUP, visibility=Visibility.PUBLIC, sharing=Sharing.PUB, scale=scale,
+            bound=2.0 ** (bits - 1 - scale), name=name, seed=seed, bits=bits,
+        )  # fmt: skip
+        self._columns[i] = 2.0 ** (bits - 1 - scale) * sqrt(shape[0])
+        return i
+
+    # local operations
+
+    def norm(self, i: int) -> float:
+        """Bound on the Euclidean norm of a row (last axis)."""
+        v = self[i]
+        return min(self._norms.get(i, inf), v.bound * sqrt(v.shape[-1]))
+
+    def declare(self, i: int, *, bound: float | None = None, norm: float | None = None) -> int:
+        """Narrow a value's range where the program's structure or calibration knows more than the products tell."""
+        v = self[i]
+        if bound is not None and bound < v.bound:
+            self.plan.values[i] = Value(**{**v.__dict__, "bound": bound})
+        if norm is not None:
+            self._norms[i] = min(norm, self.norm(i))
+        return i
+
+    def _joined(self, a: int, b: int) -> Sharing:
+        sharings = {self[a].sharing, self[b].sharing}
+        if sharings == {Sharing.REP}:
+            return Sharing.ADD
+        if Sharing.PUB in sharings and Sharing.ADD not in sharings:
+            return Sharing.REP if Sharing.REP in sharings else Sharing.PUB
+        raise ValueError(f"product of {self[a].sharing.value} and {self[b].sharing.value} shares")
+
+    def matmul(self, a: int, b: int, bound: float | None = None) -> int:
+        """a @ b over the last two axes; bound by Cauchy-Schwarz where b is a weight."""
+        x, y = self[a], self[b]
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        shape = (*batch, x.shape[-2], y.shape[-1])
+        if x.shape[-1] != y.shape[-2]:
+            raise ValueError(f"matmul of {x.shape} and {y.shape}")
+        derived = self.norm(a) * self._columns.get(b, y.bound * sqrt(y.shape[-2]))
+        return self._add("matmul", (a, b), shape, self._joined(a, b), x.scale + y.scale, min(derived, bound or inf))
+
+    def mul(self, a: int, b: int, bound: float | None = None) -> int:
+        """Elementwise product."""
+        x, y = self[a], self[b]
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        return self._add("mul", (a, b), shape, self._joined(a, b), x.scale + y.scale, min(x.bound * y.bound, bound or inf))
+
+    def _sum(self, kind: str, a: int, b: int) -> int:
+        x, y = self[a], self[b]
+        if x.scale != y.scale:
+            raise ValueError(f"{kind} of scales {x.scale} and {y.scale}")
+        sharing = Sharing.ADD if Sharing.ADD in (x.sharing, y.sharing) else Sharing.REP
+        return self._add(kind, (a, b), np.broadcast_shapes(x.shape, y.shape), sharing, x.scale, x.bound + y.bound)
+
+    def add(self, a: int, b: int) -> int:
+        """Elementwise a + b at one scale."""
+        return self._sum("add", a, b)
+
+    def sub(self, a: int, b: int) -> int:
+        """Elementwise a - b at one scale."""
+        return self._sum("sub", a, b)
+
+    def times(self, a: int, by: int) -> int:
+        """by · a, the scale kept."""
+        v = self[a]
+        return self._add("scale", (a,), v.shape, v.sharing, v.scale, v.bound * abs(by), by=by)
+
+    def raise_scale(self, a: int, to: int) -> int:
+        """The same value at a larger scale."""
+        v = self[a]
+        if to == v.scale:
+            return a
+        return self._add("scale", (a,), v.shape, v.sharing, to, v.bound, by=2 ** (to - v.scale))
+
+    def halve(self, a: int) -> int:
+        """a / 2, exactly: the same ring element read at one more bit of scale."""
+        v = self[a]
+        return self._add("scale", (a,), v.shape, v.sharing, v.scale + 1, v.bound / 2, by=1)
+
+    def phase(self, a: int, period: float) -> tuple[int, float]:
+        """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor gives."""
+        v = self[a]
+        by = int(2.0 ** (PHASE - v.scale) / period)
+        if by < 64:
+            raise ValueError(f"phase: a period of {period:.3g} at scale {v.scale} leaves a factor of {by}; at least 64 is needed")
+        return self._add("scale", (a,), v.shape, v.sharing, PHASE, inf, by=by), 2.0 ** (PHASE - v.scale) / by
+
+    def sum(self, a: int, axis: int = -1) -> int:
+        """Sum over one axis (negative), kept with length 1."""
+        v = self[a]
+        shape = list(v.shape)
+        n, shape[axis] = shape[axis], 1
+        return self._add("sum", (a,), tuple(shape), v.sharing, v.scale, v.bound * n, axis=axis)
+
+    def reshape(self, a: int, shape: tuple[int, ...]) -> int:
+        """The same elements in another shape."""
+        v = self[a]
+        if v.shape == shape:
+            return a
+        if prod(shape) != v.size:
+            raise ValueError(f"reshape of {v.shape} to {shape}")
+        return self._move("reshape", (a,), shape)
+
+    def permute(self, a: int, axes: tuple[int, ...]) -> int:
+        """Axes of the instance shape in another order."""
+        shape = self[a].shape
+        return self._move("permute", (a,), tuple(shape[i] for i in axes), axes=axes)
+
+    def slice(self, a: int, axis: int, lo: int, hi: int) -> int:
+        """Elements lo ≤ i < hi of one axis (negative)."""
+        shape = list(self[a].shape)
+        if (lo, hi) == (0, shape[axis]):
+            return a
+        shape[axis] = hi - lo
+        i = self._move("slice", (a,), tuple(shape), axis=axis, lo=lo, hi=hi)
+        if axis != -1:
+            self._norms[i] = self.norm(a)
+        return i
+
+    def concat(self, parts: tuple[int, ...], axis: int) -> int:
+        """Parts joined along one axis (negative)."""
+        shape = list(self[parts[0]].shape)
+        shape[axis] = sum(self[p].shape[axis] for p in parts)
+        i = self._move("concat", parts, tuple(shape), axis=axis)
+        if axis != -1:
+            self._norms[i] = max(self.norm(p) for p in parts)
+        return i
+
+    def _move(self, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], **attrs: object) -> int:
+        v = self[inputs[0]]
+        if any((self[i].scale, self[i].sharing) != (v.scale, v.sharing) for i in inputs):
+            raise ValueError(f"{kind}: scales or sharings differ")
+        return self._add(kind, inputs, shape, v.sharing, v.scale, max(self[i].bound for i in inputs), **attrs)
+
+    # communicating operations
+
+    def trunc(self, a: int, scale: int, gain_bits: int = 0) -> int:
+        """The value times 2^gain_bits at a smaller scale, replicated; ±1 unit."""
+        v = self[a]
+        shift = v.scale - scale - gain_bits
+        if not 1 <= shift <= 62:
+            raise ValueError(f"trunc from scale {v.scale} to {scale} with gain 2^{gain_bits}: shift {shift} is not in 1..62")
+        return self._add("trunc", (a,), v.shape, Sharing.REP, scale, v.bound * 2.0**gain_bits, shift=shift)
+
+    def reshare(self, a: int) -> int:
+        """An additive value, replicated."""
+        v = self[a]
+        return self._add("reshare", (a,), v.shape, Sharing.REP, v.scale, v.bound)
+
+    def cos_sin(self, a: int, *, k: int = 16, fc: int = 14, fa: int = 14) -> int:
+        """[cos 2πθ, sin 2πθ] along the last axis, from one opening."""
+        v = self[a]
+        return self._add("cos_sin", (a,), (*v.shape[:-1], 2 * v.shape[-1]), Sharing.REP, fc + fa, 1.001, k=k, fc=fc, fa=fa)
+
+    def fourier(self, a: int, fit: Fit) -> int:
+        """A fitted periodic function of a phase."""
+        if fit.ring == 32 and fit.scale + log2(fit.bound) > 30:
+            raise ValueError(f"fourier: {fit.bound:.3g} at scale {fit.scale} does not fit the 32-bit ring")
+        if fit not in self.fits:
+            self.fits.append(fit)
+        return self._add("fourier", (a,), self[a].shape, Sharing.REP, fit.scale, fit.bound, fit=self.fits.index(fit))
+
+    def reduce_examples(self, a: int) -> int:
+        """Sum over the examples of a set (weights that sum to one, so the bound stays)."""
+        v = self[a]
+        return self.plan.add("reduce_examples", (a,), shape=v.shape, stage=Stage.CANDIDATE, sharing=v.sharing, scale=v.scale, bound=v.bound)  # fmt: skip
+
+
+def bits_for(n: float) -> int:
+    """Smallest b with n <= 2^b."""
+    return ceil(log2(n))
