@@ -1,44 +1,269 @@
+// Choice of the kernel, blocking, packing and threads.
 #include "ring/gemm.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <stdexcept>
+#include <string>
 
+#include "ring/gemm_kernel.h"
 #include "ring/parallel.h"
 
 namespace secfwt {
+namespace {
 
-Isa best_isa() { return Isa::portable; }
-Isa current_isa() { return Isa::portable; }
-void set_isa(Isa isa) {
-  if (isa != Isa::portable) throw std::invalid_argument("this processor cannot run the requested kernel");
+constexpr Isa kIsas[] = {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx};
+
+const GemmKernel* kernel_of(Isa isa) {
+  switch (isa) {
+    case Isa::portable:
+      return portable_kernel();
+#if defined(__x86_64__)
+    case Isa::avx2:
+      return avx2_kernel();
+    case Isa::avx512:
+      return avx512_kernel();
+#if defined(__linux__)
+    case Isa::amx:
+      return amx_kernel();
+#endif
+#endif
+    default:
+      return nullptr;
+  }
 }
-const char* isa_name(Isa isa) { return isa == Isa::portable ? "portable" : isa == Isa::avx2 ? "avx2" : "avx512"; }
 
-void gemm(const u64* a, std::size_t lda, const u64* b, std::size_t ldb, u64* c, std::size_t ldc, std::size_t m,
-          std::size_t k, std::size_t n, bool accumulate) {
-  parallel_for(m, 8, [&](std::size_t lo, std::size_t hi) {
-    for (std::size_t i = lo; i < hi; ++i) {
-      u64* row = c + i * ldc;
-      if (!accumulate) std::fill(row, row + n, 0);
-      for (std::size_t l = 0; l < k; ++l)
-        for (std::size_t j = 0; j < n; ++j) row[j] += a[i * lda + l] * b[l * ldb + j];
+std::string supported() {
+  std::string names;
+  for (Isa isa : kIsas)
+    if (kernel_of(isa)) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+  return names;
+}
+
+Isa initial_isa() {
+  const char* name = std::getenv("SECFWT_ISA");
+  if (!name || !*name) return best_isa();
+  for (Isa isa : kIsas)
+    if (name == std::string(isa_name(isa)) && kernel_of(isa)) return isa;
+  throw std::invalid_argument("SECFWT_ISA is \"" + std::string(name) + "\"; this processor runs " + supported());
+}
+
+std::atomic<Isa>& chosen() {
+  static std::atomic<Isa> isa{initial_isa()};
+  return isa;
+}
+
+constexpr std::size_t kRowBlock = 240, kColumnBlock = 960;  // multiples of every kernel's tile
+constexpr std::size_t kParallelWork = 1 << 18;              // products worth waking a thread for
+
+std::size_t blocks(std::size_t n, std::size_t size) { return (n + size - 1) / size; }
+
+// A term A·B of a sum of products; A may be a sum of two matrices.
+struct Term {
+  Block a, b;
+};
+
+struct Shape {
+  std::size_t m, k, n;
+};
+
+// Panels are kept from call to call, one set a thread.
+class Workspace {
+ public:
+  u64* get(std::size_t words) {
+    if (words > words_) {
+      memory_.reset(static_cast<u64*>(::operator new[](words * sizeof(u64), std::align_val_t{64})));
+      words_ = words;
     }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(u64* p) const { ::operator delete[](p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<u64[], Free> memory_;
+  std::size_t words_ = 0;
+};
+
+Block offset(const Block& block, std::size_t row, std::size_t column) {
+  const std::size_t at = row * block.stride + column;
+  return {block.words + at, block.plus ? block.plus + at : nullptr, block.stride};
+}
+
+// One block of the product: packs both operands, then multiplies, each step over all threads.
+void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
+                    bool accumulate) {
+  thread_local Workspace workspace_a, workspace_b;
+  const std::size_t a_panels = blocks(s.m, kernel.rows), b_panels = blocks(s.n, kernel.columns);
+  const std::size_t a_words = kernel.a_panel(s.k), b_words = kernel.b_panel(s.k);
+  u64* const a = workspace_a.get(a_panels * a_words);
+  u64* const b = workspace_b.get(b_panels * b_words);
+
+  const std::size_t pack_grain = blocks(kParallelWork / 8, kernel.rows * s.k);
+  parallel_for(a_panels, pack_grain, [&](std::size_t lo, std::size_t hi) {
+    for (std::size_t i = lo; i < hi; ++i)
+      kernel.pack_a(offset(term.a, i * kernel.rows, 0), std::min(kernel.rows, s.m - i * kernel.rows), s.k,
+                    a + i * a_words);
+  });
+  parallel_for(b_panels, pack_grain, [&](std::size_t lo, std::size_t hi) {
+    for (std::size_t j = lo; j < hi; ++j)
+      kernel.pack_b(offset(term.b, 0, j * kernel.columns), s.k, std::min(kernel.columns, s.n - j * kernel.columns),
+                    b + j * b_words);
+  });
+  const std::size_t grain = blocks(kParallelWork, s.m * s.k * kernel.columns);
+  parallel_for(b_panels, grain, [&](std::size_t lo, std::size_t hi) {
+    kernel.multiply(a, b + lo * b_words, s.k, c + lo * kernel.columns, ldc, s.m,
+                    std::min(hi * kernel.columns, s.n) - lo * kernel.columns, accumulate);
   });
 }
 
+// C (+)= A·B with one or two rows: every row of B is read once, in place.
+void few_rows(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc) {
+  parallel_for(s.n, blocks(kParallelWork, s.m * s.k), [&](std::size_t lo, std::size_t hi) {
+    for (std::size_t l = 0; l < s.k; ++l)
+      for (std::size_t i = 0; i < s.m; ++i) {
+        const u64 factor = term.a.at(i, l);
+        kernel.axpy(factor, term.b.words + l * term.b.stride + lo, c + i * ldc + lo, hi - lo);
+      }
+  });
+}
+
+// C (+)= A·B with one or two columns: every row of A is read once, in place.
+void few_columns(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc) {
+  Words columns(s.n * s.k);
+  for (std::size_t l = 0; l < s.k; ++l)
+    for (std::size_t j = 0; j < s.n; ++j) columns[j * s.k + l] = term.b.at(l, j);
+  parallel_for(s.m, blocks(kParallelWork, s.n * s.k), [&](std::size_t lo, std::size_t hi) {
+    for (std::size_t i = lo; i < hi; ++i)
+      for (std::size_t j = 0; j < s.n; ++j) {
+        const u64* column = columns.data() + j * s.k;
+        u64 sum = kernel.dot(term.a.words + i * term.a.stride, column, s.k);
+        if (term.a.plus) sum += kernel.dot(term.a.plus + i * term.a.stride, column, s.k);
+        c[i * ldc + j] += sum;
+      }
+  });
+}
+
+// The tiles' fixed cost does not pay for thin products.
+const GemmKernel& kernel_for(const Shape& s) {
+  const Isa isa = current_isa();
+  const bool thin = s.m < 6 || s.n < 6 || s.k < 12;
+  return *kernel_of(isa == Isa::amx && thin ? Isa::avx512 : isa);
+}
+
+void clear(u64* c, std::size_t ldc, std::size_t m, std::size_t n) {
+  for (std::size_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, 0);
+}
+
+// C = or += the sum of the terms.
+void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std::size_t ldc, bool accumulate) {
+  if (s.m == 0 || s.n == 0) return;
+  const GemmKernel& kernel = kernel_for(s);
+  const bool narrow = s.m <= 2 || s.n <= 2;
+  if ((narrow || s.k == 0) && !accumulate) clear(c, ldc, s.m, s.n);
+  if (s.k == 0) return;
+  if (narrow) {
+    for (const Term* term = terms; term != terms + count; ++term)
+      (s.n <= 2 ? few_columns : few_rows)(kernel, *term, s, c, ldc);
+    return;
+  }
+  for (const Term* term = terms; term != terms + count; ++term)
+    for (std::size_t l = 0; l < s.k; l += kernel.max_depth, accumulate = true)
+      for (std::size_t j = 0; j < s.n; j += kColumnBlock)
+        for (std::size_t i = 0; i < s.m; i += kRowBlock)
+          multiply_block(
+              kernel, {offset(term->a, i, l), offset(term->b, l, j)},
+              {std::min(kRowBlock, s.m - i), std::min(kernel.max_depth, s.k - l), std::min(kColumnBlock, s.n - j)},
+              c + i * ldc + j, ldc, accumulate);
+}
+
+}  // namespace
+
+Isa best_isa() {
+  static const Isa best = [] {
+    Isa last = Isa::portable;
+    for (Isa isa : kIsas)
+      if (kernel_of(isa)) last = isa;
+    return last;
+  }();
+  return best;
+}
+
+Isa current_isa() { return chosen().load(std::memory_order_relaxed); }
+
+void set_isa(Isa isa) {
+  if (!kernel_of(isa))
+    throw std::invalid_argument("the " + std::string(isa_name(isa)) + " kernel was asked for; this processor runs " +
+                                supported());
+  chosen() = isa;
+}
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+    case Isa::amx:
+      return "amx";
+    default:
+      return "portable";
+  }
+}
+
+void gemm(const u64* a, std::size_t lda, const u64* b, std::size_t ldb, u64* c, std::size_t ldc, std::size_t m,
+          std::size_t k, std::size_t n, bool accumulate) {
+  const Term term{{a, nullptr, lda}, {b, nullptr, ldb}};
+  multiply(&term, 1, {m, k, n}, c, ldc, accumulate);
+}
+
+namespace {
+
+// Threads share one product if it is large, else each takes whole products.
+template <class Product>
+void for_batch(std::size_t batch, const Shape& s, const Product& product) {
+  const std::size_t work = s.m * s.k * s.n;
+  if (batch < threads() && work > 4 * kParallelWork) {
+    for (std::size_t i = 0; i < batch; ++i) product(i);
+  } else {
+    parallel_for(batch, blocks(kParallelWork, work + 1), [&](std::size_t lo, std::size_t hi) {
+      for (std::size_t i = lo; i < hi; ++i) product(i);
+    });
+  }
+}
+
+// With one B for all and nothing between the A's, a batch is one tall product.
+void flatten(std::size_t& batch, std::size_t stride_a, std::size_t stride_b, std::size_t stride_c, Shape& s) {
+  if (stride_b != 0 || stride_a != s.m * s.k || stride_c != s.m * s.n) return;
+  s.m *= batch;
+  batch = std::min<std::size_t>(batch, 1);
+}
+
+}  // namespace
+
 void gemm_batch(const u64* a, std::size_t stride_a, const u64* b, std::size_t stride_b, u64* c, std::size_t stride_c,
                 std::size_t batch, std::size_t m, std::size_t k, std::size_t n, bool accumulate) {
-  for (std::size_t i = 0; i < batch; ++i)
-    gemm(a + i * stride_a, k, b + i * stride_b, n, c + i * stride_c, n, m, k, n, accumulate);
+  Shape s{m, k, n};
+  flatten(batch, stride_a, stride_b, stride_c, s);
+  for_batch(batch, s, [&](std::size_t i) {
+    const Term term{{a + i * stride_a, nullptr, k}, {b + i * stride_b, nullptr, n}};
+    multiply(&term, 1, s, c + i * stride_c, n, accumulate);
+  });
 }
 
 void gemm_shares(const u64* a0, const u64* a1, std::size_t stride_a, const u64* b0, const u64* b1, std::size_t stride_b,
                  u64* c, std::size_t stride_c, std::size_t batch, std::size_t m, std::size_t k, std::size_t n) {
-  const std::size_t elements = k * n * (stride_b == 0 ? 1 : batch);
-  Words sum(elements);
-  for (std::size_t i = 0; i < elements; ++i) sum[i] = b0[i] + b1[i];
-  gemm_batch(a0, stride_a, sum.data(), stride_b, c, stride_c, batch, m, k, n, false);
-  gemm_batch(a1, stride_a, b0, stride_b, c, stride_c, batch, m, k, n, true);
+  Shape s{m, k, n};
+  flatten(batch, stride_a, stride_b, stride_c, s);
+  for_batch(batch, s, [&](std::size_t i) {
+    const u64 *x0 = a0 + i * stride_a, *x1 = a1 + i * stride_a, *y0 = b0 + i * stride_b, *y1 = b1 + i * stride_b;
+    const Term terms[] = {{{x0, x1, k}, {y0, nullptr, n}}, {{x0, nullptr, k}, {y1, nullptr, n}}};
+    multiply(terms, 2, s, c + i * stride_c, n, false);
+  });
 }
 
 }  // namespace secfwt

@@ -5,7 +5,7 @@
 
 namespace secfwt {
 
-enum class Isa { portable, avx2, avx512 };
+enum class Isa { portable, avx2, avx512, amx };
 
 // The best one this processor and operating system support.
 Isa best_isa();

@@ -1,0 +1,92 @@
+// AVX2 has no 64-bit product. With 32-bit halves a = a' + 2^32·a″:
+//   a·b mod 2^64 = a'·b' + 2^32·(a'·b″ + a″·b' mod 2^32).
+// vpmuludq gives the first; vpmulld of b with the halves of a exchanged gives both cross products in one instruction.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+
+#include "ring/gemm_kernel.h"
+
+#define SECFWT_TARGET __attribute__((target("avx2")))
+
+namespace secfwt {
+namespace {
+
+constexpr std::size_t kRows = 3, kColumns = 8, kLanes = 4;
+
+// For every inner index and row: a and a with its halves exchanged.
+void pack_a(const Block& a, std::size_t m, std::size_t k, u64* out) {
+  for (std::size_t l = 0; l < k; ++l)
+    for (std::size_t i = 0; i < kRows; ++i) {
+      const u64 x = i < m ? a.at(i, l) : 0;
+      *out++ = x;
+      *out++ = x >> 32 | x << 32;
+    }
+}
+
+void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out) {
+  for (std::size_t l = 0; l < k; ++l)
+    for (std::size_t j = 0; j < kColumns; ++j) *out++ = j < n ? b.at(l, j) : 0;
+}
+
+SECFWT_TARGET inline __m256i load(const u64* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+SECFWT_TARGET void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m,
+                        std::size_t n, bool accumulate) {
+  constexpr int R = kRows, V = kColumns / kLanes;
+  __m256i low[R][V], cross[R][V];
+  for (int i = 0; i < R; ++i)
+    for (int v = 0; v < V; ++v) low[i][v] = cross[i][v] = _mm256_setzero_si256();
+  for (std::size_t l = 0; l < k; ++l, a += 2 * kRows, b += kColumns) {
+    const __m256i x[V] = {load(b), load(b + kLanes)};
+#pragma GCC unroll 3
+    for (int i = 0; i < R; ++i) {
+      const __m256i y = _mm256_set1_epi64x(static_cast<i64>(a[2 * i]));
+      for (int v = 0; v < V; ++v) low[i][v] = _mm256_add_epi64(low[i][v], _mm256_mul_epu32(x[v], y));
+      const __m256i z = _mm256_set1_epi64x(static_cast<i64>(a[2 * i + 1]));
+      for (int v = 0; v < V; ++v) cross[i][v] = _mm256_add_epi32(cross[i][v], _mm256_mullo_epi32(x[v], z));
+    }
+  }
+  u64 sums[R][kColumns];
+  for (int i = 0; i < R; ++i)
+    for (int v = 0; v < V; ++v) {
+      const __m256i both = _mm256_add_epi32(cross[i][v], _mm256_srli_epi64(cross[i][v], 32));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(&sums[i][v * 4]),
+                          _mm256_add_epi64(low[i][v], _mm256_slli_epi64(both, 32)));
+    }
+  for (std::size_t i = 0; i < m; ++i)
+    for (std::size_t j = 0; j < n; ++j) c[i * ldc + j] = sums[i][j] + (accumulate ? c[i * ldc + j] : 0);
+}
+
+void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m, std::size_t n,
+              bool accumulate) {
+  for (std::size_t j = 0; j < n; j += kColumns)
+    for (std::size_t i = 0; i < m; i += kRows)
+      tile(a + 2 * i * k, b + j * k, k, c + i * ldc + j, ldc, std::min(kRows, m - i), std::min(kColumns, n - j),
+           accumulate);
+}
+
+SECFWT_TARGET u64 dot(const u64* a, const u64* b, std::size_t n) {
+  u64 sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+SECFWT_TARGET void axpy(u64 s, const u64* x, u64* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] += s * x[i];
+}
+
+}  // namespace
+
+const GemmKernel* avx2_kernel() {
+  static const GemmKernel kernel{kRows, kColumns, 1, 4, 2, 512, pack_a, pack_b, multiply, dot, axpy};
+  return __builtin_cpu_supports("avx2") ? &kernel : nullptr;
+}
+
+}  // namespace secfwt
+
+#endif

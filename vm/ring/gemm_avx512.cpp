@@ -1,0 +1,148 @@
+// AVX-512 with IFMA and VNNI. vpmullq is three micro-operations; this takes 2.5 for a product and its sum instead:
+//   a·b mod 2^64 = lo52(a'·b') + 2^52·(hi52(a'·b') + a'·b″ + a″·b' mod 2^12),   a = a' + 2^52·a″, b = b' + 2^52·b″.
+// vpmadd52 gives the first two and ignores the bits above 52. The cross products are needed mod 2^12 only, so that
+// 12-bit factors do: vpdpwssd forms those of two inner indices at once. Every accumulator may overflow: what is lost is
+// a multiple of 2^64.
+#if defined(__x86_64__)
+
+#if !defined(__clang__)  // GCC 12's own headers trip these: PR 105593
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include <algorithm>
+
+#include "ring/gemm_kernel.h"
+
+#define SECFWT_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512ifma,avx512vnni")))
+
+namespace secfwt {
+namespace {
+
+constexpr std::size_t kRows = 4, kColumns = 16, kLanes = 8;
+
+constexpr u64 low12(u64 x) { return x & 0xfff; }
+
+// Low and high 12 bits of two elements; in the other order for the other operand.
+u64 cross_a(u64 x, u64 y) { return low12(x) | x >> 52 << 16 | low12(y) << 32 | y >> 52 << 48; }
+
+SECFWT_TARGET inline __m512i cross_b(__m512i x, __m512i y) {
+  const __m512i low = _mm512_set1_epi64(0xfff);
+  const __m512i high_x = _mm512_srli_epi64(x, 52), low_x = _mm512_slli_epi64(_mm512_and_si512(x, low), 16);
+  const __m512i high_y = _mm512_slli_epi64(_mm512_srli_epi64(y, 52), 32);
+  const __m512i low_y = _mm512_slli_epi64(_mm512_and_si512(y, low), 48);
+  return _mm512_or_si512(_mm512_or_si512(high_x, low_x), _mm512_or_si512(high_y, low_y));
+}
+
+// A pair of inner indices l, l+1: for every row a(l), a(l+1), cross.
+void pack_a(const Block& a, std::size_t m, std::size_t k, u64* out) {
+  for (std::size_t i = 0; i < kRows; ++i) {
+    u64* word = out + 3 * i;
+    for (std::size_t l = 0; l < k; l += 2, word += 3 * kRows) {
+      const u64 x = i < m ? a.at(i, l) : 0, y = i < m && l + 1 < k ? a.at(i, l + 1) : 0;
+      word[0] = x;
+      word[1] = y;
+      word[2] = cross_a(x, y);
+    }
+  }
+}
+
+SECFWT_TARGET inline __m512i load(const Block& b, std::size_t row, std::size_t column, std::size_t n) {
+  const __mmask8 mask = column >= n ? 0 : static_cast<__mmask8>(0xff >> (8 - std::min(kLanes, n - column)));
+  const std::size_t at = row * b.stride + column;
+  __m512i x = _mm512_maskz_loadu_epi64(mask, b.words + at);
+  if (b.plus) x = _mm512_add_epi64(x, _mm512_maskz_loadu_epi64(mask, b.plus + at));
+  return x;
+}
+
+// A pair of inner indices: 16 columns of b(l), of b(l+1), of the cross words.
+SECFWT_TARGET void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out) {
+  for (std::size_t l = 0; l < k; l += 2, out += 3 * kColumns)
+    for (std::size_t j = 0; j < kColumns; j += kLanes) {
+      const __m512i x = load(b, l, j, n), y = l + 1 < k ? load(b, l + 1, j, n) : _mm512_setzero_si512();
+      _mm512_storeu_si512(out + j, x);
+      _mm512_storeu_si512(out + kColumns + j, y);
+      _mm512_storeu_si512(out + 2 * kColumns + j, cross_b(x, y));
+    }
+}
+
+template <int R, int V>
+SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t n,
+                               bool accumulate) {
+  __m512i low[R][V], high[R][V], cross[R][V];
+  for (int i = 0; i < R; ++i)
+    for (int v = 0; v < V; ++v) low[i][v] = high[i][v] = cross[i][v] = _mm512_setzero_si512();
+  for (std::size_t l = 0; l < k; l += 2, a += 3 * kRows, b += 3 * kColumns) {
+    __m512i x[V];
+#pragma GCC unroll 2
+    for (int step = 0; step < 2; ++step) {
+      for (int v = 0; v < V; ++v) x[v] = _mm512_loadu_si512(b + step * kColumns + v * kLanes);
+#pragma GCC unroll 4
+      for (int i = 0; i < R; ++i) {
+        const __m512i y = _mm512_set1_epi64(static_cast<i64>(a[3 * i + step]));
+        for (int v = 0; v < V; ++v) {
+          low[i][v] = _mm512_madd52lo_epu64(low[i][v], x[v], y);
+          high[i][v] = _mm512_madd52hi_epu64(high[i][v], x[v], y);
+        }
+      }
+    }
+    for (int v = 0; v < V; ++v) x[v] = _mm512_loadu_si512(b + 2 * kColumns + v * kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i) {
+      const __m512i y = _mm512_set1_epi64(static_cast<i64>(a[3 * i + 2]));
+      for (int v = 0; v < V; ++v) cross[i][v] = _mm512_dpwssd_epi32(cross[i][v], x[v], y);
+    }
+  }
+  for (int i = 0; i < R; ++i)
+    for (int v = 0; v < V; ++v) {
+      const __m512i both = _mm512_add_epi64(cross[i][v], _mm512_srli_epi64(cross[i][v], 32));
+      __m512i sum = _mm512_add_epi64(low[i][v], _mm512_slli_epi64(_mm512_add_epi64(high[i][v], both), 52));
+      const std::size_t left = n - static_cast<std::size_t>(v) * kLanes;
+      const __mmask8 mask = static_cast<__mmask8>(0xff >> (8 - std::min(kLanes, left)));
+      u64* to = c + static_cast<std::size_t>(i) * ldc + static_cast<std::size_t>(v) * kLanes;
+      if (accumulate) sum = _mm512_add_epi64(sum, _mm512_maskz_loadu_epi64(mask, to));
+      _mm512_mask_storeu_epi64(to, mask, sum);
+    }
+}
+
+template <int V>
+SECFWT_TARGET void column(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m,
+                          std::size_t n, bool accumulate) {
+  const std::size_t panel = kRows * k / 2 * 3;
+  for (; m >= kRows; m -= kRows, a += panel, c += kRows * ldc) tile<4, V>(a, b, k, c, ldc, n, accumulate);
+  if (m == 3) tile<3, V>(a, b, k, c, ldc, n, accumulate);
+  if (m == 2) tile<2, V>(a, b, k, c, ldc, n, accumulate);
+  if (m == 1) tile<1, V>(a, b, k, c, ldc, n, accumulate);
+}
+
+void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m, std::size_t n,
+              bool accumulate) {
+  k += k & 1;
+  for (std::size_t j = 0; j < n; j += kColumns, b += kColumns * k / 2 * 3, c += kColumns)
+    (n - j > kLanes ? column<2> : column<1>)(a, b, k, c, ldc, m, std::min(kColumns, n - j), accumulate);
+}
+
+SECFWT_TARGET u64 dot(const u64* a, const u64* b, std::size_t n) {
+  u64 sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+SECFWT_TARGET void axpy(u64 s, const u64* x, u64* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] += s * x[i];
+}
+
+}  // namespace
+
+const GemmKernel* avx512_kernel() {
+  static const GemmKernel kernel{kRows, kColumns, 2, 3, 3, 384, pack_a, pack_b, multiply, dot, axpy};
+  const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                         __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
+  return supported ? &kernel : nullptr;
+}
+
+}  // namespace secfwt
+
+#endif

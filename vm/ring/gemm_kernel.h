@@ -1,0 +1,48 @@
+// What a matrix kernel offers to the driver in gemm.cpp. A product is cut into blocks; both operands of a block are
+// packed into panels in the order (and the limbs) in which the kernel reads them, zero-padded to whole panels.
+#pragma once
+
+#include "ring/ring.h"
+
+namespace secfwt {
+
+// A matrix, or the sum of two (`plus` may be null) that is formed while packing and never stored.
+struct Block {
+  const u64* words;
+  const u64* plus;
+  std::size_t stride;
+
+  u64 at(std::size_t row, std::size_t column) const {
+    const std::size_t i = row * stride + column;
+    return plus ? words[i] + plus[i] : words[i];
+  }
+};
+
+struct GemmKernel {
+  std::size_t rows, columns;     // of the tile of C that stays in registers: widths of the panels
+  std::size_t depth;             // the inner dimension of a panel is padded to a multiple of this
+  std::size_t a_words, b_words;  // packed words for two elements
+  std::size_t max_depth;         // longest panel, a multiple of depth: keeps panels in cache and accumulators exact
+
+  // Packs m <= rows rows of A, or n <= columns columns of B, of length k.
+  void (*pack_a)(const Block& a, std::size_t m, std::size_t k, u64* out);
+  void (*pack_b)(const Block& b, std::size_t k, std::size_t n, u64* out);
+  // C (m×n) = or += packed A · packed B for any number of panels.
+  void (*multiply)(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m, std::size_t n,
+                   bool accumulate);
+  // Σ a[i]·b[i] and y += s·x: products with a vector are bound by memory, packing would only add to it.
+  u64 (*dot)(const u64* a, const u64* b, std::size_t n);
+  void (*axpy)(u64 s, const u64* x, u64* y, std::size_t n);
+
+  std::size_t padded(std::size_t k) const { return (k + depth - 1) / depth * depth; }
+  std::size_t a_panel(std::size_t k) const { return rows * padded(k) * a_words / 2; }
+  std::size_t b_panel(std::size_t k) const { return columns * padded(k) * b_words / 2; }
+};
+
+// Null where the processor or the operating system lacks the instructions.
+const GemmKernel* portable_kernel();
+const GemmKernel* avx2_kernel();
+const GemmKernel* avx512_kernel();
+const GemmKernel* amx_kernel();
+
+}  // namespace secfwt
