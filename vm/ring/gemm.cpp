@@ -56,8 +56,9 @@ std::atomic<Isa>& chosen() {
   return isa;
 }
 
-constexpr std::size_t kRowBlock = 240, kColumnBlock = 960;  // multiples of every kernel's tile
-constexpr std::size_t kParallelWork = 1 << 18;              // products worth waking a thread for
+constexpr std::size_t kRowBlock = 336;           // of A, packed; a multiple of every kernel's rows
+constexpr std::size_t kGroup = 64, kSlice = 64;  // columns and rows of B packed at a time; multiples of every kernel's
+constexpr std::size_t kParallelWork = 1 << 18;   // products worth waking a thread for
 
 std::size_t blocks(std::size_t n, std::size_t size) { return (n + size - 1) / size; }
 
@@ -94,30 +95,33 @@ Block offset(const Block& block, std::size_t row, std::size_t column) {
   return {block.words + at, block.plus ? block.plus + at : nullptr, block.stride};
 }
 
-// One block of the product: packs both operands, then multiplies, each step over all threads.
+// One block of the product. A is packed once; B a few panels at a time by the thread that multiplies by them, so that
+// they are read from its cache.
 void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
                     bool accumulate) {
   thread_local Workspace workspace_a, workspace_b;
   const std::size_t a_panels = blocks(s.m, kernel.rows), b_panels = blocks(s.n, kernel.columns);
   const std::size_t a_words = kernel.a_panel(s.k), b_words = kernel.b_panel(s.k);
   u64* const a = workspace_a.get(a_panels * a_words);
-  u64* const b = workspace_b.get(b_panels * b_words);
 
-  const std::size_t pack_grain = blocks(kParallelWork / 8, kernel.rows * s.k);
-  parallel_for(a_panels, pack_grain, [&](std::size_t lo, std::size_t hi) {
+  parallel_for(a_panels, blocks(kParallelWork / 8, kernel.rows * s.k), [&](std::size_t lo, std::size_t hi) {
     for (std::size_t i = lo; i < hi; ++i)
       kernel.pack_a(offset(term.a, i * kernel.rows, 0), std::min(kernel.rows, s.m - i * kernel.rows), s.k,
                     a + i * a_words);
   });
-  parallel_for(b_panels, pack_grain, [&](std::size_t lo, std::size_t hi) {
-    for (std::size_t j = lo; j < hi; ++j)
-      kernel.pack_b(offset(term.b, 0, j * kernel.columns), s.k, std::min(kernel.columns, s.n - j * kernel.columns),
-                    b + j * b_words);
-  });
-  const std::size_t grain = blocks(kParallelWork, s.m * s.k * kernel.columns);
-  parallel_for(b_panels, grain, [&](std::size_t lo, std::size_t hi) {
-    kernel.multiply(a, b + lo * b_words, s.k, c + lo * kernel.columns, ldc, s.m,
-                    std::min(hi * kernel.columns, s.n) - lo * kernel.columns, accumulate);
+  const std::size_t group = kGroup / kernel.columns;
+  parallel_for(b_panels, blocks(kParallelWork, s.m * s.k * kernel.columns), [&](std::size_t lo, std::size_t hi) {
+    for (; lo < hi; lo += group) {
+      const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo);
+      u64* const b = workspace_b.get(panels * b_words);
+      for (std::size_t l = 0; l < s.k; l += kSlice)  // a few rows across the group: they share pages
+        for (std::size_t j = 0; j < panels; ++j) {
+          const std::size_t column = first + j * kernel.columns;
+          kernel.pack_b(offset(term.b, l, column), std::min(kSlice, s.k - l), std::min(kernel.columns, s.n - column),
+                        b + j * b_words + kernel.b_panel(l));
+        }
+      kernel.multiply(a, b, s.k, c + first, ldc, s.m, std::min(panels * kernel.columns, s.n - first), accumulate);
+    }
   });
 }
 
@@ -173,12 +177,10 @@ void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std:
   }
   for (const Term* term = terms; term != terms + count; ++term)
     for (std::size_t l = 0; l < s.k; l += kernel.max_depth, accumulate = true)
-      for (std::size_t j = 0; j < s.n; j += kColumnBlock)
-        for (std::size_t i = 0; i < s.m; i += kRowBlock)
-          multiply_block(
-              kernel, {offset(term->a, i, l), offset(term->b, l, j)},
-              {std::min(kRowBlock, s.m - i), std::min(kernel.max_depth, s.k - l), std::min(kColumnBlock, s.n - j)},
-              c + i * ldc + j, ldc, accumulate);
+      for (std::size_t i = 0; i < s.m; i += kRowBlock)
+        multiply_block(kernel, {offset(term->a, i, l), offset(term->b, l, 0)},
+                       {std::min(kRowBlock, s.m - i), std::min(kernel.max_depth, s.k - l), s.n}, c + i * ldc, ldc,
+                       accumulate);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@
 namespace secfwt {
 namespace {
 
-constexpr std::size_t kSide = 16, kDepth = 64, kMaxDepth = 1024;
+constexpr std::size_t kSide = 16, kDepth = 64, kMaxDepth = 512;
 constexpr std::size_t kTileBytes = 1024, kPlanes = 8, kStep = kPlanes * kTileBytes;  // 64 inner indices of a panel
 static_assert(4 * 255 * 255 * u64{kMaxDepth} < u64{1} << 32, "a diagonal of byte products fits an accumulator");
 

@@ -39,20 +39,26 @@ SECFWT_TARGET void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::
                         std::size_t n, bool accumulate) {
   constexpr int R = kRows, V = kColumns / kLanes;
   __m256i low[R][V], cross[R][V];
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) low[i][v] = cross[i][v] = _mm256_setzero_si256();
   for (std::size_t l = 0; l < k; ++l, a += 2 * kRows, b += kColumns) {
     const __m256i x[V] = {load(b), load(b + kLanes)};
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
       const __m256i y = _mm256_set1_epi64x(static_cast<i64>(a[2 * i]));
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) low[i][v] = _mm256_add_epi64(low[i][v], _mm256_mul_epu32(x[v], y));
       const __m256i z = _mm256_set1_epi64x(static_cast<i64>(a[2 * i + 1]));
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) cross[i][v] = _mm256_add_epi32(cross[i][v], _mm256_mullo_epi32(x[v], z));
     }
   }
   u64 sums[R][kColumns];
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       const __m256i both = _mm256_add_epi32(cross[i][v], _mm256_srli_epi64(cross[i][v], 32));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(&sums[i][v * 4]),

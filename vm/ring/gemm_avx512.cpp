@@ -71,30 +71,38 @@ template <int R, int V>
 SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t n,
                                bool accumulate) {
   __m512i low[R][V], high[R][V], cross[R][V];
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) low[i][v] = high[i][v] = cross[i][v] = _mm512_setzero_si512();
   for (std::size_t l = 0; l < k; l += 2, a += 3 * kRows, b += 3 * kColumns) {
     __m512i x[V];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int step = 0; step < 2; ++step) {
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) x[v] = _mm512_loadu_si512(b + step * kColumns + v * kLanes);
 #pragma GCC unroll 4
       for (int i = 0; i < R; ++i) {
         const __m512i y = _mm512_set1_epi64(static_cast<i64>(a[3 * i + step]));
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
           low[i][v] = _mm512_madd52lo_epu64(low[i][v], x[v], y);
           high[i][v] = _mm512_madd52hi_epu64(high[i][v], x[v], y);
         }
       }
     }
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) x[v] = _mm512_loadu_si512(b + 2 * kColumns + v * kLanes);
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
       const __m512i y = _mm512_set1_epi64(static_cast<i64>(a[3 * i + 2]));
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) cross[i][v] = _mm512_dpwssd_epi32(cross[i][v], x[v], y);
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       const __m512i both = _mm512_add_epi64(cross[i][v], _mm512_srli_epi64(cross[i][v], 32));
       __m512i sum = _mm512_add_epi64(low[i][v], _mm512_slli_epi64(_mm512_add_epi64(high[i][v], both), 52));

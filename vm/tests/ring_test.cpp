@@ -1,0 +1,374 @@
+// Matrix products of every kernel against the textbook loop; streams, phasors and parallel loops.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "ring/gemm.h"
+#include "ring/parallel.h"
+#include "ring/phasor.h"
+#include "ring/prg.h"
+
+namespace secfwt {
+namespace {
+
+using Rng = std::mt19937_64;  // public test data
+
+constexpr u64 kUntouched = 0x5ec0ffee5ec0ffee;
+
+struct Matrix {
+  std::size_t rows, columns, stride;
+  Words words;
+
+  Matrix(std::size_t m, std::size_t n, std::size_t gap = 0)
+      : rows(m), columns(n), stride(n + gap), words(m * (n + gap), kUntouched) {}
+  u64& at(std::size_t i, std::size_t j) { return words[i * stride + j]; }
+  u64 at(std::size_t i, std::size_t j) const { return words[i * stride + j]; }
+};
+
+enum class Fill { random, extreme, ones };
+
+Matrix filled(std::size_t m, std::size_t n, std::size_t gap, Fill fill, Rng& rng) {
+  static const u64 extremes[] = {0,
+                                 1,
+                                 ~u64{0},
+                                 u64{1} << 63,
+                                 (u64{1} << 63) - 1,
+                                 (u64{1} << 52) - 1,
+                                 u64{1} << 52,
+                                 0xffffffff,
+                                 u64{1} << 32,
+                                 0x8000800080008000,
+                                 0x7fff7fff7fff7fff};
+  Matrix matrix(m, n, gap);
+  for (std::size_t i = 0; i < m; ++i)
+    for (std::size_t j = 0; j < n; ++j)
+      matrix.at(i, j) = fill == Fill::random ? rng() : fill == Fill::ones ? ~u64{0} : extremes[rng() % 11];
+  return matrix;
+}
+
+void add_product(const Matrix& a, const Matrix& b, Matrix& c) {
+  for (std::size_t i = 0; i < a.rows; ++i)
+    for (std::size_t l = 0; l < a.columns; ++l)
+      for (std::size_t j = 0; j < b.columns; ++j) c.at(i, j) += a.at(i, l) * b.at(l, j);
+}
+
+// Runs body with each kernel that this processor has.
+template <class Body>
+void for_each_isa(const Body& body) {
+  const Isa before = current_isa();
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx}) {
+    try {
+      set_isa(isa);
+    } catch (const std::invalid_argument&) {
+      continue;
+    }
+    const int failures = test::failures();
+    body();
+    if (test::failures() > failures) std::cerr << "with kernel " << isa_name(isa) << "\n";
+  }
+  set_isa(before);
+}
+
+void check_gemm(std::size_t m, std::size_t k, std::size_t n, std::size_t gap, Fill fill, Rng& rng) {
+  const Matrix a = filled(m, k, gap, fill, rng), b = filled(k, n, gap ? gap + 1 : 0, fill, rng);
+  const std::size_t gap_c = gap ? gap + 2 : 0;
+  Matrix product(m, n, gap_c);
+  for (std::size_t i = 0; i < m; ++i) std::fill_n(product.words.data() + i * product.stride, n, 0);
+  add_product(a, b, product);
+  const Matrix start = filled(m, n, gap_c, Fill::random, rng);
+  Matrix sum = start;
+  add_product(a, b, sum);
+  for_each_isa([&] {
+    Matrix c(m, n, gap_c);
+    gemm(a.words.data(), a.stride, b.words.data(), b.stride, c.words.data(), c.stride, m, k, n, false);
+    CHECK(c.words == product.words);
+    c = start;
+    gemm(a.words.data(), a.stride, b.words.data(), b.stride, c.words.data(), c.stride, m, k, n, true);
+    CHECK(c.words == sum.words);
+    if (test::failures() > 0) std::cerr << "shape " << m << "x" << k << "x" << n << " gap " << gap << "\n";
+  });
+}
+
+TEST(gemm_random_shapes) {
+  Rng rng(1);
+  for (int i = 0; i < 150; ++i) {
+    const auto size = [&](std::size_t limit) { return rng() % 4 == 0 ? rng() % 4 : rng() % limit; };
+    check_gemm(size(70), size(150), size(70), rng() % 3, static_cast<Fill>(rng() % 3), rng);
+  }
+}
+
+TEST(gemm_edges_of_tiles_and_blocks) {
+  Rng rng(2);
+  for (std::size_t m : {1, 3, 6, 16, 17})
+    for (std::size_t n : {1, 2, 7, 8, 9, 16, 33})
+      for (std::size_t k : {1, 2, 63, 64, 65}) check_gemm(m, k, n, 0, Fill::random, rng);
+  check_gemm(241, 33, 65, 0, Fill::random, rng);
+  check_gemm(7, 65, 967, 3, Fill::random, rng);
+  for (std::size_t k : {383, 384, 385, 511, 513, 1023, 1024, 1025, 2100}) check_gemm(17, k, 17, 1, Fill::random, rng);
+}
+
+// All bytes 255: the fullest accumulators there are.
+TEST(gemm_largest_values) {
+  Rng rng(3);
+  check_gemm(16, 4096, 16, 0, Fill::ones, rng);
+  check_gemm(5, 5000, 9, 0, Fill::extreme, rng);
+}
+
+TEST(gemm_batches) {
+  Rng rng(4);
+  const std::size_t batch = 5;
+  for (std::size_t m : {1, 6, 19})
+    for (std::size_t k : {0, 24, 65})
+      for (std::size_t n : {1, 8, 33})
+        for (bool shared_a : {false, true})
+          for (bool shared_b : {false, true}) {
+            const std::size_t stride_a = shared_a ? 0 : m * k, stride_b = shared_b ? 0 : k * n;
+            const Matrix a = filled(batch * m, k, 0, Fill::random, rng), b = filled(batch * k, n, 0, Fill::random, rng);
+            const Matrix a1 = filled(batch * m, k, 0, Fill::random, rng),
+                         b1 = filled(batch * k, n, 0, Fill::random, rng);
+            const Matrix start = filled(batch * m, n, 0, Fill::random, rng);
+            Matrix product(batch * m, n), shares = product, sum = start;
+            std::fill(product.words.begin(), product.words.end(), 0);
+            std::fill(shares.words.begin(), shares.words.end(), 0);
+            for (std::size_t q = 0; q < batch; ++q)
+              for (std::size_t i = 0; i < m; ++i)
+                for (std::size_t l = 0; l < k; ++l)
+                  for (std::size_t j = 0; j < n; ++j) {
+                    const std::size_t at_a = q * stride_a + i * k + l, at_b = q * stride_b + l * n + j;
+                    const u64 x0 = a.words[at_a], x1 = a1.words[at_a], y0 = b.words[at_b], y1 = b1.words[at_b];
+                    product.at(q * m + i, j) += x0 * y0;
+                    sum.at(q * m + i, j) += x0 * y0;
+                    shares.at(q * m + i, j) += x0 * y0 + x0 * y1 + x1 * y0;
+                  }
+            for_each_isa([&] {
+              Matrix c(batch * m, n);
+              gemm_batch(a.words.data(), stride_a, b.words.data(), stride_b, c.words.data(), m * n, batch, m, k, n,
+                         false);
+              CHECK(c.words == product.words);
+              c = start;
+              gemm_batch(a.words.data(), stride_a, b.words.data(), stride_b, c.words.data(), m * n, batch, m, k, n,
+                         true);
+              CHECK(c.words == sum.words);
+              c = start;
+              gemm_shares(a.words.data(), a1.words.data(), stride_a, b.words.data(), b1.words.data(), stride_b,
+                          c.words.data(), m * n, batch, m, k, n);
+              CHECK(c.words == shares.words);
+            });
+          }
+}
+
+TEST(gemm_threads) {
+  Rng rng(5);
+  const unsigned before = threads();
+  for (unsigned n : {1u, 2u, 5u}) {
+    set_threads(n);
+    CHECK_EQ(threads(), n);
+    check_gemm(250, 40, 1000, 0, Fill::random, rng);
+    check_gemm(1, 700, 900, 0, Fill::random, rng);
+    check_gemm(900, 700, 1, 0, Fill::random, rng);
+  }
+  set_threads(before);
+}
+
+TEST(gemm_refuses_unknown_kernel) {
+  CHECK_THROWS(set_isa(static_cast<Isa>(99)), std::invalid_argument);
+  CHECK_EQ(std::string(isa_name(Isa::avx512)), "avx512");
+}
+
+std::vector<u8> from_hex(const std::string& hex) {
+  std::vector<u8> bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<u8>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+// AES of the counters 0 and 1 under key 0: H and the first tag mask of the GCM specification's test case 1.
+TEST(prg_known_answers) {
+  Key key{};
+  std::vector<u8> out(16);
+  expand(key, 0, out.data(), out.size());
+  CHECK(out == from_hex("66e94bd4ef8a2c3b884cfa59ca342b2e"));
+  expand(key, 1, out.data(), out.size());
+  CHECK(out == from_hex("58e2fccefa7e3061367f1d57a4e7455a"));
+  // The key of NIST SP 800-38A, F.5.1, at counters 0, 2^64 − 1 and 2^64: blocks from an independent AES.
+  const std::vector<u8> bytes = from_hex("2b7e151628aed2a6abf7158809cf4f3c");
+  std::copy(bytes.begin(), bytes.end(), key.begin());
+  expand(key, 0, out.data(), out.size());
+  CHECK(out == from_hex("7df76b0c1ab899b33e42f047b91b546f"));
+  out.resize(32);
+  expand(key, ~u64{0}, out.data(), out.size());
+  CHECK(out == from_hex("ef8737b783c4fa88e687ee9467073f6edc0a3bc38609c26f6f2a63a39cf7ee93"));
+}
+
+TEST(prg_any_part_in_any_order) {
+  const Key key = random_key(), other = random_key();
+  CHECK(key != other);
+  std::vector<u8> all(3 << 20);
+  expand(key, 7, all.data(), all.size());
+  Rng rng(6);
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t block = rng() % (all.size() / 16);
+    const std::size_t bytes = std::min(all.size() - 16 * block, rng() % 5 == 0 ? rng() % (2 << 20) : rng() % 100);
+    std::vector<u8> part(bytes + 1, 0xab), noise(16);
+    expand(other, i, noise.data(), noise.size());  // another key in between
+    expand(key, 7 + block, part.data(), bytes);
+    CHECK(std::equal(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(bytes), all.data() + 16 * block));
+    CHECK_EQ(part[bytes], 0xab);
+  }
+}
+
+TEST(prg_stream_reserves_whole_blocks) {
+  const Key key = random_key();
+  Stream one(key), two(key);
+  CHECK_EQ(one.reserve(1), u64{0});
+  CHECK_EQ(one.reserve(16), u64{1});
+  CHECK_EQ(one.reserve(0), u64{2});
+  CHECK_EQ(one.reserve(33), u64{2});
+  CHECK_EQ(one.reserve(8), u64{5});
+  u64 a[4], b[2];
+  one.fill(two.reserve(32), 0, a, 32);
+  two.fill(0, 16, b, 16);
+  CHECK(std::memcmp(a + 2, b, 16) == 0);
+}
+
+// More keys than a thread keeps contexts, on several threads.
+TEST(prg_many_keys_and_threads) {
+  std::vector<Key> keys(9);
+  std::vector<u64> first(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    keys[i] = random_key();
+    expand(keys[i], 3, &first[i], 8);
+  }
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> workers;
+  for (unsigned t = 0; t < 4; ++t)
+    workers.emplace_back([&, t] {
+      Rng rng(t);
+      for (int round = 0; round < 500; ++round) {
+        const std::size_t i = rng() % keys.size();
+        u64 word;
+        expand(keys[i], 3, &word, 8);
+        wrong += word != first[i];
+      }
+    });
+  for (std::thread& worker : workers) worker.join();
+  CHECK_EQ(wrong.load(), 0);
+}
+
+const long double kTurn = 2 * std::acos(-1.0L);
+
+long double error(const Phasor& p, long double turns, int bits) {
+  const long double re = std::ldexp(std::cos(kTurn * turns), bits), im = std::ldexp(std::sin(kTurn * turns), bits);
+  return std::max(std::fabs(static_cast<long double>(p.re) - re), std::fabs(static_cast<long double>(p.im) - im));
+}
+
+TEST(phasor_table_error_and_symmetry) {
+  for (int bits : {0, 1, 14, 20, 28, 30}) {
+    const Phasor* table = phasor_table(bits);
+    CHECK(table == phasor_table(bits));
+    long double worst = 0;
+    bool symmetric = true;
+    for (u32 j = 0; j < 65536; ++j) {
+      const Phasor p = table[j], quarter = table[(j + 16384) & 0xffff], mirror = table[(65536 - j) & 0xffff];
+      worst = std::max(worst, error(p, j / 65536.0L, bits));
+      symmetric &= quarter.re == -p.im && quarter.im == p.re && mirror.re == p.re && mirror.im == -p.im;
+    }
+    CHECK(worst <= 0.5001L);  // stated: 1
+    CHECK(symmetric);
+  }
+  CHECK_EQ(phasor_table(30)[0].re, 1 << 30);
+  CHECK_EQ(phasor_table(30)[8192].re, 759250125);  // 2^30/√2
+}
+
+TEST(phasor32_error) {
+  Rng rng(7);
+  for (int bits : {0, 8, 20, 28, 30}) {
+    long double worst = 0;
+    for (int i = 0; i < 50000; ++i) {
+      const u32 angle = i < 64 ? u32{1} << (i / 2) : static_cast<u32>(rng());
+      worst = std::max(
+          worst, error(phasor32(i % 2 ? angle : ~angle + 1, bits), (i % 2 ? angle : ~angle + 1) / 4294967296.0L, bits));
+    }
+    CHECK(worst <= 2);
+  }
+  for (u32 j = 0; j < 65536; j += 257) {
+    const Phasor p = phasor32(j << 16, 24), q = phasor_table(24)[j];
+    CHECK(std::abs(p.re - q.re) <= 1 && std::abs(p.im - q.im) <= 1);
+  }
+  CHECK_THROWS(phasor_table(31), std::invalid_argument);
+  CHECK_THROWS(phasor32(0, -1), std::invalid_argument);
+}
+
+// The same bits on every machine: FNV-1a of all entries.
+TEST(phasor_bits_are_pinned) {
+  u64 hash = 0xcbf29ce484222325;
+  const auto mix = [&](const Phasor& p) {
+    for (i32 part : {p.re, p.im}) hash = (hash ^ static_cast<u32>(part)) * 0x100000001b3;
+  };
+  for (u32 j = 0; j < 65536; ++j) mix(phasor_table(30)[j]);
+  for (u32 j = 0; j < 65536; ++j) mix(phasor32(j * 65537u * 257u, 28));
+  CHECK_EQ(hash, u64{4661165910005149863u});
+}
+
+TEST(parallel_for_covers_once) {
+  const unsigned before = threads();
+  for (unsigned count : {1u, 2u, 4u}) {
+    set_threads(count);
+    for (std::size_t n : {0, 1, 7, 100, 4097})
+      for (std::size_t grain : {0, 1, 10, 5000}) {
+        std::vector<std::atomic<int>> seen(n);
+        std::atomic<int> short_ranges{0};
+        parallel_for(n, grain, [&](std::size_t lo, std::size_t hi) {
+          short_ranges += hi - lo < grain && hi != n;
+          for (std::size_t i = lo; i < hi; ++i) ++seen[i];
+        });
+        CHECK(std::all_of(seen.begin(), seen.end(), [](const std::atomic<int>& times) { return times == 1; }));
+        CHECK_EQ(short_ranges.load(), 0);
+      }
+  }
+  set_threads(before);
+}
+
+TEST(parallel_for_passes_exceptions_on) {
+  const unsigned before = threads();
+  set_threads(3);
+  for (int round = 0; round < 50; ++round)
+    CHECK_THROWS(parallel_for(100, 1,
+                              [](std::size_t lo, std::size_t hi) {
+                                if (lo <= 50 && 50 < hi) throw std::runtime_error("stop");
+                              }),
+                 std::runtime_error);
+  std::atomic<std::size_t> sum{0};
+  parallel_for(100, 1, [&](std::size_t lo, std::size_t hi) { sum += hi - lo; });
+  CHECK_EQ(sum.load(), std::size_t{100});
+  set_threads(before);
+}
+
+TEST(parallel_for_nested_and_concurrent) {
+  const unsigned before = threads();
+  set_threads(3);
+  std::atomic<std::size_t> sum{0};
+  const auto loops = [&] {
+    for (int round = 0; round < 20; ++round)
+      parallel_for(10, 1, [&](std::size_t lo, std::size_t hi) {
+        for (std::size_t i = lo; i < hi; ++i)
+          parallel_for(10, 1, [&](std::size_t low, std::size_t high) { sum += high - low; });
+      });
+  };
+  std::thread one(loops), two(loops);
+  loops();
+  one.join();
+  two.join();
+  CHECK_EQ(sum.load(), std::size_t{3 * 20 * 100});
+  set_threads(before);
+}
+
+}  // namespace
+}  // namespace secfwt
