@@ -22,8 +22,8 @@ Observer = Callable[[str, Array], None]
 
 def run_plan(
     plan: Plan,
-    weights: Mapping[str, Array],
-    inputs: Mapping[str, Array],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Mapping[str, NDArray[Any]],
     *,
     observe: Observer | None = None,
     dtype: type[np.floating[Any]] = np.float64,
@@ -67,7 +67,7 @@ def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
 
 
 def _slices(
-    plan: Plan, inputs: Mapping[str, Array], kind: str, lo: int, step: int, dtype: type[np.floating[Any]]
+    plan: Plan, inputs: Mapping[str, NDArray[Any]], kind: str, lo: int, step: int, dtype: type[np.floating[Any]]
 ) -> dict[int, Array]:
     axis = 1 if kind == "candidate" else 0
     return {

@@ -1,0 +1,65 @@
+"""What the model owner does once: from a checkpoint to every tensor that the plan names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .adapter import Adapter, apply_adapter
+from .build import build_encoder
+from .checkpoint import load_checkpoint
+from .embed import Embedder, Settings, embedding_tables
+from .features import add_features
+from .options import GenOptions
+from .oracle_float import run_plan
+from .spec import ModelSpec
+from .tokenizer import label_token_ids, load_tokenizer
+from .weights import Weights
+
+
+def prepare_weights(
+    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None
+) -> tuple[Weights, Embedder]:
+    """All canonical tensors of a program, float32, and the embedder that the data owner will use.
+
+    `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
+    Raises `ProblemsFound`.
+    """
+    directory = path if path.is_dir() else path.parent
+    tokenizer = load_tokenizer(directory)
+    label_ids = label_token_ids(tokenizer, options.label_words) if spec.head.kind == "masked_lm" else []
+    weights = load_checkpoint(directory, spec, label_ids)
+    if adapter is not None:
+        weights = apply_adapter(weights, spec, options, adapter)
+    elif options.attention == "rfa":
+        weights = add_features(weights, spec, options)
+    embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options))
+    if options.n_prompt_tokens:
+        weights["prompt.p0"] = initial_prompt(spec, options, weights, embedder)
+    if spec.head.kind == "prototypes":
+        weights["head.prototypes"] = prototypes(spec, options, weights, embedder)
+    return weights, embedder
+
+
+def initial_prompt(spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder) -> NDArray[np.float32]:
+    """The prompt at z = 0, `[n, h]`: random words, as in Black-Box Tuning, as they enter the prompt's layer."""
+    n = options.n_prompt_tokens
+    words = np.random.default_rng(options.seed).integers(spec.vocab_size, size=n).tolist()
+    first, *rest = embedder.tokenizer.encode("").ids
+    ids = [first, *words, *rest]
+    short = replace(options, sequence_length=len(ids))
+    settings = replace(embedder.settings, sequence_length=len(ids))
+    inputs = Embedder(embedder.tokenizer, embedding_tables(weights), settings).embed([ids], [[0] * len(ids)])
+    rows = run_plan(build_encoder(spec, short, layers=options.prompt_layer), weights, inputs)["rows"]
+    return rows[0, 0, 1 : 1 + n].astype(np.float32)
+
+
+def prototypes(spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder) -> NDArray[np.float32]:
+    """Unit embeddings `[L, h]` of the label texts, by the model itself with the attention that the options name."""
+    inputs, _ = embedder.encode(options.label_texts)
+    pooled = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
+    unit = pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
+    return np.asarray(unit, np.float32)

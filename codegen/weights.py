@@ -1,0 +1,82 @@
+"""Canonical names and shapes of a model's tensors, matrices in torch's `[out, in]` layout.
+
+| name | shape |
+|---|---|
+| `embeddings.word`, `.position`, `.token_type` | `[rows, h]`; they stay with whoever embeds the tokens |
+| `embeddings.gamma`, `.beta` | `[h]` |
+| `layers.{i}.q`, `.k`, `.v`, `.o`, `.ffn_in`, `.ffn_out` + `.weight`, `.bias` | `[out, in]`, `[out]` |
+| `layers.{i}.attention_norm`, `.output_norm` + `.gamma`, `.beta` | `[h]` |
+| `head.dense`, `head.out` + `.weight`, `.bias`; `head.norm` + `.gamma`, `.beta` | |
+
+Made from these by the model owner (`prepare.py`), as the plan needs them:
+
+| name | shape |
+|---|---|
+| `layers.{i}.phase_query`, `.phase_key` + `.weight`, `.bias` | `[H·F, h]`, `[H·F]`, turns per unit of hidden state |
+| `layers.{i}.features` | `[H, F, d]`, radians per unit of a unit-length q or k |
+| `head.prototypes` | `[L, h]`, unit rows |
+| `prompt.p0` | `[n, h]`, normalised rows |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .options import GenOptions
+from .spec import ModelSpec
+
+Shape = tuple[int, ...]
+Weights = dict[str, NDArray[np.floating[Any]]]
+
+
+def checkpoint_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, Shape]:
+    """Tensors that a checkpoint must hold; `labels`: rows of the output layer, by default the number of labels."""
+    h, inner = spec.hidden_size, spec.intermediate_size
+    shapes: dict[str, Shape] = {
+        "embeddings.word": (spec.vocab_size, h),
+        "embeddings.position": (spec.max_positions, h),
+    }
+    if spec.token_types:
+        shapes["embeddings.token_type"] = (spec.token_types, h)
+    shapes |= _norm("embeddings", h)
+    for i in range(spec.num_hidden_layers):
+        for name in ("q", "k", "v", "o"):
+            shapes |= _dense(f"layers.{i}.{name}", h, h)
+        shapes |= _norm(f"layers.{i}.attention_norm", h)
+        shapes |= _dense(f"layers.{i}.ffn_in", inner, h) | _dense(f"layers.{i}.ffn_out", h, inner)
+        shapes |= _norm(f"layers.{i}.output_norm", h)
+    if spec.head.dense_act:
+        shapes |= _dense("head.dense", h, h)
+    if spec.head.norm:
+        shapes |= _norm("head.norm", h)
+    if spec.head.kind != "prototypes":
+        shapes |= _dense("head.out", labels or spec.head.num_labels, h)
+    return shapes
+
+
+def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
+    """Tensors that the plan needs beyond those of the checkpoint."""
+    h, heads, features = spec.hidden_size, spec.num_attention_heads, options.rfa_features
+    shapes: dict[str, Shape] = {}
+    for i in range(spec.num_hidden_layers if options.attention == "rfa" else 0):
+        if options.rfa_variant == "folded":
+            shapes |= _dense(f"layers.{i}.phase_query", heads * features, h)
+            shapes |= _dense(f"layers.{i}.phase_key", heads * features, h)
+        else:
+            shapes[f"layers.{i}.features"] = (heads, features, spec.head_dim)
+    if spec.head.kind == "prototypes":
+        shapes["head.prototypes"] = (spec.head.num_labels, h)
+    if options.n_prompt_tokens:
+        shapes["prompt.p0"] = (options.n_prompt_tokens, h)
+    return shapes
+
+
+def _dense(name: str, rows: int, columns: int) -> dict[str, Shape]:
+    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+
+
+def _norm(name: str, size: int) -> dict[str, Shape]:
+    return {f"{name}.gamma": (size,), f"{name}.beta": (size,)}
