@@ -70,6 +70,7 @@ class _Lowering:
 
     def run(self) -> Program:
         for v in self.source:
+            self.ring.site = f"layer {v.attrs['layer']}" if v.kind == "encoder_layer" else v.kind
             self.done[v.id] = getattr(self, f"_{v.kind}")(v)
         for output in self.source.outputs:
             self.ring.plan.outputs.append(Output(output.name, self._value(output.value), output.max_candidates))

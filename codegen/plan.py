@@ -67,6 +67,8 @@ class Value:
     bound: float = float("inf")
     attrs: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
+    site: str = ""
+    """Which part of the model it belongs to, for tables."""
 
     @property
     def size(self) -> int:
@@ -108,6 +110,7 @@ class Plan:
         scale: int = 0,
         bound: float = float("inf"),
         weights: dict[str, str] | None = None,
+        site: str = "",
         **attrs: Any,
     ) -> int:
         """Append a value; stage and visibility default to the join over the inputs (and MODEL where weights enter)."""
@@ -121,7 +124,7 @@ class Plan:
                 visibility |= self[i].visibility
         value = Value(
             id=len(self.values), kind=kind, inputs=inputs, shape=shape, stage=stage, visibility=visibility,
-            sharing=sharing, scale=scale, bound=bound, attrs=attrs, weights=weights or {},
+            sharing=sharing, scale=scale, bound=bound, attrs=attrs, weights=weights or {}, site=site,
         )  # fmt: skip
         self.values.append(value)
         return value.id

@@ -41,6 +41,8 @@ class Ring:
     folds: dict[str, Fold] = field(default_factory=dict)
     fits: list[Fit] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    site: str = ""
+    """Part of the model that values added now belong to."""
     _norms: dict[int, float] = field(default_factory=dict)
     _columns: dict[int, float] = field(default_factory=dict)
 
@@ -53,11 +55,11 @@ class Ring:
         if scale != PHASE and bound > 0 and scale + log2(bound) > HEADROOM:
             what = attrs.get("name", "")
             self.problems.append(
-                f"{kind} {what}(value {len(self.plan.values)}) would overflow: |x| <= {bound:.3g} at scale {scale} needs "
+                f"{self.site}: {kind} {what}(value {len(self.plan.values)}) would overflow: |x| <= {bound:.3g} at scale {scale} needs "
                 f"{scale + log2(bound):.1f} bits, {HEADROOM} are there"
             )
         return self.plan.add(
-            kind, inputs, shape=shape, sharing=sharing, scale=scale, bound=inf if scale == PHASE else bound, **attrs  # type: ignore[arg-type]
+            kind, inputs, shape=shape, sharing=sharing, scale=scale, bound=inf if scale == PHASE else bound, site=self.site, **attrs  # type: ignore[arg-type]
         )  # fmt: skip
 
     # inputs
@@ -73,27 +75,27 @@ class Ring:
             column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
         self.folds[name] = Fold(name, shape, scale, make)
         i = self.plan.add(
-            "weight", shape=shape, stage=Stage.SETUP, visibility=Visibility.MODEL, sharing=Sharing.REP, scale=scale, bound=bound, name=name
+            "weight", shape=shape, stage=Stage.SETUP, visibility=Visibility.MODEL, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name
         )  # fmt: skip
         self._columns[i] = column
         return i
 
     def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float, norm: float | None = None) -> int:
         """An input the data owner shares once per example."""
-        i = self.plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, name=name)  # fmt: skip
+        i = self.plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name)  # fmt: skip
         if norm is not None:
             self._norms[i] = norm
         return i
 
     def candidate(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares for every candidate of a step."""
-        return self.plan.add("candidate", shape=shape, stage=Stage.CANDIDATE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, name=name)  # fmt: skip
+        return self.plan.add("candidate", shape=shape, stage=Stage.CANDIDATE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name)  # fmt: skip
 
     def public(self, name: str, shape: tuple[int, ...], scale: int, seed: str, bits: int) -> int:
         """A public matrix expanded from a seed."""
         i = self.plan.add(
             "public", shape=shape, stage=Stage.SETUP, visibility=Visibility.PUBLIC, sharing=Sharing.PUB, scale=scale,
-            bound=2.0 ** (bits - 1 - scale), name=name, seed=seed, bits=bits,
+            bound=2.0 ** (bits - 1 - scale), site=self.site, name=name, seed=seed, bits=bits,
         )  # fmt: skip
         self._columns[i] = 2.0 ** (bits - 1 - scale) * sqrt(shape[0])
         return i
@@ -175,7 +177,10 @@ class Ring:
         v = self[a]
         by = int(2.0 ** (PHASE - v.scale) / period)
         if by < 64:
-            raise ValueError(f"phase: a period of {period:.3g} at scale {v.scale} leaves a factor of {by}; at least 64 is needed")
+            self.problems.append(
+                f"{self.site}: a range of {period:.3g} at scale {v.scale} leaves a factor of {by} for its phase; 64 is the least"
+            )
+            by = 64
         return self._add("scale", (a,), v.shape, v.sharing, PHASE, inf, by=by), 2.0 ** (PHASE - v.scale) / by
 
     def sum(self, a: int, axis: int = -1) -> int:
@@ -256,7 +261,7 @@ class Ring:
     def reduce_examples(self, a: int) -> int:
         """Sum over the examples of a set (weights that sum to one, so the bound stays)."""
         v = self[a]
-        return self.plan.add("reduce_examples", (a,), shape=v.shape, stage=Stage.CANDIDATE, sharing=v.sharing, scale=v.scale, bound=v.bound)  # fmt: skip
+        return self.plan.add("reduce_examples", (a,), shape=v.shape, stage=Stage.CANDIDATE, sharing=v.sharing, scale=v.scale, bound=v.bound, site=self.site)  # fmt: skip
 
 
 def bits_for(n: float) -> int:

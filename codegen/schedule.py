@@ -15,8 +15,11 @@ def schedule(plan: Plan) -> Plan:
     """
     live = _live(plan)
     level: dict[int, int] = {}
+    when: dict[int, int] = {}
     for v in plan:
-        before = max((level[i] for i in v.inputs if plan[i].stage == v.stage), default=0)
+        # a sum over examples is a candidate's value, but comes after the pairs it sums
+        when[v.id] = max([int(v.stage), *(when[i] for i in v.inputs)])
+        before = max((level[i] for i in v.inputs if when[i] == when[v.id]), default=0)
         level[v.id] = before + (v.kind in COMMUNICATING)
     order: list[int] = []
     group: dict[int, int] = {}
@@ -35,7 +38,7 @@ def schedule(plan: Plan) -> Plan:
                 place(v.id)
     groups = 0
     for stage in (Stage.SETUP, Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR):
-        members = [v for v in plan if v.stage == stage and v.id in live]
+        members = [v for v in plan if when[v.id] == stage and v.id in live]
         talking = [v for v in members if v.kind in COMMUNICATING]
         for step in sorted({level[v.id] for v in talking}):
             together = [v for v in talking if level[v.id] == step]

@@ -1,0 +1,136 @@
+"""The ring program computes what the model plan says: fixed-point oracle against float oracle; scheduling, cost and refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ring_toys import HEAD_SPECS, toy
+
+from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
+from secfwt.codegen.emit import program_text
+from secfwt.codegen.oracle_fixed import decode, encode, ring_matmul, run_program
+from secfwt.codegen.plan import Stage
+from secfwt.codegen.problems import ProblemsFound
+from secfwt.codegen.schedule import COMMUNICATING, schedule
+
+CASES = [
+    ("bert", "gelu", "folded", "ce"),
+    ("distilbert", "gelu", "folded", "hinge"),
+    ("distilbert", "relu", "folded", "ce"),
+    ("masked_lm", "gelu", "folded", "hinge"),
+    ("masked_lm", "gelu", "paper", "ce"),
+    ("prototypes", "gelu", "folded", "ce"),
+    ("prototypes", "relu", "paper", "hinge"),
+]
+
+
+@pytest.mark.parametrize(("head", "act", "variant", "loss"), CASES)
+@pytest.mark.parametrize("prompt_layer", [0, 1])
+def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str, prompt_layer: int) -> None:
+    t = toy(head, act, variant, loss, prompt_layer=prompt_layer)
+    result = run_program(t.ring, t.program.fits, t.words)
+    spread = np.abs(t.reference["logits"]).max()
+    for output in t.ring.outputs:
+        got = decode(result[output.name], t.ring[output.value].scale).reshape(t.reference[output.name].shape)
+        assert np.abs(got - t.reference[output.name]).max() < 0.02 * max(1.0, spread)
+
+
+def test_the_candidates_matter() -> None:
+    t = toy("prototypes")
+    assert np.abs(t.reference["loss"][0] - t.reference["loss"][1]) > 1e-3
+
+
+def test_labels_and_weights_enter_the_loss() -> None:
+    t = toy("bert")
+    before = run_program(t.ring, t.program.fits, t.words, ("loss",))["loss"]
+    t.words["labels"] = np.roll(t.words["labels"], 1, axis=-1)
+    assert np.any(run_program(t.ring, t.program.fits, t.words, ("loss",))["loss"] != before)
+
+
+def test_padding_rows_do_not_matter() -> None:
+    t = toy("prototypes", examples=2)
+    before = run_program(t.ring, t.program.fits, t.words, ("logits",))["logits"]
+    padding = t.inputs["mask"] == 0
+    assert padding.any()
+    t.words["x"][padding] = encode(np.random.default_rng(1).normal(size=t.words["x"][padding].shape), 16)
+    after = run_program(t.ring, t.program.fits, t.words, ("logits",))["logits"]
+    assert np.abs(decode(before - after, 16)).max() < 2e-3
+
+
+def test_schedule_keeps_dependencies_and_merges_rounds() -> None:
+    t = toy("bert")
+    groups: dict[int, list[int]] = {}
+    for v in t.ring:
+        assert all(i < v.id for i in v.inputs)
+        assert (v.kind in COMMUNICATING) == ("group" in v.attrs)
+        if "group" in v.attrs:
+            groups.setdefault(v.attrs["group"], []).append(v.id)
+    for members in groups.values():
+        assert members == list(range(members[0], members[-1] + 1))
+        assert not any(i in members for m in members for i in t.ring[m].inputs)
+        assert len({t.ring[m].stage for m in members}) == 1
+    alone = sum(rounds(v, t.program.fits) for v in t.ring)
+    together = sum(stage_cost(t.ring, t.program.fits, s, 1).rounds for s in (Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR))
+    assert together < alone
+
+
+def test_schedule_drops_dead_values() -> None:
+    t = toy("bert")
+    only_loss = dataclasses.replace(t.program.plan, outputs=t.program.plan.outputs[:1])
+    only_loss.add("scale", (0,), shape=only_loss[0].shape, by=1)
+    assert len(schedule(only_loss).values) == len(t.ring.values)
+
+
+def test_a_layer_takes_few_rounds() -> None:
+    ring = toy("bert", prompt_layer=1)
+    assert stage_cost(ring.ring, ring.program.fits, Stage.EXAMPLE, 1).rounds <= 34
+
+
+def test_text_is_deterministic_and_round_trips() -> None:
+    first, second = (toy("prototypes") for _ in range(2))
+    text = program_text(first.ring, first.program.fits)
+    assert text == program_text(second.ring, second.program.fits)
+    assert text.startswith("secfwt-program 1\n")
+    assert text.endswith("end\n")
+    assert text.count("\nv ") == len(first.ring.values)
+
+
+def test_overflow_is_refused_with_every_place() -> None:
+    with pytest.raises(ProblemsFound) as caught:
+        toy("bert", loud=3e4)
+    assert len(caught.value.problems) > 1
+    assert "would overflow" in str(caught.value)
+    assert "layer 0" in str(caught.value)
+
+
+def test_every_sum_stays_below_the_ring() -> None:
+    t = toy("bert")
+    for v in t.ring:
+        if v.scale != 64:
+            assert v.scale + np.log2(v.bound) <= 62
+
+
+def test_generation_cost_adds_up() -> None:
+    t = toy("bert")
+    one, many = (generation_cost(t.ring, t.program.fits, c, 4) for c in (1, 8))
+    assert one.rounds == many.rounds
+    assert many.bytes > 6 * one.bytes
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32)
+    harmonics = len(t.program.fits[gelu.attrs["fit"]].m)
+    assert bits_per_value(gelu, t.program.fits) == 8 * (8 + 8 * harmonics + 12 + 16)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])
+def test_ring_matmul_is_exact(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(m)
+    a, b = (rng.integers(-(2**63), 2**63 - 1, s, dtype=np.int64) for s in ((m, k), (k, n)))
+    exact = [[sum(int(a[i, t]) * int(b[t, j]) for t in range(k)) % 2**64 for j in range(n)] for i in range(m)]
+    assert ring_matmul(a, b).view(np.uint64).tolist() == exact
+
+
+def test_encode_wraps_phases_and_rounds() -> None:
+    turns = np.array([0.25, -0.25, 1.25, 0.75, 1e-19, 3.0])
+    quarter = 1 << 62
+    assert encode(turns, 64).tolist() == [quarter, -quarter, quarter, -quarter, 2, 0]
+    assert encode(np.array([1.5, -1.5, 2.0**-17 * 1.01]), 16).tolist() == [98304, -98304, 1]
