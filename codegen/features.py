@@ -29,7 +29,7 @@ def add_features(weights: Weights, spec: ModelSpec, options: GenOptions) -> Weig
     """`weights` with untrained random features for every layer; the same seed makes the same features.
 
     `folded`: phases of queries and keys as one product with the hidden row, ω·(W x + b)/(d^(1/4)·2π) turns, so that
-    φ(q)·φ(k)/F estimates e^(−|q−k|²/2) of q/d^(1/4) and k/d^(1/4). It is the softmax kernel e^(q·k/√d) up to two factors:
+    φ(q)·φ(k)/F estimates e^(−|q−k|²/2) of q/d^(1/4) and k/d^(1/4). That is the softmax kernel e^(q·k/√d) but for two:
     e^(−|q|²/2) cancels in attention, e^(−|k|²/2) does not and is left to adaptation.
     `paper`: the rows ω themselves, for q and k of unit length (Peng et al. 2021).
     """

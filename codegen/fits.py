@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], Floats]
+GAP_WEIGHT = 0.01
 _erf = np.vectorize(erf, otypes=[np.float64])
 
 
@@ -64,13 +65,14 @@ class Fit:
 
 
 def _rounded(values: Floats) -> tuple[float, ...]:
-    # 12 significant digits: far below the fixed-point error, and the same text on every platform's least-squares routine
+    # 12 significant digits: far below the fixed-point error, and the same text on every platform's linear algebra
     return tuple(float(f"{v:.11e}") + 0.0 for v in values)
 
 
 def _solve(
-    f: Function, x: Floats, period: float, harmonics: list[int], *, sines: bool, cosines: bool, weight: Floats | None, k: int, fc: int, fa: int, ring: int
+    x: Floats, y: Floats, w: Floats, period: float, harmonics: list[int], *, sines: bool, cosines: bool, core: int, k: int, fc: int, fa: int, ring: int
 ) -> Fit:  # fmt: skip
+    """Weighted ridge fit of the points (x, y); the error is that of the first `core` of them."""
     angle = 2 * pi * np.outer(x / period, harmonics)
     columns = [np.ones((x.size, 1))]
     if cosines:
@@ -78,16 +80,17 @@ def _solve(
     if sines:
         columns.append(np.sin(angle))
     basis = np.hstack(columns)
-    y = f(x)
-    w = np.ones_like(y) if weight is None else weight
     n = len(harmonics)
     # Ridge: a coefficient c costs c·2^-fa of rounding noise at every point, which is just another residual to minimise.
+    # It also bounds the condition number, so that the normal equations are accurate.
     noise = 2.0**-fa / 3 * np.sqrt(np.sum(w**2))
-    ridge = np.eye(basis.shape[1])[1:] * noise
-    solution, *_ = np.linalg.lstsq(np.vstack([basis * w[:, None], ridge]), np.concatenate([y * w, np.zeros(len(ridge))]))
+    ridge = np.full(basis.shape[1], noise**2)
+    ridge[0] = 0.0
+    weighted = basis * w[:, None]
+    solution = np.linalg.solve(weighted.T @ weighted + np.diag(ridge), weighted.T @ (y * w))
     re = solution[1 : n + 1] if cosines else np.zeros(n)
     im = -solution[-n:] if sines else np.zeros(n)
-    residual = float(np.max(np.abs(basis @ solution - y) * w))
+    residual = float(np.max((np.abs(basis @ solution - y) * w)[:core]))
     theta = np.linspace(0, 1, 64 * max(harmonics) + 1)
     fit = Fit(k, fc, fa, ring, _rounded(solution[:1])[0], tuple(harmonics), _rounded(re), _rounded(im), residual, 0.0)
     bound = float(np.max(np.abs(fit(theta))))
@@ -101,14 +104,19 @@ def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: in
     """
     x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
     harmonics = list(range(1, 2 * n, 2))
-    return _solve(f, x, 4 * half_width, harmonics, sines=False, cosines=True, weight=None, k=k, fc=fc, fa=fa, ring=ring)
+    return _solve(
+        x, f(x), np.ones_like(x), 4 * half_width, harmonics, sines=False, cosines=True, core=x.size, k=k, fc=fc, fa=fa, ring=ring
+    )  # fmt: skip
 
 
 def fold_odd(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
     """An odd f on [-half_width, half_width] by n odd sine harmonics of period 4·half_width (tanh)."""
     x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
     harmonics = list(range(1, 2 * n, 2))
-    fit = _solve(f, np.concatenate([-x, x]), 4 * half_width, harmonics, sines=True, cosines=False, weight=None, k=k, fc=fc, fa=fa, ring=ring)  # fmt: skip
+    x = np.concatenate([-x, x])
+    fit = _solve(
+        x, f(x), np.ones_like(x), 4 * half_width, harmonics, sines=True, cosines=False, core=x.size, k=k, fc=fc, fa=fa, ring=ring
+    )  # fmt: skip
     return Fit(**{**fit.__dict__, "const": 0.0})
 
 
@@ -120,9 +128,18 @@ def interval(
         raise ValueError(f"fit: interval [{low}, {high}] does not fit a period of {period}")
     # twice as dense in the logarithm near `low`, where 1/sqrt and 1/x bend
     span = high - low
-    x = np.unique(np.concatenate([np.linspace(low, high, 8 * n + 200), low + span * np.geomspace(1e-5, 1, 8 * n + 200)]))
-    weight = 1 / np.maximum(np.abs(f(x)), 1e-9) if relative else None
-    return _solve(f, x, period, list(range(1, n + 1)), sines=True, cosines=True, weight=weight, k=k, fc=fc, fa=fa, ring=ring)  # fmt: skip
+    x = np.unique(np.concatenate([np.linspace(low, high, 5 * n + 200), low + span * np.geomspace(1e-5, 1, 5 * n + 200)]))
+    y = f(x)
+    w = 1 / np.maximum(np.abs(y), 1e-9) if relative else np.ones_like(y)
+    # The gap between high and low + period is free; a loose pull to a smooth way back keeps the series from swinging there.
+    step = np.linspace(0, 1, n + 20)[1:-1]
+    bridge = y[-1] + (y[0] - y[-1]) * np.sin(pi / 2 * step) ** 2
+    loose = GAP_WEIGHT * (1 / np.maximum(np.abs(bridge), 1e-9) if relative else np.ones_like(bridge))
+    points = np.concatenate([x, high + (period - span) * step])
+    return _solve(
+        points, np.concatenate([y, bridge]), np.concatenate([w, loose]), period, list(range(1, n + 1)), sines=True, cosines=True,
+        core=x.size, k=k, fc=fc, fa=fa, ring=ring,
+    )  # fmt: skip
 
 
 def gelu_even(x: Floats) -> Floats:

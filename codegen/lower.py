@@ -213,7 +213,7 @@ class _Lowering:
         # |scores| <= temperature · ‖row‖; the square of the row's norm is calibrated
         scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
         square = r.sum(r.mul(row, row), -1)
-        theta, period = r.phase(square, 1.1 * (high - low))
+        theta, period = r.phase(square, 1.2 * (high - low))
         fit = cheapest(
             lambda n: interval(lambda s: 1 / np.sqrt(s), low, high, period, n, relative=True, k=32, fc=17, fa=16),
             3e-4, (16, 24, 32, 48, 64, 96, 128, 192),

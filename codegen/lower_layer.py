@@ -70,7 +70,7 @@ class LayerLowering:
         low = self.ranges.low(f"layers.{v.attrs['layer']}.den", -0.15) - 0.02
         low = max(-1.0, low) / padded
         high = 1.02 / padded
-        theta, turn = self.r.phase(denominator, features * 1.1 * (high - low))
+        theta, turn = self.r.phase(denominator, features * 1.2 * (high - low))
         period = turn / features
 
         def inverse(x: Floats) -> Floats:
@@ -202,7 +202,7 @@ class LayerLowering:
         # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk, not an overflow
         r.declare(row, bound=2 * sqrt(hidden * high))
         square = r.sum(r.mul(row, row), -1)
-        theta, period = r.phase(square, 1.1 * hidden * (high - low))
+        theta, period = r.phase(square, 1.2 * hidden * (high - low))
 
         def inverse(s: Floats) -> Floats:
             return np.asarray(1 / np.sqrt(s / hidden + eps * shrink**2))

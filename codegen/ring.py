@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .fits import Fit
 from .plan import Plan, Sharing, Stage, Value, Visibility
+from .problems import Problem, ProblemsFound
 
 Floats = NDArray[np.float64]
 Weights = Mapping[str, Floats]
@@ -173,14 +174,17 @@ class Ring:
         return self._add("scale", (a,), v.shape, v.sharing, v.scale + 1, v.bound / 2, by=1)
 
     def phase(self, a: int, period: float) -> tuple[int, float]:
-        """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor gives."""
+        """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor gives.
+
+        Raises ProblemsFound when the range leaves too little of the ring for a phase.
+        """
         v = self[a]
         by = int(2.0 ** (PHASE - v.scale) / period)
         if by < 64:
             self.problems.append(
                 f"{self.site}: a range of {period:.3g} at scale {v.scale} leaves a factor of {by} for its phase; 64 is the least"
             )
-            by = 64
+            raise ProblemsFound([Problem("error", "a product would overflow", p) for p in self.problems])
         return self._add("scale", (a,), v.shape, v.sharing, PHASE, inf, by=by), 2.0 ** (PHASE - v.scale) / by
 
     def sum(self, a: int, axis: int = -1) -> int:

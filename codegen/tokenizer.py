@@ -20,7 +20,7 @@ MASKS = ("[MASK]", "<mask>")
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer in a model directory: `tokenizer.json`, WordPiece `vocab.txt`, or BPE `vocab.json` and `merges.txt`.
+    """The tokenizer in a model directory: `tokenizer.json`, WordPiece `vocab.txt`, or BPE `vocab.json`, `merges.txt`.
 
     It neither pads nor truncates. Raises `ProblemsFound` when there is none.
     """

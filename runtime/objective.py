@@ -8,6 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codegen.lower import PROMPT_ROW
+from ..codegen.plan import Plan
+from ..codegen.public import public_matrix
 from .engine import Batch, Engine, Floats
 
 Ints = NDArray[np.int64]
@@ -22,16 +25,44 @@ class LabelledSet:
     labels: Ints
 
 
+class PromptSpace:
+    """From the search's z to the program's: times alpha, and short enough for the program's number format.
+
+    A row of the prompt p0 + A·z must not be longer than `PROMPT_ROW` normalised rows (docs/program.md). The initial prompt's
+    rows are normalised rows, so a z whose A·z has a row longer than PROMPT_ROW − 1 of them is scaled down to that.
+    """
+
+    def __init__(self, plan: Plan, alpha: float) -> None:
+        """`plan` is a model plan; A is public and expands from its seed."""
+        (prompt,) = (v for v in plan if v.kind == "prompt")
+        (z,) = plan.inputs("candidate")
+        words = public_matrix(prompt.attrs["seed"], prompt.attrs["bits"], (z.shape[0], prompt.size))
+        self.alpha = alpha
+        self.projection = np.ldexp(words.astype(np.float64), -prompt.attrs["scale_bits"]).reshape(-1, *prompt.shape)
+
+    def coordinates(self, z: Floats) -> Floats:
+        """What the parties get for z `[..., d]`, same shape."""
+        z = self.alpha * z
+        rows = np.linalg.norm(self.offset(z), axis=-1).max(axis=-1, keepdims=True)
+        longest = (PROMPT_ROW - 1) * np.sqrt(self.projection.shape[-1])
+        shrunk: Floats = z * np.minimum(1.0, longest / np.maximum(rows, longest))
+        return shrunk
+
+    def offset(self, coordinates: Floats) -> Floats:
+        """A·z `[..., n, h]` of the program's z `[..., d]`."""
+        return np.tensordot(coordinates, self.projection, axes=1)
+
+
 @dataclass
 class Objective:
-    """Losses and accuracies of prompts p0 + alpha · A·z; every method takes z `[C, d]` or `[d]` of the search space.
+    """Losses and accuracies of prompts p0 + A·z; every method takes z `[C, d]` or `[d]` of the search's space.
 
     `reveal="losses"` opens one number a candidate (mean loss over the set). `reveal="logits"` opens the logits of every
     example to the data owner, who computes `loss` itself: one step a candidate.
     """
 
     engine: Engine
-    alpha: float
+    space: PromptSpace
     reveal: Literal["losses", "logits"]
     loss: Literal["ce", "hinge"]
     margin: float
@@ -44,13 +75,13 @@ class Objective:
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate over a loaded set, `[C]`: all candidates × examples in one step."""
         if self.reveal == "losses":
-            return self.engine.losses(name, self.alpha * z)
+            return self.engine.losses(name, self.space.coordinates(z))
         labels = self.sets[name].labels
         return np.array([mean_loss(self.logits(name, row), labels, self.loss, self.margin) for row in z])
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Logits of a loaded set under one prompt, `[E, L]`."""
-        return self.engine.logits(name, self.alpha * z)
+        return self.engine.logits(name, self.space.coordinates(z))
 
     def accuracy(self, name: str, z: Floats) -> float:
         """Share of a loaded set whose largest logit is the label's. Opens the set's logits under this one prompt."""

@@ -97,10 +97,15 @@ def test_text_is_deterministic_and_round_trips() -> None:
 
 def test_overflow_is_refused_with_every_place() -> None:
     with pytest.raises(ProblemsFound) as caught:
-        toy("bert", loud=3e4)
+        toy("bert", loud=100.0)
     assert len(caught.value.problems) > 1
     assert "would overflow" in str(caught.value)
     assert "layer 0" in str(caught.value)
+
+
+def test_a_range_too_wide_for_a_phase_is_refused() -> None:
+    with pytest.raises(ProblemsFound, match="for its phase"):
+        toy("bert", loud=3e4)
 
 
 def test_every_sum_stays_below_the_ring() -> None:

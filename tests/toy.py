@@ -6,7 +6,7 @@ import numpy as np
 from secfwt.codegen.plan import Output, Plan, Stage, Visibility
 from secfwt.runtime.clear import ClearEngine
 from secfwt.runtime.engine import Batch
-from secfwt.runtime.objective import LabelledSet, Objective
+from secfwt.runtime.objective import LabelledSet, Objective, PromptSpace
 
 DIM, HIDDEN, TOKENS, LABELS = 5, 8, 3, 2
 
@@ -49,4 +49,4 @@ def toy_set(name: str, size: int, seed: int) -> LabelledSet:
 
 def toy_objective(engine: ClearEngine | None = None, reveal: str = "losses") -> Objective:
     sets = {name: toy_set(name, 6, seed) for seed, name in enumerate(("train", "dev", "test"))}
-    return Objective(engine or toy_engine(), 2.0, reveal, "ce", 2.0, sets)  # type: ignore[arg-type]
+    return Objective(engine or toy_engine(), PromptSpace(toy_plan(), 2.0), reveal, "ce", 2.0, sets)  # type: ignore[arg-type]

@@ -30,8 +30,7 @@ class Channel {
   u64 sent_ = 0;
 };
 
-// Two ends of an in-memory channel, for simulations and tests. Messages sent are also appended to *transcript where it is given: what the
-// receiver sees.
+// Two ends of an in-memory channel, for simulations and tests.
 std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> memory_channel();
 
 }  // namespace secfwt

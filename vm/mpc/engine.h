@@ -2,11 +2,11 @@
 #pragma once
 
 #include <functional>
-#include <istream>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "mpc/interpreter.h"
 #include "mpc/party.h"
 #include "mpc/program.h"
 
@@ -21,13 +21,16 @@ class Engine {
  public:
   using Progress = std::function<void(u64 done, u64 total)>;
 
+  // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples (more pairs than
+  // that are computed tile by tile). The same at all parties.
   Engine(Program program, Party& party, std::size_t tile_words = std::size_t{1} << 22);
 
   const Program& program() const { return program_; }
 
-  // All `weight` inputs, concatenated in program order; runs the setup stage.
+  // All `weight` inputs, concatenated in program order; runs the setup stage and forgets all examples.
+  // This and the following throw std::invalid_argument, before anything is sent, where numbers or lengths do not fit the program.
   void set_weights(Shares weights);
-  bool has_weights() const;
+  bool has_weights() const { return loaded_; }
 
   // All `example` inputs in program order, each [count, shape]; runs the example stage, keeps what later stages need. Replaces set `id`.
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
@@ -38,8 +41,31 @@ class Engine {
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {});
 
  private:
+  struct ExampleSet {
+    std::size_t count = 0;
+    Environment values;
+  };
+  // What one output needs of a step: candidate values, then all pairs tile by tile, then what follows the sums over examples.
+  struct Steps {
+    Section before, pairs, after;
+    std::size_t pair_words;  // of the largest value of one pair
+  };
+
+  Steps steps(const Output& output) const;
+  Section section(const std::vector<bool>& needed, const std::function<bool(const Node&)>& belongs) const;
+  std::vector<bool> needed(const Ids& roots) const;
+  void bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares, const char* what, Environment& values) const;
+  void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
+                 const Progress& progress, Environment& values, Words& result);
+
   Program program_;
   Party& party_;
+  std::size_t tile_words_;
+  bool loaded_ = false;
+  Section setup_section_, example_section_;
+  std::vector<Steps> steps_;  // by output
+  Environment setup_;
+  std::map<u64, ExampleSet> examples_;
 };
 
 }  // namespace secfwt

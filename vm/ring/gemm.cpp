@@ -95,6 +95,12 @@ Block offset(const Block& block, std::size_t row, std::size_t column) {
   return {block.words + at, block.plus ? block.plus + at : nullptr, block.stride};
 }
 
+// The rows of a group of panels are far apart: hardware does not guess them.
+void prefetch(const Block& block, std::size_t row, std::size_t rows, std::size_t column, std::size_t columns) {
+  for (; row < rows; ++row)
+    for (std::size_t j = column; j < columns; j += 8) __builtin_prefetch(block.words + row * block.stride + j);
+}
+
 // One block of the product. A is packed once; B a few panels at a time by the thread that multiplies by them, so that
 // they are read from its cache.
 void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
@@ -114,12 +120,14 @@ void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, 
     for (; lo < hi; lo += group) {
       const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo);
       u64* const b = workspace_b.get(panels * b_words);
-      for (std::size_t l = 0; l < s.k; l += kSlice)  // a few rows across the group: they share pages
+      for (std::size_t l = 0; l < s.k; l += kSlice) {  // a few rows across the group: they share pages
+        prefetch(term.b, l + kSlice, std::min(l + 2 * kSlice, s.k), first, std::min(first + kGroup, s.n));
         for (std::size_t j = 0; j < panels; ++j) {
           const std::size_t column = first + j * kernel.columns;
           kernel.pack_b(offset(term.b, l, column), std::min(kSlice, s.k - l), std::min(kernel.columns, s.n - column),
                         b + j * b_words + kernel.b_panel(l));
         }
+      }
       kernel.multiply(a, b, s.k, c + first, ldc, s.m, std::min(panels * kernel.columns, s.n - first), accumulate);
     }
   });
@@ -152,11 +160,16 @@ void few_columns(const GemmKernel& kernel, const Term& term, const Shape& s, u64
   });
 }
 
-// The tiles' fixed cost does not pay for thin products.
+// Whether AMX beats the vectors on a small product; cycles as measured on Sapphire Rapids.
+bool tiles_pay(const Shape& s) {
+  const std::size_t tiles = blocks(s.m, 16) * blocks(s.n, 16) * (800 * blocks(s.k, 64) + 400);
+  const std::size_t vectors = s.m * blocks(s.n, 8) * 8 * s.k * 2 / 9;
+  return tiles < vectors;
+}
+
 const GemmKernel& kernel_for(const Shape& s) {
   const Isa isa = current_isa();
-  const bool thin = s.m < 6 || s.n < 6 || s.k < 12;
-  return *kernel_of(isa == Isa::amx && thin ? Isa::avx512 : isa);
+  return *kernel_of(isa == Isa::amx && !tiles_pay(s) ? Isa::avx512 : isa);
 }
 
 void clear(u64* c, std::size_t ldc, std::size_t m, std::size_t n) {

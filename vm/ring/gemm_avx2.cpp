@@ -35,6 +35,9 @@ SECFWT_TARGET inline __m256i load(const u64* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
 
+// GCC 12 would copy or spill accumulators from one step to the next.
+SECFWT_TARGET inline void keep(__m256i& x) { asm("" : "+x"(x)); }
+
 SECFWT_TARGET void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m,
                         std::size_t n, bool accumulate) {
   constexpr int R = kRows, V = kColumns / kLanes;
@@ -49,10 +52,16 @@ SECFWT_TARGET void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::
     for (int i = 0; i < R; ++i) {
       const __m256i y = _mm256_set1_epi64x(static_cast<i64>(a[2 * i]));
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) low[i][v] = _mm256_add_epi64(low[i][v], _mm256_mul_epu32(x[v], y));
+      for (int v = 0; v < V; ++v) {
+        low[i][v] = _mm256_add_epi64(low[i][v], _mm256_mul_epu32(x[v], y));
+        keep(low[i][v]);
+      }
       const __m256i z = _mm256_set1_epi64x(static_cast<i64>(a[2 * i + 1]));
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) cross[i][v] = _mm256_add_epi32(cross[i][v], _mm256_mullo_epi32(x[v], z));
+      for (int v = 0; v < V; ++v) {
+        cross[i][v] = _mm256_add_epi32(cross[i][v], _mm256_mullo_epi32(x[v], z));
+        keep(cross[i][v]);
+      }
     }
   }
   u64 sums[R][kColumns];

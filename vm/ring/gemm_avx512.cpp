@@ -67,6 +67,9 @@ SECFWT_TARGET void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out
     }
 }
 
+// GCC 12 would copy accumulators from one step to the next.
+SECFWT_TARGET inline void keep(__m512i& x) { asm("" : "+v"(x)); }
+
 template <int R, int V>
 SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t n,
                                bool accumulate) {
@@ -88,6 +91,8 @@ SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c
         for (int v = 0; v < V; ++v) {
           low[i][v] = _mm512_madd52lo_epu64(low[i][v], x[v], y);
           high[i][v] = _mm512_madd52hi_epu64(high[i][v], x[v], y);
+          keep(low[i][v]);
+          keep(high[i][v]);
         }
       }
     }
@@ -97,7 +102,10 @@ SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c
     for (int i = 0; i < R; ++i) {
       const __m512i y = _mm512_set1_epi64(static_cast<i64>(a[3 * i + 2]));
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) cross[i][v] = _mm512_dpwssd_epi32(cross[i][v], x[v], y);
+      for (int v = 0; v < V; ++v) {
+        cross[i][v] = _mm512_dpwssd_epi32(cross[i][v], x[v], y);
+        keep(cross[i][v]);
+      }
     }
   }
 #pragma GCC unroll 4
