@@ -1,0 +1,90 @@
+// Messages about many values, produced and consumed block by block: a block stays in the cache, a chunk of blocks is one message, and nothing of
+// the whole's size is ever built.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "mpc/channel.h"
+#include "ring/parallel.h"
+
+namespace secfwt {
+
+// Part of a message: `bits` a value to or from one party.
+struct Lane {
+  Channel* channel;
+  std::size_t bits;
+};
+
+// How n values are cut. The same at sender and receiver: it depends on n and on the widest thing kept of a value only.
+class Blocks {
+ public:
+  // Blocks hold a power of two of values (so that packed bits end on bytes and pads on cipher blocks), at most about 128 KiB.
+  explicit Blocks(std::size_t n, std::size_t bytes_per_value = 8) : n_(n) {
+    while (block_ < 4096 && 2 * block_ * bytes_per_value <= 131072) block_ *= 2;
+  }
+
+  std::size_t block() const { return block_; }
+
+  // body(lo, n) for every block. Threaded.
+  template <class F>
+  void each(const F& body) const {
+    parallel_for(count(0, n_), 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t b = first; b < last; ++b) body(b * block_, length(b));
+    });
+  }
+
+  // body(lo, n, out) fills out[lane] for every block; messages leave as they are complete.
+  template <std::size_t N, class F>
+  void send(const std::array<Lane, N>& lanes, const F& body) const {
+    for (std::size_t start = 0; start < n_; start += chunk()) {
+      std::array<std::vector<u8>, N> messages;
+      for (std::size_t l = 0; l < N; ++l) messages[l].resize(bytes(lanes[l], start));
+      each_of_chunk(lanes, messages, start, body);
+      for (std::size_t l = 0; l < N; ++l) lanes[l].channel->send(std::move(messages[l]));
+    }
+  }
+
+  // body(lo, n, in) reads in[lane] for every block.
+  template <std::size_t N, class F>
+  void recv(const std::array<Lane, N>& lanes, const F& body) const {
+    std::array<std::vector<u8>, N> messages;
+    for (std::size_t start = 0; start < n_; start += chunk()) {
+      for (std::size_t l = 0; l < N; ++l) {
+        messages[l].resize(bytes(lanes[l], start));
+        lanes[l].channel->recv(messages[l].data(), messages[l].size());
+      }
+      each_of_chunk(lanes, messages, start, body);
+    }
+  }
+
+ private:
+  std::size_t chunk() const { return 32 * block_; }
+  std::size_t count(std::size_t lo, std::size_t hi) const { return (hi - lo + block_ - 1) / block_; }
+  std::size_t length(std::size_t b) const { return std::min(block_, n_ - b * block_); }
+  std::size_t bytes(const Lane& lane, std::size_t start) const {
+    return (std::min(chunk(), n_ - start) * lane.bits + 7) / 8;
+  }
+
+  template <std::size_t N, class F>
+  void each_of_chunk(const std::array<Lane, N>& lanes, std::array<std::vector<u8>, N>& messages, std::size_t start,
+                     const F& body) const {
+    parallel_for(count(start, std::min(n_, start + chunk())), 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t b = first; b < last; ++b) {
+        std::array<u8*, N> at;
+        for (std::size_t l = 0; l < N; ++l) at[l] = messages[l].data() + b * block_ * lanes[l].bits / 8;
+        body(start + b * block_, length(start / block_ + b), at);
+      }
+    });
+  }
+
+  std::size_t n_;
+  std::size_t block_ = 128;
+};
+
+// `bits` low bits of each of n words, tightly packed, and back.
+void pack_bits(const u64* words, std::size_t n, int bits, u8* out);
+void unpack_bits(const u8* in, std::size_t n, int bits, u64* words);
+
+}  // namespace secfwt

@@ -1,0 +1,220 @@
+#include "mpc/engine.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "mpc/reshare.h"
+
+namespace secfwt {
+namespace {
+
+// Ranges that cover [0, n), none longer than `most`, as equal as can be.
+class Ranges {
+ public:
+  Ranges(std::size_t n, std::size_t most) : n_(n), count_((n + most - 1) / most) {}
+  std::size_t count() const { return count_; }
+  std::size_t begin(std::size_t i) const { return n_ * i / count_; }
+  std::size_t end(std::size_t i) const { return begin(i + 1); }
+
+ private:
+  std::size_t n_, count_;
+};
+
+// A copy that keeps no larger buffer alive.
+Value compact(const Value& value) {
+  Value out = make_value(value.sharing, value.c, value.e, value.shape);
+  for (int p = 0; p < value.parts(); ++p) std::copy_n(value.x[p].get(), value.words(), out.x[p].get());
+  return out;
+}
+
+// Additive share of a value at party `id`.
+const u64* additive(const Value& value, int id, const u64* zeros) {
+  return value.sharing == Sharing::pub && id != 0 ? zeros : value.x[0].get();
+}
+
+}  // namespace
+
+Engine::Engine(Program program, Party& party, std::size_t tile_words)
+    : program_(std::move(program)), party_(party), tile_words_(std::max<std::size_t>(tile_words, 1)) {
+  Ids roots;
+  for (const Output& output : program_.outputs) roots.push_back(output.value);
+  const std::vector<bool> all = needed(roots);
+  setup_section_ = section(all, [](const Node& node) { return node.stage == Stage::setup; });
+  example_section_ = section(all, [](const Node& node) { return node.stage == Stage::example; });
+  for (const Output& output : program_.outputs) steps_.push_back(steps(output));
+}
+
+std::vector<bool> Engine::needed(const Ids& roots) const {
+  std::vector<bool> out(program_.values.size());
+  for (std::size_t root : roots) out[root] = true;
+  for (std::size_t i = out.size(); i-- > 0;)
+    if (out[i])
+      for (std::size_t input : program_.values[i].inputs) out[input] = true;
+  return out;
+}
+
+Section Engine::section(const std::vector<bool>& needed, const std::function<bool(const Node&)>& belongs) const {
+  Section out;
+  out.keep.assign(program_.values.size(), false);
+  for (std::size_t i = 0; i < program_.values.size(); ++i) {
+    if (!needed[i]) continue;
+    const Node& node = program_.values[i];
+    const bool inside = belongs(node);
+    if (inside && (!is_input(node.kind) || node.kind == Kind::public_)) out.nodes.push_back(i);
+    for (std::size_t input : node.inputs)
+      if (!inside) out.keep[input] = true;
+  }
+  for (const Output& output : program_.outputs) out.keep[output.value] = true;
+  return out;
+}
+
+Engine::Steps Engine::steps(const Output& output) const {
+  const std::vector<bool> all = needed({output.value});
+  Steps out;
+  const auto in_pairs = [](const Node& node) { return node.stage == Stage::pair || node.kind == Kind::reduce_examples; };
+  out.before = section(all, [](const Node& node) { return node.stage == Stage::candidate && !node.reduced; });
+  out.pairs = section(all, in_pairs);
+  out.after = section(
+      all, [&](const Node& node) { return node.stage == Stage::candidate && node.reduced && !in_pairs(node); });
+  out.pair_words = 1;
+  for (std::size_t i : out.pairs.nodes) out.pair_words = std::max(out.pair_words, volume(program_.values[i].shape));
+  return out;
+}
+
+// Views of the inputs of a kind; each is [c, e, shape], one after another.
+void Engine::bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares, const char* what,
+                         Environment& values) const {
+  const std::size_t expected = c * e * program_.words(kind);
+  for (const Words* x : {&shares.x0, &shares.x1})
+    if (x->size() != expected)
+      throw std::invalid_argument(std::string(what) + ": shares have " + std::to_string(x->size()) +
+                                  " ring elements, the program needs " + std::to_string(expected) + " for " +
+                                  std::to_string(c * e) + " × its " + name(kind) + " inputs");
+  const auto owner = std::make_shared<Shares>(std::move(shares));
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < program_.values.size(); ++i) {
+    const Node& node = program_.values[i];
+    if (node.kind != kind) continue;
+    Value value;
+    value.sharing = Sharing::rep;
+    value.c = c;
+    value.e = e;
+    value.shape = node.shape;
+    value.x[0] = Buffer(owner, owner->x0.data() + at);
+    value.x[1] = Buffer(owner, owner->x1.data() + at);
+    at += value.words();
+    values[i] = std::move(value);
+  }
+}
+
+void Engine::set_weights(Shares weights) {
+  Environment values(program_.values.size());
+  bind_inputs(Kind::weight, 1, 1, std::move(weights), "weights", values);
+  run_section(program_, setup_section_, values, party_);
+  setup_ = std::move(values);
+  examples_.clear();
+  loaded_ = true;
+}
+
+std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count; }
+
+void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress) {
+  if (!loaded_) throw std::invalid_argument("examples: the weights must be loaded first");
+  if (count == 0) throw std::invalid_argument("examples: a set must have at least 1 example");
+  Environment inputs(program_.values.size());
+  bind_inputs(Kind::example, 1, count, std::move(examples), "examples", inputs);
+  examples_.erase(id);
+
+  std::size_t largest = 1;
+  for (std::size_t i : example_section_.nodes) largest = std::max(largest, volume(program_.values[i].shape));
+  const Ranges tiles(count, std::max<std::size_t>(1, tile_words_ / largest));
+  ExampleSet set{count, Environment(program_.values.size())};
+  for (std::size_t t = 0; t < tiles.count(); ++t) {
+    Environment values = setup_;
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].x[0]) values[i] = inputs[i].slice(0, 1, tiles.begin(t), tiles.end(t));
+    run_section(program_, example_section_, values, party_);
+    for (std::size_t i : example_section_.nodes) {
+      if (!example_section_.keep[i]) continue;
+      Value& kept = set.values[i];
+      if (t == 0) kept = make_value(values[i].sharing, 1, count, values[i].shape);
+      for (int p = 0; p < kept.parts(); ++p)
+        std::copy_n(values[i].x[p].get(), values[i].words(), kept.x[p].get() + tiles.begin(t) * kept.instance());
+    }
+    if (progress) progress(t + 1, tiles.count());
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].x[0] && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
+  examples_[id] = std::move(set);
+}
+
+Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress) {
+  static const ExampleSet none;
+  if (!loaded_) throw std::invalid_argument("step: the weights must be loaded first");
+  if (output >= program_.outputs.size())
+    throw std::invalid_argument("step: output " + std::to_string(output) + " asked for, the program has " +
+                                std::to_string(program_.outputs.size()));
+  const Output& wanted = program_.outputs[output];
+  if (candidates == 0) throw std::invalid_argument("step: at least 1 candidate is needed");
+  if (candidates > wanted.max_candidates.value_or(candidates))
+    throw std::invalid_argument("step: " + std::to_string(candidates) + " candidates asked for, output '" +
+                                wanted.name + "' allows " + std::to_string(*wanted.max_candidates));
+  const Steps& steps = steps_[output];
+  const auto found = examples_.find(id);
+  if (found == examples_.end() && !steps.pairs.nodes.empty())
+    throw std::invalid_argument("step: there is no example set " + std::to_string(id));
+  const ExampleSet& set = found == examples_.end() ? none : found->second;
+
+  Environment values = setup_;
+  bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
+  run_section(program_, steps.before, values, party_);
+
+  Words result;
+  if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, progress, values, result);
+  run_section(program_, steps.after, values, party_);
+  if (result.empty()) {
+    const Value& value = values[wanted.value];
+    const Words zeros(value.words());
+    const u64* share = additive(value, party_.id, zeros.data());
+    result.assign(share, share + value.words());
+  }
+  add_zero_share(party_, result.data(), result.size());
+  return result;
+}
+
+void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
+                       const Progress& progress, Environment& values, Words& result) {
+  const bool opens_pairs = program_.values[output].stage == Stage::pair;
+  const std::size_t words = volume(program_.values[output].shape);
+  if (opens_pairs) result.resize(candidates * set.count * words);
+  for (std::size_t i : steps.pairs.nodes)
+    if (program_.values[i].kind == Kind::reduce_examples) {
+      values[i] = make_value(program_.values[i].sharing, candidates, 1, program_.values[i].shape);
+      for (int p = 0; p < values[i].parts(); ++p) std::fill_n(values[i].x[p].get(), values[i].words(), 0);
+    }
+
+  const std::size_t most = std::max<std::size_t>(1, tile_words_ / steps.pair_words);
+  const Ranges examples(set.count, most);
+  const Ranges batches(candidates, std::max<std::size_t>(1, most / std::min(most, set.count)));
+  for (std::size_t b = 0; b < batches.count(); ++b)
+    for (std::size_t t = 0; t < examples.count(); ++t) {
+      const std::size_t c0 = batches.begin(b), c1 = batches.end(b), e0 = examples.begin(t), e1 = examples.end(t);
+      Environment tile(values.size());
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const Value& from = set.values[i].x[0] ? set.values[i] : values[i];
+        if (from.x[0]) tile[i] = from.slice(c0, c1, e0, e1);
+      }
+      run_section(program_, steps.pairs, tile, party_);
+      if (opens_pairs) {
+        const Value& value = tile[output];
+        const Words zeros(value.words());
+        const u64* share = additive(value, party_.id, zeros.data());
+        for (std::size_t c = c0; c < c1; ++c, share += value.e * words)
+          std::copy_n(share, value.e * words, result.data() + (c * set.count + e0) * words);
+      }
+      if (progress) progress(b * examples.count() + t + 1, batches.count() * examples.count());
+    }
+}
+
+}  // namespace secfwt

@@ -1,0 +1,107 @@
+#include "mpc/interpreter.h"
+
+#include "mpc/fourier.h"
+#include "mpc/local_ops.h"
+#include "mpc/reshare.h"
+#include "mpc/truncate.h"
+
+namespace secfwt {
+namespace {
+
+// Element j: the j-th little-endian int16 of the stream, shifted down to `bits` bits.
+Value public_value(const Node& node) {
+  Value out = make_value(Sharing::pub, 1, 1, node.shape);
+  std::vector<std::int16_t> raw(out.words());
+  expand(node.seed, 0, raw.data(), raw.size() * sizeof(raw[0]));
+  for (std::size_t i = 0; i < raw.size(); ++i) out.x[0][i] = static_cast<u64>(i64{raw[i]} >> (16 - node.bits));
+  return out;
+}
+
+Value run_local(const Node& node, const Environment& values, int id) {
+  const auto in = [&](std::size_t i) -> const Value& { return values[node.inputs[i]]; };
+  switch (node.kind) {
+    case Kind::public_:
+      return public_value(node);
+    case Kind::matmul:
+      return matmul(in(0), in(1));
+    case Kind::mul:
+      return mul(in(0), in(1));
+    case Kind::add:
+      return add(in(0), in(1), false, id);
+    case Kind::sub:
+      return add(in(0), in(1), true, id);
+    case Kind::scale:
+      return scale(in(0), static_cast<u64>(node.by));
+    case Kind::sum:
+      return sum(in(0), node.axis);
+    case Kind::reshape:
+      return reshape(in(0), node.shape);
+    case Kind::permute:
+      return permute(in(0), node.axes);
+    case Kind::slice:
+      return slice(in(0), node.axis, node.lo, node.hi);
+    case Kind::concat: {
+      std::vector<Value> inputs;
+      for (std::size_t i : node.inputs) inputs.push_back(values[i]);
+      return concat(inputs, node.axis, id);
+    }
+    default:
+      throw std::logic_error(std::string(name(node.kind)) + " is not a local operation");
+  }
+}
+
+// Appends the tasks that compute `out` from `in`: thirds with the roles rotated.
+void add_tasks(const Program& program, const Node& node, const Value& in, const Value& out, Party& party, Tasks& tasks) {
+  const u64* x = in.x[0].get();  // an additive share, also of a replicated value
+  const auto target = [&](std::size_t at) { return Target{out.x[0].get() + at, out.x[1].get() + at}; };
+  if (node.kind == Kind::reshare) {
+    tasks.push_back(std::make_unique<Reshare>(party, x, in.words(), target(0)));
+    return;
+  }
+  const std::size_t width = node.kind == Kind::cos_sin ? in.shape.back() : 1, items = in.words() / width;
+  for (int t = 0; t < 3; ++t) {
+    const Seat seat(party, t);
+    const std::size_t lo = third(items, t), n = third(items, t + 1) - lo;
+    if (node.kind == Kind::trunc)
+      tasks.push_back(std::make_unique<Truncate>(seat, x + lo, n, node.shift, target(lo)));
+    else if (node.kind == Kind::fourier)
+      tasks.push_back(make_fourier(seat, x + lo, n, program.fits[node.fit], target(lo)));
+    else
+      tasks.push_back(make_cos_sin(seat, x + lo * width, n, width, node.precision, target(2 * lo * width)));
+  }
+}
+
+}  // namespace
+
+void run_section(const Program& program, const Section& section, Environment& values, Party& party) {
+  const Ids& nodes = section.nodes;
+  std::vector<std::size_t> last_use(program.values.size(), 0);
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    for (std::size_t input : program.values[nodes[i]].inputs) last_use[input] = i;
+
+  for (std::size_t i = 0; i < nodes.size();) {
+    const Node& first = program.values[nodes[i]];
+    std::size_t end = i + 1;
+    if (communicates(first.kind)) {
+      Tasks tasks;
+      for (end = i; end < nodes.size(); ++end) {
+        const Node& node = program.values[nodes[end]];
+        if (!communicates(node.kind) || node.group != first.group) break;
+        const Value& in = values[node.inputs[0]];
+        Value out = make_value(Sharing::rep, in.c, in.e, node.shape);
+        add_tasks(program, node, in, out, party, tasks);
+        values[nodes[end]] = std::move(out);
+      }
+      run_tasks(tasks, party);
+    } else if (first.kind == Kind::reduce_examples) {
+      accumulate_examples(values[first.inputs[0]], values[nodes[i]]);
+    } else {
+      values[nodes[i]] = run_local(first, values, party.id);
+    }
+    for (; i < end; ++i)
+      for (std::size_t input : program.values[nodes[i]].inputs)
+        if (last_use[input] < end && !section.keep[input]) values[input] = Value();
+  }
+}
+
+}  // namespace secfwt

@@ -1,0 +1,24 @@
+// Runs the operations of a ring program, one after another or group by group, on whatever batch is in the environment.
+#pragma once
+
+#include <vector>
+
+#include "mpc/party.h"
+#include "mpc/program.h"
+#include "mpc/value.h"
+
+namespace secfwt {
+
+using Ids = std::vector<std::size_t>;
+using Environment = std::vector<Value>;  // by value id; empty where there is none
+
+// Operations that run together, in program order, without inputs but for public values.
+struct Section {
+  Ids nodes;
+  std::vector<bool> keep;  // by value id: what others need afterwards; all else is freed after its last use
+};
+
+// `reduce_examples` adds to what its place in the environment holds: the caller sets it to zero before the first tile.
+void run_section(const Program& program, const Section& section, Environment& values, Party& party);
+
+}  // namespace secfwt

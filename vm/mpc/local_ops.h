@@ -1,0 +1,30 @@
+// Operations that a party does alone: linear ones on each word it holds, products of replicated values into additive shares. Broadcasting of
+// batch axes and instance axes is numpy's (docs/program.md).
+#pragma once
+
+#include <vector>
+
+#include "mpc/value.h"
+
+namespace secfwt {
+
+// a @ b, instance axes as numpy.matmul. With an unbatched right side the batch becomes rows of one product.
+Value matmul(const Value& a, const Value& b);
+// a ∘ b.
+Value mul(const Value& a, const Value& b);
+// a + b or a − b at party `id` (which decides who adds a public value).
+Value add(const Value& a, const Value& b, bool subtract, int id);
+// factor · a.
+Value scale(const Value& a, u64 factor);
+
+// `axis` counts from the right of the instance shape, 1 is the last.
+Value sum(const Value& a, std::size_t axis);
+Value concat(const std::vector<Value>& inputs, std::size_t axis, int id);
+Value slice(const Value& a, std::size_t axis, std::size_t lo, std::size_t hi);
+Value permute(const Value& a, const std::vector<std::size_t>& axes);
+Value reshape(const Value& a, const Shape& shape);
+
+// total [c, 1, shape] += the sum of a [c, e, shape] over examples.
+void accumulate_examples(const Value& a, const Value& total);
+
+}  // namespace secfwt

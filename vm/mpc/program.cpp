@@ -1,0 +1,318 @@
+// Syntax of ring programs.
+#include "mpc/program.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <sstream>
+
+namespace secfwt {
+namespace {
+
+constexpr std::array<const char*, 4> kStages = {"setup", "example", "candidate", "pair"};
+constexpr std::array<const char*, 3> kSharings = {"rep", "add", "pub"};
+constexpr std::array<const char*, 19> kKinds = {
+    "weight",  "example", "candidate", "public", "matmul",          "mul",   "add",     "sub",     "scale",  "sum",
+    "reshape", "permute", "concat",    "slice",  "reduce_examples", "trunc", "reshare", "cos_sin", "fourier"};
+
+template <std::size_t N>
+std::string listed(const std::array<const char*, N>& names) {
+  std::string out;
+  for (const char* name : names) out += (out.empty() ? "" : ", ") + std::string(name);
+  return out;
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  for (char c : text) {
+    if (c == separator)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
+}
+
+// One line of a program: its tokens, taken from the left, then its key=value pairs, each to be taken once.
+class Line {
+ public:
+  Line(std::size_t number, const std::string& text) : number_(number), tokens_(split(text, ' ')) {}
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw ProgramError("program line " + std::to_string(number_) + ": " + what);
+  }
+
+  const std::string& take(const char* what) {
+    if (next_ == tokens_.size()) fail(std::string("ends where ") + what + " is expected");
+    if (tokens_[next_].empty()) fail("tokens must be separated by one space");
+    return tokens_[next_++];
+  }
+
+  // The remaining tokens, all key=value.
+  void take_keys() {
+    while (next_ < tokens_.size()) {
+      const std::string& token = take("key=value");
+      const std::size_t eq = token.find('=');
+      if (eq == 0 || eq == std::string::npos) fail("'" + token + "' found, key=value expected");
+      if (!keys_.emplace(token.substr(0, eq), token.substr(eq + 1)).second)
+        fail("key '" + token.substr(0, eq) + "' is given twice");
+    }
+  }
+
+  bool has(const std::string& key) const { return keys_.count(key) != 0; }
+
+  std::string key(const std::string& name) {
+    const auto found = keys_.find(name);
+    if (found == keys_.end()) fail("key '" + name + "' is missing");
+    std::string value = found->second;
+    keys_.erase(found);
+    return value;
+  }
+
+  i64 integer(const std::string& text, const std::string& what, i64 lo, i64 hi) const {
+    errno = 0;
+    char* end = nullptr;
+    const i64 value = std::strtoll(text.c_str(), &end, 10);
+    const bool digits = !text.empty() && text.find_first_not_of("-0123456789") == std::string::npos;
+    if (!digits || *end != 0 || errno != 0 || value < lo || value > hi)
+      fail(what + " is '" + text + "', must be an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
+    return value;
+  }
+
+  i64 integer_key(const std::string& name, i64 lo, i64 hi) { return integer(key(name), name, lo, hi); }
+
+  double real(const std::string& text, const std::string& what) const {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != 0 || !std::isfinite(value)) fail(what + " is '" + text + "', must be a finite number");
+    return value;
+  }
+
+  template <std::size_t N>
+  std::size_t one_of(const std::string& text, const std::string& what, const std::array<const char*, N>& names) const {
+    const auto found = std::find(names.begin(), names.end(), text);
+    if (found == names.end()) fail(what + " is '" + text + "', must be one of: " + listed(names));
+    return static_cast<std::size_t>(found - names.begin());
+  }
+
+  // Nothing may be left.
+  void finish() const {
+    if (next_ != tokens_.size()) fail("'" + tokens_[next_] + "' found, end of line expected");
+    if (!keys_.empty()) fail("key '" + keys_.begin()->first + "' does not belong here");
+  }
+
+  std::size_t number() const { return number_; }
+
+ private:
+  std::size_t number_;
+  std::vector<std::string> tokens_;
+  std::size_t next_ = 0;
+  std::map<std::string, std::string> keys_;
+};
+
+constexpr i64 kMaxDim = i64{1} << 40;
+
+Shape parse_shape(const Line& line, const std::string& text) {
+  Shape shape;
+  double elements = 1;
+  for (const std::string& dim : split(text, 'x')) {
+    shape.push_back(static_cast<std::size_t>(line.integer(dim, "a dimension of shape " + text, 1, kMaxDim)));
+    elements *= static_cast<double>(shape.back());
+  }
+  if (elements > static_cast<double>(kMaxDim)) line.fail("shape " + text + " has more than 2^40 elements");
+  return shape;
+}
+
+Key parse_seed(const Line& line, const std::string& text) {
+  if (text.size() != 32 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
+    line.fail("seed is '" + text + "', must be 32 lower-case hexadecimal digits");
+  Key key;
+  for (std::size_t i = 0; i < key.size(); ++i)
+    key[i] = static_cast<u8>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
+  return key;
+}
+
+int parse_k(Line& line) {
+  const i64 k = line.integer_key("k", 1, 64);
+  if (k != 16 && k != 32) line.fail("k is " + std::to_string(k) + ", must be 16 or 32");
+  return static_cast<int>(k);
+}
+
+Fit parse_fit(Line& line) {
+  Fit fit;
+  fit.k = parse_k(line);
+  fit.fc = static_cast<int>(line.integer_key("fc", 0, 40));
+  fit.fa = static_cast<int>(line.integer_key("fa", 0, 30));
+  fit.ring = static_cast<int>(line.integer_key("ring", 32, 64));
+  if (fit.ring != 32 && fit.ring != 64) line.fail("ring is " + std::to_string(fit.ring) + ", must be 32 or 64");
+  fit.constant = line.real(line.key("const"), "const");
+  const auto m = split(line.key("m"), ','), re = split(line.key("re"), ','), im = split(line.key("im"), ',');
+  if (re.size() != m.size() || im.size() != m.size())
+    line.fail("m, re and im have " + std::to_string(m.size()) + ", " + std::to_string(re.size()) + " and " +
+              std::to_string(im.size()) + " entries, must have equally many");
+  const double limit = std::ldexp(1.0, 50 - fit.fc);  // amplitudes at scale fc stay exact in a double's mantissa
+  for (std::size_t i = 0; i < m.size(); ++i) {
+    Harmonic h{static_cast<u32>(line.integer(m[i], "harmonic", 1, 65535)), line.real(re[i], "re"),
+               line.real(im[i], "im")};
+    if (std::hypot(h.re, h.im) >= limit)
+      line.fail("harmonic " + m[i] + ": |amplitude|·2^fc must be below 2^50 (fc is " + std::to_string(fit.fc) + ")");
+    fit.harmonics.push_back(h);
+  }
+  if (std::abs(fit.constant) >= std::ldexp(1.0, 62 - fit.fc - fit.fa))
+    line.fail("|const|·2^(fc+fa) must be below 2^62");
+  return fit;
+}
+
+void parse_attributes(Line& line, Node& node, std::size_t fits) {
+  const i64 rank = node.inputs.empty() ? 0 : static_cast<i64>(node.shape.size());
+  const auto axis = [&] { return static_cast<std::size_t>(-line.integer_key("axis", -std::max<i64>(rank, 1), -1)); };
+  switch (node.kind) {
+    case Kind::weight:
+    case Kind::example:
+    case Kind::candidate:
+      node.name = line.key("name");
+      break;
+    case Kind::public_:
+      node.name = line.key("name");
+      node.seed = parse_seed(line, line.key("seed"));
+      node.bits = static_cast<int>(line.integer_key("bits", 1, 16));
+      break;
+    case Kind::scale:
+      node.by = line.integer_key("by", INT64_MIN, INT64_MAX);
+      break;
+    case Kind::sum:
+    case Kind::concat:
+      node.axis = axis();
+      break;
+    case Kind::slice:
+      node.axis = axis();
+      node.lo = static_cast<std::size_t>(line.integer_key("lo", 0, kMaxDim));
+      node.hi = static_cast<std::size_t>(line.integer_key("hi", 0, kMaxDim));
+      break;
+    case Kind::permute:
+      for (const std::string& part : split(line.key("axes"), ','))
+        node.axes.push_back(static_cast<std::size_t>(line.integer(part, "axis", 0, rank - 1)));
+      break;
+    case Kind::trunc:
+      node.shift = static_cast<int>(line.integer_key("shift", 1, 62));
+      break;
+    case Kind::fourier:
+      if (fits == 0) line.fail("no fit is defined before this line");
+      node.fit = static_cast<std::size_t>(line.integer_key("fit", 0, static_cast<i64>(fits) - 1));
+      break;
+    case Kind::cos_sin:
+      node.precision.k = parse_k(line);
+      node.precision.fc = static_cast<int>(line.integer_key("fc", 0, 40));
+      node.precision.fa = static_cast<int>(line.integer_key("fa", 0, 30));
+      node.precision.harmonics = {{1, 1.0, 0.0}};
+      break;
+    default:
+      break;
+  }
+  if (communicates(node.kind)) node.group = static_cast<u64>(line.integer_key("group", 0, INT64_MAX));
+}
+
+Node parse_value(Line& line, const Program& before) {
+  const i64 id = static_cast<i64>(before.values.size());
+  if (line.integer(line.take("a value's number"), "value", 0, INT64_MAX) != id)
+    line.fail("values are numbered in file order, " + std::to_string(id) + " expected");
+  Node node{};
+  node.line = line.number();
+  node.stage = static_cast<Stage>(line.one_of(line.take("a stage"), "stage", kStages));
+  node.sharing = static_cast<Sharing>(line.one_of(line.take("a sharing"), "sharing", kSharings));
+  node.scale = static_cast<int>(line.integer(line.take("a scale"), "scale", -64, 128));
+  node.shape = parse_shape(line, line.take("a shape"));
+  node.kind = static_cast<Kind>(line.one_of(line.take("a kind"), "kind", kKinds));
+  const std::string& inputs = line.take("input values or -");
+  if (inputs != "-")
+    for (const std::string& input : split(inputs, ','))
+      node.inputs.push_back(static_cast<std::size_t>(line.integer(input, "input value", 0, id - 1)));
+  node.reduced = node.kind == Kind::reduce_examples;
+  for (std::size_t input : node.inputs) node.reduced |= before.values[input].reduced;
+  line.take_keys();
+  parse_attributes(line, node, before.fits.size());
+  line.finish();
+  check_value(before, node);
+  return node;
+}
+
+Output parse_output(Line& line, const Program& program) {
+  Output output;
+  output.name = line.take("an output's name");
+  for (const Output& other : program.outputs)
+    if (other.name == output.name) line.fail("output '" + output.name + "' is defined twice");
+  const i64 last = static_cast<i64>(program.values.size()) - 1;
+  output.value = static_cast<std::size_t>(line.integer(line.take("a value's number"), "value", 0, last));
+  const Stage stage = program.values[output.value].stage;
+  if (stage != Stage::candidate && stage != Stage::pair)
+    line.fail("value " + std::to_string(output.value) + " has stage " + name(stage) +
+              ", an output must have stage candidate or pair");
+  line.take_keys();
+  if (line.has("max_candidates"))
+    output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", 1, kMaxDim));
+  line.finish();
+  return output;
+}
+
+}  // namespace
+
+const char* name(Stage stage) { return kStages[static_cast<std::size_t>(stage)]; }
+const char* name(Sharing sharing) { return kSharings[static_cast<std::size_t>(sharing)]; }
+const char* name(Kind kind) { return kKinds[static_cast<std::size_t>(kind)]; }
+bool is_input(Kind kind) { return kind <= Kind::public_; }
+bool communicates(Kind kind) { return kind >= Kind::trunc; }
+
+std::size_t Program::words(Kind input) const {
+  std::size_t n = 0;
+  for (const Node& node : values)
+    if (node.kind == input) n += volume(node.shape);
+  return n;
+}
+
+Program parse_program(const std::string& text) {
+  Program program;
+  std::istringstream in(text);
+  std::string raw;
+  std::size_t number = 0;
+  bool header = false, ended = false;
+  while (std::getline(in, raw)) {
+    ++number;
+    raw.erase(std::min(raw.find('#'), raw.size()));
+    raw.erase(raw.find_last_not_of(" \t\r") + 1);
+    if (raw.empty()) continue;
+    Line line(number, raw);
+    if (ended) line.fail("'" + raw + "' found after end");
+    const std::string word = line.take("a word");
+    if (!header) {
+      if (raw != "secfwt-program 1") line.fail("'" + raw + "' found, 'secfwt-program 1' expected");
+      header = true;
+    } else if (word == "fit") {
+      const i64 id = static_cast<i64>(program.fits.size());
+      if (line.integer(line.take("a fit's number"), "fit", 0, INT64_MAX) != id)
+        line.fail("fits are numbered in file order, " + std::to_string(id) + " expected");
+      line.take_keys();
+      program.fits.push_back(parse_fit(line));
+      line.finish();
+    } else if (word == "v") {
+      program.values.push_back(parse_value(line, program));
+    } else if (word == "out") {
+      program.outputs.push_back(parse_output(line, program));
+    } else if (word == "end") {
+      line.finish();
+      ended = true;
+    } else {
+      line.fail("'" + word + "' found, fit, v, out or end expected");
+    }
+  }
+  const Line last(number + 1, "");
+  if (!ended) last.fail("the file ends where a line 'end' is expected");
+  if (program.outputs.empty()) last.fail("the program has no output: a line 'out <name> <value>' is expected");
+  check_groups(program);
+  return program;
+}
+
+}  // namespace secfwt

@@ -1,0 +1,97 @@
+// A ring program in memory (docs/program.md): parsed, and checked so that the engine need not check again.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "mpc/shape.h"
+#include "ring/prg.h"
+#include "ring/ring.h"
+
+namespace secfwt {
+
+// A program that cannot be run; the message names the line, what is there and what would be accepted.
+struct ProgramError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+enum class Stage { setup = 0, example = 1, candidate = 2, pair = 3 };  // a lattice: join is bitwise or
+enum class Sharing { rep, add, pub };
+enum class Kind {
+  weight, example, candidate, public_,                     // inputs
+  matmul, mul, add, sub, scale, sum,                       // arithmetic at each party alone
+  reshape, permute, concat, slice, reduce_examples,        // moves, and the sum over examples
+  trunc, reshare, cos_sin, fourier,                        // protocols
+};
+
+const char* name(Stage stage);
+const char* name(Sharing sharing);
+const char* name(Kind kind);
+bool is_input(Kind kind);
+bool communicates(Kind kind);
+
+// f(θ) = constant + Re Σ_m (re + i·im) e^(2πi·m·θ), θ in turns, and the precision it is computed with.
+struct Harmonic {
+  u32 m;
+  double re, im;
+};
+struct Fit {
+  int k = 16;     // bits of the opened phase: 16 or 32
+  int fc = 0;     // fraction bits of the harmonics' amplitudes
+  int fa = 0;     // fraction bits of the phasors
+  int ring = 64;  // bits of the ring the harmonics are added up in: 32 or 64
+  double constant = 0;
+  std::vector<Harmonic> harmonics;
+};
+
+// One value and the operation that makes it. Which of the attributes mean anything depends on `kind`.
+struct Node {
+  Stage stage;
+  Sharing sharing;
+  int scale;
+  Shape shape;  // of one instance
+  Kind kind;
+  std::vector<std::size_t> inputs;
+  std::size_t line;  // in the program's text
+  bool reduced;      // depends on a sum over examples
+
+  std::string name;              // inputs
+  Key seed{};                    // public
+  int bits = 0;                  // public
+  i64 by = 0;                    // scale
+  std::size_t axis = 0;          // sum, concat, slice: counted from the right, 1 is the last
+  std::size_t lo = 0, hi = 0;    // slice
+  std::vector<std::size_t> axes;  // permute
+  int shift = 0;                 // trunc
+  std::size_t fit = 0;           // fourier
+  Fit precision;                 // cos_sin: k, fc, fa
+  u64 group = 0;                 // trunc, reshare, cos_sin, fourier
+};
+
+struct Output {
+  std::string name;
+  std::size_t value;
+  std::optional<std::size_t> max_candidates;
+};
+
+struct Program {
+  std::vector<Node> values;
+  std::vector<Fit> fits;
+  std::vector<Output> outputs;
+
+  // Ring elements of all inputs of a kind, for one instance.
+  std::size_t words(Kind input) const;
+};
+
+// Throws ProgramError.
+Program parse_program(const std::string& text);
+
+// The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes; groups are independent.
+// Called by parse_program for each value in turn and once at the end.
+void check_value(const Program& before, const Node& node);
+void check_groups(const Program& program);
+
+}  // namespace secfwt

@@ -1,0 +1,261 @@
+// Meaning of ring programs: what a value's shape, sharing, stage and scale must be, given its inputs.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "mpc/program.h"
+
+namespace secfwt {
+namespace {
+
+[[noreturn]] void fail(const Node& node, const std::string& what) {
+  throw ProgramError("program line " + std::to_string(node.line) + ": " + name(node.kind) + ": " + what);
+}
+
+// Inputs of a value, by position.
+class Inputs {
+ public:
+  Inputs(const Program& program, const Node& node) : program_(program), node_(node) {}
+  const Node& operator[](std::size_t i) const { return program_.values[node_.inputs[i]]; }
+
+  void expect(std::size_t lo, std::size_t hi) const {
+    const std::size_t n = node_.inputs.size();
+    if (n < lo || n > hi)
+      fail(node_, "has " + std::to_string(n) + " inputs, must have " + std::to_string(lo) +
+                      (hi == lo ? "" : " or more"));
+  }
+
+ private:
+  const Program& program_;
+  const Node& node_;
+};
+
+Shape broadcast_or_fail(const Node& node, const Shape& a, const Shape& b) {
+  const auto shape = broadcast(a, b);
+  if (!shape) fail(node, "shapes " + text(a) + " and " + text(b) + " do not broadcast");
+  return *shape;
+}
+
+// numpy's rule, vectors included.
+Shape matmul_shape(const Node& node, Shape a, Shape b) {
+  const bool row = a.size() == 1, column = b.size() == 1;
+  const std::string both = text(a) + " @ " + text(b);
+  if (row) a.insert(a.begin(), 1);
+  if (column) b.push_back(1);
+  if (a.back() != b[b.size() - 2]) fail(node, "inner dimensions of " + both + " differ");
+  Shape shape = broadcast_or_fail(node, Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2));
+  if (!row) shape.push_back(a[a.size() - 2]);
+  if (!column) shape.push_back(b.back());
+  if (shape.empty()) shape.push_back(1);
+  return shape;
+}
+
+void check_axis(const Node& node, const Shape& shape) {
+  if (node.axis > shape.size())
+    fail(node, "axis is -" + std::to_string(node.axis) + ", the input's shape is " + text(shape));
+}
+
+Shape expected_shape(const Node& node, const Inputs& in) {
+  switch (node.kind) {
+    case Kind::matmul:
+      return matmul_shape(node, in[0].shape, in[1].shape);
+    case Kind::mul:
+    case Kind::add:
+    case Kind::sub:
+      return broadcast_or_fail(node, in[0].shape, in[1].shape);
+    case Kind::sum: {
+      Shape shape = in[0].shape;
+      check_axis(node, shape);
+      shape[shape.size() - node.axis] = 1;
+      return shape;
+    }
+    case Kind::reshape:
+      if (volume(node.shape) != volume(in[0].shape))
+        fail(node, text(in[0].shape) + " cannot become " + text(node.shape) + ": the numbers of elements differ");
+      return node.shape;
+    case Kind::permute: {
+      if (std::set<std::size_t>(node.axes.begin(), node.axes.end()).size() != in[0].shape.size() ||
+          node.axes.size() != in[0].shape.size())
+        fail(node, "axes must name each of the " + std::to_string(in[0].shape.size()) + " axes of " +
+                       text(in[0].shape) + " once, from 0");
+      Shape shape;
+      for (std::size_t axis : node.axes) {
+        if (axis >= in[0].shape.size()) fail(node, "axis " + std::to_string(axis) + " is not in " + text(in[0].shape));
+        shape.push_back(in[0].shape[axis]);
+      }
+      return shape;
+    }
+    case Kind::concat: {
+      Shape shape = in[0].shape;
+      check_axis(node, shape);
+      const std::size_t axis = shape.size() - node.axis;
+      for (std::size_t i = 1; i < node.inputs.size(); ++i) {
+        Shape other = in[i].shape;
+        const std::size_t added = other.size() == shape.size() ? std::exchange(other[axis], shape[axis]) : 0;
+        if (other != shape)
+          fail(node, "shapes " + text(in[0].shape) + " and " + text(in[i].shape) + " must agree but for axis -" +
+                         std::to_string(node.axis));
+        shape[axis] += added;
+      }
+      return shape;
+    }
+    case Kind::slice: {
+      Shape shape = in[0].shape;
+      check_axis(node, shape);
+      std::size_t& dim = shape[shape.size() - node.axis];
+      if (node.lo >= node.hi || node.hi > dim)
+        fail(node, "lo=" + std::to_string(node.lo) + " hi=" + std::to_string(node.hi) + " must satisfy 0 <= lo < hi <= " +
+                       std::to_string(dim));
+      dim = node.hi - node.lo;
+      return shape;
+    }
+    case Kind::cos_sin: {
+      Shape shape = in[0].shape;
+      shape.back() *= 2;
+      return shape;
+    }
+    default:
+      return node.inputs.empty() ? node.shape : in[0].shape;
+  }
+}
+
+Stage expected_stage(const Node& node, const Inputs& in) {
+  switch (node.kind) {
+    case Kind::weight:
+    case Kind::public_:
+      return Stage::setup;
+    case Kind::example:
+      return Stage::example;
+    case Kind::candidate:
+      return Stage::candidate;
+    case Kind::reduce_examples:
+      if (in[0].stage != Stage::pair)
+        fail(node, std::string("its input has stage ") + name(in[0].stage) + ", must have stage pair");
+      return Stage::candidate;
+    default: {
+      int stage = 0;
+      for (std::size_t i = 0; i < node.inputs.size(); ++i) stage |= static_cast<int>(in[i].stage);
+      return static_cast<Stage>(stage);
+    }
+  }
+}
+
+Sharing expected_sharing(const Node& node, const Inputs& in) {
+  const auto any = [&](Sharing s) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i)
+      if (in[i].sharing == s) return true;
+    return false;
+  };
+  switch (node.kind) {
+    case Kind::weight:
+    case Kind::example:
+    case Kind::candidate:
+      return Sharing::rep;
+    case Kind::public_:
+      return Sharing::pub;
+    case Kind::matmul:
+    case Kind::mul:
+      if (in[0].sharing == Sharing::pub) return in[1].sharing;
+      if (in[1].sharing == Sharing::pub) return in[0].sharing;
+      if (any(Sharing::add)) fail(node, "an additive input can be multiplied with a public one only: reshare it first");
+      return Sharing::add;
+    case Kind::add:
+    case Kind::sub:
+    case Kind::concat:
+      return any(Sharing::add) ? Sharing::add : any(Sharing::rep) ? Sharing::rep : Sharing::pub;
+    case Kind::reshare:
+      if (in[0].sharing != Sharing::add)
+        fail(node, std::string("its input's sharing is ") + name(in[0].sharing) + ", must be add");
+      return Sharing::rep;
+    case Kind::trunc:
+    case Kind::cos_sin:
+    case Kind::fourier:
+      if (in[0].sharing == Sharing::pub) fail(node, "its input is public, must be shared (rep or add)");
+      return Sharing::rep;
+    default:
+      return in[0].sharing;
+  }
+}
+
+void check_scale(const Program& before, const Node& node, const Inputs& in) {
+  const auto expect = [&](int scale) {
+    if (node.scale != scale)
+      fail(node, "scale is " + std::to_string(node.scale) + ", " + std::to_string(scale) + " expected");
+  };
+  const auto expect_phase = [&] {
+    if (in[0].scale != 64)
+      fail(node, "its input is a phase and must have scale 64, not " + std::to_string(in[0].scale));
+  };
+  switch (node.kind) {
+    case Kind::add:
+    case Kind::sub:
+    case Kind::concat:
+      for (std::size_t i = 1; i < node.inputs.size(); ++i)
+        if (in[i].scale != in[0].scale)
+          fail(node, "its inputs' scales " + std::to_string(in[0].scale) + " and " + std::to_string(in[i].scale) +
+                         " must be equal");
+      return expect(in[0].scale);
+    case Kind::cos_sin:
+      expect_phase();
+      return expect(node.precision.fc + node.precision.fa);
+    case Kind::fourier:
+      expect_phase();
+      return expect(before.fits[node.fit].fc + before.fits[node.fit].fa);
+    default:
+      return;  // a scale may be reinterpreted: multiplying by 2^-n is free
+  }
+}
+
+}  // namespace
+
+void check_value(const Program& before, const Node& node) {
+  const Inputs in(before, node);
+  switch (node.kind) {
+    case Kind::weight:
+    case Kind::example:
+    case Kind::candidate:
+    case Kind::public_:
+      in.expect(0, 0);
+      break;
+    case Kind::matmul:
+    case Kind::mul:
+    case Kind::add:
+    case Kind::sub:
+      in.expect(2, 2);
+      break;
+    case Kind::concat:
+      in.expect(1, static_cast<std::size_t>(-1));
+      break;
+    default:
+      in.expect(1, 1);
+  }
+  const Shape shape = expected_shape(node, in);
+  if (shape != node.shape) fail(node, "shape is " + text(node.shape) + ", " + text(shape) + " expected");
+  const Sharing sharing = expected_sharing(node, in);
+  if (sharing != node.sharing)
+    fail(node, std::string("sharing is ") + name(node.sharing) + ", " + name(sharing) + " expected");
+  const Stage stage = expected_stage(node, in);
+  if (stage != node.stage) fail(node, std::string("stage is ") + name(node.stage) + ", " + name(stage) + " expected");
+  check_scale(before, node, in);
+  // The engine runs all pairs once, then what follows the sums over examples.
+  if (node.stage == Stage::pair && node.reduced)
+    fail(node, "an input depends on reduce_examples: a sum over examples cannot be paired with examples again");
+}
+
+void check_groups(const Program& program) {
+  std::set<u64> closed;
+  for (std::size_t i = 0; i < program.values.size(); ++i) {
+    const Node& node = program.values[i];
+    if (!communicates(node.kind)) continue;
+    std::size_t first = i;
+    while (first > 0 && communicates(program.values[first - 1].kind) && program.values[first - 1].group == node.group)
+      --first;
+    if (first == i && !closed.insert(node.group).second)
+      fail(node, "group " + std::to_string(node.group) + " was used before: operations of a group must stand next to each other");
+    for (std::size_t input : node.inputs)
+      if (input >= first)
+        fail(node, "depends on value " + std::to_string(input) + " of its own group " + std::to_string(node.group));
+  }
+}
+
+}  // namespace secfwt

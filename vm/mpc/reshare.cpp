@@ -1,0 +1,41 @@
+#include "mpc/reshare.h"
+
+namespace secfwt {
+namespace {
+
+Pad reserve(Stream& stream, std::size_t n) { return Pad(&stream, stream.reserve(n * sizeof(u64))); }
+
+// out = x + pad − next_pad on one block; summed over the parties the pads cancel.
+void add_pads(const u64* x, const Pad& pad, const Pad& next_pad, std::size_t lo, std::size_t n, u64* out) {
+  u64 mask[4096], next_mask[4096];
+  pad.fill(lo, mask, n);
+  next_pad.fill(lo, next_mask, n);
+  for (std::size_t i = 0; i < n; ++i) out[lo + i] = x[lo + i] + mask[i] - next_mask[i];
+}
+
+}  // namespace
+
+Reshare::Reshare(Party& party, const u64* x, std::size_t n, Target out)
+    : party_(party), blocks_(n), x_(x), out_(out), pad_(reserve(party.stream0, n)), next_pad_(reserve(party.stream1, n)) {}
+
+void Reshare::send(int) {
+  const std::array<Lane, 1> lanes{{{party_.prev, 64}}};
+  blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
+    add_pads(x_, pad_, next_pad_, lo, n, out_.x0);
+    std::memcpy(message[0], out_.x0 + lo, n * sizeof(u64));
+  });
+}
+
+void Reshare::recv(int) {
+  const std::array<Lane, 1> lanes{{{party_.next, 64}}};
+  blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
+    std::memcpy(out_.x1 + lo, message[0], n * sizeof(u64));
+  });
+}
+
+void add_zero_share(Party& party, u64* x, std::size_t n) {
+  const Pad pad = reserve(party.stream0, n), next_pad = reserve(party.stream1, n);
+  Blocks(n).each([&](std::size_t lo, std::size_t length) { add_pads(x, pad, next_pad, lo, length, x); });
+}
+
+}  // namespace secfwt

@@ -1,0 +1,29 @@
+// Additive to replicated, and fresh randomness for an additive value.
+#pragma once
+
+#include "mpc/two_party.h"
+
+namespace secfwt {
+
+// Party i sends x_i + a zero share to party i-1, who then holds components i-1 and i. 24 bytes a value over all parties, 1 round.
+class Reshare : public Task {
+ public:
+  // `x`: this party's additive share, n words.
+  Reshare(Party& party, const u64* x, std::size_t n, Target out);
+
+  int rounds() const override { return 1; }
+  void send(int round) override;
+  void recv(int round) override;
+
+ private:
+  Party& party_;
+  Blocks blocks_;
+  const u64* x_;
+  Target out_;
+  Pad pad_, next_pad_;  // under keys id and id+1
+};
+
+// x += a fresh share of zero: what is opened then says nothing about the summands.
+void add_zero_share(Party& party, u64* x, std::size_t n);
+
+}  // namespace secfwt

@@ -1,0 +1,33 @@
+#include "mpc/value.h"
+
+#include <utility>
+
+namespace secfwt {
+
+Shape Value::full_shape(std::size_t rank) const {
+  Shape full{c, e};
+  full.resize(2 + rank - shape.size(), 1);
+  full.insert(full.end(), shape.begin(), shape.end());
+  return full;
+}
+
+Value Value::slice(std::size_t c0, std::size_t c1, std::size_t e0, std::size_t e1) const {
+  Value out = *this;
+  const std::size_t first = (c > 1 ? c0 : 0) * e + (e > 1 ? e0 : 0);
+  if (c > 1) out.c = c1 - c0;
+  if (e > 1) out.e = e1 - e0;
+  for (int p = 0; p < parts(); ++p) out.x[p] = view(x[p], first * instance());
+  return out;
+}
+
+Value make_value(Sharing sharing, std::size_t c, std::size_t e, Shape shape) {
+  Value value;
+  value.sharing = sharing;
+  value.c = c;
+  value.e = e;
+  value.shape = std::move(shape);
+  for (int p = 0; p < value.parts(); ++p) value.x[p] = allocate(value.words());
+  return value;
+}
+
+}  // namespace secfwt

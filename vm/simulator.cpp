@@ -1,0 +1,235 @@
+// Three parties as threads of one process, with a C interface: the same engine and the same messages as over a network, but inputs arrive in
+// the clear and are shared here. For tests, for cost calibration and for rehearsals; it protects nothing.
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "mpc/engine.h"
+#include "ring/gemm.h"
+
+namespace secfwt {
+namespace {
+
+// Passes everything on and, while `log` is set, keeps a copy of what arrives.
+class Tap : public Channel {
+ public:
+  explicit Tap(std::unique_ptr<Channel> inner) : inner_(std::move(inner)) {}
+  void send(std::vector<u8> bytes) override {
+    sent_ += bytes.size();
+    inner_->send(std::move(bytes));
+  }
+  void recv(void* out, std::size_t n) override {
+    inner_->recv(out, n);
+    if (log) received.insert(received.end(), static_cast<u8*>(out), static_cast<u8*>(out) + n);
+  }
+
+  // Tells the other end that this one is gone.
+  void close() { inner_.reset(); }
+  bool closed() const { return !inner_; }
+
+  bool log = false;
+  std::vector<u8> received;
+
+ private:
+  std::unique_ptr<Channel> inner_;
+};
+
+// One party with its channels and its engine.
+struct Seated {
+  std::unique_ptr<Tap> prev, next;
+  std::unique_ptr<Party> party;
+  std::unique_ptr<Engine> engine;
+};
+
+class Simulator {
+ public:
+  Simulator(const std::string& text, std::size_t tile_words) : program_(parse_program(text)) {
+    for (int i = 0; i < 3; ++i) {
+      auto ends = memory_channel();
+      seats_[i].next = std::make_unique<Tap>(std::move(ends.first));
+      seats_[(i + 1) % 3].prev = std::make_unique<Tap>(std::move(ends.second));
+    }
+    each([&](int i) {
+      Seated& seat = seats_[i];
+      seat.party = std::make_unique<Party>(connect_party(i, seat.prev.get(), seat.next.get()));
+      seat.engine = std::make_unique<Engine>(program_, *seat.party, tile_words);
+    });
+  }
+
+  void set_weights(const u64* x, std::size_t n) {
+    auto shares = share(x, n);
+    each([&](int i) { seats_[i].engine->set_weights(std::move(shares[i])); });
+    examples_.clear();
+  }
+
+  void set_examples(u64 id, std::size_t count, const u64* x, std::size_t n) {
+    auto shares = share(x, n);
+    each([&](int i) { seats_[i].engine->set_examples(id, count, std::move(shares[i])); });
+    examples_[id] = count;
+  }
+
+  void step(u64 id, std::size_t candidates, std::size_t output, const u64* x, std::size_t n, u64* result,
+            std::size_t n_result) {
+    auto shares = share(x, n);
+    Words parts[3];
+    each([&](int i) { parts[i] = seats_[i].engine->step(id, candidates, output, std::move(shares[i])); });
+    if (parts[0].size() != n_result)
+      throw std::invalid_argument("step: the result has " + std::to_string(parts[0].size()) + " words, room for " +
+                                  std::to_string(n_result) + " was given");
+    for (std::size_t j = 0; j < n_result; ++j) result[j] = parts[0][j] + parts[1][j] + parts[2][j];
+  }
+
+  // Length of an output; 0 where there is no such output or example set.
+  std::size_t result_words(u64 id, std::size_t candidates, std::size_t output) const {
+    if (output >= program_.outputs.size()) return 0;
+    const Node& node = program_.values[program_.outputs[output].value];
+    const auto count = examples_.find(id);
+    const std::size_t examples = node.stage != Stage::pair ? 1 : count == examples_.end() ? 0 : count->second;
+    return candidates * examples * volume(node.shape);
+  }
+
+  // What each party has sent so far.
+  void counters(u64 bytes[3], u64* rounds) const {
+    for (int i = 0; i < 3; ++i) bytes[i] = seats_[i].party->bytes_sent();
+    *rounds = seats_[0].party->rounds;
+  }
+
+  void record(bool on) {
+    for (Seated& seat : seats_)
+      for (Tap* tap : {seat.prev.get(), seat.next.get()}) {
+        tap->log = on;
+        tap->received.clear();
+      }
+  }
+
+  const std::vector<u8>& received(int party, bool from_next) const {
+    return (from_next ? seats_[party].next : seats_[party].prev)->received;
+  }
+
+ private:
+  // Runs body(party) in three threads. If one fails in the middle, its channels close, so that the others fail too instead of waiting;
+  // the first cause is rethrown. What is refused beforehand (std::invalid_argument) all three refuse.
+  template <class F>
+  void each(const F& body) {
+    if (broken_) throw std::runtime_error("an earlier failure has ended this simulation");
+    std::exception_ptr errors[3];
+    std::thread threads[3];
+    for (int i = 0; i < 3; ++i)
+      threads[i] = std::thread([&, i] {
+        try {
+          body(i);
+        } catch (const std::invalid_argument&) {
+          errors[i] = std::current_exception();
+        } catch (...) {
+          errors[i] = std::current_exception();
+          seats_[i].prev->close();
+          seats_[i].next->close();
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    std::exception_ptr cause;
+    for (const Seated& seat : seats_) broken_ = broken_ || seat.prev->closed();
+    for (const std::exception_ptr& error : errors) {
+      if (!error) continue;
+      try {
+        std::rethrow_exception(error);
+      } catch (const PeerLost&) {
+        if (!cause) cause = error;
+      } catch (...) {
+        cause = error;
+      }
+    }
+    if (cause) std::rethrow_exception(cause);
+  }
+
+  // x = x0 + x1 + x2 under fresh keys; party i gets (x_i, x_{i+1}).
+  static std::array<Shares, 3> share(const u64* x, std::size_t n) {
+    Words parts[3] = {Words(n), Words(n), Words(n)};
+    expand(random_key(), 0, parts[0].data(), n * sizeof(u64));
+    expand(random_key(), 0, parts[1].data(), n * sizeof(u64));
+    for (std::size_t j = 0; j < n; ++j) parts[2][j] = x[j] - parts[0][j] - parts[1][j];
+    std::array<Shares, 3> out;
+    for (int i = 0; i < 3; ++i) out[i] = Shares{parts[i], parts[(i + 1) % 3]};
+    return out;
+  }
+
+  Program program_;
+  Seated seats_[3];
+  std::map<u64, std::size_t> examples_;  // how many, by set
+  bool broken_ = false;
+};
+
+// 0, or 1 with the message in `error`.
+template <class F>
+int guarded(char* error, std::size_t size, const F& body) {
+  try {
+    body();
+    return 0;
+  } catch (const std::exception& e) {
+    std::snprintf(error, size, "%s", e.what());
+    return 1;
+  }
+}
+
+}  // namespace
+}  // namespace secfwt
+
+using secfwt::guarded;
+using secfwt::Simulator;
+using secfwt::u64;
+using secfwt::u8;
+
+extern "C" {
+
+// nullptr on failure.
+Simulator* secfwt_create(const char* program, std::size_t tile_words, char* error, std::size_t error_size) {
+  Simulator* out = nullptr;
+  guarded(error, error_size, [&] { out = new Simulator(program, tile_words); });
+  return out;
+}
+
+void secfwt_free(Simulator* simulator) { delete simulator; }
+
+int secfwt_weights(Simulator* simulator, const u64* x, std::size_t n, char* error, std::size_t error_size) {
+  return guarded(error, error_size, [&] { simulator->set_weights(x, n); });
+}
+
+int secfwt_examples(Simulator* simulator, u64 id, std::size_t count, const u64* x, std::size_t n, char* error,
+                    std::size_t error_size) {
+  return guarded(error, error_size, [&] { simulator->set_examples(id, count, x, n); });
+}
+
+// Length of a step's result; 0 where there is no such output or example set.
+std::size_t secfwt_result_words(const Simulator* simulator, u64 id, std::size_t candidates, std::size_t output) {
+  return simulator->result_words(id, candidates, output);
+}
+
+int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_t output, const u64* x, std::size_t n,
+                u64* result, std::size_t n_result, char* error, std::size_t error_size) {
+  return guarded(error, error_size,
+                 [&] { simulator->step(id, candidates, output, x, n, result, n_result); });
+}
+
+void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { simulator->counters(bytes, rounds); }
+
+// Starts (and clears) or ends the record of what parties receive.
+void secfwt_record(Simulator* simulator, int on) { simulator->record(on != 0); }
+
+// What `party` received from the party before it (from_next = 0) or after it (1): its length; copied to `out` unless that is nullptr.
+std::size_t secfwt_received(const Simulator* simulator, int party, int from_next, u8* out) {
+  const auto& bytes = simulator->received(party, from_next != 0);
+  if (out && !bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+  return bytes.size();
+}
+
+// c (m×n) = a (m×k) · b (k×n) mod 2^64, contiguous.
+void secfwt_gemm(const u64* a, const u64* b, u64* c, std::size_t m, std::size_t k, std::size_t n) {
+  secfwt::gemm(a, k, b, n, c, n, m, k, n, false);
+}
+
+}  // extern "C"
