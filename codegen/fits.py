@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], Floats]
-GAP_WEIGHT = 0.01
+GAP_WEIGHT = 0.002
 _erf = np.vectorize(erf, otypes=[np.float64])
 
 
