@@ -95,12 +95,6 @@ Block offset(const Block& block, std::size_t row, std::size_t column) {
   return {block.words + at, block.plus ? block.plus + at : nullptr, block.stride};
 }
 
-// The rows of a group of panels are far apart: hardware does not guess them.
-void prefetch(const Block& block, std::size_t row, std::size_t rows, std::size_t column, std::size_t columns) {
-  for (; row < rows; ++row)
-    for (std::size_t j = column; j < columns; j += 8) __builtin_prefetch(block.words + row * block.stride + j);
-}
-
 // One block of the product. A is packed once; B a few panels at a time by the thread that multiplies by them, so that
 // they are read from its cache.
 void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
@@ -120,14 +114,12 @@ void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, 
     for (; lo < hi; lo += group) {
       const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo);
       u64* const b = workspace_b.get(panels * b_words);
-      for (std::size_t l = 0; l < s.k; l += kSlice) {  // a few rows across the group: they share pages
-        prefetch(term.b, l + kSlice, std::min(l + 2 * kSlice, s.k), first, std::min(first + kGroup, s.n));
+      for (std::size_t l = 0; l < s.k; l += kSlice)  // a few rows across the group: they share pages
         for (std::size_t j = 0; j < panels; ++j) {
           const std::size_t column = first + j * kernel.columns;
           kernel.pack_b(offset(term.b, l, column), std::min(kSlice, s.k - l), std::min(kernel.columns, s.n - column),
                         b + j * b_words + kernel.b_panel(l));
         }
-      }
       kernel.multiply(a, b, s.k, c + first, ldc, s.m, std::min(panels * kernel.columns, s.n - first), accumulate);
     }
   });
