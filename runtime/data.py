@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import SecfwtError
+
 FORMATS = (".jsonl", ".csv", ".tsv")
 SHOWN_PROBLEMS = 10
 
@@ -21,7 +23,7 @@ Row = tuple[int, dict[str, object]]
 """Line number (from 1) and the fields of one record."""
 
 
-class DataError(Exception):
+class DataError(SecfwtError):
     """A file that cannot be used: its path and all its problems."""
 
     def __init__(self, path: Path | str, problems: Sequence[str]) -> None:
@@ -35,9 +37,9 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled text."""
+    """One labelled text, or pair of texts."""
 
-    text: str
+    text: str | tuple[str, str]
     label: str
 
 
@@ -60,31 +62,26 @@ def read_examples(
 ) -> list[Example]:
     """Read a UTF-8 `.jsonl`, `.csv` (RFC 4180) or `.tsv` (IANA: tabs separate, no quoting) file of labelled texts.
 
+    `text_column` may be two names with a comma between them: pairs of texts.
     With `known_labels` (a dev or test file) every label must be one of them; without (a training file) there must be
     two classes or more. Raises DataError with all problems of the file.
     """
     if path.suffix.lower() not in FORMATS:
         raise DataError(path, [f"unknown extension {path.suffix!r}: expected one of {', '.join(FORMATS)}"])
+    text_columns = [name.strip() for name in text_column.split(",")]
+    if not 1 <= len(text_columns) <= 2 or not all(text_columns):
+        raise DataError(path, [f"--text-column is {text_column!r}: give one column, or two with a comma between them"])
     problems: list[str] = []
-    rows = list(_rows(path, _decode(path), (text_column, label_column), problems))
+    rows = list(_rows(path, _decode(path), [*text_columns, label_column], problems))
     examples = []
     for line, row in rows:
-        text, label = row[text_column], row[label_column]
-        if isinstance(label, int) and not isinstance(label, bool):
-            label = str(label)
-        before = len(problems)
-        if not isinstance(text, str):
-            problems.append(f"line {line}: {text_column!r} is {json.dumps(text)[:40]}, expected a string")
-        elif not text.strip():
-            problems.append(f"line {line}: {text_column!r} is empty")
-        if not isinstance(label, str) or not label.strip():
-            found = json.dumps(label)[:40]
-            problems.append(f"line {line}: {label_column!r} is {found}, expected a class name or number")
-        elif known_labels is not None and label.strip() not in known_labels:
+        texts = [_text(row[name], f"line {line}: {name!r}", problems) for name in text_columns]
+        label = _label(row[label_column], f"line {line}: {label_column!r}", problems)
+        if label is not None and known_labels is not None and label not in known_labels:
             known = _names(known_labels)
-            problems.append(f"line {line}: unknown label {label.strip()!r}: the training set has {known}")
-        if len(problems) == before:
-            examples.append(Example(str(text).strip(), str(label).strip()))
+            problems.append(f"line {line}: unknown label {label!r}: the training set has {known}")
+        if label is not None and all(texts):
+            examples.append(Example(texts[0] if len(texts) == 1 else (texts[0], texts[1]), label))
     if not rows and not problems:
         problems.append("no examples in the file")
     classes = sorted({e.label for e in examples})
@@ -93,6 +90,25 @@ def read_examples(
     if problems:
         raise DataError(path, problems)
     return examples
+
+
+def _text(value: object, where: str, problems: list[str]) -> str:
+    """The text, or "" after reporting what is wrong with it."""
+    if not isinstance(value, str):
+        problems.append(f"{where} is {json.dumps(value)[:40]}, expected a string")
+        return ""
+    if not value.strip():
+        problems.append(f"{where} is empty")
+    return value.strip()
+
+
+def _label(value: object, where: str, problems: list[str]) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    problems.append(f"{where} is {json.dumps(value)[:40]}, expected a class name or number")
+    return None
 
 
 def draw_splits(
@@ -189,13 +205,13 @@ def _decode(path: Path) -> str:
     return raw.decode("utf-8-sig")
 
 
-def _rows(path: Path, text: str, columns: tuple[str, str], problems: list[str]) -> Iterator[Row]:
+def _rows(path: Path, text: str, columns: Sequence[str], problems: list[str]) -> Iterator[Row]:
     if path.suffix.lower() == ".jsonl":
         return _json_rows(text, columns, problems)
     return _table_rows(text, columns, problems, tabs=path.suffix.lower() == ".tsv")
 
 
-def _json_rows(text: str, columns: tuple[str, str], problems: list[str]) -> Iterator[Row]:
+def _json_rows(text: str, columns: Sequence[str], problems: list[str]) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -212,7 +228,7 @@ def _json_rows(text: str, columns: tuple[str, str], problems: list[str]) -> Iter
             yield number, row
 
 
-def _table_rows(text: str, columns: tuple[str, str], problems: list[str], tabs: bool) -> Iterator[Row]:
+def _table_rows(text: str, columns: Sequence[str], problems: list[str], tabs: bool) -> Iterator[Row]:
     csv.field_size_limit(1 << 30)
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(source, strict=True)

@@ -28,8 +28,8 @@ class LabelledSet:
 class PromptSpace:
     """From the search's z to the program's: times alpha, and short enough for the program's number format.
 
-    A row of the prompt p0 + A·z must not be longer than `PROMPT_ROW` normalised rows (docs/program.md). The initial prompt's
-    rows are normalised rows, so a z whose A·z has a row longer than PROMPT_ROW − 1 of them is scaled down to that.
+    A row of the prompt p0 + A·z must not be longer than `PROMPT_ROW` normalised rows. The initial prompt's rows are
+    normalised rows, so a z whose A·z has a row longer than PROMPT_ROW − 1 of them is scaled down to that.
     """
 
     def __init__(self, plan: Plan, alpha: float) -> None:
@@ -45,7 +45,7 @@ class PromptSpace:
         z = self.alpha * z
         rows = np.linalg.norm(self.offset(z), axis=-1).max(axis=-1, keepdims=True)
         longest = (PROMPT_ROW - 1) * np.sqrt(self.projection.shape[-1])
-        shrunk: Floats = z * np.minimum(1.0, longest / np.maximum(rows, longest))
+        shrunk: Floats = z * (longest / np.maximum(rows, longest))
         return shrunk
 
     def offset(self, coordinates: Floats) -> Floats:

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Cost, Floats
+from .errors import SecfwtError
 from .search import CmaSearch
 
 Json = dict[str, Any]
 
 
-class RunFolderError(Exception):
+class RunFolderError(SecfwtError):
     """A run folder that cannot be written, read or continued."""
 
 

@@ -9,9 +9,10 @@ import cma
 import numpy as np
 
 from .engine import Floats
+from .errors import SecfwtError
 
 
-class SearchError(Exception):
+class SearchError(SecfwtError):
     """The search cannot go on: too few candidates had a finite loss, or a state that cannot be read."""
 
 

@@ -150,3 +150,10 @@ def test_too_few_examples_names_every_class() -> None:
         "class 'a' has 3 examples, 8 are needed for train and dev",
         "class 'c' has 1 examples, 8 are needed for train and dev",
     ]
+
+
+def test_pairs_of_texts(tmp_path: Path) -> None:
+    path = write(tmp_path, "p.tsv", "a\tb\tlabel\nx\ty\t1\nz\tw\t0\n")
+    assert read_examples(path, "a,b")[0] == Example(("x", "y"), "1")
+    assert problems(path, text_column="a,c") == ["line 1: no column 'c': found 'a', 'b', 'label'"]
+    assert problems(path, text_column="a,b,c")[0].startswith("--text-column is 'a,b,c'")

@@ -1,0 +1,153 @@
+"""One tuning run from options to result: read data, prepare the model, start an engine, tune, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from ..codegen.problems import Problem, ProblemsFound
+from .clear import ClearEngine
+from .data import Example, Splits, draw_splits, read_examples
+from .engine import Batch, Engine
+from .model_source import EXAMPLES, Model, load_model
+from .objective import LabelledSet, Objective, PromptSpace
+from .progress import Display, make_display
+from .report import summary, write_report
+from .run_folder import Json, RunFolder
+from .tune_options import TuneOptions
+from .tuning import tune
+
+
+@dataclass
+class Where:
+    """The run folder, as soon as there is one: what a message about an interrupted run needs."""
+
+    folder: Path | None = None
+
+
+def run_session(options: TuneOptions, folder: Path | None, resume: bool, console: Console, where: Where) -> Json:
+    """Run, or continue the run in `folder`; returns what `result.json` holds.
+
+    Raises DataError, ProblemsFound, RunFolderError, SearchError, and EngineError when a party fails.
+    """
+    began = time.monotonic()
+    display = make_display(console)
+    splits = load_splits(options)
+    sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
+    display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
+    model = load_model(options, splits.labels)
+    display.note(f"model    {_describe(model, options)}")
+    sets = {name: embed(name, e, model, options, display) for name, e in asdict_sets(splits).items() if e}
+    prints = fingerprints(splits, model)
+    with ExitStack() as stack:
+        if resume and folder is not None:
+            run = RunFolder.resume(folder, prints)
+        else:
+            run = RunFolder.create(folder, options.to_json(), prints)
+        stack.callback(run.close)
+        where.folder = run.path
+        display.note(f"run      {run.path}")
+        engine = stack.enter_context(_running(start_engine(options, model, run, display)))
+        display.note(f"engine   {engine.name}")
+        space = PromptSpace(model.plan, options.alpha)
+        outcome = tune(Objective(engine, space, options.reveal, options.loss, options.margin, sets), options.search,
+                       run, display)  # fmt: skip
+        prompt = model.weights["prompt.p0"] + space.offset(space.coordinates(outcome.best_z))
+        context = {
+            "model": model.path.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
+            "wall_seconds": round(time.monotonic() - began, 1),
+        }  # fmt: skip
+        result = write_report(run, outcome, engine, context, prompt)
+    display.note(summary(result))
+    return result
+
+
+def load_splits(options: TuneOptions) -> Splits:
+    """Read the data files of a run (default: the topic examples) and draw its sets. Raises DataError."""
+    names = {"train": options.data, "dev": options.dev, "test": options.test}
+    if not options.data:
+        names = {part: given or str(EXAMPLES / "topics" / f"{part}.jsonl") for part, given in names.items()}
+    columns = (options.text_column, options.label_column)
+    train = read_examples(Path(names["train"]), *columns)
+    known = sorted({e.label for e in train})
+    dev, test = (read_examples(Path(names[n]), *columns, known) if names[n] else None for n in ("dev", "test"))
+    return draw_splits(train, dev, test, k_shot=options.k_shot, test_limit=options.test_limit, seed=options.seed)
+
+
+def embed(name: str, examples: list[Example], model: Model, options: TuneOptions, display: Display) -> LabelledSet:
+    """Tokenise and embed a set at the data owner. Texts that are cut are counted; with `strict` they are an error."""
+    labels = [e.label for e in examples]
+    inputs, warnings = model.embedder.encode([e.text for e in examples], labels)
+    if warnings and options.strict:
+        raise ProblemsFound([Problem("error", f"{name}: {w.header}", w.detail) for w in warnings])
+    for warning in warnings:
+        display.note(f"warning  {name}: {warning.header}")
+    index = {label: i for i, label in enumerate(model.spec.head.labels)}
+    batch = Batch({key: np.asarray(value, np.float64) for key, value in inputs.items()})
+    return LabelledSet(name, batch, np.array([index[label] for label in labels]))
+
+
+def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
+    """What must not change between a run and its continuation, as hashes."""
+    weights = hashlib.sha256()
+    for name in sorted(model.weights):
+        weights.update(name.encode() + model.weights[name].tobytes())
+    return {
+        "data": hashlib.sha256(json.dumps(asdict(splits)).encode()).hexdigest(),
+        "program": hashlib.sha256(json.dumps(model.plan.meta).encode()).hexdigest(),
+        "weights": weights.hexdigest(),
+    }
+
+
+def start_engine(options: TuneOptions, model: Model, run: RunFolder, display: Display) -> Engine:
+    """The engine that was asked for, ready to take examples."""
+    if options.engine == "clear":
+        display.note("warning  NOT PRIVATE: the clear engine sees weights and examples as they are")
+        return ClearEngine(model.plan, {name: np.asarray(w, np.float64) for name, w in model.weights.items()})
+    from .local import start_embedded
+
+    return start_embedded(options, model, run, display)
+
+
+@contextmanager
+def _running(engine: Engine) -> Iterator[Engine]:
+    """Close the engine at the end, and let nothing interrupt that."""
+    try:
+        yield engine
+    finally:
+        before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            engine.close()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def asdict_sets(splits: Splits) -> dict[str, list[Example]]:
+    """The sets by name."""
+    return {"train": splits.train, "dev": splits.dev, "test": splits.test}
+
+
+def _counts(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sizes.items())
+
+
+def _describe(model: Model, options: TuneOptions) -> str:
+    spec = model.spec
+    name = model.path.parent.name if model.path.name == "model" else model.path.name
+    attention = options.attention if options.attention == "softmax" else f"rfa, {model.options.rfa_features} features"
+    if options.attention == "rfa" and model.adapter is None:
+        attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
+    return (
+        f"{name}: {spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
+        f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
+    )

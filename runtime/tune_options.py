@@ -1,0 +1,123 @@
+"""The choices of a tuning run: one dataclass, kept in the run folder as options.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from .errors import SecfwtError
+from .run_folder import RunFolderError
+from .tuning import SearchOptions
+
+MAY_CHANGE = ("budget", "deployment")
+"""Options that a resumed run may set anew: neither changes a generation that is already done."""
+
+
+class OptionError(SecfwtError):
+    """Options that are out of range or exclude each other."""
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """Options of `tune.py`; the names are Black-Box Tuning's (Sun et al. 2022) where it has them.
+
+    Paths are empty where the default applies. The defaults tune a six-layer MiniLM in two minutes on two cores.
+    """
+
+    model: str = ""
+    adapter: str = ""
+    data: str = ""
+    dev: str = ""
+    test: str = ""
+    text_column: str = "text"
+    label_column: str = "label"
+    k_shot: int = 8
+    test_limit: int = 100
+    strict: bool = False
+    sequence_length: int = 24
+    n_prompt_tokens: int = 4
+    prompt_layer: int = 4
+    intrinsic_dim: int = 32
+    popsize: int = 10
+    budget: int = 100
+    sigma: float = 0.5
+    alpha: float = 3.0
+    bound: float = 0.0
+    seed: int = 1
+    loss: Literal["ce", "hinge"] = "ce"
+    margin: float = 2.0
+    reveal: Literal["losses", "logits"] = "losses"
+    eval_every: int = 2
+    template: str = ""
+    label_texts: tuple[str, ...] = ()
+    label_words: tuple[str, ...] = ()
+    attention: Literal["rfa", "softmax"] = "rfa"
+    engine: Literal["embedded", "clear"] = "embedded"
+    deployment: str = ""
+
+    def check(self) -> None:
+        """Raise OptionError with everything that is out of range."""
+        at_least = {
+            "k_shot": 0, "test_limit": 0, "sequence_length": 2, "n_prompt_tokens": 1, "prompt_layer": 0,
+            "intrinsic_dim": 1, "popsize": 4, "seed": 0, "eval_every": 1, "bound": 0,
+        }  # fmt: skip
+        found = [
+            f"{flag(name)} is {getattr(self, name)}: it must be at least {low}"
+            for name, low in at_least.items()
+            if not getattr(self, name) >= low
+        ]
+        found += [
+            f"{flag(name)} is {getattr(self, name)}: it must be positive"
+            for name in ("sigma", "alpha", "margin")
+            if not 0 < getattr(self, name) < float("inf")
+        ]
+        found += [
+            f"{flag(name)} is {getattr(self, name)!r}: accepted are {', '.join(accepted)}"
+            for name, accepted in (
+                ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("engine", ("embedded", "clear")),
+                ("attention", ("rfa", "softmax")),
+            )
+            if getattr(self, name) not in accepted
+        ]  # fmt: skip
+        if self.seed >= 1 << 32:
+            found.append(f"--seed is {self.seed}: it must be below 2^32")
+        if self.budget < self.popsize:
+            found.append(f"--budget is {self.budget}: it must pay for one generation of --popsize {self.popsize}")
+        if self.attention == "softmax" and self.engine != "clear":
+            found.append("--attention is softmax: only --engine clear (not private) has it")
+        if self.deployment and self.engine != "embedded":
+            found.append(f"--deployment is given with --engine {self.engine}: parties run the embedded engine")
+        if found:
+            raise OptionError("\n".join(found))
+
+    @property
+    def search(self) -> SearchOptions:
+        """The part that the tuning loop needs."""
+        return SearchOptions(**{f.name: getattr(self, f.name) for f in fields(SearchOptions)})
+
+    def to_json(self) -> dict[str, Any]:
+        """As options.json holds them."""
+        return asdict(self)
+
+
+def resumed_options(stored: Mapping[str, Any], given: Mapping[str, Any]) -> TuneOptions:
+    """The options of an earlier run, with what `given` (options set on the command line) may change.
+
+    Raises RunFolderError naming every option that differs and may not.
+    """
+    try:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        options = TuneOptions(**values)
+    except TypeError as error:
+        raise RunFolderError(f"options.json is of another version: {error}") from None
+    differing = [k for k, v in given.items() if v != getattr(options, k) and k not in MAY_CHANGE]
+    if differing:
+        said = "; ".join(f"{flag(k)} is {given[k]}, the run began with {getattr(options, k)}" for k in differing)
+        raise RunFolderError(f"cannot resume with other options: {said}")
+    return TuneOptions(**{**options.__dict__, **{k: v for k, v in given.items() if k in MAY_CHANGE}})
+
+
+def flag(name: str) -> str:
+    """The command line's spelling of an option."""
+    return "--" + name.replace("_", "-")
