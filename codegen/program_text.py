@@ -1,0 +1,101 @@
+"""What a client needs to know of a ring program: its hash, its inputs and its outputs (docs/program.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+FIRST_LINE = "secfwt-program 1"
+INPUT_KINDS = ("weight", "example", "candidate")
+
+
+class ProgramTextError(ValueError):
+    """A file that is not a ring program; the message names file, line and what was expected."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input: ring elements round(value · 2^scale), one array of `shape` an instance."""
+
+    name: str
+    kind: str
+    """`weight`, `example` or `candidate`."""
+    stage: str
+    scale: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Ring elements of one instance."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output: opened to the data owner, for at most `max_candidates` candidates a step (None: any number)."""
+
+    name: str
+    stage: str
+    """`candidate` or `pair`."""
+    scale: int
+    shape: tuple[int, ...]
+    max_candidates: int | None
+
+
+@dataclass(frozen=True)
+class ProgramHeader:
+    """A program seen from outside."""
+
+    hash: bytes
+    """SHA-256 of the file."""
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+
+    def of_kind(self, kind: str) -> tuple[InputSpec, ...]:
+        """Inputs of a kind, in program order: the order in which their words are sent."""
+        return tuple(spec for spec in self.inputs if spec.kind == kind)
+
+    def output(self, name: str) -> tuple[int, OutputSpec]:
+        """Index and description of an output; raises KeyError."""
+        for index, spec in enumerate(self.outputs):
+            if spec.name == name:
+                return index, spec
+        raise KeyError(name)
+
+
+def read_program(path: Path) -> ProgramHeader:
+    """Read the inputs and outputs of a program file. Raises ProgramTextError."""
+    try:
+        data = path.read_bytes()
+        lines = data.decode().splitlines()
+    except OSError as error:
+        raise ProgramTextError(f"cannot read program {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ProgramTextError(f"{path} is not a text file") from error
+    if not lines or lines[0] != FIRST_LINE:
+        raise ProgramTextError(f"{path}:1: expected {FIRST_LINE!r}")
+    values: dict[str, tuple[str, int, tuple[int, ...]]] = {}
+    inputs: list[InputSpec] = []
+    outputs: list[OutputSpec] = []
+    for number, line in enumerate(lines[1:], start=2):
+        words = line.split("#", 1)[0].split()
+        try:
+            match words:
+                case ["v", value, stage, _, scale, shape, kind, _, *keys]:
+                    values[value] = stage, int(scale), tuple(map(int, shape.split("x")))
+                    if kind in INPUT_KINDS:
+                        inputs.append(InputSpec(_keys(keys)["name"], kind, *values[value]))
+                case ["out", name, value, *keys]:
+                    limit = _keys(keys).get("max_candidates")
+                    outputs.append(OutputSpec(name, *values[value], None if limit is None else int(limit)))
+                case ["v" | "out", *_]:
+                    raise ValueError
+        except (ValueError, KeyError) as error:
+            raise ProgramTextError(f"{path}:{number}: cannot read {line!r}") from error
+    return ProgramHeader(hashlib.sha256(data).digest(), tuple(inputs), tuple(outputs))
+
+
+def _keys(words: list[str]) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in words if "=" in word)

@@ -1,0 +1,168 @@
+"""Starting parties: one on its own host (`secfwt-party`), or three processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+
+from .deployment import Deployment
+from .errors import SecfwtError, reported
+
+VM = "secfwt-vm"
+STOP_SECONDS = 5.0
+
+
+class PartyError(SecfwtError):
+    """A party that cannot be started."""
+
+
+def vm_path() -> Path:
+    """The party program: `$SECFWT_BIN` (its folder), else `bin` next to this package. Raises PartyError."""
+    places = [Path(os.environ["SECFWT_BIN"])] if "SECFWT_BIN" in os.environ else []
+    places.append(Path(__file__).parent.parent / "bin")
+    for place in places:
+        if os.access(place / VM, os.X_OK):
+            return place / VM
+    raise PartyError(
+        f"{VM} is in none of: {', '.join(map(str, places))}; install the package, or set SECFWT_BIN to its folder"
+    )
+
+
+def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
+    """Command line of one party. Raises PartyError where files are missing."""
+    folder = deployment.certificates
+    files = {"--program": program, "--ca": folder / "ca.pem"}
+    files |= {f"--{option}": folder / f"party{party}.{ending}" for option, ending in (("cert", "pem"), ("key", "key"))}
+    for path in files.values():
+        if not path.is_file():
+            raise PartyError(f"party {party} needs {path}, which is missing")
+    command = [str(vm_path()), "--party", str(party), "--listen", deployment.parties[party].listen_address]
+    for i, each in enumerate(deployment.parties):
+        command += [f"--peer{i}", each.address]
+    for option, path in files.items():
+        command += [option, str(path)]
+    if deployment.threads:
+        command += ["--threads", str(deployment.threads)]
+    return [*command, "--connect-timeout", str(deployment.connect_timeout)]
+
+
+class LocalParties:
+    """Three parties as processes of this machine, for as long as the context lasts.
+
+    They end when this process does, however it ends. Their messages go to `logs/party<i>.log`. Raises PartyError when
+    one cannot start.
+    """
+
+    def __init__(self, deployment: Deployment, program: Path, logs: Path) -> None:
+        self.deployment = deployment
+        self._logs = [logs / f"party{i}.log" for i in range(3)]
+        self._commands = [vm_command(deployment, i, program) for i in range(3)]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids, party 0 first."""
+        return [process.pid for process in self._processes]
+
+    def start(self) -> None:
+        """Start all three; returns when they serve clients."""
+        try:
+            for command, log in zip(self._commands, self._logs, strict=True):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                with log.open("wb") as file:
+                    # The pipe to its standard input breaks when this process dies, and the party ends.
+                    self._processes.append(
+                        subprocess.Popen(
+                            [*command, "--stop-with-stdin"],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, start_new_session=True,
+                        )
+                    )  # fmt: skip
+            self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self, seconds: float) -> list[int | None]:
+        """Exit codes; None for a party that is still running after that time."""
+        deadline = time.monotonic() + seconds
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                break
+        return [process.poll() for process in self._processes]
+
+    def close(self) -> None:
+        """End the parties that are still running."""
+        for process in self._processes:
+            process.terminate()
+        if None in self.wait(STOP_SECONDS):
+            for process in self._processes:
+                process.kill()
+        for process in self._processes:
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+
+    def __enter__(self) -> LocalParties:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.deployment.connect_timeout
+        with selectors.DefaultSelector() as selector:
+            for i, process in enumerate(self._processes):
+                assert process.stdout is not None
+                selector.register(process.stdout, selectors.EVENT_READ, i)
+            while selector.get_map():
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise PartyError(f"the parties were not ready after {self.deployment.connect_timeout} s")
+                failed = [key.data for key, _ in ready if os.read(key.fd, 64) != b"listening\n"]
+                if failed:
+                    raise PartyError(self._why(failed))
+                for key, _ in ready:
+                    selector.unregister(key.fileobj)
+
+    def _why(self, failed: Sequence[int]) -> str:
+        """Last line of the log of the party that failed first (the others only miss it)."""
+        texts = []
+        for i in failed:
+            self._processes[i].wait()
+            lines = self._logs[i].read_text(errors="replace").split("usage:")[0].strip().splitlines()
+            texts.append(f"party {i} did not start: {lines[-1] if lines else 'no message'} (log: {self._logs[i]})")
+        return "; ".join(texts)
+
+
+def main() -> None:
+    """Entry point of `secfwt-party`."""
+
+    def party(
+        deployment: Annotated[Path, typer.Option(help="TOML file that describes the three parties.")],
+        party: Annotated[int, typer.Option(min=0, max=2, help="Which of them this host is.")],
+        bundle: Annotated[Path, typer.Option(help="Bundle that secfwt-gen wrote; only its public part is needed.")],
+    ) -> None:
+        """Run one computing party until the data owner stops it."""
+        with reported():
+            command = vm_command(Deployment.load(deployment), party, bundle / "public" / "program.txt")
+            os.execv(command[0], command)
+
+    typer.run(party)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+#include "net/meeting.h"
+
+#include <algorithm>
+
+namespace secfwt {
+namespace {
+
+constexpr int kPeerSeconds = 5;  // a vanished host is noticed after this long
+
+// Connects to a party that may not listen yet.
+TlsStream reach(int id, const Address& address, const TlsContext& tls, Clock::time_point deadline) {
+  const std::string who = "party " + std::to_string(id) + " at " + address.text();
+  std::string last = "nothing listens there";
+  while (Clock::now() < deadline) {
+    const auto attempt = std::min(deadline, Clock::now() + std::chrono::seconds(kPeerSeconds));
+    if (Fd socket = connect_to(address, attempt)) {
+      try {
+        auto stream = tls.connect(std::move(socket), party_name(id));
+        while (stream.handshake() != TlsStream::Wait::nothing) {
+          pollfd wait{stream.fd(), stream.poll_events(), 0};
+          if (!poll_until(&wait, 1, attempt)) throw ConnectionLost("it does not answer", ConnectionLost::How::broken);
+        }
+        return stream;
+      } catch (const ConnectionLost& loss) {
+        if (loss.how == ConnectionLost::How::refused) throw SetupError(who + ": " + loss.what());
+        last = loss.what();
+      }
+    }
+    poll_until(nullptr, 0, std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
+  }
+  throw SetupError("cannot connect to " + who + " in time: " + last);
+}
+
+}  // namespace
+
+std::array<std::unique_ptr<PeerChannel>, 3> meet(int id, const std::array<Address, 3>& addresses, const TlsContext& tls,
+                                                 Doorman& doorman, const Hash& program, PeerGroup& group,
+                                                 Clock::time_point deadline) {
+  std::array<std::unique_ptr<PeerChannel>, 3> channels;
+  for (int peer = 0; peer < 3; ++peer) {
+    if (peer == id) continue;
+    auto stream = peer < id ? reach(peer, addresses[peer], tls, deadline) : doorman.wait_for_party(peer, deadline);
+    set_tcp_options(stream.fd(), kPeerSeconds);
+    channels[peer] = std::make_unique<PeerChannel>(std::move(stream), "party " + std::to_string(peer), group);
+  }
+  try {
+    for (auto& channel : channels)
+      if (channel) channel->send({program.begin(), program.end()});
+    for (int peer = 0; peer < 3; ++peer) {
+      Hash theirs;
+      if (peer == id) continue;
+      channels[peer]->recv(theirs.data(), theirs.size());
+      if (theirs != program) throw SetupError("party " + std::to_string(peer) + " runs another program than this one");
+    }
+  } catch (const PeerLost& loss) {
+    throw SetupError(std::string("while the parties connect: ") + loss.what());
+  }
+  return channels;
+}
+
+}  // namespace secfwt

@@ -1,0 +1,18 @@
+// How the parties find each other: the one with the higher number connects.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "net/doorman.h"
+#include "net/peer_channel.h"
+
+namespace secfwt {
+
+// Connects to both other parties and makes sure that they run the same program. `addresses` are the parties'. Throws
+// SetupError: a party that is not there by the deadline, has another name or runs something else.
+std::array<std::unique_ptr<PeerChannel>, 3> meet(int id, const std::array<Address, 3>& addresses, const TlsContext& tls,
+                                                 Doorman& doorman, const Hash& program, PeerGroup& group,
+                                                 Clock::time_point deadline);
+
+}  // namespace secfwt

@@ -1,0 +1,295 @@
+#include "net/service.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "net/log.h"
+
+namespace secfwt {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr auto kHelloWait = seconds(3);  // for a client that another party has already seen
+constexpr auto kStall = seconds(30);     // for the next byte of a command, or for one that another party already has
+constexpr auto kAnswer = seconds(30);    // for a client to take the next bytes of an answer
+constexpr auto kProgress = std::chrono::milliseconds(250);
+
+// The client asked for something it may not have; the text is for it.
+struct Refusal : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Another party has ended the session, or started another.
+struct Overtaken {};
+
+u64 word(Frame kind) { return static_cast<u64>(kind); }
+
+// Largest resident set so far, in bytes. Not from getrusage: its figure is inherited across exec.
+u64 peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("VmHWM:", 0) == 0) return std::stoull(line.substr(6)) * 1024;
+  return 0;
+}
+
+u64 memory() { return static_cast<u64>(sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(sysconf(_SC_PAGESIZE)); }
+
+}  // namespace
+
+Service::Service(Engine& engine, Party& party, Agreement& agreement, Doorman& doorman, PeerGroup& group)
+    : engine_(engine), party_(party), agreement_(agreement), doorman_(doorman), group_(group) {}
+
+void Service::run() {
+  try {
+    doorman_.open();
+    for (bool stop = false; !stop;) {
+      const Proposal mine = client_ ? listen() : greet();
+      const std::string objection = agreement_.agree(mine);
+      if (objection.empty()) {
+        stop = mine.kind == word(Frame::stop);
+        perform(mine);
+      } else {
+        drop(mine.kind == word(Frame::hello) ? Complaint::busy : Complaint::consequence, objection);
+      }
+    }
+  } catch (const std::exception& error) {
+    drop(Complaint::refused, error.what());
+    throw;
+  }
+}
+
+Proposal Service::greet() {
+  auto deadline = Clock::time_point::max();
+  for (;;) {
+    group_.event.clear();
+    doorman_.event().clear();
+    if ((client_ = doorman_.take())) {
+      client_broken_ = false;
+      return {0, client_->session, word(Frame::hello), 0, 0, 0};
+    }
+    for (std::size_t peer = 0; peer < 2; ++peer) {
+      const auto& theirs = agreement_.heard(peer);
+      if (!theirs) continue;
+      if (theirs->kind != word(Frame::hello)) return {0, 0, Proposal::kEnd, 0, 0, 0};
+      deadline = std::min(deadline, Clock::now() + kHelloWait);
+    }
+    pollfd fds[2] = {{doorman_.event().fd(), POLLIN, 0}, {group_.event.fd(), POLLIN, 0}};
+    if (!poll_until(fds, 2, std::min(deadline, Clock::now() + std::chrono::hours(1))) && Clock::now() >= deadline)
+      return {0, 0, Proposal::kEnd, 0, 0, 0};
+  }
+}
+
+Proposal Service::listen() {
+  const u64 session = client_->session;
+  try {
+    if (client_broken_) throw ConnectionLost("it does not take its answer", ConnectionLost::How::broken);
+    return read_command();
+  } catch (const Refusal& refusal) {
+    log_line("refused a command of " + client_->name + ": " + refusal.what());
+    drop(Complaint::refused, refusal.what());
+  } catch (const ConnectionLost& loss) {
+    log_line("session of " + client_->name + " ends: " + loss.what());
+    client_.reset();
+  } catch (const Overtaken&) {
+    // agree() will say who and how.
+  }
+  payload_ = {};
+  return {0, session, Proposal::kEnd, 0, 0, 0};
+}
+
+void Service::read(void* out, std::size_t n) {
+  auto* to = static_cast<u8*>(out);
+  std::optional<Clock::time_point> waiting_since;
+  while (n > 0) {
+    const std::size_t got = client_->stream.read(to, n);
+    if (got > 0) {
+      to += got, n -= got;
+      in_frame_ = true;
+      waiting_since.reset();
+      continue;
+    }
+    group_.event.clear();
+    bool awaited = in_frame_;
+    for (std::size_t peer = 0; peer < 2; ++peer) {
+      const auto& theirs = agreement_.heard(peer);
+      if (theirs && (theirs->ends() || theirs->session != client_->session)) throw Overtaken{};
+      awaited = awaited || theirs;
+    }
+    if (awaited && !waiting_since) waiting_since = Clock::now();
+    const auto deadline = awaited ? *waiting_since + kStall : Clock::now() + std::chrono::hours(1);
+    pollfd fds[2] = {{client_->stream.fd(), client_->stream.poll_events(), 0}, {group_.event.fd(), POLLIN, 0}};
+    if (!poll_until(fds, 2, deadline) && awaited) {
+      const std::string text =
+          "the command did not arrive completely: nothing for " + std::to_string(kStall.count()) + " s";
+      throw Refusal(text);
+    }
+  }
+}
+
+Proposal Service::read_command() {
+  in_frame_ = false;
+  FrameHeader header;
+  read(&header, sizeof header);
+  if (header.magic != FrameHeader::kMagic) throw Refusal("what was sent is not a frame");
+
+  const Program& program = engine_.program();
+  const auto permit = [&](const char* role, const char* what) {
+    if (client_->name != role)
+      throw Refusal(std::string(what) + " is for " + role + ", this client is " + client_->name);
+  };
+  const auto require = [&](u64 bytes, const char* what) {
+    if (header.length != bytes)
+      throw Refusal(std::string(what) + " has " + std::to_string(header.length) + " bytes, expected " +
+                    std::to_string(bytes));
+  };
+  const auto prefix = [&](u64* words, u64 n, const char* what) {
+    if (header.length < n * sizeof(u64)) require(n * sizeof(u64), what);
+    read(words, n * sizeof(u64));
+  };
+
+  Proposal command{0, client_->session, word(header.kind), header.argument, 0, 0};
+  switch (header.kind) {
+    case Frame::weights: {
+      permit(kModelOwner, "WEIGHTS");
+      const u64 words = checked_count(1, program.words(Kind::weight), "weights");
+      require(share_bytes(words), "WEIGHTS");
+      payload_ = read_shares(words);
+      break;
+    }
+    case Frame::examples: {
+      permit(kDataOwner, "EXAMPLES");
+      if (!engine_.has_weights()) throw Refusal("the model owner has not sent the weights yet");
+      prefix(&command.count, 1, "EXAMPLES");
+      const u64 words = checked_count(command.count, program.words(Kind::example), "examples");
+      require(8 + share_bytes(words), "EXAMPLES");
+      payload_ = read_shares(words);
+      break;
+    }
+    case Frame::step: {
+      permit(kDataOwner, "STEP");
+      if (!sets_.count(header.argument))
+        throw Refusal("there is no set of examples " + std::to_string(header.argument));
+      u64 prefixes[2];
+      prefix(prefixes, 2, "STEP");
+      command.count = prefixes[0];
+      command.output = prefixes[1];
+      if (command.output >= program.outputs.size())
+        throw Refusal("there is no output " + std::to_string(command.output) + "; the program has " +
+                      std::to_string(program.outputs.size()));
+      const Output& output = program.outputs[command.output];
+      if (output.max_candidates && command.count > *output.max_candidates)
+        throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
+                      " candidates a step, not " + std::to_string(command.count));
+      const u64 words = checked_count(command.count, program.words(Kind::candidate), "candidates");
+      require(16 + share_bytes(words), "STEP");
+      payload_ = read_shares(words);
+      break;
+    }
+    case Frame::stop:
+      permit(kDataOwner, "STOP");
+      require(0, "STOP");
+      break;
+    default:
+      throw Refusal("a client does not send frames of kind " + std::to_string(word(header.kind)));
+  }
+  return command;
+}
+
+u64 Service::share_bytes(u64 words) const {
+  return party_.id == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64);
+}
+
+// Ring elements of `count` instances, refused before anything is allocated if their shares would take more than half of
+// the memory.
+u64 Service::checked_count(u64 count, u64 words, const std::string& what) const {
+  const u64 most = memory() / 2 / (2 * sizeof(u64) * std::max<u64>(words, 1));
+  if (count < 1 || count > most)
+    throw Refusal(std::to_string(count) + " " + what + ": this party can take 1 to " + std::to_string(most));
+  return count * words;
+}
+
+Shares Service::read_shares(u64 words) try {
+  Key key;
+  Shares shares;
+  const auto seeded = [&](Words& out) {
+    read(key.data(), key.size());
+    out.resize(words);
+    expand(key, 0, out.data(), words * sizeof(u64));
+  };
+  const auto given = [&](Words& out) {
+    out.resize(words);
+    read(out.data(), words * sizeof(u64));
+  };
+  if (party_.id == 2)
+    given(shares.x0);
+  else
+    seeded(shares.x0);
+  if (party_.id == 1)
+    given(shares.x1);
+  else
+    seeded(shares.x1);
+  return shares;
+} catch (const std::bad_alloc&) {
+  throw Refusal("out of memory for " + std::to_string(words) + " values");
+}
+
+void Service::perform(const Proposal& command) {
+  const auto start = Clock::now();
+  const u64 bytes = party_.bytes_sent(), rounds = party_.rounds;
+  auto last = start;
+  const auto progress = [&](u64 done, u64 total) {
+    if (Clock::now() - last < kProgress) return;
+    last = Clock::now();
+    answer(Frame::progress, done, {total});
+  };
+  const auto cost = [&]() -> Words {
+    return {static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count()), party_.bytes_sent() - bytes,
+            party_.rounds - rounds, peak_memory()};
+  };
+  switch (static_cast<Frame>(command.kind)) {
+    case Frame::hello:
+      return answer(Frame::hello, static_cast<u64>(party_.id), {engine_.has_weights() ? u64{1} : u64{0}, sessions_++});
+    case Frame::weights:
+      sets_.clear();  // they were computed with the weights before
+      engine_.set_weights(std::move(payload_));
+      return answer(Frame::done, 0, cost());
+    case Frame::examples:
+      engine_.set_examples(command.argument, command.count, std::move(payload_), progress);
+      sets_.insert(command.argument);
+      return answer(Frame::done, 0, cost());
+    case Frame::step: {
+      const Words result = engine_.step(command.argument, command.count, command.output, std::move(payload_), progress);
+      return answer(Frame::result, 0, cost(), result);
+    }
+    default:  // STOP
+      answer(Frame::done, 0, cost());
+      client_->stream.finish();
+  }
+}
+
+// A client that does not take its answer cannot stop the computation, which the other parties are part of: it loses its
+// session afterwards.
+void Service::answer(Frame kind, u64 argument, const Words& payload, const Words& tail) {
+  if (client_broken_) return;
+  try {
+    auto head = frame(kind, argument, payload);
+    const u64 length = (payload.size() + tail.size()) * sizeof(u64);
+    std::memcpy(head.data() + offsetof(FrameHeader, length), &length, sizeof length);
+    client_->stream.write_all(head.data(), head.size(), kAnswer);
+    client_->stream.write_all(tail.data(), tail.size() * sizeof(u64), kAnswer);
+  } catch (const ConnectionLost&) {
+    client_broken_ = true;
+  }
+}
+
+void Service::drop(Complaint complaint, const std::string& text) {
+  if (client_ && !client_broken_) doorman_.dismiss(std::move(*client_), complaint, text);
+  client_.reset();
+  payload_ = {};
+  doorman_.open();
+}
+
+}  // namespace secfwt

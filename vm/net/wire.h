@@ -1,0 +1,48 @@
+// Frames between clients and a party (docs/wire.md).
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "ring/ring.h"
+
+namespace secfwt {
+
+enum class Frame : u32 { hello = 1, weights, examples, step, stop, error, progress, done, result };
+
+// The argument of an ERROR: what the client can do about it.
+enum class Complaint : u64 {
+  refused = 0,      // this client asked for something wrong, or the party failed
+  consequence = 1,  // another party ended the session: its message says why
+  busy = 2,         // another session is active: try again later
+};
+
+// The 24 bytes before every payload.
+struct FrameHeader {
+  static constexpr u32 kMagic = 0x31544653;  // "SFT1"
+  static constexpr std::size_t kBytes = 24;
+
+  u32 magic = kMagic;
+  Frame kind = Frame::hello;
+  u64 argument = 0;
+  u64 length = 0;
+};
+static_assert(sizeof(FrameHeader) == FrameHeader::kBytes && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+
+using Hash = std::array<u8, 32>;
+
+// SHA-256.
+Hash hash_of(const std::string& text);
+
+// Names in the certificates.
+std::string party_name(int id);
+constexpr const char* kModelOwner = "model-owner.secfwt";
+constexpr const char* kDataOwner = "data-owner.secfwt";
+
+// One frame: header and a payload of 64-bit words.
+std::vector<u8> frame(Frame kind, u64 argument, const std::vector<u64>& words = {});
+std::vector<u8> error_frame(Complaint complaint, const std::string& text);
+
+}  // namespace secfwt
