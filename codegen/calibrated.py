@@ -14,11 +14,13 @@ Site = Mapping[str, float]
 class Ranges:
     """What calibration found at each site, with a margin around it.
 
-    `margin` widens every interval: a factor on half widths, its square on both ends of positive intervals.
+    `margin` is a factor on half widths, `reach` one on both ends of positive intervals: prompts that the search tries push values
+    further than text does, and a root outside its interval is wrong by more than a little.
     """
 
     sites: Mapping[str, Site] = field(default_factory=dict)
     margin: float = 1.2
+    reach: float = 2.0
 
     def half_width(self, site: str, default: float = 12.0) -> float:
         """Largest magnitude of 99.98 % of the values, with margin, rounded up to an integer of at least 4."""
@@ -32,9 +34,9 @@ class Ranges:
         seen = self.sites.get(site)
         if seen is None:
             return default
-        return seen["min"] / self.margin**2, seen["max"] * self.margin**2
+        return seen["min"] / self.reach, seen["max"] * self.reach
 
     def low(self, site: str, default: float) -> float:
         """Smallest value seen of a quantity that may be negative, with margin."""
         seen = self.sites.get(site)
-        return default if seen is None else min(0.0, seen["min"]) * self.margin**2
+        return default if seen is None else min(0.0, seen["min"]) * self.reach

@@ -72,3 +72,24 @@ def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cos
 def generation_cost(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> Cost:
     """One step: the candidate stage once per candidate, the pair stage for all pairs, in one tile."""
     return stage_cost(plan, fits, Stage.CANDIDATE, candidates) + stage_cost(plan, fits, Stage.PAIR, candidates * examples)
+
+
+def site_costs(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> dict[str, tuple[int, Cost]]:
+    """Per part of the model: secret parameters, and what one generation costs there (rounds as if the part ran alone)."""
+    instances = {Stage.SETUP: 0, Stage.EXAMPLE: 0, Stage.CANDIDATE: candidates, Stage.PAIR: candidates * examples}
+    result: dict[str, tuple[int, Cost]] = {}
+    groups: dict[str, dict[int, int]] = {}
+    for v in plan:
+        parameters, cost = result.get(v.site, (0, Cost()))
+        if v.kind == "weight":
+            result[v.site] = (parameters + v.size, cost)
+            continue
+        elements = plan[v.inputs[0]].size * instances[v.stage] if v.kind in COMMUNICATING else 0
+        if elements:
+            own = groups.setdefault(v.site, {})
+            own[v.attrs["group"]] = max(own.get(v.attrs["group"], 0), rounds(v, fits))
+        sent = -(-elements * bits_per_value(v, fits) // 8)
+        result[v.site] = (parameters, cost + Cost(bytes=sent, macs=macs(plan, v) * instances[v.stage]))
+    return {
+        site: (count, cost + Cost(rounds=sum(groups.get(site, {}).values()))) for site, (count, cost) in result.items()
+    }

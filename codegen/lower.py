@@ -233,8 +233,7 @@ class _Lowering:
 
     def _spread(self, logits: int) -> float:
         """Half width of the interval that differences of logits stay in."""
-        default = min(2 * self.ring[logits].bound, 40.0)
-        return self.ranges.half_width("loss.diff", default)
+        return min(2 * self.ring[logits].bound, 2 * self.ranges.half_width("loss.diff", 20.0))
 
     def _cross_entropy(self, logits: int, target: int) -> int:
         """log Σ e^l - l_y by a tree of log(e^a + e^b) = (a+b)/2 + s(b-a), s(x) = log 2cosh(x/2)."""

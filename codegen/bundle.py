@@ -1,0 +1,200 @@
+"""From a model to a bundle on disk: the steps of `secfwt-gen` in order, and the one function that writes files.
+
+    DIR/public/       program.txt, plan.json (and program.mpc): everyone may see them
+    DIR/model_owner/  weights.safetensors: folded, in ring elements, not yet shared (mode 0600)
+    DIR/data_owner/   tokenizer, embedding tables, settings
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from .adapter import read_adapter
+from .build import build_plan
+from .calibrated import Ranges
+from .calibration import calibrate
+from .cost import generation_cost
+from .embed import Embedder, export_data_owner
+from .emit import program_text
+from .hf import read_model
+from .lower import Program, lower
+from .options import GenOptions
+from .oracle_fixed import encode
+from .plan import Plan
+from .prepare import prepare_weights
+from .problems import Problem, ProblemsFound
+from .schedule import schedule
+from .spec import ModelSpec
+from .target_mpspdz import MpSpdzOptions, render
+from .weights import Weights
+
+VERSION = "0.1.0"
+CALIBRATION_TEXTS = 48
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Everything that follows from a model and options; `weights` and `embedder` are None for a bare config.json."""
+
+    spec: ModelSpec
+    options: GenOptions
+    plan: Plan
+    program: Program
+    ring: Plan
+    weights: Weights | None
+    embedder: Embedder | None
+
+    @property
+    def text(self) -> str:
+        """The ring program."""
+        return program_text(self.ring, self.program.fits)
+
+
+def compile_model(
+    source: Path, options: GenOptions, adapter: Path | None = None, calibration: list[str] | None = None
+) -> Compiled:
+    """Read a model and lower it.
+
+    `source`: a config.json (program only, ranges and norms assumed) or a model directory. `calibration`: public texts that the
+    intervals of the non-linearities are taken from; without them the adapter's own record, or seeded random words.
+    Raises `ProblemsFound` with all problems of the step that found any.
+    """
+    given = read_adapter(adapter) if adapter is not None else None
+    if given is not None:
+        options = given.options(options)
+    spec = read_model(source, options)
+    plan = build_plan(spec, options)
+    if source.is_file() or not has_checkpoint(source):
+        if given is not None:
+            raise ProblemsFound([Problem("error", f"an adapter is given, but {source} holds no weights", "Give a model directory.")])
+        program = lower(plan, None, Ranges())
+        return Compiled(spec, options, plan, program, schedule(program.plan), None, None)
+    weights, embedder = prepare_weights(source, spec, options, given)
+    sites = calibrate(plan, weights, [_calibration_inputs(spec, options, embedder, calibration)])
+    if given is not None and calibration is None:
+        sites |= given.calibration
+    wide = {name: np.asarray(value, np.float64) for name, value in weights.items() if not name.startswith("embeddings.word")}
+    program = lower(plan, wide, Ranges(sites))
+    return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)
+
+
+def has_checkpoint(directory: Path) -> bool:
+    """Whether a directory holds weights in any format (those that cannot be read are reported when they are)."""
+    return any(any(directory.glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin"))
+
+
+def _calibration_inputs(spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None) -> dict[str, Any]:
+    """Example and candidate inputs that calibration runs on."""
+    rng = np.random.default_rng(options.seed)
+    if texts is not None:
+        inputs = dict(embedder.encode(texts)[0])
+        inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(texts))]
+    else:
+        first, *last = embedder.tokenizer.encode("").ids
+        room = options.sequence_length - 1 - len(last)
+        lengths = rng.integers(min(3, room), room + 1, CALIBRATION_TEXTS)
+        words = [[first, *rng.integers(spec.vocab_size, size=n).tolist(), *last] for n in lengths]
+        inputs = dict(embedder.embed(words, [[0] * len(w) for w in words]))
+        if "select" in inputs and spec.head.rows == "select":
+            inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]
+        inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(words))]
+        inputs["example_weight"] = np.full((len(words), 1), 1 / len(words))
+    inputs["z"] = np.concatenate([np.zeros((1, options.intrinsic_dim)), rng.normal(size=(2, options.intrinsic_dim))])
+    return inputs
+
+
+def encoded_weights(compiled: Compiled) -> dict[str, Any]:
+    """The model owner's folded weights in ring elements (int64), by name."""
+    assert compiled.weights is not None
+    wide = {n: np.asarray(v, np.float64) for n, v in compiled.weights.items() if not n.startswith("embeddings.word")}
+    return {f.name: encode(np.asarray(f.make(wide)), f.scale) for f in compiled.program.folds.values()}
+
+
+def write_bundle(compiled: Compiled, out: Path, *, target: str = "all", command: str = "") -> None:
+    """Write a bundle, whole or not at all; an earlier bundle at `out` is replaced, anything else is refused.
+
+    `target`: `embedded`, `mp-spdz` or `all`.
+    """
+    if out.exists() and not (out / "public").is_dir() and (not out.is_dir() or any(out.iterdir())):
+        raise ProblemsFound([Problem("error", f"{out} exists and is no bundle", "Give a new directory, or one that secfwt-gen wrote.")])
+    mpc = mp_spdz_text(compiled, command) if target != "embedded" else None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as e:
+        raise ProblemsFound([Problem("error", f"cannot write {out}: {e.strerror}")]) from None
+    try:
+        public = temporary / "public"
+        public.mkdir()
+        if target != "mp-spdz":
+            (public / "program.txt").write_text(compiled.text)
+        if mpc is not None:
+            (public / "program.mpc").write_text(mpc)
+        (public / "plan.json").write_text(plan_json(compiled, command))
+        if compiled.embedder is not None and compiled.weights is not None:
+            export_data_owner(temporary / "data_owner", compiled.spec, compiled.options, compiled.weights, compiled.embedder.tokenizer)  # fmt: skip
+            owner = temporary / "model_owner"
+            owner.mkdir(mode=0o700)
+            secret = owner / "weights.safetensors"
+            os.close(os.open(secret, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+            save_file(encoded_weights(compiled), secret)
+            secret.chmod(0o600)
+        temporary.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.replace(out)
+    except OSError as e:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise ProblemsFound([Problem("error", f"cannot write {out}: {e.strerror}")]) from None
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def mp_spdz_text(compiled: Compiled, command: str) -> str:
+    """The MP-SPDZ program."""
+    return render(
+        compiled.plan, MpSpdzOptions(), version=VERSION, source_hash=hashlib.sha256(compiled.text.encode()).hexdigest(), command=command
+    )  # fmt: skip
+
+
+def plan_json(compiled: Compiled, command: str) -> str:
+    """The model plan and what is public about the program, as JSON; deterministic."""
+    per_example = generation_cost(compiled.ring, compiled.program.fits, compiled.options.popsize, 1)
+    values = [
+        {
+            "id": v.id, "kind": v.kind, "inputs": v.inputs, "shape": v.shape, "stage": v.stage.label,
+            "visibility": v.visibility.value, "attrs": v.attrs, "weights": v.weights,
+        }
+        for v in compiled.plan
+    ]  # fmt: skip
+    content = {
+        "version": VERSION,
+        "command": command,
+        "program_sha256": hashlib.sha256(compiled.text.encode()).hexdigest(),
+        "model": asdict(compiled.spec),
+        "options": asdict(compiled.options),
+        "plan": {"values": values, "outputs": [asdict(o) for o in compiled.plan.outputs]},
+        "estimate": {"candidates": compiled.options.popsize, "per_example": asdict(per_example)},
+    }
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def generate(
+    source: Path, options: GenOptions, out: Path, *, adapter: Path | None = None, calibration: list[str] | None = None,
+    target: str = "all", command: str = "",
+) -> Compiled:  # fmt: skip
+    """`compile_model` and `write_bundle`."""
+    compiled = compile_model(source, options, adapter, calibration)
+    write_bundle(compiled, out, target=target, command=command)
+    return compiled
