@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
@@ -19,6 +19,7 @@ from .problems import ProblemsFound, Report
 from .spec import Activation, Family, HeadKind, HeadSpec, ModelSpec, Rows
 
 _ACTIVATIONS = ("gelu", "relu")
+T = TypeVar("T")
 
 
 class _Config(BaseModel):
@@ -83,13 +84,16 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     Raises `ProblemsFound` with everything that is wrong with both, and with what the generator does not support.
     """
     report = Report()
-    raw = _read_json(path / "config.json" if path.is_dir() else path, report)
+    raw = _read_json(path / "config.json" if path.is_dir() else path, dict, report)
     pooling = _read_pooling(path, report) if (path / "modules.json").is_file() else None
-    kind = _KINDS.get(str(raw.get("model_type"))) if isinstance(raw, dict) else None
-    if isinstance(raw, dict) and kind is None:
+    if raw is None:
+        raise ProblemsFound(report.problems)
+    kind = _KINDS.get(str(raw.get("model_type")))
+    if kind is None:
         report.error(f"model_type is {raw.get('model_type')!r}", f"Accepted: {', '.join(_KINDS)}.")
-    config = _validated(kind.config, raw, report) if kind else None
-    if kind is None or config is None:
+        raise ProblemsFound(report.problems)
+    config = _validated(kind.config, raw, report)
+    if config is None:
         raise ProblemsFound(report.problems)
     _check_support(config, report)
     head = _head(config, kind, options, pooling, report)
@@ -112,13 +116,17 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     return spec
 
 
-def _read_json(path: Path, report: Report) -> Any:
+def _read_json(path: Path, kind: type[T], report: Report) -> T | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         report.error(f"cannot read {path}: {e.strerror}", "Give a config.json or a directory that has one.")
     except ValueError as e:
         report.error(f"{path.name} is not JSON: {e}")
+    else:
+        if isinstance(value, kind):
+            return value
+        report.error(f"{path.name} is not a JSON {'object' if kind is dict else 'array'}")
     return None
 
 
@@ -150,20 +158,19 @@ def _check_support(config: _Config, report: Report) -> None:
 
 def _read_pooling(directory: Path, report: Report) -> Rows | None:
     """Which row a sentence-transformers directory reads: its modules may be transformer, pooling, normalisation."""
-    modules = _read_json(directory / "modules.json", report)
+    modules = _read_json(directory / "modules.json", list, report)
     rows: Rows | None = None
-    for module in modules if isinstance(modules, list) else []:
+    for module in modules or []:
         name = str(module.get("type", "")).rsplit(".", 1)[-1]
         if name == "Pooling":
-            rows = _pooling_rows(_read_json(directory / str(module.get("path")) / "config.json", report), report)
+            config = _read_json(directory / str(module.get("path")) / "config.json", dict, report)
+            rows = _pooling_rows(config, report) if config is not None else None
         elif name not in ("Transformer", "Normalize"):
             report.error(f"modules.json: module {name!r}", "Accepted: Transformer, Pooling, Normalize.")
     return rows
 
 
-def _pooling_rows(config: Any, report: Report) -> Rows | None:
-    if not isinstance(config, dict):
-        return None
+def _pooling_rows(config: dict[str, Any], report: Report) -> Rows | None:
     mode = config.get("pooling_mode")
     if mode is None:
         on = sorted(name for name, value in config.items() if name.startswith("pooling_mode_") and value is True)

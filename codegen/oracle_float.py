@@ -27,7 +27,7 @@ def run_plan(
     *,
     observe: Observer | None = None,
     dtype: type[np.floating[Any]] = np.float64,
-    tile_bytes: int = 1 << 25,
+    tile_bytes: int = 1 << 26,
 ) -> dict[str, Array]:
     """Evaluate a plan's outputs.
 
