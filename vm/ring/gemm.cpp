@@ -99,7 +99,7 @@ Block offset(const Block& block, std::size_t row, std::size_t column) {
 // they are read from its cache.
 void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
                     bool accumulate) {
-  thread_local Workspace workspace_a, workspace_b;
+  thread_local Workspace workspace_a;
   const std::size_t a_panels = blocks(s.m, kernel.rows), b_panels = blocks(s.n, kernel.columns);
   const std::size_t a_words = kernel.a_panel(s.k), b_words = kernel.b_panel(s.k);
   u64* const a = workspace_a.get(a_panels * a_words);
@@ -111,6 +111,7 @@ void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, 
   });
   const std::size_t group = kGroup / kernel.columns;
   parallel_for(b_panels, blocks(kParallelWork, s.m * s.k * kernel.columns), [&](std::size_t lo, std::size_t hi) {
+    thread_local Workspace workspace_b;
     for (; lo < hi; lo += group) {
       const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo);
       u64* const b = workspace_b.get(panels * b_words);

@@ -1,4 +1,6 @@
-// Matrix product over Z_2^64, exact, at the hardware's speed: AVX-512, AVX2 and portable kernels chosen at run time.
+// Matrix product over Z_2^64, exact, at the hardware's speed: AMX, AVX-512 (with IFMA and VNNI), AVX2 and portable
+// kernels. The best one is chosen at run time; the environment variable SECFWT_ISA = amx | avx512 | avx2 | portable
+// overrides it.
 #pragma once
 
 #include "ring/ring.h"
@@ -9,23 +11,25 @@ enum class Isa { portable, avx2, avx512, amx };
 
 // The best one this processor and operating system support.
 Isa best_isa();
-// The kernel in use; set_isa throws std::invalid_argument if the processor cannot run it. For tests and benchmarks.
+// The kernel in use; set_isa (for tests and benchmarks) and a wrong SECFWT_ISA throw std::invalid_argument that names
+// those this processor can run.
 Isa current_isa();
 void set_isa(Isa isa);
 const char* isa_name(Isa isa);
 
-// C (m×n, row stride ldc) = or += A (m×k, row stride lda) · B (k×n, row stride ldb) mod 2^64; strides in elements. Threaded.
-// C must not overlap A or B. m, k or n may be 0.
-void gemm(const u64* a, std::size_t lda, const u64* b, std::size_t ldb, u64* c, std::size_t ldc, std::size_t m, std::size_t k, std::size_t n,
-          bool accumulate);
+// C (m×n, row stride ldc) = or += A (m×k, row stride lda) · B (k×n, row stride ldb) mod 2^64; strides in elements.
+// Threaded. C must not overlap A or B. m, k or n may be 0.
+void gemm(const u64* a, std::size_t lda, const u64* b, std::size_t ldb, u64* c, std::size_t ldc, std::size_t m,
+          std::size_t k, std::size_t n, bool accumulate);
 
-// `batch` products of contiguous matrices; a stride of 0 elements repeats the same matrix. Threads over the batch as well.
-void gemm_batch(const u64* a, std::size_t stride_a, const u64* b, std::size_t stride_b, u64* c, std::size_t stride_c, std::size_t batch, std::size_t m,
-                std::size_t k, std::size_t n, bool accumulate);
+// `batch` products of contiguous matrices; a stride of 0 elements repeats the same matrix. Threads over the batch as
+// well.
+void gemm_batch(const u64* a, std::size_t stride_a, const u64* b, std::size_t stride_b, u64* c, std::size_t stride_c,
+                std::size_t batch, std::size_t m, std::size_t k, std::size_t n, bool accumulate);
 
-// The additive share of a replicated product: C (+)= x0·y0 + x0·y1 + x1·y0 with A = (x0, x1), B = (y0, y1), in one call:
-// two ring products, x0·(y0+y1) + x1·y0. Same conventions as gemm_batch.
-void gemm_shares(const u64* a0, const u64* a1, std::size_t stride_a, const u64* b0, const u64* b1, std::size_t stride_b, u64* c, std::size_t stride_c,
-                 std::size_t batch, std::size_t m, std::size_t k, std::size_t n);
+// The additive share of a replicated product: C = x0·y0 + x0·y1 + x1·y0 with A = (x0, x1), B = (y0, y1), in one call:
+// two ring products, (x0+x1)·y0 + x0·y1, the sum formed while packing. Same conventions as gemm_batch.
+void gemm_shares(const u64* a0, const u64* a1, std::size_t stride_a, const u64* b0, const u64* b1, std::size_t stride_b,
+                 u64* c, std::size_t stride_c, std::size_t batch, std::size_t m, std::size_t k, std::size_t n);
 
 }  // namespace secfwt

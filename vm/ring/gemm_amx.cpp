@@ -8,6 +8,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
+#include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -194,6 +195,11 @@ SECFWT_TARGET void multiply(const u64* a, const u64* b, std::size_t k, u64* c, s
   _tile_release();
 }
 
+bool has_int8_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24) && (d & 1u << 25);  // AMX-TILE, AMX-INT8
+}
+
 // Linux hands out the tile registers' state on request only.
 bool request_tiles() {
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA
@@ -205,8 +211,7 @@ bool request_tiles() {
 const GemmKernel* amx_kernel() {
   static const GemmKernel* const kernel = []() -> const GemmKernel* {
     const GemmKernel* vectors = avx512_kernel();
-    if (!vectors || !__builtin_cpu_supports("amx-int8") || !__builtin_cpu_supports("avx512vbmi") || !request_tiles())
-      return nullptr;
+    if (!vectors || !__builtin_cpu_supports("avx512vbmi") || !has_int8_tiles() || !request_tiles()) return nullptr;
     static const GemmKernel tiles{kSide,    kSide,        kDepth,       2, 2, kMaxDepth, pack_a, pack_b,
                                   multiply, vectors->dot, vectors->axpy};
     return &tiles;
