@@ -32,7 +32,7 @@ def rounds(v: Value, fits: list[Fit]) -> int:
 def bits_per_value(v: Value, fits: list[Fit]) -> int:
     """Bits that all parties together send for one element of the input (docs/protocols.md)."""
     if v.kind == "trunc":
-        return 192 + 3 * int(v.attrs["shift"])
+        return 194 + int(v.attrs["shift"])
     if v.kind == "reshare":
         return 192
     if v.kind == "cos_sin":
@@ -40,7 +40,7 @@ def bits_per_value(v: Value, fits: list[Fit]) -> int:
         return 4 * int(v.attrs["k"]) + 128 + 2 * 128
     if v.kind == "fourier":
         fit = fits[v.attrs["fit"]]
-        lift = 96 if fit.ring == 32 else 0
+        lift = 34 if fit.ring == 32 else 0
         return 4 * fit.k + 2 * fit.ring * len(fit.m) + lift + 128
     return 0
 

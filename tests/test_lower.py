@@ -122,7 +122,7 @@ def test_generation_cost_adds_up() -> None:
     assert many.bytes > 6 * one.bytes
     gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32)
     harmonics = len(t.program.fits[gelu.attrs["fit"]].m)
-    assert bits_per_value(gelu, t.program.fits) == 8 * (8 + 8 * harmonics + 12 + 16)
+    assert bits_per_value(gelu, t.program.fits) == 64 + 64 * harmonics + 34 + 128
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])
