@@ -1,0 +1,359 @@
+// The protocols and the interpreter, three parties as threads: exactness, traffic, and what a single party gets to see.
+#include <array>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "check.h"
+#include "mpc/engine.h"
+#include "mpc/fourier.h"
+#include "mpc/reshare.h"
+#include "mpc/truncate.h"
+
+using namespace secfwt;
+
+namespace {
+
+using Keys = std::array<Key, 3>;
+
+// Passes messages on and keeps what arrives.
+class Tap : public Channel {
+ public:
+  Tap(std::unique_ptr<Channel> inner, std::vector<u8>& view) : inner_(std::move(inner)), view_(view) {}
+  void send(std::vector<u8> bytes) override {
+    sent_ += bytes.size();
+    inner_->send(std::move(bytes));
+  }
+  void recv(void* out, std::size_t n) override {
+    inner_->recv(out, n);
+    view_.insert(view_.end(), static_cast<u8*>(out), static_cast<u8*>(out) + n);
+  }
+
+ private:
+  std::unique_ptr<Channel> inner_;
+  std::vector<u8>& view_;
+};
+
+struct Trace {
+  std::vector<u8> from_prev[3], from_next[3];
+  u64 bytes = 0, rounds = 0;
+};
+
+Keys random_keys() { return {random_key(), random_key(), random_key()}; }
+
+// Runs body(party) at three parties with the given keys.
+Trace run(const Keys& keys, const std::function<void(Party&)>& body) {
+  Trace trace;
+  std::unique_ptr<Channel> prev[3], next[3];
+  for (int i = 0; i < 3; ++i) {
+    auto ends = memory_channel();
+    next[i] = std::make_unique<Tap>(std::move(ends.first), trace.from_next[i]);
+    prev[(i + 1) % 3] = std::make_unique<Tap>(std::move(ends.second), trace.from_prev[(i + 1) % 3]);
+  }
+  std::thread threads[3];
+  u64 bytes[3], rounds[3];
+  for (int i = 0; i < 3; ++i)
+    threads[i] = std::thread([&, i] {
+      Party party{i, Stream(keys[i]), Stream(keys[(i + 1) % 3]), prev[i].get(), next[i].get()};
+      body(party);
+      bytes[i] = party.bytes_sent();
+      rounds[i] = party.rounds;
+    });
+  for (std::thread& thread : threads) thread.join();
+  trace.bytes = bytes[0] + bytes[1] + bytes[2];
+  trace.rounds = rounds[0];
+  return trace;
+}
+
+// A random additive sharing of z.
+std::array<Words, 3> additive(const Words& z) {
+  std::array<Words, 3> x{Words(z.size()), Words(z.size()), Words(z.size())};
+  for (int i = 0; i < 2; ++i) expand(random_key(), 0, x[i].data(), z.size() * 8);
+  for (std::size_t j = 0; j < z.size(); ++j) x[2][j] = z[j] - x[0][j] - x[1][j];
+  return x;
+}
+
+// A protocol that takes n additive values to `outputs`·n replicated ones.
+using Protocol = std::function<std::unique_ptr<Task>(const Seat&, const u64*, std::size_t, Target)>;
+
+struct Result {
+  Words z;
+  Trace trace;
+};
+
+Result apply(const Protocol& protocol, const std::array<Words, 3>& x, std::size_t outputs, const Keys& keys) {
+  const std::size_t n = x[0].size();
+  Words x0[3], x1[3];
+  Result result;
+  result.trace = run(keys, [&](Party& party) {
+    Words &y0 = x0[party.id], &y1 = x1[party.id];
+    y0.resize(outputs * n);
+    y1.resize(outputs * n);
+    Tasks tasks;
+    for (int t = 0; t < 3; ++t) {
+      const std::size_t lo = third(n, t), length = third(n, t + 1) - lo;
+      tasks.push_back(protocol(Seat(party, t), x[party.id].data() + lo, length,
+                               Target{y0.data() + outputs * lo, y1.data() + outputs * lo}));
+    }
+    run_tasks(tasks, party);
+  });
+  for (int i = 0; i < 3; ++i) CHECK(x1[i] == x0[(i + 1) % 3]);
+  for (std::size_t j = 0; j < outputs * n; ++j) result.z.push_back(x0[0][j] + x0[1][j] + x0[2][j]);
+  return result;
+}
+
+Protocol truncation(int shift) {
+  return [shift](const Seat& seat, const u64* z, std::size_t n, Target out) {
+    return std::make_unique<Truncate>(seat, z, n, shift, out);
+  };
+}
+
+Fit example_fit(int k, int ring) {
+  Fit fit;
+  fit.k = k;
+  fit.ring = ring;
+  fit.fc = fit.fa = 13;
+  fit.constant = 0.75;
+  fit.harmonics = {{1, 0.5, -0.25}, {2, -1.0, 0.0}, {7, 0.0, 0.75}};
+  return fit;
+}
+
+Protocol series(const Fit& fit) {
+  return [&fit](const Seat& seat, const u64* z, std::size_t n, Target out) {
+    return make_fourier(seat, z, n, fit, out);
+  };
+}
+
+Fit unit_fit() {
+  Fit fit;
+  fit.fc = fit.fa = 14;
+  fit.harmonics = {{1, 1.0, 0.0}};
+  return fit;
+}
+
+double evaluate(const Fit& fit, double turns) {
+  double f = fit.constant;
+  for (const Harmonic& h : fit.harmonics) {
+    const double angle = 2 * M_PI * std::fmod(h.m * turns, 1.0);
+    f += h.re * std::cos(angle) - h.im * std::sin(angle);
+  }
+  return f;
+}
+
+Words random_words(std::size_t n) {
+  Words out(n);
+  expand(random_key(), 0, out.data(), n * 8);
+  return out;
+}
+
+// Chi-square of bytes against uniform, 255 degrees of freedom: above 450 with probability below 10^-12.
+bool uniform(const std::vector<u8>& bytes) {
+  std::array<double, 256> count{};
+  for (u8 b : bytes) ++count[b];
+  const double expected = static_cast<double>(bytes.size()) / 256;
+  double chi2 = 0;
+  for (double c : count) chi2 += (c - expected) * (c - expected) / expected;
+  return bytes.size() >= 4096 && chi2 < 450;
+}
+
+std::vector<u8> difference(const std::vector<u8>& a, const std::vector<u8>& b) {
+  std::vector<u8> out;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) out.push_back(static_cast<u8>(a[i] ^ b[i]));
+  return out;
+}
+
+// With the keys party i holds and all inputs unchanged, but another third key, all that i receives changes by a uniform amount: every
+// message to it is masked by the key it does not hold.
+void check_hiding(const Protocol& protocol, const Words& z) {
+  const auto x = additive(z);
+  for (int i = 0; i < 3; ++i) {
+    Keys keys = random_keys();
+    const Trace first = apply(protocol, x, 2, keys).trace;
+    CHECK(uniform(first.from_prev[i]));
+    CHECK(uniform(first.from_next[i]));
+    keys[(i + 2) % 3] = random_key();
+    const Trace second = apply(protocol, x, 2, keys).trace;
+    CHECK(uniform(difference(first.from_prev[i], second.from_prev[i])));
+    CHECK(uniform(difference(first.from_next[i], second.from_next[i])));
+  }
+}
+
+}  // namespace
+
+TEST(bits_pack_tightly) {
+  const Words words = random_words(131);
+  for (int bits = 1; bits <= 62; ++bits) {
+    std::vector<u8> packed((words.size() * static_cast<std::size_t>(bits) + 7) / 8);
+    Words back(words.size());
+    pack_bits(words.data(), words.size(), bits, packed.data());
+    unpack_bits(packed.data(), words.size(), bits, back.data());
+    for (std::size_t i = 0; i < words.size(); ++i) CHECK_EQ(back[i], words[i] & ((u64{1} << bits) - 1));
+  }
+}
+
+TEST(truncation_is_exact_to_one_unit_for_every_shift) {
+  constexpr i64 limit = (i64{1} << 62) - 1;
+  for (int shift = 1; shift <= 62; ++shift) {
+    Words z = random_words(300);
+    for (u64& x : z) x = static_cast<u64>(static_cast<i64>(x) >> (1 + x % 60));
+    for (i64 x : {i64{0}, i64{1}, i64{-1}, limit, -limit, limit - 1, (i64{1} << shift) - 1, -(i64{1} << (shift - 1))})
+      z.push_back(static_cast<u64>(x));
+    const Result r = apply(truncation(shift), additive(z), 1, random_keys());
+    for (std::size_t i = 0; i < z.size(); ++i) {
+      const i64 error = static_cast<i64>(r.z[i]) - (static_cast<i64>(z[i]) >> shift);
+      CHECK(error == 0 || error == 1);
+    }
+    CHECK_EQ(r.trace.rounds, u64{3});
+  }
+}
+
+TEST(truncation_sends_what_is_documented) {
+  for (int shift : {1, 16, 33, 62}) {
+    const std::size_t n = 3 * 20000;
+    const u64 bytes = apply(truncation(shift), additive(random_words(n)), 1, random_keys()).trace.bytes;
+    CHECK_EQ(bytes, 3 * (20000 * 24 + 2 * 2500 + u64{2500} * static_cast<u64>(shift)));
+  }
+}
+
+TEST(fourier_meets_its_bound) {
+  for (int k : {16, 32})
+    for (int ring : {32, 64}) {
+      const Fit fit = example_fit(k, ring);
+      const Words z = random_words(5000);
+      const Result r = apply(series(fit), additive(z), 1, random_keys());
+      double bound = 2e-8;
+      for (const Harmonic& h : fit.harmonics) {
+        const double amplitude = std::hypot(h.re, h.im);
+        bound += amplitude * 2 * M_PI * h.m * 1.5 * std::ldexp(1.0, -k) + std::ldexp(0.75 + 3 * amplitude, -13);
+      }
+      for (std::size_t i = 0; i < z.size(); ++i) {
+        const double f = std::ldexp(static_cast<double>(static_cast<i64>(r.z[i])), -26);
+        CHECK(std::abs(f - evaluate(fit, std::ldexp(static_cast<double>(z[i]), -64))) < bound);
+      }
+      CHECK_EQ(r.trace.rounds, ring == 32 ? u64{3} : u64{2});
+    }
+}
+
+TEST(cos_sin_fills_rows_with_cosines_then_sines) {
+  const Fit fit = unit_fit();
+  const std::size_t width = 7;
+  const Words z = random_words(30 * width);
+  const Result r = apply(
+      [&](const Seat& seat, const u64* x, std::size_t n, Target out) {
+        return make_cos_sin(seat, x, n / width, width, fit, out);
+      },
+      additive(z), 2, random_keys());
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    const double angle = 2 * M_PI * std::ldexp(static_cast<double>(z[i]), -64);
+    const std::size_t at = i / width * 2 * width + i % width;
+    CHECK(std::abs(std::ldexp(static_cast<double>(static_cast<i64>(r.z[at])), -28) - std::cos(angle)) < 4e-4);
+    CHECK(std::abs(std::ldexp(static_cast<double>(static_cast<i64>(r.z[at + width])), -28) - std::sin(angle)) < 4e-4);
+  }
+}
+
+TEST(reshare_keeps_the_value) {
+  const Words z = random_words(10001);
+  const auto x = additive(z);
+  Words x0[3], x1[3];
+  const Trace trace = run(random_keys(), [&](Party& party) {
+    Words &y0 = x0[party.id], &y1 = x1[party.id];
+    y0.resize(z.size());
+    y1.resize(z.size());
+    Tasks tasks;
+    tasks.push_back(std::make_unique<Reshare>(party, x[party.id].data(), z.size(), Target{y0.data(), y1.data()}));
+    run_tasks(tasks, party);
+  });
+  for (std::size_t i = 0; i < z.size(); ++i) CHECK_EQ(x0[0][i] + x0[1][i] + x0[2][i], z[i]);
+  for (int i = 0; i < 3; ++i) CHECK(x1[i] == x0[(i + 1) % 3] && x0[i] != x[i]);
+  CHECK_EQ(trace.bytes, u64{24} * z.size());
+}
+
+TEST(what_a_party_receives_is_masked_by_the_key_it_lacks) {
+  const Words same(30000, 0x0123456789abcdef >> 2);
+  check_hiding(truncation(16), same);
+  check_hiding(truncation(1), same);
+  for (int ring : {32, 64}) {
+    const Fit fit16 = example_fit(16, ring), fit32 = example_fit(32, ring);
+    check_hiding(series(fit16), same);
+    check_hiding(series(fit32), same);
+  }
+}
+
+TEST(engine_runs_stages_and_tiles) {
+  const std::string text =
+      "secfwt-program 1\n"
+      "v 0 setup rep 8 4x3 weight - name=w\n"
+      "v 1 example rep 8 5x4 example - name=x\n"
+      "v 2 candidate rep 8 4 candidate - name=z\n"
+      "v 3 pair rep 8 5x4 add 1,2\n"
+      "v 4 pair add 16 5x3 matmul 3,0\n"
+      "v 5 pair rep 8 5x3 trunc 4 shift=8 group=1\n"
+      "v 6 pair rep 8 5x1 sum 5 axis=-1\n"
+      "v 7 candidate rep 8 5x1 reduce_examples 6\n"
+      "out total 7\n"
+      "out rows 6 max_candidates=2\n"
+      "end\n";
+  const Program program = parse_program(text);
+  const std::size_t C = 2, E = 6;
+  const auto small = [](std::size_t n) {
+    Words words = random_words(n);
+    for (u64& w : words) w = static_cast<u64>(static_cast<i64>(w) >> 50);
+    return words;
+  };
+  const Words w = small(12), x = small(E * 20), z = small(C * 4);
+  std::vector<i64> expected(C * 5);
+  for (std::size_t c = 0; c < C; ++c)
+    for (std::size_t e = 0; e < E; ++e)
+      for (std::size_t t = 0; t < 5; ++t)
+        for (std::size_t j = 0; j < 3; ++j) {
+          i64 dot = 0;
+          for (std::size_t i = 0; i < 4; ++i)
+            dot += static_cast<i64>(x[(e * 5 + t) * 4 + i] + z[c * 4 + i]) * static_cast<i64>(w[i * 3 + j]);
+          expected[c * 5 + t] += dot >> 8;
+        }
+  const auto ws = additive(w), xs = additive(x), zs = additive(z);
+  const auto shares = [](const std::array<Words, 3>& s, int id) { return Shares{s[id], s[(id + 1) % 3]}; };
+  for (std::size_t tile : {std::size_t{1}, std::size_t{50}, std::size_t{1} << 20}) {
+    Words parts[3], rows[3];
+    run(random_keys(), [&](Party& party) {
+      Engine engine(program, party, tile);
+      engine.set_weights(shares(ws, party.id));
+      engine.set_examples(3, E, shares(xs, party.id));
+      parts[party.id] = engine.step(3, C, 0, shares(zs, party.id));
+      rows[party.id] = engine.step(3, C, 1, shares(zs, party.id));
+      CHECK_THROWS(engine.step(4, C, 0, shares(zs, party.id)), std::invalid_argument);
+      CHECK_THROWS(engine.step(3, C + 1, 0, shares(zs, party.id)), std::invalid_argument);
+      CHECK_THROWS(engine.step(3, 3, 1, Shares{Words(12), Words(12)}), std::invalid_argument);
+    });
+    CHECK_EQ(rows[0].size(), C * E * 5);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const i64 error = static_cast<i64>(parts[0][i] + parts[1][i] + parts[2][i]) - expected[i];
+      CHECK(error >= 0 && error <= static_cast<i64>(3 * E));
+    }
+  }
+}
+
+TEST(program_errors_name_the_line) {
+  const auto message = [](const std::string& body) -> std::string {
+    try {
+      parse_program("secfwt-program 1\n" + body);
+      return "";
+    } catch (const ProgramError& error) {
+      return error.what();
+    }
+  };
+  CHECK_EQ(message("v 0 setup rep 8 4 weight - name=w\nv 1 setup rep 8 5 scale 0 by=2\n"),
+           std::string("program line 3: scale: shape is 5, 4 expected"));
+  CHECK_EQ(message("v 0 setup rep 8 4 weight - name=w\n"),
+           std::string("program line 3: the file ends where a line 'end' is expected"));
+}
+
+TEST(a_lost_peer_is_noticed) {
+  auto ends = memory_channel();
+  ends.second->send({1, 2});
+  ends.second.reset();
+  u8 bytes[3];
+  CHECK_THROWS(ends.first->recv(bytes, 3), PeerLost);
+  CHECK_THROWS(ends.first->send({1}), PeerLost);
+}
