@@ -13,7 +13,7 @@ from .fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_
 from .lower_layer import LayerLowering
 from .plan import Output, Plan, Value
 from .problems import Problem, ProblemsFound
-from .ring import Fold, Ring, Weights, bits_for
+from .ring import Fold, Ring, Weights
 
 ROW = 16
 """Scale of hidden rows and everything row-like."""
@@ -49,7 +49,7 @@ def lower(plan: Plan, weights: Weights | None, ranges: Ranges) -> Program:
     """
     problems: list[str] = []
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
-    for sum_scale in (40, 38, 36, 34):
+    for sum_scale in (48, 46, 44, 42, 40, 38):
         lowering = _Lowering(plan, Ring(weights), ranges, sum_scale)
         program = lowering.run()
         if not lowering.ring.problems:
@@ -94,11 +94,12 @@ class _Lowering:
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
         scale = {"x": ROW, "select": 20, "example_weight": 24}.get(name, 0)
-        norm = sqrt(v.shape[-1]) if name == "x" else 1.0 if name == "select" else None
-        return self.ring.example(name, v.shape, scale, bound=v.bound, norm=norm)
+        i = self.ring.example(name, v.shape, scale, bound=v.bound)
+        return self.ring.declare(i, norm=_row_norm(v))
 
     def _candidate(self, v: Value) -> int:
-        return self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=64.0)
+        i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=min(v.bound, 64.0))
+        return self.ring.declare(i, norm=_row_norm(v))
 
     # prompt
 
@@ -199,7 +200,7 @@ class _Lowering:
 
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
-        return self.layers.normalise(self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
+        return self.layers.normalise_any(self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
 
     def _cosine(self, v: Value) -> int:
         r, x = self.ring, self._rows(v.inputs[0])
@@ -276,4 +277,6 @@ class _Lowering:
         return self.ring.reduce_examples(self.ring.mul(loss, weight))
 
 
-__all__ = ["Affine", "Program", "bits_for", "lower"]
+def _row_norm(v: Value) -> float | None:
+    """Longest row of an input: normalised rows, and weights of a mean or a choice; None: no more is known than the bound."""
+    return {"x": sqrt(v.shape[-1]), "select": 1.0}.get(v.attrs["name"])

@@ -131,19 +131,21 @@ class LayerLowering:
         return r.trunc(r.add(r.matmul(x, m), b), ROW)
 
     def _attention_sum(self, i: int, attention: int, x: int, gamma: str, beta: str) -> int:
-        """W_o·attention + b_o + (gamma∘x̂ + beta), additive."""
+        """W_o·attention + b_o + (gamma∘x̂ + beta) less its mean, additive."""
         r, scale = self.r, self.sum_scale - ROW
         hidden = r[x].shape[-1]
         kernel, bias = f"layers.{i}.o.weight", f"layers.{i}.o.bias"
-        m = r.weight(kernel, (r[attention].shape[-1], hidden), scale, lambda w: w[kernel].T)
+        m = r.weight(kernel, (r[attention].shape[-1], hidden), scale, lambda w: _centred(w[kernel].T))
         g = r.weight(f"layers.{i}.residual", (hidden,), scale, lambda w: w[gamma])
-        b = r.weight(bias, (hidden,), self.sum_scale, lambda w: w[bias] + w[beta])
-        return r.add(r.add(r.matmul(attention, m), r.mul(x, g)), b)
+        mean = r.weight(f"layers.{i}.residual_mean", (hidden, 1), scale, lambda w: w[gamma][:, None] / hidden)
+        b = r.weight(bias, (hidden,), self.sum_scale, lambda w: _centred(w[bias] + w[beta]))
+        residual = r.sub(r.mul(x, g), r.matmul(x, mean))
+        return r.add(r.add(r.matmul(attention, m), residual), b)
 
     # feed-forward network
 
     def _feed_forward(self, v: Value, x: int) -> int:
-        """W_2·act(W_1 y + b_1) + b_2 + y with y = gamma∘x̂ + beta, additive.
+        """W_2·act(W_1 y + b_1) + b_2 + y with y = gamma∘x̂ + beta, less its mean, additive.
 
         act(u) = u/2 + e(u): the linear half W_2·W_1/2 and the residual gamma are one matrix, and only the even part e is opened.
         """
@@ -160,15 +162,15 @@ class LayerLowering:
             lambda w: (w[f"{p}.ffn_in.bias"] + w[f"{p}.ffn_in.weight"] @ w[beta]) / (4 * width),
         )  # fmt: skip
         bent = r.fourier(r.add(r.matmul(x, first), offset), fit)
-        second = r.weight(f"{p}.ffn_out.weight", (inner, hidden), scale - fit.scale, lambda w: w[f"{p}.ffn_out.weight"].T)
+        second = r.weight(f"{p}.ffn_out.weight", (inner, hidden), scale - fit.scale, lambda w: _centred(w[f"{p}.ffn_out.weight"].T))
 
         def straight(w: Weights) -> Floats:
             half = w[f"{p}.ffn_out.weight"] @ w[f"{p}.ffn_in.weight"] / 2
-            return np.asarray(((half + np.eye(hidden)) * w[gamma]).T)
+            return _centred(((half + np.eye(hidden)) * w[gamma]).T)
 
         def constant(w: Weights) -> Floats:
             inside = w[f"{p}.ffn_in.bias"] + w[f"{p}.ffn_in.weight"] @ w[beta]
-            return np.asarray(w[f"{p}.ffn_out.bias"] + w[beta] + w[f"{p}.ffn_out.weight"] @ inside / 2)
+            return _centred(w[f"{p}.ffn_out.bias"] + w[beta] + w[f"{p}.ffn_out.weight"] @ inside / 2)
 
         linear = r.weight(f"{p}.ffn_linear.weight", (hidden, hidden), scale - ROW, straight)
         bias = r.weight(f"{p}.ffn_out.bias", (hidden,), scale, constant)
@@ -186,16 +188,24 @@ class LayerLowering:
 
     # layer norm
 
-    def normalise(self, y: int, eps: float, site: str) -> int:
-        """Layer norm without its affine part: y `[…, h]` at any scale → x̂ at scale 16, ‖x̂‖ <= √h.
+    def normalise_any(self, y: int, eps: float, site: str) -> int:
+        """Layer norm without its affine part of rows that no weights have centred.
 
         h·y - Σy is the centred row times h, in integers; layer norm does not see the factor.
         """
         r = self.r
         hidden = r[y].shape[-1]
         bits = bits_for(hidden)
-        shrink = hidden / 2.0**bits
-        centred = r.sub(r.times(y, hidden), r.sum(y, -1))
+        return self.normalise(r.sub(r.times(y, hidden), r.sum(y, -1)), eps, site, bits)
+
+    def normalise(self, centred: int, eps: float, site: str, bits: int = 0) -> int:
+        """Layer norm without its affine part: centred rows `[…, h]` → x̂ at scale 16, ‖x̂‖ <= √h.
+
+        `bits` > 0: the rows are h times too large, and the truncation takes 2^bits of that away.
+        """
+        r = self.r
+        hidden = r[centred].shape[-1]
+        shrink = hidden / 2.0**bits if bits else 1.0
         low, high = self.ranges.interval(site, (0.05, 50.0))
         low, high = low * shrink**2, high * shrink**2
         row = r.trunc(centred, ROW, -bits)
@@ -218,3 +228,8 @@ class LayerLowering:
             lambda n: interval(f, low, high, period, n, relative=True, k=32, fc=17, fa=16),
             5e-4, (24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
         )  # fmt: skip
+
+
+def _centred(m: Floats) -> Floats:
+    """A matrix or vector whose products have rows of mean zero: the last axis less its mean."""
+    return np.asarray(m - m.mean(axis=-1, keepdims=True))

@@ -81,12 +81,9 @@ class Ring:
         self._columns[i] = column
         return i
 
-    def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float, norm: float | None = None) -> int:
+    def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares once per example."""
-        i = self.plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name)  # fmt: skip
-        if norm is not None:
-            self._norms[i] = norm
-        return i
+        return self.plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name)  # fmt: skip
 
     def candidate(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares for every candidate of a step."""
