@@ -16,11 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .student import Rows, Shape, Trace, Weights, embed, encode, linear, rfa_attention, softmax_attention
+from ..codegen.embed import Embedder
+from ..codegen.features import orthogonal_features
+from .student import Rows, Shape, Trace, Weights, encode, linear, rfa_attention
 
 Log = Callable[[str], None]
 Losses = dict[str, Tensor]
 """Named parts of a loss, already weighted."""
+Checkpoint = Callable[[dict[str, Tensor]], None]
+VECTORS = (
+    "v.bias", "o.bias", "ffn_in.bias", "ffn_out.bias",
+    "attention_norm.gamma", "attention_norm.beta", "output_norm.gamma", "output_norm.beta",
+)  # fmt: skip
+"""What stage 2 trains of a layer beside its phases."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +56,30 @@ class Recipe:
 
 
 class Corpus:
-    """Tokenised texts, the original's embedding rows for them, and how batches are drawn."""
+    """Tokenised texts, the original's weights, and how batches are drawn."""
 
-    def __init__(self, texts: list[list[int]], teacher: Weights, shape: Shape, recipe: Recipe) -> None:
-        self.texts, self.teacher, self.shape, self.recipe = texts, teacher, shape, recipe
+    def __init__(
+        self, texts: list[list[int]], embedder: Embedder, teacher: Weights, shape: Shape, recipe: Recipe
+    ) -> None:
+        self.texts, self.embedder, self.teacher, self.shape, self.recipe = texts, embedder, teacher, shape, recipe
         self.rng = np.random.default_rng(recipe.seed)
 
     def batch(self, chosen: list[int]) -> tuple[Tensor, Rows]:
         """Embedding rows of some texts, padded to a length drawn for each."""
         texts = [self.texts[i] for i in chosen]
+        inputs = self.embedder.embed(texts, [[0] * len(t) for t in texts])
         lengths = torch.tensor([len(t) for t in texts])
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        ids = torch.zeros(mask.shape, dtype=torch.long)
-        ids[mask] = torch.tensor([i for t in texts for i in t])
+        longest = int(lengths.max())
+        mask = torch.from_numpy(inputs["mask"][:, :longest] > 0)
         low, high = self.recipe.padded
         drawn = torch.from_numpy(self.rng.integers(low, high + 1, len(texts)))
         rows = Rows(mask, torch.maximum(drawn, lengths).float())
-        return embed(self.teacher, ids, rows, self.shape.eps), rows
+        return self.affine(rows.unpad(torch.from_numpy(inputs["x"][:, :longest])), 0), rows
+
+    def affine(self, normalised: Tensor, layer: int) -> Tensor:
+        """Normalised rows to what enters `layer`."""
+        prefix = f"layers.{layer - 1}.output_norm" if layer else "embeddings"
+        return normalised * self.teacher[f"{prefix}.gamma"] + self.teacher[f"{prefix}.beta"]
 
     def epoch(self) -> Iterator[tuple[Tensor, Rows]]:
         """All texts once, those of like length together, `batch_rows` rows a batch."""
@@ -84,44 +99,41 @@ class Corpus:
         while True:
             yield from self.epoch()
 
-    def prompt(self, rows: Rows, x: Tensor, at: int) -> Tensor:
-        """Random prompt rows `[B, n, h]` before layer `at`: in normalised-row space token rows, noise, or between."""
-        teacher, prefix = self.teacher, f"layers.{at - 1}.output_norm" if at else "embeddings.norm"
+    def prompt(self, x: Tensor, rows: Rows, layer: int) -> Tensor:
+        """Random prompt rows `[B, n, h]` for the input `x` of `layer`: normalised token rows, noise, or between."""
         n = int(self.rng.integers(1, 9))
         token = x[torch.from_numpy(self.rng.integers(0, len(x), n))]
-        token = (token - teacher[f"{prefix}.beta"]) / teacher[f"{prefix}.gamma"]
+        zero = self.affine(torch.zeros(x.shape[-1]), layer)
+        token = (token - zero) / (self.affine(torch.ones(x.shape[-1]), layer) - zero)
         noise = torch.from_numpy(self.rng.standard_normal(token.shape)).float()
         a, b = self.rng.uniform(0, 1, 2)
-        prompt = a * token + b * noise
-        return (prompt * teacher[f"{prefix}.gamma"] + teacher[f"{prefix}.beta"]).expand(len(rows.mask), -1, -1)
+        return self.affine(a * token + b * noise, layer).expand(len(rows.mask), -1, -1)
 
 
 def initial_phases(corpus: Corpus) -> dict[str, Tensor]:
     """Orthogonal random features of the original's queries and keys, centred on each other and of a common spread.
 
-    With the Gaussian kernel's own temperature (logits reach 45) 32 features would be noise: start wide, sharpen by training.
+    At the Gaussian kernel's own temperature (logits reach 45) 32 features would be noise: training sharpens them.
     """
     shape, recipe, teacher = corpus.shape, corpus.recipe, corpus.teacher
-    generator = torch.Generator().manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    head_dim, phases = shape.hidden // shape.heads, {}
     x, rows = next(corpus.epoch())
     traces, _, _ = encode(x, rows, teacher, shape, rfa=False)
-    head_dim, phases = shape.hidden // shape.heads, {}
-    for layer, hidden in enumerate([x, *(t.hidden for t in traces)][: shape.layers]):
-        blocks = math.ceil(shape.features / head_dim)
-        square = torch.randn(shape.heads, blocks, head_dim, head_dim, generator=generator)
-        omega = torch.linalg.qr(square)[0].flatten(1, 2)[:, : shape.features]
-        omega = omega * torch.randn(shape.heads, shape.features, head_dim, generator=generator).norm(dim=-1, keepdim=True)
-        centred, power = {}, torch.zeros(shape.heads)
+    for layer, trace in enumerate(traces):
+        drawn = [orthogonal_features(shape.features, head_dim, rng) for _ in range(shape.heads)]
+        omega = torch.from_numpy(np.stack(drawn)).float()
+        projected, power = {}, torch.zeros(shape.heads)
         for name in "qk":
-            rows_of = linear(hidden, teacher, f"layers.{layer}.{name}").unflatten(-1, (shape.heads, head_dim))
-            centred[name] = rows_of.mean(0)
-            power += torch.einsum("hfd,nhd->nhf", omega, rows_of - rows_of.mean(0)).square().mean((0, 2))
-        omega = omega * (recipe.spread / (2 * math.pi * power.sqrt()))[:, None, None]
+            weight = teacher[f"layers.{layer}.{name}.weight"].reshape(shape.heads, head_dim, -1)
+            projected[name] = omega @ weight
+            angle = torch.einsum("hfx,nx->hfn", projected[name], trace.sites["hidden"])
+            power += angle.var(-1).mean(-1)
+        turns = recipe.spread / (2 * math.pi * power.sqrt())[:, None, None]
         for name, long in (("q", "phase_query"), ("k", "phase_key")):
-            weight = teacher[f"layers.{layer}.{name}.weight"].unflatten(0, (shape.heads, head_dim))
-            bias = teacher[f"layers.{layer}.{name}.bias"].unflatten(0, (shape.heads, head_dim)) - centred[name]
-            phases[f"layers.{layer}.{long}.weight"] = torch.einsum("hfd,hdx->hfx", omega, weight).flatten(0, 1)
-            phases[f"layers.{layer}.{long}.bias"] = torch.einsum("hfd,hd->hf", omega, bias).flatten()
+            weight = (turns * projected[name]).flatten(0, 1)
+            phases[f"layers.{layer}.{long}.weight"] = weight
+            phases[f"layers.{layer}.{long}.bias"] = -weight @ trace.sites["hidden"].mean(0)
     return phases
 
 
@@ -138,15 +150,20 @@ def out_of_range(trace: Trace, recipe: Recipe) -> Tensor:
 
 
 def train(
-    corpus: Corpus, parameters: dict[str, Tensor], losses_of: Callable[[Weights], Iterator[Losses]], rates: dict[str, float],
-    steps: int, log: Log, stage: str, checkpoint: Callable[[dict[str, Tensor]], None] | None = None,
-) -> None:  # fmt: skip
-    """Adam with a cosine schedule; `losses_of` yields the loss of a step in parts, `checkpoint` sees the parameters four times."""
+    corpus: Corpus,
+    parameters: dict[str, Tensor],
+    losses_of: Callable[[Corpus, Weights], Iterator[Losses]],
+    rates: dict[str, float],
+    steps: int,
+    log: Log,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Adam with a cosine schedule; `losses_of` yields every step's loss in parts, `checkpoint` is called four times."""
     for tensor in parameters.values():
         tensor.requires_grad_(True)
     groups = [{"params": [tensor], "lr": rates[name], "full": rates[name]} for name, tensor in parameters.items()]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
-    losses, seen = losses_of({**corpus.teacher, **parameters}), Counter[str]()
+    losses, seen = losses_of(corpus, {**corpus.teacher, **parameters}), Counter[str]()
     every = max(1, steps // 40)
     for step in range(1, steps + 1):
         schedule = min(1.0, step / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
@@ -160,7 +177,7 @@ def train(
         seen.update({name: float(part.detach()) for name, part in parts.items()})
         if step % every == 0:
             shown = ", ".join(f"{name} {total / every:.4f}" for name, total in seen.items())
-            log(f"{stage} step {step}/{steps}: loss {seen.total() / every:.4f} ({shown})")
+            log(f"{losses_of.__name__} step {step}/{steps}: loss {seen.total() / every:.4f} ({shown})")
             seen.clear()
         if checkpoint and (step == steps or step % (steps // 4 + 1) == 0):
             checkpoint(parameters)
@@ -168,23 +185,22 @@ def train(
         tensor.requires_grad_(False)
 
 
-def layer_losses(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
+def fit_layers(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
     """Stage 1: unexplained part of every layer's attention output, each on the original's input."""
     shape = corpus.shape
     for x, rows in corpus.forever():
         with torch.no_grad():
             traces = encode(x, rows, corpus.teacher, shape, rfa=False)[0]
         unexplained, floor = x.new_zeros(()), x.new_zeros(())
-        for layer, hidden in enumerate([x, *(t.hidden for t in traces)][: shape.layers]):
-            context, den, _ = rfa_attention(hidden, rows, weights, layer, shape)
-            target = traces[layer].attention
-            difference = linear(context, weights, f"layers.{layer}.o") - target
-            unexplained = unexplained + difference.square().sum() / target.square().sum()
-            floor = floor + 0.1 * below_floor(den, shape.floor)
+        for layer, target in enumerate(traces):
+            context, sites = rfa_attention(target.sites["hidden"], rows, weights, layer, shape)
+            difference = linear(context, weights, f"layers.{layer}.o") - target.attention
+            unexplained = unexplained + difference.square().sum() / target.attention.square().sum()
+            floor = floor + 0.1 * below_floor(sites["den"], shape.floor)
         yield {"attention": unexplained / shape.layers, "floor": floor / shape.layers}
 
 
-def whole_losses(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
+def fit_whole(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
     """Stage 2: hidden rows of every layer and the pooled embedding, with and without random prompt rows."""
     shape, recipe = corpus.shape, corpus.recipe
     for x, rows in corpus.forever():
@@ -192,8 +208,8 @@ def whole_losses(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
         with torch.no_grad():
             if corpus.rng.random() < recipe.prompt_share:
                 at = int(corpus.rng.integers(0, shape.layers))
-                below = encode(x, rows, corpus.teacher, shape, rfa=False)[0][at - 1].hidden if at else x
-                prompt = corpus.prompt(rows, below, at)
+                below = encode(x, rows, corpus.teacher, shape, rfa=False)[0][at].sites["hidden"]
+                prompt = corpus.prompt(below, rows, at)
             targets, pooled, _ = encode(x, rows, corpus.teacher, shape, rfa=False, prompt=prompt, at=at)
         traces, mine, _ = encode(x, rows, weights, shape, rfa=True, prompt=prompt, at=at)
         hidden, floor, ranges = (x.new_zeros(()) for _ in range(3))
@@ -206,21 +222,18 @@ def whole_losses(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
         yield {"pooled": pooled_loss, "hidden": hidden, "floor": floor, "ranges": ranges}
 
 
-def adapt(corpus: Corpus, log: Log, checkpoint: Callable[[dict[str, Tensor]], None]) -> dict[str, Tensor]:
+def adapt(corpus: Corpus, log: Log, checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Both stages; the trained tensors by canonical name."""
-    recipe, shape = corpus.recipe, corpus.shape
+    recipe = corpus.recipe
+    first = int(recipe.steps * recipe.layer_share)
     with torch.no_grad():
         phases = initial_phases(corpus)
-    first = int(recipe.steps * recipe.layer_share)
-    rates = dict.fromkeys(phases, recipe.lr_layers)
-    train(corpus, phases, lambda w: layer_losses(corpus, w), rates, first, log, "layers")
+    train(corpus, phases, fit_layers, dict.fromkeys(phases, recipe.lr_layers), first, log)
     vectors = {
         f"layers.{i}.{name}": corpus.teacher[f"layers.{i}.{name}"].clone()
-        for i in range(shape.layers)
-        for name in ("v.bias", "o.bias", "ffn_out.bias", "ffn_in.bias",
-                     "attention_norm.gamma", "attention_norm.beta", "output_norm.gamma", "output_norm.beta")
-    }  # fmt: skip
-    parameters = {**phases, **vectors}
-    rates = {name: recipe.lr_whole if name in phases else recipe.lr_vectors for name in parameters}
-    train(corpus, parameters, lambda w: whole_losses(corpus, w), rates, recipe.steps - first, log, "whole", checkpoint)
-    return parameters
+        for i in range(corpus.shape.layers)
+        for name in VECTORS
+    }
+    rates = dict.fromkeys(phases, recipe.lr_whole) | dict.fromkeys(vectors, recipe.lr_vectors)
+    train(corpus, phases | vectors, fit_whole, rates, recipe.steps - first, log, checkpoint)
+    return phases | vectors

@@ -14,13 +14,20 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from tokenizers import Tokenizer
+from numpy.typing import NDArray
+
+from ..codegen.calibration import QUANTILES, outward
+from ..codegen.checkpoint import load_checkpoint
+from ..codegen.embed import Embedder, Settings, embedding_tables
+from ..codegen.hf import read_model
+from ..codegen.options import GenOptions
+from ..codegen.problems import ProblemsFound
+from ..codegen.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from .adaptation import Corpus
     from .student import Shape
 
+Floats = NDArray[np.float32]
 MIN_TEXTS = 64
 MAX_TOKENS = 64
 TEXT_COLUMNS = ("text", "sentence", "sentence1")
@@ -38,7 +46,10 @@ class ConvertError(Exception):
 
 
 def read_texts(argument: str) -> list[str]:
-    """Texts of `FILE` or, for `FILE:N`, its first N: .txt (one a line), .jsonl, .csv or .tsv (column text or sentence1)."""
+    """Texts of `FILE` or, for `FILE:N`, its first N.
+
+    Accepted: .txt (one text a line), .jsonl, .csv and .tsv with a column text, sentence or sentence1.
+    """
     name, colon, count = argument.rpartition(":")
     path, limit = (Path(name), int(count)) if colon and count.isdigit() else (Path(argument), None)
     if not path.is_file():
@@ -50,74 +61,67 @@ def read_texts(argument: str) -> list[str]:
     if path.suffix == ".txt":
         texts = lines
     elif path.suffix == ".jsonl":
-        texts = _column(path, [json.loads(line) for line in lines if line.strip()])
+        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        texts = _column(path, ((number, _record(path, number, line)) for number, line in numbered))
     elif path.suffix in (".csv", ".tsv"):
-        quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
-        texts = _column(path, list(csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", quoting=quoting)))
+        tabs = path.suffix == ".tsv"
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+        reader = csv.DictReader(lines, delimiter="\t" if tabs else ",", quoting=quoting)
+        texts = _column(path, ((reader.line_num, record) for record in reader))
     else:
         raise ConvertError(f"--text {path}: unknown extension {path.suffix!r}; accepted: .txt, .jsonl, .csv, .tsv")
     return [t.strip() for t in texts if t.strip()][:limit]
 
 
-def _column(path: Path, records: list[dict[str, Any]]) -> list[str]:
-    for column in TEXT_COLUMNS:
-        if records and column in records[0]:
-            return [str(r[column]) for r in records]
-    raise ConvertError(f"--text {path}: none of the columns {', '.join(TEXT_COLUMNS)}")
+def _record(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConvertError(f"--text {path}: line {number}: not JSON: {error.msg}") from None
+    if not isinstance(record, dict):
+        raise ConvertError(f"--text {path}: line {number}: expected a JSON object")
+    return record
 
 
-def tokenise(model: Path, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Token ids with the special tokens, cut at `max_tokens`."""
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+def _column(path: Path, records: Iterable[tuple[int, dict[str, Any]]]) -> list[str]:
+    texts, column = [], None
+    for number, record in records:
+        column = column or next((c for c in TEXT_COLUMNS if c in record), None)
+        if column is None:
+            raise ConvertError(f"--text {path}: none of the columns {', '.join(TEXT_COLUMNS)}")
+        if not isinstance(record.get(column), str):
+            raise ConvertError(f"--text {path}: line {number}: no column {column!r}")
+        texts.append(record[column])
+    if not texts:
+        raise ConvertError(f"--text {path}: no records")
+    return texts
 
 
-_TENSORS = {
-    "attention.self.query": "q", "attention.self.key": "k", "attention.self.value": "v",
-    "attention.output.dense": "o", "intermediate.dense": "ffn_in", "output.dense": "ffn_out",
-}  # fmt: skip
-_NORMS = {"attention.output.LayerNorm": "attention_norm", "output.LayerNorm": "output_norm"}
-
-
-def load_original(model: Path, features: int, floor: float) -> tuple[Shape, dict[str, Tensor]]:
-    """A BERT directory's weights under canonical names, and its shape."""
-    from safetensors.torch import load_file
+def load_original(model: Path, features: int, floor: float) -> tuple[Embedder, Shape, dict[str, Tensor]]:
+    """A model directory's embedder, its encoder's shape, its weights by canonical name. Raises `ProblemsFound`."""
+    import torch
 
     from .student import Shape
 
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        if not (model / name).is_file():
-            raise ConvertError(f"{model}: no {name}; expected a Hugging Face BERT directory")
-    config = json.loads((model / "config.json").read_text())
-    if config.get("model_type") != "bert" or config.get("hidden_act") != "gelu":
-        found = f"{config.get('model_type')!r} with {config.get('hidden_act')!r}"
-        raise ConvertError(f"{model}: model type {found}; convert accepts 'bert' with 'gelu'")
-    try:
-        tensors = {name.removeprefix("bert."): t.float() for name, t in load_file(model / "model.safetensors").items()}
-    except SafetensorError as error:
-        raise ConvertError(f"{model / 'model.safetensors'}: {error}") from None
-    embeddings = {
-        f"embeddings.{short}": tensors[f"embeddings.{name}_embeddings.weight"]
-        for name, short in (("word", "word"), ("position", "position"), ("token_type", "type"))
-    }
-    weights = embeddings | {
-        "embeddings.norm.gamma": tensors["embeddings.LayerNorm.weight"],
-        "embeddings.norm.beta": tensors["embeddings.LayerNorm.bias"],
-    }
-    for layer in range(config["num_hidden_layers"]):
-        source, target = f"encoder.layer.{layer}", f"layers.{layer}"
-        for name, short in _TENSORS.items():
-            for part in ("weight", "bias"):
-                weights[f"{target}.{short}.{part}"] = tensors[f"{source}.{name}.{part}"]
-        for name, short in _NORMS.items():
-            weights[f"{target}.{short}.gamma"] = tensors[f"{source}.{name}.weight"]
-            weights[f"{target}.{short}.beta"] = tensors[f"{source}.{name}.bias"]
-    return Shape(
-        layers=config["num_hidden_layers"], heads=config["num_attention_heads"], hidden=config["hidden_size"],
-        eps=config["layer_norm_eps"], features=features, floor=floor,
-    ), weights  # fmt: skip
+    # the head plays no part in adaptation: any two labels will do
+    options = GenOptions(
+        sequence_length=MAX_TOKENS, n_prompt_tokens=0, rfa_features=features, rfa_floor=floor,
+        head="prototypes", label_texts=("yes", "no"),
+    )  # fmt: skip
+    spec = read_model(model, options)
+    weights = load_checkpoint(model, spec)
+    embedder = Embedder(load_tokenizer(model), embedding_tables(weights), Settings.of(spec, options))
+    shape = Shape(
+        layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
+        eps=spec.layer_norm_eps, act=spec.hidden_act, features=features, floor=floor,
+    )  # fmt: skip
+    return embedder, shape, {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+
+
+def tokenise(embedder: Embedder, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids with the special tokens, cut at `MAX_TOKENS`."""
+    embedder.tokenizer.enable_truncation(MAX_TOKENS)
+    return [encoding.ids for encoding in embedder.tokenizer.encode_batch(list(texts))]
 
 
 def measure(corpus: Corpus, adapter: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
@@ -127,7 +131,7 @@ def measure(corpus: Corpus, adapter: dict[str, Tensor]) -> tuple[dict[str, Any],
     from .student import encode
 
     cosines, prompted = [], []
-    seen: dict[str, list[np.ndarray]] = {}
+    seen: dict[str, list[Floats]] = {}
     weights = {**corpus.teacher, **adapter}
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
@@ -137,7 +141,7 @@ def measure(corpus: Corpus, adapter: dict[str, Tensor]) -> tuple[dict[str, Any],
             originals, original, _ = encode(x, rows, corpus.teacher, corpus.shape, rfa=False)
             cosines.append((mine * original).sum(-1).numpy())
             at = corpus.shape.layers * 2 // 3
-            prompt = corpus.prompt(rows, originals[at - 1].hidden, at)
+            prompt = corpus.prompt(originals[at].sites["hidden"], rows, at)
             mine = encode(x, rows, weights, corpus.shape, rfa=True, prompt=prompt, at=at)[1]
             original = encode(x, rows, corpus.teacher, corpus.shape, rfa=False, prompt=prompt, at=at)[1]
             prompted.append((mine * original).sum(-1).numpy())
@@ -149,15 +153,17 @@ def measure(corpus: Corpus, adapter: dict[str, Tensor]) -> tuple[dict[str, Any],
     return fidelity, {site: _range(np.concatenate(values)) for site, values in seen.items()}
 
 
-def _cosine_summary(name: str, parts: list[np.ndarray]) -> dict[str, float]:
+def _cosine_summary(name: str, parts: list[Floats]) -> dict[str, float]:
     values = np.concatenate(parts)
     return {f"{name}_mean": round(float(values.mean()), 4), f"{name}_q0.05": round(float(np.quantile(values, 0.05)), 4)}
 
 
-def _range(values: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(values, [1e-4, 1 - 1e-4])
-    found = {"min": values.min(), "max": values.max(), "q0.0001": low, "q0.9999": high}
-    return {name: float(f"{float(value):.5g}") for name, value in found.items()}
+def _range(values: Floats) -> dict[str, float]:
+    low, high = np.quantile(values, QUANTILES)
+    return {
+        "min": outward(float(values.min()), up=False), "max": outward(float(values.max()), up=True),
+        f"q{QUANTILES[0]}": outward(float(low), up=False), f"q{QUANTILES[1]}": outward(float(high), up=True),
+    }  # fmt: skip
 
 
 def save(out: Path, adapter: dict[str, Tensor], description: dict[str, Any]) -> None:
@@ -165,7 +171,8 @@ def save(out: Path, adapter: dict[str, Tensor], description: dict[str, Any]) -> 
     from safetensors.torch import save_file
 
     out.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.half().contiguous() for name, tensor in sorted(adapter.items())}, out / "adapter.safetensors")
+    halves = {name: tensor.half().contiguous() for name, tensor in sorted(adapter.items())}
+    save_file(halves, out / "adapter.safetensors")
     (out / "adapter.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
@@ -183,36 +190,43 @@ def convert(options: argparse.Namespace) -> None:
     if not held_out:
         held_out, texts = texts[::20], [t for i, t in enumerate(texts) if i % 20]
     if len(texts) < MIN_TEXTS:
-        raise ConvertError(f"--text: {len(texts)} texts to train on; at least {MIN_TEXTS} are needed, some thousands are better")
-    shape, teacher = load_original(options.model, options.features, options.floor)
+        needed = f"at least {MIN_TEXTS} are needed, some thousands are better"
+        raise ConvertError(f"--text: {len(texts)} texts to train on; {needed}")
+    embedder, shape, teacher = load_original(options.model, options.features, options.floor)
     recipe = Recipe(steps=options.steps, seed=options.seed)
-    training = Corpus(tokenise(options.model, texts, MAX_TOKENS), teacher, shape, recipe)
-    unseen = tokenise(options.model, held_out, MAX_TOKENS)
-    torch.set_float32_matmul_precision("medium")  # bfloat16 products where the processor has them
+    training = Corpus(tokenise(embedder, texts), embedder, teacher, shape, recipe)
+    unseen = tokenise(embedder, held_out)
 
     def log(line: str) -> None:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", flush=True)
 
     def checkpoint(parameters: dict[str, Tensor]) -> None:
         adapter = {name: tensor.detach().half().float() for name, tensor in parameters.items()}
-        fidelity, calibration = measure(Corpus(unseen, teacher, shape, recipe), adapter)
+        fidelity, calibration = measure(Corpus(unseen, embedder, teacher, shape, recipe), adapter)
         description = {
             "base": options.base or options.model.resolve().name, "features": shape.features, "variant": "folded",
-            "floor": shape.floor, "steps": options.steps, "seed": options.seed, "fidelity": fidelity, "calibration": calibration,
+            "floor": shape.floor, "steps": options.steps, "seed": options.seed,
+            "fidelity": fidelity, "calibration": calibration,
         }  # fmt: skip
         save(options.out, adapter, description)
         log(", ".join(f"{name} {value}" for name, value in fidelity.items()))
 
     log(f"{len(texts)} texts to train on, {len(held_out)} held out")
-    adapt(training, log, checkpoint)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")  # bfloat16 products where the processor has them: several times faster
+    try:
+        adapt(training, log, checkpoint)
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="secfwt-convert", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("model", type=Path, help="Hugging Face BERT directory")
-    parser.add_argument("--text", nargs="+", default=[], metavar="FILE[:N]", help="public texts, or a file's first N of them")
-    parser.add_argument("--held-out", nargs="+", default=[], metavar="FILE[:N]", help="texts to measure on (default: 1 in 20)")
+    measured = "texts to measure on (default: 1 in 20)"
+    for option, text in (("--text", "public texts, or a file's first N"), ("--held-out", measured)):
+        parser.add_argument(option, nargs="+", default=[], metavar="FILE[:N]", help=text)
     parser.add_argument("--out", type=Path, required=True, help="directory of the adapter")
     parser.add_argument("--base", help="name of the original that adapter.json gives (default: the directory's)")
     parser.add_argument("--features", type=int, default=32, help="random features a head")
@@ -222,6 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         convert(options)
+    except ProblemsFound as found:
+        print(found, file=sys.stderr)
+        raise SystemExit(2) from None
     except ConvertError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -1,6 +1,6 @@
 """The encoder in torch, twice: the softmax original (teacher) and its random-feature form (student).
 
-Weights are a plain mapping from canonical name to tensor, matrices `[out, in]`, so that what is trained is what is stored.
+Weights are a plain mapping from canonical name (`codegen/weights.py`) to tensor: what is trained is what is stored.
 Only rows that carry a token are computed: `hidden` is `[N, h]`, and `Rows` says where the N rows stand in their texts.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Weights = Mapping[str, Tensor]
+ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class Shape:
     heads: int
     hidden: int
     eps: float
+    act: str = "gelu"
     features: int = 32
     floor: float = 0.02
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the rows stand: `mask` is `[B, T]`, `nominal` `[B]` the padded length T of the protocol, at least a text's own."""
+    """Where the rows stand: `mask` `[B, T]`; `nominal` `[B]` is the padded length that the protocol would see."""
 
     mask: Tensor
     nominal: Tensor
@@ -45,7 +47,7 @@ class Rows:
     def pad(self, x: Tensor) -> Tensor:
         """`[N, ...]` to `[B, T, ...]`, zeros where there is no token."""
         padded = x.new_zeros(self.mask.numel(), *x.shape[1:]).index_copy(0, self.index, x)
-        return padded.unflatten(0, tuple(self.mask.shape))
+        return padded.reshape(*self.mask.shape, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
         """`[B, T, ...]` to `[N, ...]`."""
@@ -58,11 +60,11 @@ class Rows:
 
 @dataclass
 class Trace:
-    """What one encoder layer did; every tensor has one entry or row a token (`den`: one a token and head)."""
+    """What one encoder layer did: output rows, attention's share before the layer norm, values at calibration sites."""
 
     hidden: Tensor
     attention: Tensor
-    sites: dict[str, Tensor] = field(default_factory=dict)
+    sites: dict[str, Tensor]
 
 
 def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
@@ -74,65 +76,64 @@ def norm(x: Tensor, weights: Weights, name: str, eps: float) -> tuple[Tensor, Te
     """Layer norm with its affine part, and the variance of every row."""
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
-    return centred * torch.rsqrt(variance + eps) * weights[f"{name}.gamma"] + weights[f"{name}.beta"], variance.squeeze(-1)
+    normalised = centred * torch.rsqrt(variance + eps)
+    return normalised * weights[f"{name}.gamma"] + weights[f"{name}.beta"], variance.squeeze(-1)
 
 
-def embed(weights: Weights, ids: Tensor, rows: Rows, eps: float) -> Tensor:
-    """Embedding rows after layer norm, `[B, T]` token ids to `[N, h]`."""
-    positions = torch.arange(ids.shape[1]).expand_as(ids)
-    x = weights["embeddings.word"][ids[rows.mask]] + weights["embeddings.position"][positions[rows.mask]]
-    return norm(x + weights["embeddings.type"][0], weights, "embeddings.norm", eps)[0]
+def split(x: Tensor, rows: Rows, heads: int) -> Tensor:
+    """Rows of all heads `[N, H·D]` to `[B, H, T, D]`."""
+    padded = rows.pad(x)
+    return padded.reshape(*padded.shape[:2], heads, -1).transpose(1, 2)
+
+
+def join(x: Tensor, rows: Rows) -> Tensor:
+    """The inverse of `split`."""
+    return rows.unpad(x.transpose(1, 2)).flatten(1)
 
 
 def softmax_attention(x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape) -> Tensor:
     """The original's attention, `[N, h]`."""
-    q, k, v = (
-        rows.pad(linear(x, weights, f"layers.{layer}.{name}")).unflatten(-1, (shape.heads, -1)).transpose(1, 2)
-        for name in "qkv"
-    )
+    q, k, v = (split(linear(x, weights, f"layers.{layer}.{name}"), rows, shape.heads) for name in "qkv")
     logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
-    out = logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1) @ v
-    return rows.unpad(out.transpose(1, 2).flatten(2))
+    return join(logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1) @ v, rows)
 
 
 def feature_map(x: Tensor, rows: Rows, weights: Weights, name: str, heads: int) -> Tensor:
-    """[cos 2πθ, sin 2πθ] of the phases θ = W x + b, `[B, heads, T, 2F]`, zero where there is no token."""
-    theta = linear(x, weights, name).unflatten(-1, (heads, -1)) * (2 * math.pi)
-    return rows.pad(torch.cat([theta.cos(), theta.sin()], -1)).transpose(1, 2)
+    """[cos 2πθ, sin 2πθ] of the phases θ = W x + b, `[B, H, T, 2F]`."""
+    angle = 2 * math.pi * split(linear(x, weights, name), rows, heads)
+    return torch.cat([angle.cos(), angle.sin()], -1)
 
 
 def rfa_attention(
     x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Folded random-feature attention (docs/program.md): output `[N, h]`, denominators ÷ (F·T) `[N, heads]`, values `[N, h]`."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Folded random-feature attention (docs/program.md): output `[N, h]`, and what it went through.
+
+    `den` `[N, H]` and `numerator` `[N, h]` are divided by F·T; `value` is `[N, h]`.
+    """
     prefix = f"layers.{layer}"
     phi_q = feature_map(x, rows, weights, f"{prefix}.phase_query", shape.heads)
-    phi_k = feature_map(x, rows, weights, f"{prefix}.phase_key", shape.heads)
+    phi_k = feature_map(x, rows, weights, f"{prefix}.phase_key", shape.heads) * rows.mask[:, None, :, None]
     value = linear(x, weights, f"{prefix}.v")
-    v = rows.pad(value).unflatten(-1, (shape.heads, -1)).transpose(1, 2)
     scale = (shape.features * rows.nominal)[:, None, None, None]
-    num = phi_q @ (phi_k.transpose(2, 3) @ v) / scale
+    numerator = phi_q @ (phi_k.transpose(2, 3) @ split(value, rows, shape.heads)) / scale
     den = phi_q @ phi_k.sum(2)[..., None] / scale
-    out = num / den.clamp(min=shape.floor)
-    return rows.unpad(out.transpose(1, 2).flatten(2)), rows.unpad(den.squeeze(-1).transpose(1, 2)), value
+    sites = {"den": join(den, rows), "numerator": join(numerator, rows), "value": value}
+    return join(numerator / den.clamp(min=shape.floor), rows), sites
 
 
 def encoder_layer(x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, *, rfa: bool) -> Trace:
-    """One post-norm BERT layer; the student's trace carries the ranges that the protocol has to cover."""
+    """One post-norm layer; site names are those of `codegen/oracle_float.py`."""
     prefix = f"layers.{layer}"
-    sites: dict[str, Tensor] = {}
-    if rfa:
-        context, sites["den"], sites["value"] = rfa_attention(x, rows, weights, layer, shape)
-    else:
-        context = softmax_attention(x, rows, weights, layer, shape)
+    context, sites = rfa_attention(x, rows, weights, layer, shape) if rfa else (
+        softmax_attention(x, rows, weights, layer, shape), {}
+    )  # fmt: skip
+    sites |= {"hidden": x, "attention_out": context}
     attention = linear(context, weights, f"{prefix}.o")
-    x, attention_var = norm(x + attention, weights, f"{prefix}.attention_norm", shape.eps)
-    gelu = linear(x, weights, f"{prefix}.ffn_in")
-    output = linear(functional.gelu(gelu), weights, f"{prefix}.ffn_out")
-    hidden, output_var = norm(x + output, weights, f"{prefix}.output_norm", shape.eps)
-    sites |= {
-        "attention_out": context, "attention_var": attention_var, "gelu": gelu, "output_var": output_var, "hidden": hidden,
-    }  # fmt: skip
+    x, sites["attention_var"] = norm(x + attention, weights, f"{prefix}.attention_norm", shape.eps)
+    sites["gelu"] = linear(x, weights, f"{prefix}.ffn_in")
+    output = linear(ACTIVATIONS[shape.act](sites["gelu"]), weights, f"{prefix}.ffn_out")
+    hidden, sites["output_var"] = norm(x + output, weights, f"{prefix}.output_norm", shape.eps)
     return Trace(hidden, attention, sites)
 
 
