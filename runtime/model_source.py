@@ -1,22 +1,25 @@
-"""Where the model of a run comes from, and the model owner's side of it: plan, weights, embedder."""
+"""Where the model of a run comes from: a checkpoint (both owners in one process), or a bundle's public part."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from ..codegen.adapter import Adapter, read_adapter
+from ..codegen.adapter import read_adapter
 from ..codegen.build import build_plan
+from ..codegen.bundle import Compiled, compile_model
 from ..codegen.embed import Embedder
 from ..codegen.hf import read_model
 from ..codegen.options import GenOptions, HeadChoice
 from ..codegen.plan import Plan
 from ..codegen.prepare import prepare_weights
 from ..codegen.problems import Problem, ProblemsFound
-from ..codegen.spec import ModelSpec
+from ..codegen.spec import HeadSpec, ModelSpec
 from ..codegen.weights import Weights
 from .tune_options import TuneOptions
 
@@ -26,15 +29,19 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 @dataclass(frozen=True)
 class Model:
-    """A model with everything that is made from it for one task."""
+    """A model for one task. The data owner alone has neither `weights` nor `compiled`, but the `program`'s file."""
 
-    path: Path
+    name: str
     spec: ModelSpec
     options: GenOptions
-    adapter: Adapter | None
     plan: Plan
-    weights: Weights
     embedder: Embedder
+    adapted: bool
+    """Whether its random-feature attention is a trained one."""
+    program_hash: str
+    weights: Weights | None = None
+    compiled: Compiled | None = None
+    program: Path | None = None
 
 
 def default_model() -> Path:
@@ -48,24 +55,80 @@ def default_model() -> Path:
 
 
 def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
-    """Read the model of a run and make plan, weights and embedder for the labels of its data.
+    """Read the model of a run, for the labels of its data, and compile it unless the engine is the clear one.
 
     Raises ProblemsFound with everything that does not fit: files, options, labels.
     """
     path = Path(options.model) if options.model else default_model()
-    adapter = None
-    if options.attention == "rfa" and (options.adapter or not options.model):
-        adapter = read_adapter(Path(options.adapter) if options.adapter else EXAMPLES / "minilm-rfa")
+    adapter = _adapter(options)
     chosen = _gen_options(options, path, labels)
-    if adapter:
-        chosen = adapter.options(chosen)
+    given = read_adapter(adapter) if adapter else None
+    if given:
+        chosen = given.options(chosen)
     spec = read_model(path, chosen)
     if not set(labels) <= set(spec.head.labels) and all(label.isdecimal() for label in labels):
         # Files often number the classes of a classifier instead of naming them.
         chosen = replace(chosen, labels=tuple(str(i) for i in range(spec.head.num_labels)))
         spec = read_model(path, chosen)
-    weights, embedder = prepare_weights(path, spec, chosen, adapter)
-    return Model(path, spec, chosen, adapter, build_plan(spec, chosen), weights, embedder)
+    name = path.parent.name if path.name == "model" else path.name
+    if options.engine == "clear":
+        weights, embedder = prepare_weights(path, spec, chosen, given)
+        plan = build_plan(spec, chosen)
+        content = hashlib.sha256(json.dumps(plan.meta).encode()).hexdigest()
+        return Model(name, spec, chosen, plan, embedder, adapter is not None, content, weights)
+    compiled = compile_model(path, chosen, adapter)
+    if compiled.weights is None or compiled.embedder is None:
+        raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
+    content = hashlib.sha256(compiled.text.encode()).hexdigest()
+    return Model(
+        name, spec, compiled.options, compiled.plan, compiled.embedder, adapter is not None, content,
+        compiled.weights, compiled,
+    )  # fmt: skip
+
+
+def open_bundle(bundle: Path) -> Model:
+    """The data owner's view of a model: `public` and `data_owner` of a bundle. Raises ProblemsFound."""
+    program = bundle / "public" / "program.txt"
+    options = program_options(bundle)
+    try:
+        model = _plan_json(bundle)["model"]
+        spec = ModelSpec(**{**model, "head": HeadSpec(**_tuples(model["head"]))})
+        digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    except (OSError, KeyError, TypeError) as error:
+        raise _unreadable(bundle, error) from None
+    embedder = Embedder.open(bundle / "data_owner")
+    return Model(bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program)
+
+
+def program_options(bundle: Path) -> GenOptions:
+    """The options that a bundle was generated with. Raises ProblemsFound."""
+    try:
+        return GenOptions(**_tuples(_plan_json(bundle)["options"]))
+    except (KeyError, TypeError) as error:
+        raise _unreadable(bundle, error) from None
+
+
+def _plan_json(bundle: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((bundle / "public" / "plan.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(bundle, error) from None
+
+
+def _unreadable(bundle: Path, error: Exception) -> ProblemsFound:
+    return ProblemsFound([Problem("error", f"cannot read the bundle {bundle}: {error}")])
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the dataclasses' tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _adapter(options: TuneOptions) -> Path | None:
+    """The adapter that was given; the default model has one of its own."""
+    if options.attention != "rfa" or (options.model and not options.adapter):
+        return None
+    return Path(options.adapter) if options.adapter else EXAMPLES / "minilm-rfa"
 
 
 def _gen_options(options: TuneOptions, path: Path, labels: Sequence[str]) -> GenOptions:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +13,10 @@ import numpy as np
 from rich.console import Console
 
 from ..codegen.problems import Problem, ProblemsFound
-from .clear import ClearEngine
 from .data import Example, Splits, draw_splits, read_examples
 from .engine import Batch, Engine
-from .model_source import EXAMPLES, Model, load_model
+from .local import clear_engine, local_engine, remote_engine
+from .model_source import EXAMPLES, Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace
 from .progress import Display, make_display
 from .report import summary, write_report
@@ -44,8 +42,8 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
     splits = load_splits(options)
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
-    model = load_model(options, splits.labels)
-    display.note(f"model    {_describe(model, options)}")
+    model = open_bundle(Path(options.bundle)) if options.bundle else load_model(options, splits.labels)
+    display.note(f"model    {_describe(model)}")
     sets = {name: embed(name, e, model, options, display) for name, e in asdict_sets(splits).items() if e}
     prints = fingerprints(splits, model)
     with ExitStack() as stack:
@@ -56,14 +54,16 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
         stack.callback(run.close)
         where.folder = run.path
         display.note(f"run      {run.path}")
-        engine = stack.enter_context(_running(start_engine(options, model, run, display)))
+        engine = stack.enter_context(open_engine(options, model, run, display))
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
-        outcome = tune(Objective(engine, space, options.reveal, options.loss, options.margin, sets), options.search,
-                       run, display)  # fmt: skip
-        prompt = model.weights["prompt.p0"] + space.offset(space.coordinates(outcome.best_z))
+        objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
+        outcome = tune(objective, options.search, run, display)
+        prompt = None
+        if model.weights is not None:
+            prompt = model.weights["prompt.p0"] + space.offset(space.coordinates(outcome.best_z))
         context = {
-            "model": model.path.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
+            "model": model.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
             "wall_seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
         result = write_report(run, outcome, engine, context, prompt)
@@ -98,38 +98,27 @@ def embed(name: str, examples: list[Example], model: Model, options: TuneOptions
 
 def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
     """What must not change between a run and its continuation, as hashes."""
-    weights = hashlib.sha256()
-    for name in sorted(model.weights):
-        weights.update(name.encode() + model.weights[name].tobytes())
-    return {
+    prints = {
         "data": hashlib.sha256(json.dumps(asdict(splits)).encode()).hexdigest(),
-        "program": hashlib.sha256(json.dumps(model.plan.meta).encode()).hexdigest(),
-        "weights": weights.hexdigest(),
+        "program": model.program_hash,
     }
+    if model.weights is not None:
+        weights = hashlib.sha256()
+        for name in sorted(model.weights):
+            weights.update(name.encode() + model.weights[name].tobytes())
+        prints["weights"] = weights.hexdigest()
+    return prints
 
 
-def start_engine(options: TuneOptions, model: Model, run: RunFolder, display: Display) -> Engine:
+def open_engine(
+    options: TuneOptions, model: Model, run: RunFolder, display: Display
+) -> AbstractContextManager[Engine]:
     """The engine that was asked for, ready to take examples."""
     if options.engine == "clear":
-        display.note("warning  NOT PRIVATE: the clear engine sees weights and examples as they are")
-        return ClearEngine(model.plan, {name: np.asarray(w, np.float64) for name, w in model.weights.items()})
-    from .local import start_embedded
-
-    return start_embedded(options, model, run, display)
-
-
-@contextmanager
-def _running(engine: Engine) -> Iterator[Engine]:
-    """Close the engine at the end, and let nothing interrupt that."""
-    try:
-        yield engine
-    finally:
-        before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            engine.close()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return clear_engine(model, display)
+    if options.deployment and model.program:
+        return remote_engine(Path(options.deployment), model.program)
+    return local_engine(model, run.path / "parties", display)
 
 
 def asdict_sets(splits: Splits) -> dict[str, list[Example]]:
@@ -141,13 +130,12 @@ def _counts(sizes: dict[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in sizes.items())
 
 
-def _describe(model: Model, options: TuneOptions) -> str:
-    spec = model.spec
-    name = model.path.parent.name if model.path.name == "model" else model.path.name
-    attention = options.attention if options.attention == "softmax" else f"rfa, {model.options.rfa_features} features"
-    if options.attention == "rfa" and model.adapter is None:
+def _describe(model: Model) -> str:
+    spec, options = model.spec, model.options
+    attention = options.attention if options.attention == "softmax" else f"rfa, {options.rfa_features} features"
+    if options.attention == "rfa" and not model.adapted:
         attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
     return (
-        f"{name}: {spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
+        f"{model.name}: {spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
         f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
     )

@@ -24,7 +24,8 @@ def enter_environment() -> None:
     root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
     python = os.path.join(root, ".venv", "bin", "python")  # noqa: PTH118
     if not os.path.exists(python):  # noqa: PTH110
-        sys.exit(f"error: there is no environment in {root}/.venv: run {root}/build.sh first")
+        print(f"error: there is no environment in {root}/.venv: run {root}/build.sh first", file=sys.stderr)
+        sys.exit(2)
     # PYTHONSAFEPATH: the current directory must not hide modules either.
     os.execve(python, [python, "-m", "secfwt.runtime.tune", *sys.argv[1:]], {**os.environ, "PYTHONSAFEPATH": "1"})
 

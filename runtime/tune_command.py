@@ -14,9 +14,10 @@ from rich.console import Console
 
 from ..codegen.problems import ProblemsFound
 from .errors import SecfwtError, ServiceError
+from .model_source import program_options
 from .run_folder import RunFolder, RunFolderError
 from .session import Where, run_session
-from .tune_options import OptionError, TuneOptions, resumed_options
+from .tune_options import OptionError, TuneOptions, bundle_options, resumed_options
 
 DEFAULT = TuneOptions()
 RESUMABLE = (RunFolderError, ServiceError)
@@ -72,6 +73,9 @@ def tune(
     eval_every: Annotated[int, _option(SEARCH, "Generations between dev evaluations.")] = DEFAULT.eval_every,
     engine: Annotated[str, _option(RUN, "embedded, or clear: NOT PRIVATE, for experiments.")] = DEFAULT.engine,
     deployment: Annotated[str, _option(RUN, "TOML of parties that run elsewhere. Default: three local ones.")] = "",
+    bundle: Annotated[
+        str, _option(RUN, "Bundle of the program those parties run: its public and data_owner folders.")
+    ] = "",
     run: Annotated[Path | None, _option(RUN, "Run folder. Default: runs/<time>.", "--run")] = None,
     resume: Annotated[Path | None, _option(RUN, "Continue the run in this folder.")] = None,
 ) -> None:
@@ -89,7 +93,12 @@ def tune(
     with _exit_codes(where):
         if resume and run:
             raise OptionError("--run and --resume are given: choose one")
-        options = resumed_options(RunFolder.read_options(resume)[0], given) if resume else TuneOptions(**given)
+        if resume:
+            options = resumed_options(RunFolder.read_options(resume)[0], given)
+        elif bundle:
+            options = bundle_options(given, program_options(Path(bundle)))
+        else:
+            options = TuneOptions(**given)
         options.check()
         run_session(options, resume or run, resume is not None, console, where)
 
@@ -102,7 +111,7 @@ def _on_command_line(context: typer.Context, name: str) -> bool:
 
 def _stored(name: str, value: object) -> object:
     """An option as options.json holds it: paths absolute, so that a run can be resumed from anywhere."""
-    if name in ("data", "dev", "test", "model", "adapter", "deployment"):
+    if name in ("data", "dev", "test", "model", "adapter", "deployment", "bundle"):
         return str(Path(str(value)).absolute())
     return tuple(value) if isinstance(value, list) else value
 

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from ..codegen.options import GenOptions
 from .errors import SecfwtError
 from .run_folder import RunFolderError
 from .tuning import SearchOptions
 
 MAY_CHANGE = ("budget", "deployment")
 """Options that a resumed run may set anew: neither changes a generation that is already done."""
+OF_PROGRAM = (
+    "sequence_length", "n_prompt_tokens", "prompt_layer", "intrinsic_dim", "loss", "margin", "reveal", "attention",
+)  # fmt: skip
+"""Options that a bundle has settled."""
 
 
 class OptionError(SecfwtError):
@@ -55,6 +60,7 @@ class TuneOptions:
     attention: Literal["rfa", "softmax"] = "rfa"
     engine: Literal["embedded", "clear"] = "embedded"
     deployment: str = ""
+    bundle: str = ""
 
     def check(self) -> None:
         """Raise OptionError with everything that is out of range."""
@@ -86,8 +92,12 @@ class TuneOptions:
             found.append(f"--budget is {self.budget}: it must pay for one generation of --popsize {self.popsize}")
         if self.attention == "softmax" and self.engine != "clear":
             found.append("--attention is softmax: only --engine clear (not private) has it")
+        if bool(self.deployment) != bool(self.bundle):
+            found.append("--deployment and --bundle belong together: give both, or neither for three local parties")
         if self.deployment and self.engine != "embedded":
             found.append(f"--deployment is given with --engine {self.engine}: parties run the embedded engine")
+        if self.bundle and (self.model or self.adapter or self.label_texts or self.label_words or self.template):
+            found.append("--bundle is given: model, adapter, labels' texts and template are already in it")
         if found:
             raise OptionError("\n".join(found))
 
@@ -116,6 +126,22 @@ def resumed_options(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Tune
         said = "; ".join(f"{flag(k)} is {given[k]}, the run began with {getattr(options, k)}" for k in differing)
         raise RunFolderError(f"cannot resume with other options: {said}")
     return TuneOptions(**{**options.__dict__, **{k: v for k, v in given.items() if k in MAY_CHANGE}})
+
+
+def bundle_options(given: Mapping[str, Any], program: GenOptions) -> TuneOptions:
+    """Options of a run on a bundle: what its program has settled, and `given` for the rest.
+
+    Raises OptionError naming every option that the program contradicts.
+    """
+    settled = {name: getattr(program, name) for name in OF_PROGRAM}
+    wrong = [
+        f"{flag(k)} is {given[k]}: the bundle was generated with {v}"
+        for k, v in settled.items()
+        if k in given and given[k] != v
+    ]
+    if wrong:
+        raise OptionError("\n".join(wrong))
+    return TuneOptions(**{**given, **settled})
 
 
 def flag(name: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.objective import PromptSpace, mean_loss
 from secfwt.runtime.search import CmaSearch, SearchError
-from toy import toy_objective
+from toy_objective import toy_objective
 
 
 def sphere(z: Floats) -> Floats:

@@ -1,0 +1,88 @@
+"""Engines as a run opens and closes them: three local parties, parties that run elsewhere, or the clear engine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..codegen.bundle import encoded_weights, write_bundle
+from ..codegen.program_text import read_program
+from .certificates import make_certificates
+from .clear import ClearEngine
+from .deployment import Deployment
+from .embedded import EmbeddedEngine
+from .engine import Engine
+from .errors import SecfwtError
+from .model_source import Model
+from .party import LocalParties
+from .progress import Display
+from .weights import share_weights
+
+
+class BundleError(SecfwtError):
+    """A bundle that does not fit the run."""
+
+
+@contextmanager
+def clear_engine(model: Model, display: Display) -> Iterator[Engine]:
+    """The clear engine, with its warning."""
+    if model.weights is None:
+        raise BundleError("--engine clear needs the model's weights: give --model, not --bundle")
+    display.note("warning  NOT PRIVATE: the clear engine sees weights and examples as they are")
+    yield ClearEngine(model.plan, {name: np.asarray(w, np.float64) for name, w in model.weights.items()})
+
+
+@contextmanager
+def local_engine(model: Model, folder: Path, display: Display) -> Iterator[Engine]:
+    """Three parties as processes of this machine, over TLS, with the model's weights shared among them.
+
+    Program, certificates and logs go below `folder`. This process plays both owners; the parties see shares only, and
+    what they send and receive is what it would be over a network.
+    """
+    if model.compiled is None:
+        raise BundleError("local parties need the model's weights: give --model, or --deployment with --bundle")
+    write_bundle(model.compiled, folder / "bundle", target="embedded")
+    program = folder / "bundle" / "public" / "program.txt"
+    make_certificates(folder / "certificates")
+    deployment = Deployment.local(folder / "certificates")
+    parties = LocalParties(deployment, program, folder)
+    parties.start()
+    try:
+        header = read_program(program)
+        cost = share_weights(deployment, header, encoded_weights(model.compiled))
+        display.note(f"weights  shared among three local parties, {cost.seconds:.1f} s")
+        engine = EmbeddedEngine(deployment, header)
+        try:
+            yield engine
+        finally:
+            with _uninterrupted():
+                engine.close()
+    finally:
+        with _uninterrupted():
+            parties.close()
+
+
+@contextmanager
+def remote_engine(deployment: Path, program: Path) -> Iterator[Engine]:
+    """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
+    engine = EmbeddedEngine(Deployment.load(deployment), read_program(program))
+    try:
+        yield engine
+    finally:
+        with _uninterrupted():
+            engine.leave()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Closing takes a moment, which a second Ctrl-C must not cut short."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
