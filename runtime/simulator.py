@@ -104,8 +104,8 @@ def ring_matmul(a: Words, b: Words) -> Words:
 class Simulator:
     """A ring program (docs/program.md) run by three in-process parties.
 
-    Methods raise `SimulatorError` with the parties' message. `tile_words` is the engine's memory limit: pairs of candidates and
-    examples beyond it are computed tile by tile.
+    Methods raise `SimulatorError` with the parties' message. `tile_words` is the engine's memory limit: pairs of
+    candidates and examples beyond it are computed tile by tile.
     """
 
     def __init__(self, program_text: str, tile_words: int = 1 << 22) -> None:
@@ -142,7 +142,7 @@ class Simulator:
     def step(self, candidates: int, values: ArrayLike, output: int = 0, set_id: int = 0) -> Words:
         """Evaluate one output (by its place in the program) for all `candidate` inputs, each `[candidates, *shape]`.
 
-        Returns the ring elements in a row: `[candidates, *shape]` or, for a pair value, `[candidates, examples, *shape]`.
+        Returns the ring elements in a row: `[candidates, *shape]`, for a pair value `[candidates, examples, *shape]`.
         """
         self._need_setup()
         inputs = _words(values)

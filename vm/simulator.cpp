@@ -1,5 +1,6 @@
-// Three parties as threads of one process, with a C interface: the same engine and the same messages as over a network, but inputs arrive in
-// the clear and are shared here. For tests, for cost calibration and for rehearsals; it protects nothing.
+// Three parties as threads of one process, with a C interface: the same engine and the same messages as over a network,
+// but inputs arrive in the clear and are shared here. For tests, for cost calibration and for rehearsals; it protects
+// nothing.
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -112,8 +113,9 @@ class Simulator {
   }
 
  private:
-  // Runs body(party) in three threads. If one fails in the middle, its channels close, so that the others fail too instead of waiting;
-  // the first cause is rethrown. What is refused beforehand (std::invalid_argument) all three refuse.
+  // Runs body(party) in three threads. If one fails in the middle, its channels close, so that the others fail too
+  // instead of waiting; the first cause is rethrown. What is refused beforehand (std::invalid_argument) all three
+  // refuse.
   template <class F>
   void each(const F& body) {
     if (broken_) throw std::runtime_error("an earlier failure has ended this simulation");
@@ -211,8 +213,7 @@ std::size_t secfwt_result_words(const Simulator* simulator, u64 id, std::size_t 
 
 int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_t output, const u64* x, std::size_t n,
                 u64* result, std::size_t n_result, char* error, std::size_t error_size) {
-  return guarded(error, error_size,
-                 [&] { simulator->step(id, candidates, output, x, n, result, n_result); });
+  return guarded(error, error_size, [&] { simulator->step(id, candidates, output, x, n, result, n_result); });
 }
 
 void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { simulator->counters(bytes, rounds); }
@@ -220,7 +221,8 @@ void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { si
 // Starts (and clears) or ends the record of what parties receive.
 void secfwt_record(Simulator* simulator, int on) { simulator->record(on != 0); }
 
-// What `party` received from the party before it (from_next = 0) or after it (1): its length; copied to `out` unless that is nullptr.
+// What `party` received from the party before it (from_next = 0) or after it (1): its length; copied to `out` unless
+// that is nullptr.
 std::size_t secfwt_received(const Simulator* simulator, int party, int from_next, u8* out) {
   const auto& bytes = simulator->received(party, from_next != 0);
   if (out && !bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());

@@ -1,5 +1,5 @@
-// Messages about many values, produced and consumed block by block: a block stays in the cache, a chunk of blocks is one message, and nothing of
-// the whole's size is ever built.
+// Messages about many values, produced and consumed block by block: a block stays in the cache, a chunk of blocks is
+// one message, and nothing of the whole's size is ever built.
 #pragma once
 
 #include <array>
@@ -20,9 +20,12 @@ struct Lane {
 // How n values are cut. The same at sender and receiver: it depends on n and on the widest thing kept of a value only.
 class Blocks {
  public:
-  // Blocks hold a power of two of values (so that packed bits end on bytes and pads on cipher blocks), at most about 128 KiB.
+  static constexpr std::size_t kMost = 4096;  // values in a block
+
+  // Blocks hold a power of two of values (so that packed bits end on bytes and pads on cipher blocks), at most about
+  // 128 KiB.
   explicit Blocks(std::size_t n, std::size_t bytes_per_value = 8) : n_(n) {
-    while (block_ < 4096 && 2 * block_ * bytes_per_value <= 131072) block_ *= 2;
+    while (block_ < kMost && 2 * block_ * bytes_per_value <= 131072) block_ *= 2;
   }
 
   std::size_t block() const { return block_; }

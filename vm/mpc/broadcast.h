@@ -13,8 +13,8 @@ struct LoopAxis {
   std::size_t length, stride_a, stride_b;
 };
 
-// The loop nest for contiguous operands of shapes a and b whose result has shape `out`, outermost axis first: neighbours that step alike are
-// merged, axes of length 1 dropped. At least one axis.
+// The loop nest for contiguous operands of shapes a and b whose result has shape `out`, outermost axis first:
+// neighbours that step alike are merged, axes of length 1 dropped. At least one axis.
 std::vector<LoopAxis> loop_nest(const Shape& out, const Shape& a, const Shape& b);
 
 namespace detail {

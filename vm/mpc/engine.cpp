@@ -72,11 +72,13 @@ Section Engine::section(const std::vector<bool>& needed, const std::function<boo
 Engine::Steps Engine::steps(const Output& output) const {
   const std::vector<bool> all = needed({output.value});
   Steps out;
-  const auto in_pairs = [](const Node& node) { return node.stage == Stage::pair || node.kind == Kind::reduce_examples; };
+  const auto in_pairs = [](const Node& node) {
+    return node.stage == Stage::pair || node.kind == Kind::reduce_examples;
+  };
   out.before = section(all, [](const Node& node) { return node.stage == Stage::candidate && !node.reduced; });
   out.pairs = section(all, in_pairs);
-  out.after = section(
-      all, [&](const Node& node) { return node.stage == Stage::candidate && node.reduced && !in_pairs(node); });
+  out.after =
+      section(all, [&](const Node& node) { return node.stage == Stage::candidate && node.reduced && !in_pairs(node); });
   out.pair_words = 1;
   for (std::size_t i : out.pairs.nodes) out.pair_words = std::max(out.pair_words, volume(program_.values[i].shape));
   return out;

@@ -21,23 +21,26 @@ class Engine {
  public:
   using Progress = std::function<void(u64 done, u64 total)>;
 
-  // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples (more pairs than
-  // that are computed tile by tile). The same at all parties.
+  // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples
+  // (more pairs than that are computed tile by tile). The same at all parties.
   Engine(Program program, Party& party, std::size_t tile_words = std::size_t{1} << 22);
 
   const Program& program() const { return program_; }
 
   // All `weight` inputs, concatenated in program order; runs the setup stage and forgets all examples.
-  // This and the following throw std::invalid_argument, before anything is sent, where numbers or lengths do not fit the program.
+  // This and the following throw std::invalid_argument, before anything is sent, where numbers or lengths do not fit
+  // the program.
   void set_weights(Shares weights);
   bool has_weights() const { return loaded_; }
 
-  // All `example` inputs in program order, each [count, shape]; runs the example stage, keeps what later stages need. Replaces set `id`.
+  // All `example` inputs in program order, each [count, shape]; runs the example stage, keeps what later stages need.
+  // Replaces set `id`.
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
   std::size_t example_count(u64 id) const;  // throws std::out_of_range
 
-  // All `candidate` inputs in program order, each [count, shape]. Returns this party's additive share of the output, re-randomised:
-  // [C, shape] or [C, E, shape]. Throws std::invalid_argument when the output's max_candidates is exceeded.
+  // All `candidate` inputs in program order, each [count, shape]. Returns this party's additive share of the output,
+  // re-randomised: [C, shape] or [C, E, shape]. Throws std::invalid_argument when the output's max_candidates is
+  // exceeded.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {});
 
  private:
@@ -45,7 +48,8 @@ class Engine {
     std::size_t count = 0;
     Environment values;
   };
-  // What one output needs of a step: candidate values, then all pairs tile by tile, then what follows the sums over examples.
+  // What one output needs of a step: candidate values, then all pairs tile by tile, then what follows the sums over
+  // examples.
   struct Steps {
     Section before, pairs, after;
     std::size_t pair_words;  // of the largest value of one pair

@@ -10,8 +10,8 @@ namespace {
 
 std::size_t cipher_blocks(std::size_t n) { return (n + 15) / 16 * 16; }
 
-// Angle: u16 or u32, a phase of k bits; it wraps as the turn does, so that nothing unreduced is ever sent. R: u32 or u64, the ring of the sum.
-// Outputs: 1 (the real part) or 2 (real and imaginary part, in blocks of `width`).
+// Angle: u16 or u32, a phase of k bits; it wraps as the turn does, so that nothing unreduced is ever sent. R: u32 or
+// u64, the ring of the sum. Outputs: 1 (the real part) or 2 (real and imaginary part, in blocks of `width`).
 template <class Angle, class R, int Outputs>
 class Fourier : public Task {
  public:
@@ -49,8 +49,8 @@ class Fourier : public Task {
   void recv(int round) override {
     if (round > 0) return finish_recv(round - 1);
     if (seat_.role() == LEFT) {
-      const std::array<Lane, 3> lanes{{{&seat_.to(RIGHT), kAngleBits}, {&seat_.to(HELPER), kAngleBits},
-                                       {&seat_.to(HELPER), amplitude_bits()}}};
+      const std::array<Lane, 3> lanes{
+          {{&seat_.to(RIGHT), kAngleBits}, {&seat_.to(HELPER), kAngleBits}, {&seat_.to(HELPER), amplitude_bits()}}};
       blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
         open(lo, n, message[0], message[1]);
         const R* share = reinterpret_cast<const R*>(message[2]);
@@ -61,7 +61,7 @@ class Fourier : public Task {
       const std::array<Lane, 2> lanes{{{&seat_.to(LEFT), kAngleBits}, {&seat_.to(HELPER), kAngleBits}}};
       blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
         open(lo, n, message[0], message[1]);
-        R share[2 * kMaxBlock];
+        R share[2 * Blocks::kMost];
         evaluate(lo, n, constant, [&](std::size_t h) { return amplitude_pad(lo, n, h, share); });
       });
     }
@@ -69,7 +69,7 @@ class Fourier : public Task {
   }
 
  private:
-  static constexpr std::size_t kAngleBits = 8 * sizeof(Angle), kMaxBlock = 4096;
+  static constexpr std::size_t kAngleBits = 8 * sizeof(Angle);
 
   std::size_t amplitude_bits() const { return 16 * sizeof(R) * fit_.harmonics.size(); }
 
@@ -90,7 +90,7 @@ class Fourier : public Task {
     const std::array<Lane, 3> lanes{
         {{&seat_.to(LEFT), kAngleBits}, {&seat_.to(LEFT), amplitude_bits()}, {&seat_.to(RIGHT), kAngleBits}}};
     blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-      Angle rho[kMaxBlock], mask[kMaxBlock], opening[kMaxBlock];
+      Angle rho[Blocks::kMost], mask[Blocks::kMost], opening[Blocks::kMost];
       mask_helper0_.fill(lo, rho, n);
       mask_helper2_.fill(lo, mask, n);
       for (std::size_t i = 0; i < n; ++i) {
@@ -105,14 +105,14 @@ class Fourier : public Task {
       }
 
       constexpr int kPhasorBits = 30;
-      i32 re[kMaxBlock], im[kMaxBlock];
-      R share[2 * kMaxBlock];
+      i32 re[Blocks::kMost], im[Blocks::kMost];
+      R share[2 * Blocks::kMost];
       R* out = reinterpret_cast<R*>(message[1]);
       for (std::size_t h = 0; h < fit_.harmonics.size(); ++h, out += 2 * n) {
         const Harmonic& harmonic = fit_.harmonics[h];
         phasors(rho, harmonic.m, kPhasorBits, n, re, im);
-        amplitudes(re, im, std::ldexp(harmonic.re, fit_.fc - kPhasorBits), std::ldexp(harmonic.im, fit_.fc - kPhasorBits), n,
-                   out, out + n);
+        amplitudes(re, im, std::ldexp(harmonic.re, fit_.fc - kPhasorBits),
+                   std::ldexp(harmonic.im, fit_.fc - kPhasorBits), n, out, out + n);
         const auto [share_re, share_im] = amplitude_pad(lo, n, h, share);
         for (std::size_t i = 0; i < n; ++i) out[i] -= share_re[i];
         for (std::size_t i = 0; i < n; ++i) out[n + i] -= share_im[i];
@@ -129,8 +129,8 @@ class Fourier : public Task {
   // This party's summand of the result; `share(h)` are its parts of amplitude h.
   template <class Share>
   void evaluate(std::size_t lo, std::size_t n, R constant, const Share& share) {
-    i32 re[kMaxBlock], im[kMaxBlock];
-    R sum[Outputs][kMaxBlock];
+    i32 re[Blocks::kMost], im[Blocks::kMost];
+    R sum[Outputs][Blocks::kMost];
     std::fill_n(sum[0], n, constant);
     if constexpr (Outputs == 2) std::fill_n(sum[1], n, 0);
     for (std::size_t h = 0; h < fit_.harmonics.size(); ++h) {

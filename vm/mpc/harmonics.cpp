@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-// One body a kernel, compiled for each instruction set; the processor's best one runs. Results are the same bits: integers throughout, but for
-// `amplitudes`, which one party computes.
+// One body a kernel, compiled for each instruction set; the processor's best one runs. Results are the same bits:
+// integers throughout, but for `amplitudes`, which one party computes.
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SECFWT_VARIANTS 1
 #define SECFWT_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
@@ -28,7 +28,8 @@ struct LookUp {
 
 struct AddReal {
   template <class R>
-  SECFWT_INLINE void operator()(const i32* re, const i32* im, const R* c_re, const R* c_im, std::size_t n, R* sum) const {
+  SECFWT_INLINE void operator()(const i32* re, const i32* im, const R* c_re, const R* c_im, std::size_t n,
+                                R* sum) const {
     for (std::size_t i = 0; i < n; ++i)
       sum[i] += static_cast<R>(i64{re[i]}) * c_re[i] - static_cast<R>(i64{im[i]}) * c_im[i];
   }
@@ -36,7 +37,8 @@ struct AddReal {
 
 struct AddImag {
   template <class R>
-  SECFWT_INLINE void operator()(const i32* re, const i32* im, const R* c_re, const R* c_im, std::size_t n, R* sum) const {
+  SECFWT_INLINE void operator()(const i32* re, const i32* im, const R* c_re, const R* c_im, std::size_t n,
+                                R* sum) const {
     for (std::size_t i = 0; i < n; ++i)
       sum[i] += static_cast<R>(i64{re[i]}) * c_im[i] + static_cast<R>(i64{im[i]}) * c_re[i];
   }
@@ -54,7 +56,8 @@ SECFWT_INLINE u64 nearest(double x) {
 
 struct Amplitudes {
   template <class R>
-  SECFWT_INLINE void operator()(const i32* re, const i32* im, double a_re, double a_im, std::size_t n, R* c_re, R* c_im) const {
+  SECFWT_INLINE void operator()(const i32* re, const i32* im, double a_re, double a_im, std::size_t n, R* c_re,
+                                R* c_im) const {
     for (std::size_t i = 0; i < n; ++i) {
       const double x = re[i], y = im[i];
       c_re[i] = static_cast<R>(nearest(a_re * x + a_im * y));

@@ -51,7 +51,8 @@ Value run_local(const Node& node, const Environment& values, int id) {
 }
 
 // Appends the tasks that compute `out` from `in`: thirds with the roles rotated.
-void add_tasks(const Program& program, const Node& node, const Value& in, const Value& out, Party& party, Tasks& tasks) {
+void add_tasks(const Program& program, const Node& node, const Value& in, const Value& out, Party& party,
+               Tasks& tasks) {
   const u64* x = in.x[0].get();  // an additive share, also of a replicated value
   const auto target = [&](std::size_t at) { return Target{out.x[0].get() + at, out.x[1].get() + at}; };
   if (node.kind == Kind::reshare) {

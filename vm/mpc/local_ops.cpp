@@ -19,7 +19,7 @@ Sharing joined(Sharing a, Sharing b) {
 // Word `part` of v when it is taken as a value of sharing `target` at party `id`; nullptr stands for zero.
 const u64* word(const Value& v, Sharing target, int part, int id) {
   if (v.sharing == target) return v.x[part].get();
-  if (v.sharing == Sharing::rep) return v.x[0].get();   // component id is an additive share
+  if (v.sharing == Sharing::rep) return v.x[0].get();    // component id is an additive share
   return (id + part) % 3 == 0 ? v.x[0].get() : nullptr;  // public: component 0, or party 0's share
 }
 

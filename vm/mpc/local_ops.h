@@ -1,5 +1,5 @@
-// Operations that a party does alone: linear ones on each word it holds, products of replicated values into additive shares. Broadcasting of
-// batch axes and instance axes is numpy's (docs/program.md).
+// Operations that a party does alone: linear ones on each word it holds, products of replicated values into additive
+// shares. Broadcasting of batch axes and instance axes is numpy's (docs/program.md).
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
-// One party of three: its number, its two keys, its two channels (docs/security.md: semi-honest, at most one corrupted).
+// One party of three: its number, its two keys, its two channels (docs/security.md: semi-honest, at most one
+// corrupted).
 #pragma once
 
 #include <memory>
@@ -8,7 +9,8 @@
 
 namespace secfwt {
 
-// x = x0+x1+x2. Party i holds components i and i+1, and the keys of those components: key j is held by parties j-1 and j.
+// x = x0+x1+x2. Party i holds components i and i+1, and the keys of those components: key j is held by parties j-1 and
+// j.
 struct Party {
   int id;
   Stream stream0;  // key id

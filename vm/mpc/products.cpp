@@ -98,8 +98,7 @@ Value mul(const Value& a, const Value& b) {
   for (int p = 0; p < out.parts(); ++p) {
     const u64 *x = a.x[a.parts() == 2 ? p : 0].get(), *y = b.x[b.parts() == 2 ? p : 0].get();
     u64* z = out.x[p].get();
-    for_each_broadcast(full, full_a, full_b,
-                       [=](std::size_t o, std::size_t i, std::size_t j) { z[o] = x[i] * y[j]; });
+    for_each_broadcast(full, full_a, full_b, [=](std::size_t o, std::size_t i, std::size_t j) { z[o] = x[i] * y[j]; });
   }
   return out;
 }

@@ -131,8 +131,7 @@ Key parse_seed(const Line& line, const std::string& text) {
   if (text.size() != 32 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
     line.fail("seed is '" + text + "', must be 32 lower-case hexadecimal digits");
   Key key;
-  for (std::size_t i = 0; i < key.size(); ++i)
-    key[i] = static_cast<u8>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
+  for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<u8>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
   return key;
 }
 
@@ -167,9 +166,10 @@ Fit parse_fit(Line& line) {
   return fit;
 }
 
-void parse_attributes(Line& line, Node& node, std::size_t fits) {
-  const i64 rank = node.inputs.empty() ? 0 : static_cast<i64>(node.shape.size());
-  const auto axis = [&] { return static_cast<std::size_t>(-line.integer_key("axis", -std::max<i64>(rank, 1), -1)); };
+void parse_attributes(Line& line, Node& node, const Program& before) {
+  const i64 fits = static_cast<i64>(before.fits.size());
+  const i64 rank = node.inputs.empty() ? 1 : static_cast<i64>(before.values[node.inputs[0]].shape.size());
+  const auto axis = [&] { return static_cast<std::size_t>(-line.integer_key("axis", -rank, -1)); };
   switch (node.kind) {
     case Kind::weight:
     case Kind::example:
@@ -202,7 +202,7 @@ void parse_attributes(Line& line, Node& node, std::size_t fits) {
       break;
     case Kind::fourier:
       if (fits == 0) line.fail("no fit is defined before this line");
-      node.fit = static_cast<std::size_t>(line.integer_key("fit", 0, static_cast<i64>(fits) - 1));
+      node.fit = static_cast<std::size_t>(line.integer_key("fit", 0, fits - 1));
       break;
     case Kind::cos_sin:
       node.precision.k = parse_k(line);
@@ -234,7 +234,7 @@ Node parse_value(Line& line, const Program& before) {
   node.reduced = node.kind == Kind::reduce_examples;
   for (std::size_t input : node.inputs) node.reduced |= before.values[input].reduced;
   line.take_keys();
-  parse_attributes(line, node, before.fits.size());
+  parse_attributes(line, node, before);
   line.finish();
   check_value(before, node);
   return node;

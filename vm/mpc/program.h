@@ -21,10 +21,25 @@ struct ProgramError : std::invalid_argument {
 enum class Stage { setup = 0, example = 1, candidate = 2, pair = 3 };  // a lattice: join is bitwise or
 enum class Sharing { rep, add, pub };
 enum class Kind {
-  weight, example, candidate, public_,                     // inputs
-  matmul, mul, add, sub, scale, sum,                       // arithmetic at each party alone
-  reshape, permute, concat, slice, reduce_examples,        // moves, and the sum over examples
-  trunc, reshare, cos_sin, fourier,                        // protocols
+  weight,
+  example,
+  candidate,
+  public_,  // inputs
+  matmul,
+  mul,
+  add,
+  sub,
+  scale,
+  sum,  // arithmetic at each party alone
+  reshape,
+  permute,
+  concat,
+  slice,
+  reduce_examples,  // moves, and the sum over examples
+  trunc,
+  reshare,
+  cos_sin,
+  fourier,  // protocols
 };
 
 const char* name(Stage stage);
@@ -58,17 +73,17 @@ struct Node {
   std::size_t line;  // in the program's text
   bool reduced;      // depends on a sum over examples
 
-  std::string name;              // inputs
-  Key seed{};                    // public
-  int bits = 0;                  // public
-  i64 by = 0;                    // scale
-  std::size_t axis = 0;          // sum, concat, slice: counted from the right, 1 is the last
-  std::size_t lo = 0, hi = 0;    // slice
+  std::string name;               // inputs
+  Key seed{};                     // public
+  int bits = 0;                   // public
+  i64 by = 0;                     // scale
+  std::size_t axis = 0;           // sum, concat, slice: counted from the right, 1 is the last
+  std::size_t lo = 0, hi = 0;     // slice
   std::vector<std::size_t> axes;  // permute
-  int shift = 0;                 // trunc
-  std::size_t fit = 0;           // fourier
-  Fit precision;                 // cos_sin: k, fc, fa
-  u64 group = 0;                 // trunc, reshare, cos_sin, fourier
+  int shift = 0;                  // trunc
+  std::size_t fit = 0;            // fourier
+  Fit precision;                  // cos_sin: k, fc, fa
+  u64 group = 0;                  // trunc, reshare, cos_sin, fourier
 };
 
 struct Output {
@@ -89,8 +104,8 @@ struct Program {
 // Throws ProgramError.
 Program parse_program(const std::string& text);
 
-// The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes; groups are independent.
-// Called by parse_program for each value in turn and once at the end.
+// The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes;
+// groups are independent. Called by parse_program for each value in turn and once at the end.
 void check_value(const Program& before, const Node& node);
 void check_groups(const Program& program);
 

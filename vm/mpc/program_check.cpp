@@ -21,8 +21,8 @@ class Inputs {
   void expect(std::size_t lo, std::size_t hi) const {
     const std::size_t n = node_.inputs.size();
     if (n < lo || n > hi)
-      fail(node_, "has " + std::to_string(n) + " inputs, must have " + std::to_string(lo) +
-                      (hi == lo ? "" : " or more"));
+      fail(node_,
+           "has " + std::to_string(n) + " inputs, must have " + std::to_string(lo) + (hi == lo ? "" : " or more"));
   }
 
  private:
@@ -104,8 +104,8 @@ Shape expected_shape(const Node& node, const Inputs& in) {
       check_axis(node, shape);
       std::size_t& dim = shape[shape.size() - node.axis];
       if (node.lo >= node.hi || node.hi > dim)
-        fail(node, "lo=" + std::to_string(node.lo) + " hi=" + std::to_string(node.hi) + " must satisfy 0 <= lo < hi <= " +
-                       std::to_string(dim));
+        fail(node, "lo=" + std::to_string(node.lo) + " hi=" + std::to_string(node.hi) +
+                       " must satisfy 0 <= lo < hi <= " + std::to_string(dim));
       dim = node.hi - node.lo;
       return shape;
     }
@@ -251,7 +251,8 @@ void check_groups(const Program& program) {
     while (first > 0 && communicates(program.values[first - 1].kind) && program.values[first - 1].group == node.group)
       --first;
     if (first == i && !closed.insert(node.group).second)
-      fail(node, "group " + std::to_string(node.group) + " was used before: operations of a group must stand next to each other");
+      fail(node, "group " + std::to_string(node.group) +
+                     " was used before: operations of a group must stand next to each other");
     for (std::size_t input : node.inputs)
       if (input >= first)
         fail(node, "depends on value " + std::to_string(input) + " of its own group " + std::to_string(node.group));

@@ -7,7 +7,7 @@ Pad reserve(Stream& stream, std::size_t n) { return Pad(&stream, stream.reserve(
 
 // out = x + pad − next_pad on one block; summed over the parties the pads cancel.
 void add_pads(const u64* x, const Pad& pad, const Pad& next_pad, std::size_t lo, std::size_t n, u64* out) {
-  u64 mask[4096], next_mask[4096];
+  u64 mask[Blocks::kMost], next_mask[Blocks::kMost];
   pad.fill(lo, mask, n);
   next_pad.fill(lo, next_mask, n);
   for (std::size_t i = 0; i < n; ++i) out[lo + i] = x[lo + i] + mask[i] - next_mask[i];
@@ -16,7 +16,12 @@ void add_pads(const u64* x, const Pad& pad, const Pad& next_pad, std::size_t lo,
 }  // namespace
 
 Reshare::Reshare(Party& party, const u64* x, std::size_t n, Target out)
-    : party_(party), blocks_(n), x_(x), out_(out), pad_(reserve(party.stream0, n)), next_pad_(reserve(party.stream1, n)) {}
+    : party_(party),
+      blocks_(n),
+      x_(x),
+      out_(out),
+      pad_(reserve(party.stream0, n)),
+      next_pad_(reserve(party.stream1, n)) {}
 
 void Reshare::send(int) {
   const std::array<Lane, 1> lanes{{{party_.prev, 64}}};

@@ -5,7 +5,8 @@
 
 namespace secfwt {
 
-// Party i sends x_i + a zero share to party i-1, who then holds components i-1 and i. 24 bytes a value over all parties, 1 round.
+// Party i sends x_i + a zero share to party i-1, who then holds components i-1 and i. 24 bytes a value over all
+// parties, 1 round.
 class Reshare : public Task {
  public:
   // `x`: this party's additive share, n words.

@@ -1,9 +1,10 @@
 // What a protocol is made of: a role, pads, and rounds.
 //
-// The two-party computations inside the protocols have three roles. LEFT and RIGHT hold the two summands of a value and compute; HELPER knows
-// what masks them and deals correlated randomness. In terms of components: LEFT holds 0 and 1, RIGHT 1 and 2, HELPER 2 and 0, and the keys alike.
-// So LEFT and RIGHT meet in component 1, and HELPER shares key 0 with LEFT and key 2 with RIGHT. An operation on many values is
-// split into thirds with the roles rotated, so that the three parties send and compute equally much.
+// The two-party computations inside the protocols have three roles. LEFT and RIGHT hold the two summands of a value and
+// compute; HELPER knows what masks them and deals correlated randomness. In terms of components: LEFT holds 0 and 1,
+// RIGHT 1 and 2, HELPER 2 and 0, and the keys alike. So LEFT and RIGHT meet in component 1, and HELPER shares key 0
+// with LEFT and key 2 with RIGHT. An operation on many values is split into thirds with the roles rotated, so that the
+// three parties send and compute equally much.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,8 @@ namespace secfwt {
 
 enum Role { LEFT = 0, RIGHT = 1, HELPER = 2 };
 
-// A range of a stream that two parties hold: masks for one purpose, used once. Empty at the party that does not hold the key.
+// A range of a stream that two parties hold: masks for one purpose, used once. Empty at the party that does not hold
+// the key.
 class Pad {
  public:
   Pad() = default;

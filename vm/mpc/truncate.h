@@ -5,8 +5,9 @@
 
 namespace secfwt {
 
-// z / 2^shift, 1 <= shift <= 62, as a replicated value: error in (-1, 1] units if |z| < 2^62. HELPER hands its masked share to RIGHT; what
-// LEFT and RIGHT then hold is shifted by PairShift. 24 bytes and shift + 2 bits a value over all parties, 3 rounds. Nothing is opened.
+// z / 2^shift, 1 <= shift <= 62, as a replicated value: error in (-1, 1] units if |z| < 2^62. HELPER hands its masked
+// share to RIGHT; what LEFT and RIGHT then hold is shifted by PairShift. 24 bytes and shift + 2 bits a value over all
+// parties, 3 rounds. Nothing is opened.
 class Truncate : public Task {
  public:
   // `z`: this party's additive share, n words.

@@ -13,7 +13,7 @@ class PadBits {
   u64 operator[](std::size_t i) const { return bit(bits_, i); }
 
  private:
-  u8 bits_[512];
+  u8 bits_[Blocks::kMost / 8];
 };
 
 }  // namespace
@@ -21,9 +21,7 @@ class PadBits {
 PairReshare::PairReshare(const Seat& seat, std::size_t n, Target out)
     : seat_(seat), blocks_(n), out_(out), pad0_(seat.pad(0, n * sizeof(u64))), pad2_(seat.pad(2, n * sizeof(u64))) {}
 
-u64* PairReshare::summand() const {
-  return seat_.role() == LEFT ? out_.x1 : seat_.role() == RIGHT ? out_.x0 : nullptr;
-}
+u64* PairReshare::summand() const { return seat_.role() == LEFT ? out_.x1 : seat_.role() == RIGHT ? out_.x0 : nullptr; }
 
 void PairReshare::send() const {
   if (seat_.role() == HELPER) {
@@ -95,7 +93,7 @@ void PairShift::deal() const {
   const std::array<Lane, 1> lanes{{{&seat_.to(RIGHT), static_cast<std::size_t>(width)}}};
   blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
     const PadBits r(bit_left_, lo, n), q(bit_right_, lo, n);
-    u64 correction[4096];
+    u64 correction[Blocks::kMost];
     product_.fill(lo, correction, n);
     for (std::size_t i = 0; i < n; ++i) correction[i] = (r[i] & q[i]) - correction[i];
     pack_bits(correction, n, width, message[0]);
@@ -108,7 +106,7 @@ void PairShift::finish_left() const {
   const std::array<Lane, 1> lanes{{{&seat_.to(RIGHT), 1}}};
   blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
     const PadBits r(bit_left_, lo, n);
-    u64 product[4096];
+    u64 product[Blocks::kMost];
     product_.fill(lo, product, n);
     for (std::size_t i = 0; i < n; ++i) {
       const u64 u = not_top_bit(a[lo + i]), d = u ^ r[i], e = bit(message[0], i);
@@ -126,7 +124,7 @@ void PairShift::finish_right() const {
   const std::array<Lane, 2> lanes{{{&seat_.to(LEFT), 1}, {&seat_.to(HELPER), static_cast<std::size_t>(width)}}};
   blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
     const PadBits q(bit_right_, lo, n);
-    u64 product[4096];
+    u64 product[Blocks::kMost];
     unpack_bits(message[1], n, width, product);
     for (std::size_t i = 0; i < n; ++i) {
       const u64 v = not_top_bit(b[lo + i]), e = v ^ q[i], d = bit(message[0], i);

@@ -1,6 +1,7 @@
 // From two summands, LEFT's and RIGHT's, to a replicated value: how truncation and every non-linearity end.
 //
-// The summand lives where its result will be: in the word of component 1, which LEFT and RIGHT both hold (LEFT's x1, RIGHT's x0).
+// The summand lives where its result will be: in the word of component 1, which LEFT and RIGHT both hold (LEFT's x1,
+// RIGHT's x0).
 #pragma once
 
 #include "mpc/blocks.h"
@@ -31,11 +32,11 @@ class PairReshare {
   Pad pad0_, pad2_;
 };
 
-// The same for (a + b mod 2^ring) >> shift, read as a signed number z with |z| < 2^(ring-2): LEFT adds 2^(ring-2), so that the sum of summands
-// wraps exactly where one of them has its top bit set. Not wrapping, 1−w = u·v, is a product of a bit of each party: they exchange
-// d = u⊕r and e = v⊕q under one-time bits that HELPER knows, and HELPER shares r·q. Only w mod 2^(64-ring+shift) matters.
-// Ring 64, shift s is a truncation: z/2^s with an error in (-1, 1] units. Ring 32, shift 0 is a lift to Z_2^64, exact.
-// 16 bytes and 66−ring+shift bits a value over all parties, 2 rounds.
+// The same for (a + b mod 2^ring) >> shift, read as a signed number z with |z| < 2^(ring-2): LEFT adds 2^(ring-2), so
+// that the sum of summands wraps exactly where one of them has its top bit set. Not wrapping, 1−w = u·v, is a product
+// of a bit of each party: they exchange d = u⊕r and e = v⊕q under one-time bits that HELPER knows, and HELPER shares
+// r·q. Only w mod 2^(64-ring+shift) matters. Ring 64, shift s is a truncation: z/2^s with an error in (-1, 1] units.
+// Ring 32, shift 0 is a lift to Z_2^64, exact. 16 bytes and 66−ring+shift bits a value over all parties, 2 rounds.
 class PairShift {
  public:
   PairShift(const Seat& seat, std::size_t n, Target out, int ring, int shift);

@@ -10,14 +10,15 @@
 
 namespace secfwt {
 
-// Ring elements that several values may share: written once by whoever allocates them, then only read. Views keep the whole alive.
+// Ring elements that several values may share: written once by whoever allocates them, then only read. Views keep the
+// whole alive.
 using Buffer = std::shared_ptr<u64[]>;
 
 inline Buffer allocate(std::size_t words) { return Buffer(new u64[words]); }  // not initialised
 inline Buffer view(const Buffer& buffer, std::size_t offset) { return Buffer(buffer, buffer.get() + offset); }
 
-// Shape [c, e, *shape]: c candidates (or 1), e examples (or 1). `x[0]` is this party's component id (or its additive share, or the public
-// value), `x[1]` component id+1 of a replicated value.
+// Shape [c, e, *shape]: c candidates (or 1), e examples (or 1). `x[0]` is this party's component id (or its additive
+// share, or the public value), `x[1]` component id+1 of a replicated value.
 struct Value {
   Sharing sharing = Sharing::rep;
   std::size_t c = 1, e = 1;
@@ -29,8 +30,8 @@ struct Value {
   std::size_t words() const { return c * e * instance(); }
   // Batch axes and all, for broadcasting: [c, e, 1 …, *shape] with `rank` instance axes.
   Shape full_shape(std::size_t rank) const;
-  // Candidates [c0, c1) and examples [e0, e1), without a copy; an axis of length 1 stays as it is (it broadcasts). One of the two axes must
-  // have length 1.
+  // Candidates [c0, c1) and examples [e0, e1), without a copy; an axis of length 1 stays as it is (it broadcasts). One
+  // of the two axes must have length 1.
   Value slice(std::size_t c0, std::size_t c1, std::size_t e0, std::size_t e1) const;
 };
 

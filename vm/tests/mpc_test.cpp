@@ -120,9 +120,8 @@ Fit example_fit(int k, int ring) {
 }
 
 Protocol series(const Fit& fit) {
-  return [&fit](const Seat& seat, const u64* z, std::size_t n, Target out) {
-    return make_fourier(seat, z, n, fit, out);
-  };
+  return
+      [&fit](const Seat& seat, const u64* z, std::size_t n, Target out) { return make_fourier(seat, z, n, fit, out); };
 }
 
 Fit unit_fit() {
@@ -163,8 +162,8 @@ std::vector<u8> difference(const std::vector<u8>& a, const std::vector<u8>& b) {
   return out;
 }
 
-// With the keys party i holds and all inputs unchanged, but another third key, all that i receives changes by a uniform amount: every
-// message to it is masked by the key it does not hold.
+// With the keys party i holds and all inputs unchanged, but another third key, all that i receives changes by a uniform
+// amount: every message to it is masked by the key it does not hold.
 void check_hiding(const Protocol& protocol, const Words& z) {
   const auto x = additive(z);
   for (int i = 0; i < 3; ++i) {
@@ -239,11 +238,9 @@ TEST(cos_sin_fills_rows_with_cosines_then_sines) {
   const Fit fit = unit_fit();
   const std::size_t width = 7;
   const Words z = random_words(30 * width);
-  const Result r = apply(
-      [&](const Seat& seat, const u64* x, std::size_t n, Target out) {
-        return make_cos_sin(seat, x, n / width, width, fit, out);
-      },
-      additive(z), 2, random_keys());
+  const Result r = apply([&](const Seat& seat, const u64* x, std::size_t n,
+                             Target out) { return make_cos_sin(seat, x, n / width, width, fit, out); },
+                         additive(z), 2, random_keys());
   for (std::size_t i = 0; i < z.size(); ++i) {
     const double angle = 2 * M_PI * std::ldexp(static_cast<double>(z[i]), -64);
     const std::size_t at = i / width * 2 * width + i % width;
