@@ -14,8 +14,8 @@ Site = Mapping[str, float]
 class Ranges:
     """What calibration found at each site, with a margin around it.
 
-    `margin` is a factor on half widths, `reach` one on both ends of positive intervals: prompts that the search tries push values
-    further than text does, and a root outside its interval is wrong by more than a little.
+    `margin` is a factor on half widths, `reach` one on both ends of positive intervals: prompts that the search tries
+    push values further than text does, and a root outside its interval is wrong by more than a little.
     """
 
     sites: Mapping[str, Site] = field(default_factory=dict)

@@ -71,11 +71,14 @@ def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cos
 
 def generation_cost(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> Cost:
     """One step: the candidate stage once per candidate, the pair stage for all pairs, in one tile."""
-    return stage_cost(plan, fits, Stage.CANDIDATE, candidates) + stage_cost(plan, fits, Stage.PAIR, candidates * examples)
+    return stage_cost(plan, fits, Stage.CANDIDATE, candidates) + stage_cost(
+        plan, fits, Stage.PAIR, candidates * examples
+    )
 
 
 def site_costs(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> dict[str, tuple[int, Cost]]:
-    """Per part of the model: secret parameters, and what one generation costs there (rounds as if the part ran alone)."""
+    """Per part of the model: secret parameters, and what one generation costs there (rounds as if the part ran
+    alone)."""
     instances = {Stage.SETUP: 0, Stage.EXAMPLE: 0, Stage.CANDIDATE: candidates, Stage.PAIR: candidates * examples}
     result: dict[str, tuple[int, Cost]] = {}
     groups: dict[str, dict[int, int]] = {}

@@ -1,8 +1,8 @@
 """Fourier fits of the non-linearities: what one masked opening evaluates (docs/program.md, `fit`).
 
-f(θ) = const + Re Σ_m c_m e^(2πi·m·θ), θ in turns. A function on an interval becomes periodic in one of two ways: *odd harmonics* with
-a period of four times the interval's half width (even functions such as GELU's even part bend back beyond the interval instead of
-jumping), or a least-squares fit on the interval with the period left some slack.
+f(θ) = const + Re Σ_m c_m e^(2πi·m·θ), θ in turns. A function on an interval becomes periodic in one of two ways: *odd
+harmonics* with a period of four times the interval's half width (even functions such as GELU's even part bend back
+beyond the interval instead of jumping), or a least-squares fit on the interval with the period left some slack.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erf, pi
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,10 @@ _erf = np.vectorize(erf, otypes=[np.float64])
 class Fit:
     """Harmonics of a periodic function and the fixed-point format its evaluation uses.
 
-    `k` bits of the phase are opened; harmonics are shared at scale `fc` and multiplied by phasors at scale `fa`; the result has the
-    scale fc+fa. `ring` 32 shares the harmonics in Z_2^32 (then |f|·2^(fc+fa) < 2^30) and lifts. `error`: largest error of the
-    exact series on the interval it was fitted on (relative where the fit was); `bound`: largest value of the series anywhere.
+    `k` bits of the phase are opened; harmonics are shared at scale `fc` and multiplied by phasors at scale `fa`; the
+    result has the scale fc+fa. `ring` 32 shares the harmonics in Z_2^32 (then |f|·2^(fc+fa) < 2^30) and lifts.
+    `error`: largest error of the exact series on the interval it was fitted on (relative where the fit was); `bound`:
+    largest value of the series anywhere.
     """
 
     k: int
@@ -42,6 +44,7 @@ class Fit:
 
     @property
     def scale(self) -> int:
+        """Scale of the result."""
         return self.fc + self.fa
 
     def __call__(self, theta: Floats) -> Floats:
@@ -64,14 +67,26 @@ class Fit:
         )
 
 
-def _rounded(values: Floats) -> tuple[float, ...]:
+def _rounded(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
     # 12 significant digits: far below the fixed-point error, and the same text on every platform's linear algebra
     return tuple(float(f"{v:.11e}") + 0.0 for v in values)
 
 
 def _solve(
-    x: Floats, y: Floats, w: Floats, period: float, harmonics: list[int], *, sines: bool, cosines: bool, core: int, k: int, fc: int, fa: int, ring: int
-) -> Fit:  # fmt: skip
+    x: Floats,
+    y: Floats,
+    w: Floats,
+    period: float,
+    harmonics: list[int],
+    *,
+    sines: bool,
+    cosines: bool,
+    core: int,
+    k: int,
+    fc: int,
+    fa: int,
+    ring: int,
+) -> Fit:
     """Weighted ridge fit of the points (x, y); the error is that of the first `core` of them."""
     angle = 2 * pi * np.outer(x / period, harmonics)
     columns = [np.ones((x.size, 1))]
@@ -105,8 +120,19 @@ def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: in
     x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
     harmonics = list(range(1, 2 * n, 2))
     return _solve(
-        x, f(x), np.ones_like(x), 4 * half_width, harmonics, sines=False, cosines=True, core=x.size, k=k, fc=fc, fa=fa, ring=ring
-    )  # fmt: skip
+        x,
+        f(x),
+        np.ones_like(x),
+        4 * half_width,
+        harmonics,
+        sines=False,
+        cosines=True,
+        core=x.size,
+        k=k,
+        fc=fc,
+        fa=fa,
+        ring=ring,
+    )
 
 
 def fold_odd(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
@@ -115,36 +141,70 @@ def fold_odd(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int
     harmonics = list(range(1, 2 * n, 2))
     x = np.concatenate([-x, x])
     fit = _solve(
-        x, f(x), np.ones_like(x), 4 * half_width, harmonics, sines=True, cosines=False, core=x.size, k=k, fc=fc, fa=fa, ring=ring
-    )  # fmt: skip
+        x,
+        f(x),
+        np.ones_like(x),
+        4 * half_width,
+        harmonics,
+        sines=True,
+        cosines=False,
+        core=x.size,
+        k=k,
+        fc=fc,
+        fa=fa,
+        ring=ring,
+    )
     return Fit(**{**fit.__dict__, "const": 0.0})
 
 
 def interval(
-    f: Function, low: float, high: float, period: float, n: int, *, relative: bool, k: int, fc: int, fa: int, ring: int = 64
+    f: Function,
+    low: float,
+    high: float,
+    period: float,
+    n: int,
+    *,
+    relative: bool,
+    k: int,
+    fc: int,
+    fa: int,
+    ring: int = 64,
 ) -> Fit:
     """f on [low, high] by n harmonics of a `period` > high - low; relative: the error relative to f is minimised."""
     if not high - low < period:
         raise ValueError(f"fit: interval [{low}, {high}] does not fit a period of {period}")
     # twice as dense in the logarithm near `low`, where 1/sqrt and 1/x bend
     span = high - low
-    x = np.unique(np.concatenate([np.linspace(low, high, 5 * n + 200), low + span * np.geomspace(1e-5, 1, 5 * n + 200)]))
+    x = np.unique(
+        np.concatenate([np.linspace(low, high, 5 * n + 200), low + span * np.geomspace(1e-5, 1, 5 * n + 200)])
+    )
     y = f(x)
     w = 1 / np.maximum(np.abs(y), 1e-9) if relative else np.ones_like(y)
-    # The gap between high and low + period is free; a loose pull to a smooth way back keeps the series from swinging there.
+    # The gap between high and low + period is free; a loose pull to a smooth way back keeps the series from swinging
+    # there.
     step = np.linspace(0, 1, n + 20)[1:-1]
     bridge = y[-1] + (y[0] - y[-1]) * np.sin(pi / 2 * step) ** 2
     loose = GAP_WEIGHT * (1 / np.maximum(np.abs(bridge), 1e-9) if relative else np.ones_like(bridge))
     points = np.concatenate([x, high + (period - span) * step])
     return _solve(
-        points, np.concatenate([y, bridge]), np.concatenate([w, loose]), period, list(range(1, n + 1)), sines=True, cosines=True,
-        core=x.size, k=k, fc=fc, fa=fa, ring=ring,
-    )  # fmt: skip
+        points,
+        np.concatenate([y, bridge]),
+        np.concatenate([w, loose]),
+        period,
+        list(range(1, n + 1)),
+        sines=True,
+        cosines=True,
+        core=x.size,
+        k=k,
+        fc=fc,
+        fa=fa,
+        ring=ring,
+    )
 
 
 def gelu_even(x: Floats) -> Floats:
     """GELU(x) - x/2 = x·erf(x/√2)/2."""
-    return x * _erf(x / np.sqrt(2)) / 2
+    return np.asarray(x * _erf(x / np.sqrt(2)) / 2)
 
 
 def relu_even(x: Floats) -> Floats:
@@ -158,7 +218,8 @@ def softplus_even(x: Floats) -> Floats:
 
 
 def cheapest(make: Callable[[int], Fit], target: float, counts: tuple[int, ...]) -> Fit:
-    """The fit with the fewest harmonics of `counts` whose error is at most `target`; the most accurate one if none reaches it."""
+    """The fit with the fewest harmonics of `counts` whose error is at most `target`; the most accurate one if none
+    reaches it."""
     best: Fit | None = None
     for n in counts:
         fit = make(n)

@@ -9,8 +9,9 @@ from math import sqrt
 import numpy as np
 
 from .calibrated import Ranges
-from .fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even, softplus_even
-from .lower_layer import LayerLowering
+from .fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even
+from .lower_layer import LayerLowering, Part
+from .lower_loss import cross_entropy, hinge
 from .plan import Output, Plan, Value
 from .problems import Problem, ProblemsFound
 from .ring import Fold, Ring, Weights
@@ -19,15 +20,21 @@ ROW = 16
 """Scale of hidden rows and everything row-like."""
 PROMPT_ROW = 4.0
 """A prompt row may be that many times as long as a normalised row; the data owner, who knows it, keeps to that."""
-LOSS = 30
-"""Scale of the loss head's non-linearities."""
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """Token rows and the prompt rows behind them, not yet joined: they belong to different stages."""
+
+    tokens: int
+    prompt: int
 
 
 @dataclass(frozen=True)
 class Affine:
     """A value gamma∘rows + beta whose affine part is folded into what comes next instead of being computed."""
 
-    rows: int
+    rows: int | Prompted
     gamma: str
     beta: str
 
@@ -44,8 +51,8 @@ class Program:
 def lower(plan: Plan, weights: Weights | None, ranges: Ranges) -> Program:
     """Lower a model plan.
 
-    `weights` (canonical names) make the overflow checks sharp; without them nominal norms are assumed. Raises ProblemsFound with every
-    product that would overflow at the smallest scales that are still useful.
+    `weights` (canonical names) make the overflow checks sharp; without them nominal norms are assumed. Raises
+    ProblemsFound with every product that would overflow at the smallest scales that are still useful.
     """
     problems: list[str] = []
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
@@ -66,7 +73,7 @@ class _Lowering:
         self.ring = ring
         self.ranges = ranges
         self.layers = LayerLowering(ring, ranges, sum_scale)
-        self.done: dict[int, int | Affine] = {}
+        self.done: dict[int, int | Affine | Prompted] = {}
 
     def run(self) -> Program:
         for v in self.source:
@@ -79,15 +86,16 @@ class _Lowering:
 
     def _value(self, i: int) -> int:
         value = self.done[i]
-        if isinstance(value, Affine):
-            raise ValueError(f"value {i} ({self.source[i].kind}) is needed without its affine part folded")
+        if not isinstance(value, int):
+            raise ValueError(f"value {i} ({self.source[i].kind}) is needed by itself, but what follows was to fold it")
         return value
 
-    def _rows(self, i: int) -> Affine:
+    def _row(self, i: int) -> tuple[int, str, str]:
+        """Joined rows and the names of their affine part."""
         value = self.done[i]
-        if isinstance(value, Affine):
-            return value
-        raise ValueError(f"value {i} ({self.source[i].kind}) is no affine rows")
+        if not isinstance(value, Affine) or not isinstance(value.rows, int):
+            raise ValueError(f"value {i} ({self.source[i].kind}) is no affine rows")
+        return value.rows, value.gamma, value.beta
 
     # inputs
 
@@ -115,54 +123,63 @@ class _Lowering:
         prompt = r.trunc(r.add(r.reshape(offset, (n, hidden)), start), ROW)
         return r.declare(prompt, bound=PROMPT_ROW * sqrt(hidden), norm=PROMPT_ROW * sqrt(hidden))
 
-    def _insert(self, v: Value) -> int:
-        return self._insert_rows(self._value(v.inputs[0]), self._value(v.inputs[1]))
+    # Prompt rows stand behind the tokens here: attention does not see the order, and row 0 stays row 0.
 
-    def _insert_rows(self, x: int, rows: int) -> int:
-        r = self.ring
-        axis = -len(r[x].shape)
-        length = r[x].shape[0]
-        return r.concat((r.slice(x, axis, 0, 1), rows, r.slice(x, axis, 1, length)), axis)
+    def _insert(self, v: Value) -> Prompted:
+        return Prompted(self._value(v.inputs[0]), self._value(v.inputs[1]))
 
     def _insert_mask(self, v: Value) -> int:
         r, n, value = self.ring, v.attrs["n"], v.attrs["value"]
         mask = self._value(v.inputs[0])
         name = f"constant.{value:g}.{r[mask].scale}"
         constant = r.weight(name, (n,), r[mask].scale, lambda w: np.full(n, value))
-        return r.declare(self._insert_rows(mask, constant), norm=r.norm(mask) if value == 0 else None)
+        return r.declare(r.concat((mask, constant), -1), norm=r.norm(mask) if value == 0 else None)
 
     # encoder
 
     def _affine(self, v: Value) -> Affine:
-        return Affine(self._value(v.inputs[0]), v.weights["gamma"], v.weights["beta"])
+        source = self.done[v.inputs[0]]
+        rows = source if isinstance(source, Prompted) else self._value(v.inputs[0])
+        return Affine(rows, v.weights["gamma"], v.weights["beta"])
 
     def _encoder_layer(self, v: Value) -> int:
-        x = self._rows(v.inputs[0])
-        return self.layers.layer(v, x.rows, x.gamma, x.beta, self._value(v.inputs[1]))
+        r, mask = self.ring, self._value(v.inputs[1])
+        x = self.done[v.inputs[0]]
+        if not isinstance(x, Affine):
+            raise ValueError(f"the input of layer {v.attrs['layer']} is no affine rows")
+        if isinstance(x.rows, int):
+            parts: tuple[Part, ...] = (Part(x.rows, mask),)
+        else:
+            tokens = r[x.rows.tokens].shape[0]
+            parts = (Part(x.rows.tokens, r.slice(mask, -1, 0, tokens)), Part(x.rows.prompt, None))
+        return self.layers.layer(v, parts, x.gamma, x.beta)
 
     # pooling: one row [1, h], its affine part still folded (mean weights add up to one)
 
     def _first_row(self, v: Value) -> Affine:
-        x = self._rows(v.inputs[0])
-        return Affine(self.ring.slice(x.rows, -2, 0, 1), x.gamma, x.beta)
+        rows, gamma, beta = self._row(v.inputs[0])
+        return Affine(self.ring.slice(rows, -2, 0, 1), gamma, beta)
 
     def _select_row(self, v: Value) -> Affine:
-        r, x = self.ring, self._rows(v.inputs[0])
+        r = self.ring
+        rows, gamma, beta = self._row(v.inputs[0])
         select = self._value(v.inputs[1])
-        picked = r.matmul(r.reshape(select, (1, r[select].size)), x.rows)
+        picked = r.matmul(r.reshape(select, (1, r[select].size)), rows)
         row = r.trunc(picked, ROW)
         # weights are one-hot or a mean: no longer than the longest row
-        return Affine(r.declare(row, bound=r[x.rows].bound, norm=r.norm(x.rows)), x.gamma, x.beta)
+        return Affine(r.declare(row, bound=r[rows].bound, norm=r.norm(rows)), gamma, beta)
 
     _mean_rows = _select_row
 
     # heads
 
     def _dense(self, v: Value) -> int:
-        source = self.done[v.inputs[0]]
         kernel, bias = v.weights["weight"], v.weights["bias"]
-        gamma, beta = (source.gamma, source.beta) if isinstance(source, Affine) else (None, None)
-        x = source.rows if isinstance(source, Affine) else source
+        x, gamma, beta = (
+            self._row(v.inputs[0])
+            if isinstance(self.done[v.inputs[0]], Affine)
+            else (self._value(v.inputs[0]), None, None)
+        )
 
         def matrix(w: Weights) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
             scaled = w[kernel] if gamma is None else w[kernel] * w[gamma]
@@ -174,8 +191,14 @@ class _Lowering:
         return self._activated(v, x, kernel, bias, matrix, offset)
 
     def _activated(
-        self, v: Value, x: int, kernel: str, bias: str, matrix: Callable[[Weights], object], offset: Callable[[Weights], object]
-    ) -> int:  # fmt: skip
+        self,
+        v: Value,
+        x: int,
+        kernel: str,
+        bias: str,
+        matrix: Callable[[Weights], object],
+        offset: Callable[[Weights], object],
+    ) -> int:
         r, out = self.ring, v.shape[-1]
         shape = (r[x].shape[-1], out)
         act = v.attrs["act"]
@@ -186,14 +209,22 @@ class _Lowering:
             return r.add(r.matmul(x, m), b)
 
         if act == "none":
-            return r.reshape(r.trunc(product("", 24, 1.0), ROW), (out,)) if len(v.shape) == 1 else r.trunc(product("", 24, 1.0), ROW)
+            return (
+                r.reshape(r.trunc(product("", 24, 1.0), ROW), (out,))
+                if len(v.shape) == 1
+                else r.trunc(product("", 24, 1.0), ROW)
+            )
         width = self.ranges.half_width("head.dense")
         if act == "tanh":
-            fit = cheapest(lambda n: fold_odd(np.tanh, width, n, k=32, fc=16, fa=16, ring=64), 1e-4, (8, 12, 16, 24, 32, 48, 64))
+            fit = cheapest(
+                lambda n: fold_odd(np.tanh, width, n, k=32, fc=16, fa=16, ring=64), 1e-4, (8, 12, 16, 24, 32, 48, 64)
+            )
             row = r.fourier(product(".phase", 48, 1 / (4 * width)), fit)
             return r.declare(r.trunc(row, ROW), bound=1.01)
         even = {"gelu": gelu_even, "relu": relu_even}[act]
-        fit = cheapest(lambda n: fold_even(even, width, n, k=32, fc=16, fa=16, ring=64), 2e-3, (8, 12, 16, 24, 32, 48, 64))
+        fit = cheapest(
+            lambda n: fold_even(even, width, n, k=32, fc=16, fa=16, ring=64), 2e-3, (8, 12, 16, 24, 32, 48, 64)
+        )
         bent = r.fourier(product(".phase", 48, 1 / (4 * width)), fit)
         linear = product("", 24, 0.5)
         return r.trunc(r.add(linear, r.raise_scale(bent, r[linear].scale)), ROW)
@@ -203,13 +234,14 @@ class _Lowering:
         return self.layers.normalise_any(self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
 
     def _cosine(self, v: Value) -> int:
-        r, x = self.ring, self._rows(v.inputs[0])
-        hidden, labels = r[x.rows].shape[-1], v.shape[0]
+        r = self.ring
+        x, gamma, beta = self._row(v.inputs[0])
+        hidden, labels = r[x].shape[-1], v.shape[0]
         name, temperature = v.weights["prototypes"], v.attrs["temperature"]
-        gamma = r.weight(x.gamma, (hidden,), 24, lambda w: w[x.gamma])
-        beta = r.weight(x.beta, (hidden,), 24 + ROW, lambda w: w[x.beta])
+        g = r.weight(gamma, (hidden,), 24, lambda w: w[gamma])
+        b = r.weight(beta, (hidden,), 24 + ROW, lambda w: w[beta])
         low, high = self.ranges.interval("head.norm2", (0.25, 100.0))
-        row = r.trunc(r.add(r.mul(x.rows, gamma), beta), ROW)
+        row = r.trunc(r.add(r.mul(x, g), b), ROW)
         prototypes = r.weight(name, (hidden, labels), 16, lambda w: temperature * w[name].T)
         # |scores| <= temperature · ‖row‖; the square of the row's norm is calibrated
         scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
@@ -217,8 +249,9 @@ class _Lowering:
         theta, period = r.phase(square, 1.2 * (high - low))
         fit = cheapest(
             lambda n: interval(lambda s: 1 / np.sqrt(s), low, high, period, n, relative=True, k=32, fc=17, fa=16),
-            3e-4, (16, 24, 32, 48, 64, 96, 128, 192),
-        )  # fmt: skip
+            3e-4,
+            (16, 24, 32, 48, 64, 96, 128, 192),
+        )
         inverse = r.fourier(theta, fit)
         logits = r.trunc(r.mul(scores, inverse, bound=1.1 * temperature), ROW)
         return r.reshape(logits, (labels,))
@@ -226,51 +259,15 @@ class _Lowering:
     # losses
 
     def _loss(self, v: Value) -> int:
-        logits, labels = (self._value(i) for i in v.inputs)
-        target = self.ring.sum(self.ring.mul(logits, labels, bound=self.ring[logits].bound))
-        self.ring.declare(target, bound=self.ring[logits].bound)
-        loss = self._hinge(v, logits, target) if v.attrs["loss"] == "hinge" else self._cross_entropy(logits, target)
-        return self.ring.trunc(loss, ROW)
-
-    def _spread(self, logits: int) -> float:
-        """Half width of the interval that differences of logits stay in."""
-        return min(2 * self.ring[logits].bound, 2 * self.ranges.half_width("loss.diff", 20.0))
-
-    def _cross_entropy(self, logits: int, target: int) -> int:
-        """log Σ e^l - l_y by a tree of log(e^a + e^b) = (a+b)/2 + s(b-a), s(x) = log 2cosh(x/2)."""
         r = self.ring
-        width = self._spread(logits)
-        level = r.raise_scale(logits, LOSS)
-        while (count := r[level].shape[-1]) > 1:
-            half = count // 2
-            a, b = r.slice(level, -1, 0, half), r.slice(level, -1, half, 2 * half)
-            theta, period = r.phase(r.sub(b, a), 4 * width)
-            fit = cheapest(
-                lambda n, w=period / 4: fold_even(softplus_even, w, n, k=32, fc=16, fa=LOSS - 16, ring=64),  # type: ignore[misc]
-                1e-4, (16, 24, 32, 48, 64, 96),
-            )  # fmt: skip
-            bent = r.fourier(theta, fit)
-            joined = r.add(r.halve(r.add(a, b)), r.raise_scale(bent, r[level].scale + 1))
-            r.declare(joined, bound=r[level].bound + 1)
-            rest = (r.raise_scale(r.slice(level, -1, 2 * half, count), r[joined].scale),) if count % 2 else ()
-            level = r.concat((joined, *rest), -1) if rest else joined
-        return r.sub(level, r.raise_scale(target, r[level].scale))
-
-    def _hinge(self, v: Value, logits: int, target: int) -> int:
-        """Σ over wrong labels of max(0, m + l_j - l_y); the right label adds exactly m, which the constant takes away."""
-        r, m, count = self.ring, v.attrs["margin"], v.inputs and self.ring[logits].shape[-1]
-        width = self._spread(logits)
-        difference = r.sub(logits, target)
-        theta, period = r.phase(r.raise_scale(difference, LOSS), 4 * (width + m))
-
-        def bent(d: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-            return np.abs(d + m) / 2 + m / 2 - m / count
-
-        fit = cheapest(
-            lambda n: interval(bent, -width - m, width, period, n, relative=False, k=32, fc=16, fa=LOSS - 16), 2e-2, (32, 64, 96, 128)
-        )  # fmt: skip
-        linear = r.halve(r.raise_scale(difference, LOSS - 1))
-        return r.sum(r.add(linear, r.fourier(theta, fit)))
+        logits, labels = (self._value(i) for i in v.inputs)
+        target = r.sum(r.mul(logits, labels, bound=r[logits].bound))
+        r.declare(target, bound=r[logits].bound)
+        # differences of logits that the loss's non-linearity must cover
+        width = min(2 * r[logits].bound, 2 * self.ranges.half_width("loss.diff", 20.0))
+        if v.attrs["loss"] == "hinge":
+            return r.trunc(hinge(r, logits, target, v.attrs["margin"], width), ROW)
+        return r.trunc(cross_entropy(r, logits, target, width), ROW)
 
     def _mean_examples(self, v: Value) -> int:
         loss, weight = (self._value(i) for i in v.inputs)
@@ -278,5 +275,6 @@ class _Lowering:
 
 
 def _row_norm(v: Value) -> float | None:
-    """Longest row of an input: normalised rows, and weights of a mean or a choice; None: no more is known than the bound."""
+    """Longest row of an input: normalised rows, and weights of a mean or a choice; None: no more is known than the
+    bound."""
     return {"x": sqrt(v.shape[-1]), "select": 1.0}.get(v.attrs["name"])

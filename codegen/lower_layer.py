@@ -1,11 +1,13 @@
 """An encoder layer in the ring: random-feature attention, feed-forward network and two layer norms in 31 to 33 rounds.
 
-What makes it cheap: the affine part of a layer norm, the projection to random features, the head's temperature, the centring of a row
-and the linear half of GELU are all folded into weights by the model owner beforehand; sums stay additive until one truncation.
+What makes it cheap: the affine part of a layer norm, the projection to random features, the head's temperature, the
+centring of a row and the linear half of GELU are all folded into weights by the model owner beforehand; sums stay
+additive until one truncation.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import floor, log2, sqrt
 
 import numpy as np
@@ -23,6 +25,14 @@ TURN = 48
 EVEN = {"gelu": gelu_even, "relu": relu_even}
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some of a layer's rows: normalised rows `[R, h]` and their mask `[R]` (scale 0), None where all rows count."""
+
+    rows: int
+    mask: int | None
+
+
 class LayerLowering:
     """Lowers encoder layers; `sum_scale`: scale of the sums before a layer norm, the largest values of a layer."""
 
@@ -31,40 +41,75 @@ class LayerLowering:
         self.ranges = ranges
         self.sum_scale = sum_scale
 
-    def layer(self, v: Value, x: int, gamma: str, beta: str, mask: int) -> int:
-        """x̂ `[R, h]` of the layer below, its affine part (weight names), mask `[R]` → x̂ `[R, h]`, scale 16."""
+    def layer(self, v: Value, parts: tuple[Part, ...], gamma: str, beta: str) -> int:
+        """x̂ of the layer below in parts, their rows one after the other `[R, h]`, and its affine part (weight names)
+        → x̂ `[R, h]`, scale 16.
+
+        Parts of different stages meet as late as attention lets them: queries, keys and values of the tokens are
+        computed once an example, those of a prompt once a candidate, and only the sums S and n are added a pair.
+        """
         i, a = v.attrs["layer"], v.attrs
-        attention = self._attention(v, x, gamma, beta, mask)
-        y = self._attention_sum(i, attention, x, gamma, beta)
+        attention = self._attention(v, parts, gamma, beta)
+        y = self._attention_sum(i, attention, parts, gamma, beta)
         normed = self.normalise(y, a["attention_eps"], f"layers.{i}.attention_var")
         return self.normalise(self._feed_forward(v, normed), a["output_eps"], f"layers.{i}.output_var")
 
     # attention
 
-    def _attention(self, v: Value, x: int, gamma: str, beta: str, mask: int) -> int:
+    def _attention(self, v: Value, parts: tuple[Part, ...], gamma: str, beta: str) -> int:
         r, a = self.r, v.attrs
-        i, heads, dim, features = a["layer"], a["heads"], a["head_dim"], a["features"]
-        rows = r[x].shape[0]
+        heads, dim, features = a["heads"], a["head_dim"], a["features"]
+        rows = sum(r[part.rows].shape[0] for part in parts)
         bits = bits_for(rows)
-        phi = self._paper_features(v, x, gamma, beta) if a["variant"] == "paper" else self._folded_features(v, x, gamma, beta)
-        value = self._projected(i, "v", x, gamma, beta, heads * dim)
-        value = r.reshare(r.mul(value, r.reshape(mask, (rows, 1)), bound=r[value].bound))
-        queries = r.permute(r.slice(phi, -2, 0, heads), (1, 0, 2))  # [H, R, 2F]
-        keys = r.permute(r.slice(phi, -2, heads, 2 * heads), (1, 2, 0))  # [H, 2F, R]
-        value = r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2))  # [H, R, D]
-        # S/2^bits and n/2^bits at scale 20; |φ(q)·φ(k)| <= F bounds what follows, whatever the sums are
-        summed = r.trunc(r.matmul(keys, value, bound=rows * r[value].bound), 20, -bits)
-        count = r.trunc(r.matmul(keys, r.reshape(mask, (rows, 1)), bound=rows), 20, -bits)
+        queries, sums, counts = [], [], []
+        for part in parts:
+            query, total, count = self._attended(v, part, gamma, beta)
+            queries.append(query)
+            # S/2^bits and n/2^bits at scale 20
+            sums.append(r.trunc(total, 20, -bits))
+            counts.append(r.trunc(count, 20, -bits))
+        summed, counted = self._added(sums), self._added(counts)
         fold = floor(log2(features))
-        numerator = r.trunc(r.matmul(queries, summed, bound=features * r[value].bound), 17, -fold)
-        denominator = r.matmul(queries, count, bound=float(features))
-        inverse = self._inverse_denominator(v, denominator, rows, bits, fold)
-        out = r.trunc(r.mul(numerator, inverse), ROW)
-        r.declare(out, bound=4 * r[value].bound)
+        # |φ(q)·φ(k)| <= F bounds what follows, whatever the sums are
+        most = features * max(r[x].bound for x in sums) * 2**bits / rows
+        numerator = r.trunc(r.concat(tuple(r.matmul(q, summed, bound=most) for q in queries), -2), 17, -fold)
+        denominator = r.concat(tuple(r.matmul(q, counted, bound=float(features)) for q in queries), -2)
+        out = r.trunc(r.mul(numerator, self._inverse_denominator(v, denominator, rows, bits, fold)), ROW)
+        r.declare(out, bound=4 * max(r[x].bound for x in sums) * 2**bits / rows)
         return r.reshape(r.permute(out, (1, 0, 2)), (rows, heads * dim))
 
+    def _attended(self, v: Value, part: Part, gamma: str, beta: str) -> tuple[int, int, int]:
+        """φ(queries) `[H, R, 2F]`, S `[H, 2F, D]` and n `[H, 2F, 1]` of some rows."""
+        r, a = self.r, v.attrs
+        heads, dim = a["heads"], a["head_dim"]
+        x, rows = part.rows, r[part.rows].shape[0]
+        phi = (
+            self._paper_features(v, x, gamma, beta)
+            if a["variant"] == "paper"
+            else self._folded_features(v, x, gamma, beta)
+        )
+        query = r.permute(r.slice(phi, -2, 0, heads), (1, 0, 2))
+        key = r.permute(r.slice(phi, -2, heads, 2 * heads), (1, 2, 0))
+        value = self._projected(a["layer"], "v", x, gamma, beta, heads * dim)
+        most = rows * r[value].bound
+        if part.mask is None:
+            count = r.sum(key, -1)
+        else:
+            mask = r.reshape(part.mask, (rows, 1))
+            value = r.reshare(r.mul(value, mask, bound=r[value].bound))
+            count = r.matmul(key, mask, bound=float(rows))
+        value = r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2))
+        return query, r.matmul(key, value, bound=most), count
+
+    def _added(self, values: list[int]) -> int:
+        total = values[0]
+        for value in values[1:]:
+            total = self.r.add(total, value)
+        return total
+
     def _inverse_denominator(self, v: Value, denominator: int, rows: int, bits: int, fold: int) -> int:
-        """(2^fold/F)(2^bits/R) / max(x, floor) for x = denominator·2^bits/(F·R): what the numerator's scale leaves to do."""
+        """(2^fold/F)(2^bits/R) / max(x, floor) for x = denominator·2^bits/(F·R): what the numerator's scale leaves
+        to do."""
         features, smallest = v.attrs["features"], v.attrs["floor"]
         padded = 2**bits / rows
         low = self.ranges.low(f"layers.{v.attrs['layer']}.den", -0.15) - 0.02
@@ -74,12 +119,13 @@ class LayerLowering:
         period = turn / features
 
         def inverse(x: Floats) -> Floats:
-            return 2.0**fold / features * padded / np.maximum(x * padded, smallest)
+            return np.asarray(2.0**fold / features * padded / np.maximum(x * padded, smallest))
 
         fit = cheapest(
             lambda n: interval(inverse, low, high, period, n, relative=True, k=32, fc=16, fa=16),
-            0.02, (32, 48, 64, 96, 128, 192, 256),
-        )  # fmt: skip
+            0.02,
+            (32, 48, 64, 96, 128, 192, 256),
+        )
         return self.r.fourier(theta, fit)
 
     def _folded_features(self, v: Value, x: int, gamma: str, beta: str) -> int:
@@ -130,16 +176,16 @@ class LayerLowering:
         b = r.weight(bias, (width,), 24 + ROW, lambda w: w[bias] + w[kernel] @ w[beta])
         return r.trunc(r.add(r.matmul(x, m), b), ROW)
 
-    def _attention_sum(self, i: int, attention: int, x: int, gamma: str, beta: str) -> int:
+    def _attention_sum(self, i: int, attention: int, parts: tuple[Part, ...], gamma: str, beta: str) -> int:
         """W_o·attention + b_o + (gamma∘x̂ + beta) less its mean, additive."""
         r, scale = self.r, self.sum_scale - ROW
-        hidden = r[x].shape[-1]
+        hidden = r[parts[0].rows].shape[-1]
         kernel, bias = f"layers.{i}.o.weight", f"layers.{i}.o.bias"
         m = r.weight(kernel, (r[attention].shape[-1], hidden), scale, lambda w: _centred(w[kernel].T))
         g = r.weight(f"layers.{i}.residual", (hidden,), scale, lambda w: w[gamma])
         mean = r.weight(f"layers.{i}.residual_mean", (hidden, 1), scale, lambda w: w[gamma][:, None] / hidden)
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: _centred(w[bias] + w[beta]))
-        residual = r.sub(r.mul(x, g), r.matmul(x, mean))
+        residual = r.concat(tuple(r.sub(r.mul(p.rows, g), r.matmul(p.rows, mean)) for p in parts), -2)
         return r.add(r.add(r.matmul(attention, m), residual), b)
 
     # feed-forward network
@@ -147,7 +193,8 @@ class LayerLowering:
     def _feed_forward(self, v: Value, x: int) -> int:
         """W_2·act(W_1 y + b_1) + b_2 + y with y = gamma∘x̂ + beta, less its mean, additive.
 
-        act(u) = u/2 + e(u): the linear half W_2·W_1/2 and the residual gamma are one matrix, and only the even part e is opened.
+        act(u) = u/2 + e(u): the linear half W_2·W_1/2 and the residual gamma are one matrix, and only the even part e
+        is opened.
         """
         r, i, scale = self.r, v.attrs["layer"], self.sum_scale
         hidden, inner = r[x].shape[-1], v.attrs["intermediate"]
@@ -156,13 +203,17 @@ class LayerLowering:
         fit, width = self._even_part(v.attrs["act"], f"{p}.gelu")
         first = r.weight(
             f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)
-        )  # fmt: skip
+        )
         offset = r.weight(
-            f"{p}.ffn_in.bias", (inner,), TURN + ROW,
+            f"{p}.ffn_in.bias",
+            (inner,),
+            TURN + ROW,
             lambda w: (w[f"{p}.ffn_in.bias"] + w[f"{p}.ffn_in.weight"] @ w[beta]) / (4 * width),
-        )  # fmt: skip
+        )
         bent = r.fourier(r.add(r.matmul(x, first), offset), fit)
-        second = r.weight(f"{p}.ffn_out.weight", (inner, hidden), scale - fit.scale, lambda w: _centred(w[f"{p}.ffn_out.weight"].T))
+        second = r.weight(
+            f"{p}.ffn_out.weight", (inner, hidden), scale - fit.scale, lambda w: _centred(w[f"{p}.ffn_out.weight"].T)
+        )
 
         def straight(w: Weights) -> Floats:
             half = w[f"{p}.ffn_out.weight"] @ w[f"{p}.ffn_in.weight"] / 2
@@ -209,7 +260,8 @@ class LayerLowering:
         low, high = self.ranges.interval(site, (0.05, 50.0))
         low, high = low * shrink**2, high * shrink**2
         row = r.trunc(centred, ROW, -bits)
-        # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk, not an overflow
+        # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk, not an
+        # overflow
         r.declare(row, bound=2 * sqrt(hidden * high))
         square = r.sum(r.mul(row, row), -1)
         theta, period = r.phase(square, 1.2 * hidden * (high - low))
@@ -226,8 +278,9 @@ class LayerLowering:
         """An inverse square root on [low, high], to 5e-4 relative where 512 harmonics reach that."""
         return cheapest(
             lambda n: interval(f, low, high, period, n, relative=True, k=32, fc=17, fa=16),
-            5e-4, (24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
-        )  # fmt: skip
+            5e-4,
+            (24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
+        )
 
 
 def _centred(m: Floats) -> Floats:

@@ -1,7 +1,8 @@
-"""A ring program in numpy on Z_2^64, without parties: what the embedded VM computes, up to its truncation and rounding noise.
+"""A ring program in numpy on Z_2^64, without parties: what the embedded VM computes, up to its truncation and rounding
+noise.
 
-Truncation rounds to nearest (the VM: ±1 unit), fitted functions are evaluated at the opened phase's resolution and rounded once
-(the VM: rounding of every harmonic). Everything else is exact modulo 2^64.
+Truncation rounds to nearest (the VM: ±1 unit), fitted functions are evaluated at the opened phase's resolution and
+rounded once (the VM: rounding of every harmonic). Everything else is exact modulo 2^64.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def run_program(
 ) -> dict[str, Words]:
     """Evaluate outputs of a ring program.
 
-    `inputs`: ring elements by name: weights `[*shape]`, examples `[E, *shape]`, candidates `[C, *shape]`. Returns ring elements,
-    `[C, *shape]` for candidate outputs, `[C, E, *shape]` for pair outputs.
+    `inputs`: ring elements by name: weights `[*shape]`, examples `[E, *shape]`, candidates `[C, *shape]`. Returns ring
+    elements, `[C, *shape]` for candidate outputs, `[C, E, *shape]` for pair outputs.
     """
     machine = _Machine(fits, inputs)
     values: dict[int, Words] = {}
@@ -136,7 +137,7 @@ class _Machine:
         return a * np.int64(v.attrs["by"])
 
     def _sum(self, v: Value, a: Words) -> Words:
-        return a.sum(axis=v.attrs["axis"], keepdims=True)
+        return np.asarray(a.sum(axis=v.attrs["axis"], keepdims=True))
 
     def _reshape(self, v: Value, a: Words) -> Words:
         return a.reshape(*a.shape[:2], *v.shape)
@@ -174,4 +175,4 @@ class _Machine:
         return encode(fit(self._turns(a, fit.k)), fit.scale)
 
     def _reduce_examples(self, v: Value, a: Words) -> Words:
-        return a.sum(axis=1, keepdims=True)
+        return np.asarray(a.sum(axis=1, keepdims=True))

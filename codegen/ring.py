@@ -1,7 +1,8 @@
 """Builder of ring programs: scales, bounds and overflow checks of every operation in one place.
 
-All values are real numbers with a declared bound; the ring element is round(value · 2^scale). A value at scale 64 is a *phase*: it
-wraps by design and has no bound. Everything else must stay below 2^62 in the ring (truncation needs it; docs/program.md).
+All values are real numbers with a declared bound; the ring element is round(value · 2^scale). A value at scale 64 is a
+*phase*: it wraps by design and has no bound. Everything else must stay below 2^62 in the ring (truncation needs it;
+docs/program.md).
 """
 
 from __future__ import annotations
@@ -46,27 +47,47 @@ class Ring:
     """Part of the model that values added now belong to."""
     _norms: dict[int, float] = field(default_factory=dict)
     _columns: dict[int, float] = field(default_factory=dict)
+    _weight_ids: dict[str, int] = field(default_factory=dict)
 
     def __getitem__(self, i: int) -> Value:
         return self.plan[i]
 
     def _add(
-        self, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], sharing: Sharing, scale: int, bound: float, **attrs: object
-    ) -> int:  # fmt: skip
+        self,
+        kind: str,
+        inputs: tuple[int, ...],
+        shape: tuple[int, ...],
+        sharing: Sharing,
+        scale: int,
+        bound: float,
+        **attrs: object,
+    ) -> int:
         if scale != PHASE and bound > 0 and scale + log2(bound) > HEADROOM:
             what = attrs.get("name", "")
             self.problems.append(
-                f"{self.site}: {kind} {what}(value {len(self.plan.values)}) would overflow: |x| <= {bound:.3g} at scale {scale} needs "
-                f"{scale + log2(bound):.1f} bits, {HEADROOM} are there"
+                f"{self.site}: {kind} {what}(value {len(self.plan.values)}) would overflow: "
+                f"|x| <= {bound:.3g} at scale {scale} needs {scale + log2(bound):.1f} bits, {HEADROOM} are there"
             )
         return self.plan.add(
-            kind, inputs, shape=shape, sharing=sharing, scale=scale, bound=inf if scale == PHASE else bound, site=self.site, **attrs  # type: ignore[arg-type]
-        )  # fmt: skip
+            kind,
+            inputs,
+            shape=shape,
+            sharing=sharing,
+            scale=scale,
+            bound=inf if scale == PHASE else bound,
+            site=self.site,
+            **attrs,  # type: ignore[arg-type]
+        )
 
     # inputs
 
-    def weight(self, name: str, shape: tuple[int, ...], scale: int, make: Callable[[Weights], Floats], nominal: float = 4.0) -> int:
-        """A weight of the model owner; `nominal`: assumed column norm (matrices) or magnitude where no weights are given."""
+    def weight(
+        self, name: str, shape: tuple[int, ...], scale: int, make: Callable[[Weights], Floats], nominal: float = 4.0
+    ) -> int:
+        """A weight of the model owner, made once a name; `nominal`: assumed column norm (matrices) or magnitude
+        without weights."""
+        if name in self.folds:
+            return self._weight_ids[name]
         bound, column = nominal, nominal
         if self.weights is not None:
             array = np.asarray(make(self.weights), dtype=np.float64)
@@ -76,25 +97,63 @@ class Ring:
             column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
         self.folds[name] = Fold(name, shape, scale, make)
         i = self.plan.add(
-            "weight", shape=shape, stage=Stage.SETUP, visibility=Visibility.MODEL, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name
-        )  # fmt: skip
+            "weight",
+            shape=shape,
+            stage=Stage.SETUP,
+            visibility=Visibility.MODEL,
+            sharing=Sharing.REP,
+            scale=scale,
+            bound=bound,
+            site=self.site,
+            name=name,
+        )
         self._columns[i] = column
+        self._weight_ids[name] = i
         return i
 
     def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares once per example."""
-        return self.plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name)  # fmt: skip
+        return self.plan.add(
+            "example",
+            shape=shape,
+            stage=Stage.EXAMPLE,
+            visibility=Visibility.DATA,
+            sharing=Sharing.REP,
+            scale=scale,
+            bound=bound,
+            site=self.site,
+            name=name,
+        )
 
     def candidate(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares for every candidate of a step."""
-        return self.plan.add("candidate", shape=shape, stage=Stage.CANDIDATE, visibility=Visibility.DATA, sharing=Sharing.REP, scale=scale, bound=bound, site=self.site, name=name)  # fmt: skip
+        return self.plan.add(
+            "candidate",
+            shape=shape,
+            stage=Stage.CANDIDATE,
+            visibility=Visibility.DATA,
+            sharing=Sharing.REP,
+            scale=scale,
+            bound=bound,
+            site=self.site,
+            name=name,
+        )
 
     def public(self, name: str, shape: tuple[int, ...], scale: int, seed: str, bits: int) -> int:
         """A public matrix expanded from a seed."""
         i = self.plan.add(
-            "public", shape=shape, stage=Stage.SETUP, visibility=Visibility.PUBLIC, sharing=Sharing.PUB, scale=scale,
-            bound=2.0 ** (bits - 1 - scale), site=self.site, name=name, seed=seed, bits=bits,
-        )  # fmt: skip
+            "public",
+            shape=shape,
+            stage=Stage.SETUP,
+            visibility=Visibility.PUBLIC,
+            sharing=Sharing.PUB,
+            scale=scale,
+            bound=2.0 ** (bits - 1 - scale),
+            site=self.site,
+            name=name,
+            seed=seed,
+            bits=bits,
+        )
         self._columns[i] = 2.0 ** (bits - 1 - scale) * sqrt(shape[0])
         return i
 
@@ -136,7 +195,9 @@ class Ring:
         """Elementwise product."""
         x, y = self[a], self[b]
         shape = np.broadcast_shapes(x.shape, y.shape)
-        return self._add("mul", (a, b), shape, self._joined(a, b), x.scale + y.scale, min(x.bound * y.bound, bound or inf))
+        return self._add(
+            "mul", (a, b), shape, self._joined(a, b), x.scale + y.scale, min(x.bound * y.bound, bound or inf)
+        )
 
     def _sum(self, kind: str, a: int, b: int) -> int:
         x, y = self[a], self[b]
@@ -171,7 +232,8 @@ class Ring:
         return self._add("scale", (a,), v.shape, v.sharing, v.scale + 1, v.bound / 2, by=1)
 
     def phase(self, a: int, period: float) -> tuple[int, float]:
-        """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor gives.
+        """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor
+        gives.
 
         Raises ProblemsFound when the range leaves too little of the ring for a phase.
         """
@@ -179,7 +241,8 @@ class Ring:
         by = int(2.0 ** (PHASE - v.scale) / period)
         if by < 64:
             self.problems.append(
-                f"{self.site}: a range of {period:.3g} at scale {v.scale} leaves a factor of {by} for its phase; 64 is the least"
+                f"{self.site}: a range of {period:.3g} at scale {v.scale} leaves a factor of {by} for its phase; "
+                "64 is the least"
             )
             raise ProblemsFound([Problem("error", "a product would overflow", p) for p in self.problems])
         return self._add("scale", (a,), v.shape, v.sharing, PHASE, inf, by=by), 2.0 ** (PHASE - v.scale) / by
@@ -238,7 +301,9 @@ class Ring:
         v = self[a]
         shift = v.scale - scale - gain_bits
         if not 1 <= shift <= 62:
-            raise ValueError(f"trunc from scale {v.scale} to {scale} with gain 2^{gain_bits}: shift {shift} is not in 1..62")
+            raise ValueError(
+                f"trunc from scale {v.scale} to {scale} with gain 2^{gain_bits}: shift {shift} is not in 1..62"
+            )
         return self._add("trunc", (a,), v.shape, Sharing.REP, scale, v.bound * 2.0**gain_bits, shift=shift)
 
     def reshare(self, a: int) -> int:
@@ -249,7 +314,9 @@ class Ring:
     def cos_sin(self, a: int, *, k: int = 16, fc: int = 14, fa: int = 14) -> int:
         """[cos 2πθ, sin 2πθ] along the last axis, from one opening."""
         v = self[a]
-        return self._add("cos_sin", (a,), (*v.shape[:-1], 2 * v.shape[-1]), Sharing.REP, fc + fa, 1.001, k=k, fc=fc, fa=fa)
+        return self._add(
+            "cos_sin", (a,), (*v.shape[:-1], 2 * v.shape[-1]), Sharing.REP, fc + fa, 1.001, k=k, fc=fc, fa=fa
+        )
 
     def fourier(self, a: int, fit: Fit) -> int:
         """A fitted periodic function of a phase."""
@@ -262,7 +329,16 @@ class Ring:
     def reduce_examples(self, a: int) -> int:
         """Sum over the examples of a set (weights that sum to one, so the bound stays)."""
         v = self[a]
-        return self.plan.add("reduce_examples", (a,), shape=v.shape, stage=Stage.CANDIDATE, sharing=v.sharing, scale=v.scale, bound=v.bound, site=self.site)  # fmt: skip
+        return self.plan.add(
+            "reduce_examples",
+            (a,),
+            shape=v.shape,
+            stage=Stage.CANDIDATE,
+            sharing=v.sharing,
+            scale=v.scale,
+            bound=v.bound,
+            site=self.site,
+        )
 
 
 def bits_for(n: float) -> int:

@@ -8,10 +8,11 @@ COMMUNICATING = frozenset({"trunc", "reshare", "cos_sin", "fourier"})
 
 
 def schedule(plan: Plan) -> Plan:
-    """The same program, stage by stage; within a stage by *level*, the number of communicating operations before a value.
+    """The same program, stage by stage; within a stage by *level*, the number of communicating operations before a
+    value.
 
-    All communicating operations of one level form a group, whose rounds run side by side. Local operations come as late as
-    their first reader allows, which keeps memory short. Value ids are renumbered.
+    All communicating operations of one level form a group, whose rounds run side by side. Local operations come as
+    late as their first reader allows, which keeps memory short. Value ids are renumbered.
     """
     live = _live(plan)
     level: dict[int, int] = {}

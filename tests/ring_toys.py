@@ -1,11 +1,11 @@
-"""Toy models straight from a ModelSpec and random weights, with calibrated ranges: input of the lowering's and the VM's tests."""
+"""Toy models straight from a ModelSpec and random weights, with calibrated ranges: input of the lowering's and the
+VM's tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.calibrated import Ranges
 from secfwt.codegen.lower import Program, lower
@@ -39,15 +39,28 @@ class Toy:
 
 
 def toy(
-    head: str = "bert", act: str = "gelu", variant: str = "folded", loss: str = "ce", *, prompt_layer: int = 1, examples: int = 3,
-    candidates: int = 2, seed: int = 0, loud: float = 1.0,
-) -> Toy:  # fmt: skip
+    head: str = "bert",
+    act: str = "gelu",
+    variant: str = "folded",
+    loss: str = "ce",
+    *,
+    prompt_layer: int = 1,
+    examples: int = 3,
+    candidates: int = 2,
+    seed: int = 0,
+    loud: float = 1.0,
+) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
     options = GenOptions(
-        sequence_length=TOKENS, n_prompt_tokens=PROMPT, prompt_layer=prompt_layer, intrinsic_dim=DIM, rfa_features=FEATURES,
-        rfa_variant=variant, loss=loss,  # type: ignore[arg-type]
-    )  # fmt: skip
+        sequence_length=TOKENS,
+        n_prompt_tokens=PROMPT,
+        prompt_layer=prompt_layer,
+        intrinsic_dim=DIM,
+        rfa_features=FEATURES,
+        rfa_variant=variant,
+        loss=loss,  # type: ignore[arg-type]
+    )
     plan = build_plan(spec, options)
     weights = {name: _random(rng, name, spec, loud) for name in sorted({n for v in plan for n in v.weights.values()})}
     inputs = _inputs(rng, spec, examples, candidates)
@@ -81,7 +94,12 @@ def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -
         rows = rng.normal(size=(spec.head.num_labels, HIDDEN))
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
     part = name.split(".")[-2]
-    out = {"phase_query": HEADS * FEATURES, "phase_key": HEADS * FEATURES, "ffn_in": INNER, "out": spec.head.num_labels}.get(part, HIDDEN)
+    out = {
+        "phase_query": HEADS * FEATURES,
+        "phase_key": HEADS * FEATURES,
+        "ffn_in": INNER,
+        "out": spec.head.num_labels,
+    }.get(part, HIDDEN)
     size = (out, INNER if part == "ffn_out" else HIDDEN) if name.endswith("weight") else (out,)
     return rng.normal(size=size) * (0.03 if "phase" in part else 0.15 * loud)
 

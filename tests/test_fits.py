@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from secfwt.codegen.fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even, softplus_even
 
 
@@ -36,7 +35,9 @@ def test_tanh_is_odd_and_accurate() -> None:
     assert fit.const == 0
 
 
-@pytest.mark.parametrize(("low", "high", "n", "worst"), [(0.05, 4, 64, 5e-4), (0.1, 30, 128, 2e-3), (0.27, 140, 300, 6e-3)])
+@pytest.mark.parametrize(
+    ("low", "high", "n", "worst"), [(0.05, 4, 64, 5e-4), (0.1, 30, 128, 2e-3), (0.27, 140, 300, 6e-3)]
+)
 def test_inverse_root_over_decades(low: float, high: float, n: int, worst: float) -> None:
     period = 1.2 * (high - low)
     fit = interval(lambda v: 1 / np.sqrt(v), low, high, period, n, relative=True, k=32, fc=17, fa=16)

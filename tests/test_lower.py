@@ -1,11 +1,11 @@
-"""The ring program computes what the model plan says: fixed-point oracle against float oracle; scheduling, cost and refusals."""
+"""The ring program computes what the model plan says: fixed-point oracle against float oracle; scheduling, cost and
+refusals."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from ring_toys import HEAD_SPECS, toy
-
+from ring_toys import FEATURES, HEADS, HIDDEN, toy
 from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
 from secfwt.codegen.emit import program_text
 from secfwt.codegen.oracle_fixed import decode, encode, ring_matmul, run_program
@@ -70,7 +70,9 @@ def test_schedule_keeps_dependencies_and_merges_rounds() -> None:
         assert not any(i in members for m in members for i in t.ring[m].inputs)
         assert len({t.ring[m].stage for m in members}) == 1
     alone = sum(rounds(v, t.program.fits) for v in t.ring)
-    together = sum(stage_cost(t.ring, t.program.fits, s, 1).rounds for s in (Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR))
+    together = sum(
+        stage_cost(t.ring, t.program.fits, s, 1).rounds for s in (Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR)
+    )
     assert together < alone
 
 
@@ -82,8 +84,21 @@ def test_schedule_drops_dead_values() -> None:
 
 
 def test_a_layer_takes_few_rounds() -> None:
-    ring = toy("bert", prompt_layer=1)
-    assert stage_cost(ring.ring, ring.program.fits, Stage.EXAMPLE, 1).rounds <= 34
+    t = toy("bert", prompt_layer=1)
+    # one whole layer, and the tokens' part of the prompted one: features, values, sums
+    assert stage_cost(t.ring, t.program.fits, Stage.EXAMPLE, 1).rounds <= 34 + 9
+
+
+def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
+    t = toy("prototypes", prompt_layer=1)
+    openings = [v for v in t.ring if v.kind == "cos_sin" and v.site == "layer 1"]
+    assert [v.stage for v in openings] == [Stage.EXAMPLE, Stage.CANDIDATE]
+    sums = [
+        v
+        for v in t.ring
+        if v.site == "layer 1" and v.kind == "matmul" and v.shape[1:] == (2 * FEATURES, HIDDEN // HEADS)
+    ]
+    assert [v.stage for v in sums] == [Stage.EXAMPLE, Stage.CANDIDATE]
 
 
 def test_text_is_deterministic_and_round_trips() -> None:

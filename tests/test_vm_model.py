@@ -1,9 +1,9 @@
-"""Whole toy models on the VM: three parties against the fixed-point oracle, and counted traffic against the estimate."""
+"""Whole toy models on the VM: three parties against the fixed-point oracle, and counted traffic against the
+estimate."""
 
 import numpy as np
 import pytest
 from ring_toys import Toy, toy
-
 from secfwt.codegen.cost import generation_cost, stage_cost
 from secfwt.codegen.emit import program_text
 from secfwt.codegen.oracle_fixed import decode, run_program
