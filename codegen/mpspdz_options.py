@@ -1,0 +1,73 @@
+"""Protocols of MP-SPDZ and the choices of that target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .problems import Report
+
+Protocol = Literal["ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring"]
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """What `compile.py -E` would set, said in the program itself so that it is the same program everywhere."""
+
+    parties: int
+    trunc_pr: bool
+    """Truncation is one instruction."""
+    split: int
+    """Shares that comparisons split into bits locally; 0: none."""
+    edabit: bool
+    active: bool
+    """Secure against malicious parties: clients check triples."""
+
+
+PROTOCOLS: dict[str, ProtocolOptions] = {
+    "ring": ProtocolOptions(3, True, 3, False, False),
+    "rep4-ring": ProtocolOptions(4, True, 4, False, True),
+    "ps-rep-ring": ProtocolOptions(3, False, 3, False, True),
+    "sy-rep-ring": ProtocolOptions(3, False, 3, False, True),
+    "semi2k": ProtocolOptions(2, False, 2, False, False),
+    "dealer-ring": ProtocolOptions(3, False, 0, True, False),
+}
+
+
+@dataclass(frozen=True)
+class MpSpdzOptions:
+    """Choices of this target; all of them are public."""
+
+    protocol: Protocol = "ring"
+    examples: int = 32
+    """Most examples of one set; missing ones have weight 0."""
+    tile: int = 8
+    """Examples that are evaluated at once."""
+    fraction_bits: int = 16
+    value_bits: int = 31
+    """Numbers are below 2^(value_bits - fraction_bits - 1)."""
+    round_nearest: bool = False
+    """Exact rounding in place of probabilistic truncation: slower, no bias."""
+    port: int = 14000
+    """First of the ports where parties wait for clients."""
+    budget: int = 200_000
+    """How long a vector MP-SPDZ's comparisons treat at once; it decides rounds, not results."""
+
+    def __post_init__(self) -> None:
+        report = Report()
+        if self.protocol not in PROTOCOLS:
+            report.error(f"--protocol is {self.protocol!r}", f"Accepted: {', '.join(PROTOCOLS)}.")
+        for name in ("examples", "tile", "budget"):
+            if getattr(self, name) < 1:
+                report.error(f"--{name} is {getattr(self, name)}", "It must be at least 1.")
+        if self.value_bits + self.fraction_bits >= 64 or self.fraction_bits >= self.value_bits - 1:
+            report.error(
+                f"fixed point with {self.value_bits} bits, {self.fraction_bits} of them behind the point",
+                "A product needs their sum below 64, and a number at least two bits before the point.",
+            )
+        report.check()
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that hold all examples."""
+        return -(-self.examples // self.tile)

@@ -1,0 +1,44 @@
+"""Model plan to MP-SPDZ program text.
+
+The template prints the calls that `mpspdz_calls` chooses; the kernels (`mpc_programs/lib`) hold the arithmetic. One
+tile of examples meets one candidate at a time: what depends on examples alone runs once, when they arrive. Equal
+encoder layers become one call on stacked weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .mpspdz_calls import translate
+from .mpspdz_options import PROTOCOLS, MpSpdzOptions
+from .plan import Plan
+
+
+def render(plan: Plan, options: MpSpdzOptions, *, version: str, source_hash: str, command: str) -> str:
+    """Text of `program.mpc`. Deterministic. Raises `ProblemsFound` for what this target cannot do.
+
+    `source_hash` is that of the generator's input; it and `command` go into the header.
+    """
+    program = translate(plan, options)
+    template = environment().get_template("program.mpc.j2")
+    names = {
+        "program": program, "options": options, "protocol": PROTOCOLS[options.protocol],
+        "version": version, "source_hash": source_hash, "command": command,
+    }  # fmt: skip
+    anonymous = template.render(names, identity=())
+    digest = hashlib.sha256(anonymous.encode()).digest()
+    return template.render(names, identity=[int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)])
+
+
+def environment() -> Environment:
+    """The only Jinja environment; templates lie beside the package, in the source tree and installed."""
+    folder = Path(__file__).resolve().parent.parent / "templates"
+    result = Environment(
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    result.filters["literal"] = repr
+    return result

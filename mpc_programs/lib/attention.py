@@ -1,0 +1,204 @@
+"""Random-feature attention (Peng et al. 2021, eq. 5): per head φ(q)ᵀS / φ(q)ᵀn with S = Σ m φ(k) vᵀ, n = Σ m φ(k).
+
+Heads and examples are separate small products; they stand next to each other in one basic block, where MP-SPDZ
+merges them into one instruction, hence one round.
+"""
+
+from Compiler.library import break_point
+from Compiler.types import regint, sfix, sint
+
+from lib.activations import at_least
+from lib.linear import PHASE_BITS, dense, phases, to_turns
+from lib.normalization import unit_rows
+from lib.polynomial import chebyshev, fit, normalised
+from lib.tensor import across_columns, gather, rescale, scratch, store, view
+from lib.trigonometry import cos_sin
+
+LARGEST_DENOMINATOR = 1.1
+"""cos sums over features and rows, divided by their number, stay below 1; the rest is room for error."""
+
+
+def folded(x, mask, w, *, heads, features, floor):
+    """Attention whose phases are one matrix product from the hidden rows (projection folded into query and key
+    weights).
+
+    Shapes: x `[B, T, h]`, mask `[B, T]`, weights phase_query, phase_key `[h, H·F]`, v `[h, H·D]` -> `[B, T, H·D]`.
+    Scale: f, phase weights at PHASE_BITS.
+    Interval: |v| < 64, T·F up to 2^14.
+    Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
+    Rounds: 76. Opens: nothing.
+    """
+    query, key = (phases(x, w[f"phase_{part}.weight"], w[f"phase_{part}.bias"]) for part in ("query", "key"))
+    values = dense(x, w["v.weight"], w["v.bias"])
+    return from_phases(query, key, values, mask, heads, features, floor)
+
+
+def paper(x, mask, w, *, heads, features, floor):
+    """Attention with q and k scaled to unit length first, then projected by Ω/2π (Peng et al. 2021, section 3.1).
+
+    Shapes: as `folded`, weights q, k `[h, H·D]`, features `[H, F, D]` holding Ω/2π. Scale: f, features at
+    PHASE_BITS.
+    Interval: ‖q‖², ‖k‖² per head from 2^-10 to 2^(k-f-1).
+    Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
+    Rounds: 226. Opens: nothing.
+    """
+    rows = x.total_size() // x.shape[-1]
+    size = x.shape[-1] // heads
+    units = [
+        unit_rows(view(dense(x, w[f"{part}.weight"], w[f"{part}.bias"]), rows * heads, size)) for part in ("q", "k")
+    ]
+    query, key = (head_phases(view(u, rows, heads * size), w["features"]) for u in units)
+    values = dense(x, w["v.weight"], w["v.bias"])
+    return from_phases(query, key, values, mask, heads, features, floor)
+
+
+def head_phases(x, projection):
+    """Phases of every head by its own projection.
+
+    Shapes: x `[rows, H·D]`, projection `[H, F, D]` (sint) -> sint vector of rows * H·F. Scale: f, PHASE_BITS ->
+    TURN_BITS.
+    Interval: all.
+    Error: that of x.
+    Rounds: 1. Opens: nothing.
+    """
+    rows, width = x.shape
+    heads, features, size = projection.shape
+    result = scratch((rows, heads * features), sint)
+    for head in range(heads):
+        product = sint.direct_matrix_mul(
+            x.address, projection.address, None, width, 1,
+            indices=[regint.inc(rows), regint.inc(size, head * size), regint.inc(size), rows_of(projection, head)],
+        )  # fmt: skip
+        columns = regint.inc(rows * features, head * features, 1, 1, features)
+        product.store_in_mem(result.address + columns + regint.inc(rows * features, 0, heads * features, features))
+    break_point()
+    return to_turns(result.get_vector(), x.value_type.f + PHASE_BITS)
+
+
+def from_phases(query, key, values, mask, heads, features, floor):
+    """Attention output from phases; padding rows (mask 0) give neither keys nor weight.
+
+    Shapes: query, key: sint vectors of `B·T * H·F`; values `[B, T, H·D]`, mask `[B, T]` -> `[B, T, H·D]`. Scale:
+    TURN_BITS and f -> f.
+    Interval: |values| < 64, T·F up to 2^14.
+    Error: as `folded`.
+    Rounds: 72. Opens: nothing.
+    """
+    batch, tokens, width = values.shape
+    size = width // heads
+    rows = batch * tokens
+    angles = heads * features
+    cosine, sine = cos_sin(query.concat([query, key]))
+    halves = [[part.get_vector(i * rows * angles, rows * angles) for part in (cosine, sine)] for i in range(2)]
+    # φ of query and of key: cosines, then sines, one row a token.
+    phi = [store(sfix.concat(half), 2, rows, angles) for half in halves]
+    values = view(with_mask(values, mask, heads), rows, heads * (size + 1))
+
+    blocks = [(example, head) for example in range(batch) for head in range(heads)]
+    # S and n, divided by T, of every example and head: [B, H, 2F, D+1]
+    sums = [
+        block_product(
+            phi[1], feature_addresses(rows, angles, head, features), regint.inc(tokens, example * tokens) * angles,
+            values, regint.inc(tokens, example * tokens), regint.inc(size + 1, head * (size + 1)),
+        )
+        for example, head in blocks
+    ]  # fmt: skip
+    state = store(rescale(sint.concat(sums), 2 * sfix.f, 1 / tokens), batch, heads, 2 * features, size + 1)
+    # φ(q)ᵀ [S n], divided by F: [B, H, T, D+1]
+    read = [
+        block_product(
+            phi[0], regint.inc(tokens, example * tokens) * angles, feature_addresses(rows, angles, head, features),
+            state[example][head], regint.inc(2 * features), regint.inc(size + 1),
+        )
+        for example, head in blocks
+    ]  # fmt: skip
+    result = store(rescale(sint.concat(read), 2 * sfix.f, 1 / features), batch * heads * tokens, size + 1)
+    denominator = gather(result, regint.inc(result.shape[0], size, size + 1))
+    numerator = gather(result, strided(result.shape[0], size, size + 1))
+    weighted = store(numerator * across_columns(reciprocal(denominator, floor), size), batch, heads, tokens, size)
+    return store(heads_last(weighted), batch, tokens, width)
+
+
+def block_product(a, rows, columns, b, inner, across):
+    """Product of parts of two containers, raw (scale 2f), to stand in one round with its neighbours.
+
+    `rows`, `columns`: offsets within a; `inner`, `across`: row and column numbers within b.
+    """
+    return sint.direct_matrix_mul(a.address, b.address, None, 1, b.shape[-1], indices=[rows, columns, inner, across])
+
+
+def with_mask(values, mask, heads):
+    """`[B·T·H, D+1]`: m·v with m behind every head, m in {0, 1} at scale f.
+
+    Shapes: `[B, T, H·D]`, `[B, T]` -> `[B·T·H, D+1]`. Scale: f.
+    Interval: all.
+    Error: 1 unit.
+    Rounds: 3. Opens: nothing.
+    """
+    rows, width = mask.total_size(), values.shape[-1]
+    size = width // heads
+    result = scratch((rows * heads, size + 1))
+    masked = values.get_vector() * across_columns(mask.get_vector(), width)
+    masked.store_in_mem(result.address + strided(rows * heads, size, size + 1))
+    across_columns(mask.get_vector(), heads).store_in_mem(result.address + regint.inc(rows * heads, size, size + 1))
+    break_point()
+    return result
+
+
+def reciprocal(x, floor):
+    """1/max(x, floor): a polynomial of degree 14 that is best in relative error, then two Newton steps y(2 - xy).
+
+    Shapes: vector -> vector. Scale: f.
+    Interval: x < LARGEST_DENOMINATOR.
+    Error: 4 units + 1e-4 relative, floor from 0.01.
+    Rounds: 36. Opens: nothing.
+    """
+    low, high, degree = floor, LARGEST_DENOMINATOR, 15
+    at_zero = degree_at(-(high + low) / (high - low), degree)
+
+    def start(v):
+        return (1 - degree_at((2 * v - low - high) / (high - low), degree) / at_zero) / v
+
+    bounded = at_least(x, floor)
+    (y,) = chebyshev(normalised(bounded, low, high), fit(start, low, high, degree - 1))
+    for _ in range(2):
+        y = y * (2 - bounded * y)
+    return y
+
+
+def degree_at(t, degree):
+    """The Chebyshev polynomial T_degree(t)."""
+    previous, current = 1.0, t
+    for _ in range(degree - 1):
+        previous, current = current, 2 * t * current - previous
+    return current
+
+
+def feature_addresses(rows, angles, head, features):
+    """Offsets of the head's cos and sin columns within `[2, rows, H·F]`."""
+    count = 2 * features
+    return regint.inc(count, head * features, 1, 1, features) + regint.inc(count, 0, rows * angles, features)
+
+
+def strided(rows, size, stride):
+    """Offsets of the first `size` of every `stride` elements."""
+    return regint.inc(rows * size, 0, stride, size) + regint.inc(rows * size, 0, 1, 1, size)
+
+
+def rows_of(projection, head):
+    """Offsets of the F rows of this head's matrix."""
+    features, size = projection.shape[1:]
+    return regint.inc(features, head * features) * size
+
+
+def heads_last(x):
+    """Vector `[B, T, H, D]` from x `[B, H, T, D]`."""
+    batch, heads, tokens, size = x.shape
+    n = x.total_size()
+    return gather(
+        x,
+        regint.inc(n, 0, heads * tokens * size, heads * tokens * size, batch)
+        + regint.inc(n, 0, size, heads * size, tokens)
+        + regint.inc(n, 0, tokens * size, size, heads)
+        + regint.inc(n, 0, 1, 1, size),
+    )

@@ -1,0 +1,210 @@
+"""The MP-SPDZ target without MP-SPDZ: golden programs, wire order, refusals, and how templates and kernels must
+look.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jinja2 import nodes
+from mpspdz_local import CONFIGS, HEADS, LIBRARY, ROOT, toy_plan
+from secfwt.codegen.mpspdz_calls import translate
+from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.problems import ProblemsFound
+from secfwt.codegen.target_mpspdz import environment, render
+from secfwt.runtime import mpspdz
+
+EXAMPLES = LIBRARY / "examples"
+COMMAND = "secfwt-gen config.json --target mp-spdz"
+SMALL = MpSpdzOptions(examples=4, tile=2)
+UPDATE = "SECFWT_UPDATE_GOLDEN"
+
+
+def text(
+    folder: Path, family: str = "bert", head: str = "classification", options: MpSpdzOptions = SMALL, **choices: object
+) -> str:
+    plan = toy_plan(folder, family, head, **choices)
+    return render(plan, options, version="0.1.0", source_hash="sha256 of the toy", command=COMMAND)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_golden(tmp_path: Path, family: str, head: str) -> None:
+    got = text(tmp_path, family, head)
+    golden = EXAMPLES / f"{family}_{head}.mpc"
+    if os.environ.get(UPDATE):
+        golden.write_text(got)
+    assert got == golden.read_text(), f"run with {UPDATE}=1 if the change is meant"
+
+
+def test_deterministic_and_without_paths(tmp_path: Path) -> None:
+    first, second = (text(tmp_path) for _ in range(2))
+    assert first == second
+    assert str(tmp_path) not in first
+    assert str(ROOT) not in first
+
+
+def test_header_names_version_input_and_command(tmp_path: Path) -> None:
+    header = text(tmp_path).splitlines()[:4]
+    assert "0.1.0" in header[0]
+    assert "sha256 of the toy" in header[1]
+    assert COMMAND in header[2]
+
+
+def test_source_does_not_grow_with_depth(tmp_path: Path) -> None:
+    plans = [toy_plan(tmp_path) for _ in range(2)]
+    short = translate(plans[0], SMALL)
+    assert [call.kernel for call in short.evaluate].count("encoder.encoder_stack") == 1
+    assert short.stacks["layers_0"]["v.weight"].shape == (2, 16, 16)
+
+
+def test_layers_below_the_prompt_run_once_an_example(tmp_path: Path) -> None:
+    program = translate(toy_plan(tmp_path, prompt_layer=1), SMALL)
+    assert [call.kernel for call in program.load if "encoder" in call.kernel] == ["encoder.encoder_stack"]
+    assert list(program.stacks) == ["layers_0", "layers_1"]
+    assert [c.shape for c in program.kept if c.name.startswith("encoder")] == [(2, 2, 6, 16)]
+
+
+def test_every_weight_of_the_plan_is_sent_once(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path, "roberta", "masked_lm")
+    sent = [name for container in translate(plan, SMALL).wire for name in container.sources]
+    assert sorted(sent) == sorted(name for value in plan for name in value.weights.values())
+
+
+def test_without_prompt_everything_runs_in_a_step(tmp_path: Path) -> None:
+    program = translate(toy_plan(tmp_path, n_prompt_tokens=0), SMALL)
+    assert (program.load, program.candidates, program.kept) == ([], [], [])
+
+
+def test_paper_variant_projects_by_features_in_turns(tmp_path: Path) -> None:
+    features = translate(toy_plan(tmp_path, rfa_variant="paper"), SMALL).stacks["layers_0"]["features"]
+    assert features.shape == (2, 4, 8, 4)
+    assert features.factor == pytest.approx(0.15915494)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocol_options_are_in_the_program(tmp_path: Path, protocol: str) -> None:
+    options = PROTOCOLS[protocol]
+    got = text(tmp_path, options=MpSpdzOptions(protocol=protocol, examples=4, tile=2))  # type: ignore[arg-type]
+    for name in ("trunc_pr", "split", "edabit", "active"):
+        assert f"    {name}={getattr(options, name)},\n" in got
+
+
+def test_softmax_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound, match="--attention is 'softmax'"):
+        text(tmp_path, attention="softmax")
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"protocol": "shamir"}, "--protocol is 'shamir'"), ({"tile": 0}, "--tile is 0"),
+        ({"value_bits": 50}, "fixed point with 50 bits"),
+    ],
+)  # fmt: skip
+def test_options_are_checked(choice: dict[str, object], message: str) -> None:
+    with pytest.raises(ProblemsFound, match=re.escape(message)):
+        MpSpdzOptions(**choice)  # type: ignore[arg-type]
+
+
+ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
+
+
+def template_names() -> list[str]:
+    return environment().list_templates(extensions=["j2"])
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_templates_do_no_arithmetic_and_know_no_model(name: str) -> None:
+    source, _, _ = environment().loader.get_source(environment(), name)  # type: ignore[union-attr]
+    tree = environment().parse(source)
+    assert not [n.lineno for n in tree.find_all(ARITHMETIC)]
+    assert "model_type" not in source
+    assert "family" not in source
+    literal = [d.data for d in tree.find_all(nodes.TemplateData)]
+    assert not re.search(r"[\w\])] [-+*/@%] [\w(]", "".join(literal).split("settings.configure", 1)[1])
+
+
+SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
+KERNEL_MODULES = (
+    "activations", "attention", "encoder", "heads", "linear", "losses", "normalization", "pooling", "prompt",
+    "trigonometry",
+)  # fmt: skip
+LOCAL = {"to_turns", "degree_at", "feature_addresses", "strided", "rows_of", "heads_last", "plus", "block_product"}
+"""Helpers that compute on public numbers or only move data."""
+
+
+def kernels() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for module in KERNEL_MODULES:
+        tree = ast.parse((LIBRARY / "lib" / f"{module}.py").read_text())
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name not in LOCAL:
+                yield f"{module}.{node.name}", node
+
+
+@pytest.mark.parametrize(("name", "node"), list(kernels()), ids=[name for name, _ in kernels()])
+def test_kernels_say_what_they_do(name: str, node: ast.FunctionDef) -> None:
+    doc = ast.get_docstring(node) or ""
+    missing = [section for section in SECTIONS if section not in doc]
+    assert not missing, f"{name}: {missing}"
+
+
+def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
+    names = {name for name, _ in kernels()}
+    for head in HEADS:
+        for loss in ("ce", "hinge"):
+            program = translate(toy_plan(tmp_path, head=head, loss=loss), SMALL)
+            assert {call.kernel for call in program.load + program.evaluate} <= names
+
+
+def fake_installation(root: Path, *protocols: str, release: str = "0.4.2") -> Path:
+    (root / "Compiler").mkdir(parents=True)
+    (root / "compile.py").write_text("")
+    (root / "CHANGELOG.md").write_text(f"Intro.\n\n## {release} (Dec 24, 2025)\n\n## 0.1.0\n")
+    for protocol in protocols:
+        program = root / mpspdz.PARTIES[protocol]
+        program.write_text("")
+        program.chmod(0o755)
+    return root
+
+
+def test_option_then_variable_then_usual_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = fake_installation(tmp_path / "MP-SPDZ")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named, variable = fake_installation(tmp_path / "a"), fake_installation(tmp_path / "b")
+    assert mpspdz.find(str(named), {"MP_SPDZ_HOME": str(variable)}).root == named
+    assert mpspdz.find(None, {"MP_SPDZ_HOME": str(variable)}).root == variable
+    assert mpspdz.find(None, {}).root == home
+    assert mpspdz.candidates(None, {})[1:] == [Path("/opt/MP-SPDZ")]
+
+
+def test_missing_installation_names_place_and_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(mpspdz.MpSpdzError, match=mpspdz.DOCUMENTATION) as error:
+        mpspdz.find(str(tmp_path))
+    assert str(tmp_path) in str(error.value)
+    monkeypatch.setenv("MP_SPDZ_HOME", str(tmp_path))
+    assert mpspdz.DOCUMENTATION in mpspdz.describe()
+
+
+def test_description_names_version_programs_and_what_is_missing(tmp_path: Path) -> None:
+    text = mpspdz.describe(str(fake_installation(tmp_path / "m", "ring", "semi2k")))
+    assert "0.4.2" in text
+    assert "protocols built: ring, semi2k" in text
+    assert "rep4-ring-party.x" in text
+    assert "warning" not in text
+
+
+def test_other_release_is_a_warning(tmp_path: Path) -> None:
+    assert "warning: tested with 0.4.x" in mpspdz.describe(str(fake_installation(tmp_path / "m", release="0.5.0")))
+
+
+def test_party_program_that_was_not_built_is_named(tmp_path: Path) -> None:
+    found = mpspdz.find(str(fake_installation(tmp_path / "m", "ring")))
+    assert found.party("ring").name == "replicated-ring-party.x"
+    with pytest.raises(mpspdz.MpSpdzError, match=r"no semi2k-party\.x"):
+        found.party("semi2k")
