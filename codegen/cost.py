@@ -39,7 +39,7 @@ def bits_per_value(v: Value, fits: list[Fit]) -> int:
         # opening, one complex harmonic, two results reshared between two parties
         return 4 * int(v.attrs["k"]) + 128 + 2 * 128
     if v.kind == "fourier":
-        fit = fits[v.attrs["fit"]]
+        fit: Fit = fits[v.attrs["fit"]]
         lift = 34 if fit.ring == 32 else 0
         return 4 * fit.k + 2 * fit.ring * len(fit.m) + lift + 128
     return 0
