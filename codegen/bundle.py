@@ -1,8 +1,8 @@
 """From a model to a bundle on disk: the steps of `secfwt-gen` in order, and the one function that writes files.
 
-    DIR/public/       program.txt, plan.json (and program.mpc): everyone may see them
-    DIR/model_owner/  weights.safetensors: folded, in ring elements, not yet shared (mode 0600)
-    DIR/data_owner/   tokenizer, embedding tables, settings
+DIR/public/       program.txt, plan.json (and program.mpc): everyone may see them
+DIR/model_owner/  weights.safetensors: folded, in ring elements, not yet shared (mode 0600)
+DIR/data_owner/   tokenizer, embedding tables, settings
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from . import VERSION
 from .adapter import read_adapter
 from .build import build_plan
 from .calibrated import Ranges
@@ -28,6 +29,7 @@ from .embed import Embedder, export_data_owner
 from .emit import program_text
 from .hf import read_model
 from .lower import Program, lower
+from .mpspdz_options import MpSpdzOptions
 from .options import GenOptions
 from .oracle_fixed import encode
 from .plan import Plan
@@ -35,10 +37,9 @@ from .prepare import prepare_weights
 from .problems import Problem, ProblemsFound
 from .schedule import schedule
 from .spec import ModelSpec
-from .target_mpspdz import MpSpdzOptions, render
+from .target_mpspdz import render
 from .weights import Weights
 
-VERSION = "0.1.0"
 CALIBRATION_TEXTS = 48
 
 
@@ -76,14 +77,18 @@ def compile_model(
     plan = build_plan(spec, options)
     if source.is_file() or not has_checkpoint(source):
         if given is not None:
-            raise ProblemsFound([Problem("error", f"an adapter is given, but {source} holds no weights", "Give a model directory.")])
+            raise ProblemsFound(
+                [Problem("error", f"an adapter is given, but {source} holds no weights", "Give a model directory.")]
+            )
         program = lower(plan, None, Ranges())
         return Compiled(spec, options, plan, program, schedule(program.plan), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
     sites = calibrate(plan, weights, [_calibration_inputs(spec, options, embedder, calibration)])
     if given is not None and calibration is None:
         sites |= given.calibration
-    wide = {name: np.asarray(value, np.float64) for name, value in weights.items() if not name.startswith("embeddings.word")}
+    wide = {
+        name: np.asarray(value, np.float64) for name, value in weights.items() if not name.startswith("embeddings.word")
+    }
     program = lower(plan, wide, Ranges(sites))
     return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)
 
@@ -93,7 +98,9 @@ def has_checkpoint(directory: Path) -> bool:
     return any(any(directory.glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin"))
 
 
-def _calibration_inputs(spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None) -> dict[str, Any]:
+def _calibration_inputs(
+    spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None
+) -> dict[str, Any]:
     """Example and candidate inputs that calibration runs on."""
     rng = np.random.default_rng(options.seed)
     if texts is not None:
@@ -126,7 +133,9 @@ def write_bundle(compiled: Compiled, out: Path, *, target: str = "all", command:
     `target`: `embedded`, `mp-spdz` or `all`.
     """
     if out.exists() and not (out / "public").is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise ProblemsFound([Problem("error", f"{out} exists and is no bundle", "Give a new directory, or one that secfwt-gen wrote.")])
+        raise ProblemsFound(
+            [Problem("error", f"{out} exists and is no bundle", "Give a new directory, or one that secfwt-gen wrote.")]
+        )
     mpc = mp_spdz_text(compiled, command) if target != "embedded" else None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -24,18 +24,26 @@ def generate_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle directory.")] = Path("bundles/bundle"),
     target: Annotated[Target, typer.Option(help="Which programs to write.")] = "all",
     adapter: Annotated[Path | None, typer.Option(help="Random-feature adapter (a directory).")] = None,
-    calibration_text: Annotated[Path | None, typer.Option(help="Public text, a line each, to calibrate intervals with.")] = None,
+    calibration_text: Annotated[
+        Path | None, typer.Option(help="Public text, a line each, to calibrate intervals with.")
+    ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Examples a generation, for the estimate.")] = 32,
-    sequence_length: Annotated[int, typer.Option(help="Tokens of an example, special ones included.")] = _D.sequence_length,
+    sequence_length: Annotated[
+        int, typer.Option(help="Tokens of an example, special ones included.")
+    ] = _D.sequence_length,
     n_prompt_tokens: Annotated[int, typer.Option(help="Prompt rows; 0: plain inference.")] = _D.n_prompt_tokens,
     prompt_layer: Annotated[int, typer.Option(help="Layer whose input gets the prompt.")] = _D.prompt_layer,
     intrinsic_dim: Annotated[int, typer.Option(help="Length of the vector that is searched.")] = _D.intrinsic_dim,
     popsize: Annotated[int, typer.Option(help="Candidates a generation.")] = _D.popsize,
     loss: Annotated[Literal["ce", "hinge"], typer.Option(help="Loss under MPC.")] = _D.loss,
     margin: Annotated[float, typer.Option(help="Margin of the hinge loss.")] = _D.margin,
-    reveal: Annotated[Literal["losses", "logits"], typer.Option(help="What a step opens to the data owner.")] = _D.reveal,
+    reveal: Annotated[
+        Literal["losses", "logits"], typer.Option(help="What a step opens to the data owner.")
+    ] = _D.reveal,
     rfa_features: Annotated[int, typer.Option(help="Random features a head.")] = _D.rfa_features,
-    rfa: Annotated[Literal["folded", "paper"], typer.Option(help="Variant of random-feature attention.")] = _D.rfa_variant,
+    rfa: Annotated[
+        Literal["folded", "paper"], typer.Option(help="Variant of random-feature attention.")
+    ] = _D.rfa_variant,
     rfa_floor: Annotated[float, typer.Option(help="Smallest attention denominator.")] = _D.rfa_floor,
     head: Annotated[
         Literal["auto", "classification", "masked_lm", "prototypes"], typer.Option(help="How logits are read off.")
@@ -70,7 +78,9 @@ def generate_command(
 def cost_table(compiled: Compiled, examples: int) -> Table:
     """Layers, parameters and what a generation costs, from the same numbers as the program."""
     candidates = compiled.options.popsize
-    table = Table(title=f"one generation: {candidates} candidates × {examples} examples × {compiled.options.sequence_length} tokens")
+    table = Table(
+        title=f"one generation: {candidates} candidates × {examples} examples × {compiled.options.sequence_length} tokens"
+    )
     for column in ("part", "secret parameters", "MB", "rounds", "10⁹ multiply-accumulates"):
         table.add_column(column, justify="left" if column == "part" else "right")
     total = Cost()

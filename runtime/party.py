@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
+from .binaries import VM, find
 from .deployment import Deployment
 from .errors import SecfwtError, reported
 
-VM = "secfwt-vm"
 STOP_SECONDS = 5.0
 
 
@@ -24,27 +24,15 @@ class PartyError(SecfwtError):
     """A party that cannot be started."""
 
 
-def vm_path() -> Path:
-    """The party program: `$SECFWT_BIN` (its folder), else `bin` next to this package. Raises PartyError."""
-    places = [Path(os.environ["SECFWT_BIN"])] if "SECFWT_BIN" in os.environ else []
-    places.append(Path(__file__).parent.parent / "bin")
-    for place in places:
-        if os.access(place / VM, os.X_OK):
-            return place / VM
-    raise PartyError(
-        f"{VM} is in none of: {', '.join(map(str, places))}; install the package, or set SECFWT_BIN to its folder"
-    )
-
-
 def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
-    """Command line of one party. Raises PartyError where files are missing."""
+    """Command line of one party. Raises BinaryMissing, or PartyError where files are missing."""
     folder = deployment.certificates
     files = {"--program": program, "--ca": folder / "ca.pem"}
     files |= {f"--{option}": folder / f"party{party}.{ending}" for option, ending in (("cert", "pem"), ("key", "key"))}
     for path in files.values():
         if not path.is_file():
             raise PartyError(f"party {party} needs {path}, which is missing")
-    command = [str(vm_path()), "--party", str(party), "--listen", deployment.parties[party].listen_address]
+    command = [str(find(VM)), "--party", str(party), "--listen", deployment.parties[party].listen_address]
     for i, each in enumerate(deployment.parties):
         command += [f"--peer{i}", each.address]
     for option, path in files.items():

@@ -7,17 +7,16 @@ rounds are those of a real run.
 from __future__ import annotations
 
 import ctypes
-import os
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .binaries import SIMULATOR, find
+
 Words = NDArray[np.uint64]
-LIBRARY = "libsecfwt_simulator.so"
 _ERROR_SIZE = 1024
 
 
@@ -42,21 +41,9 @@ class Counters:
         return Counters((a[0] - b[0], a[1] - b[1], a[2] - b[2]), self.rounds - earlier.rounds)
 
 
-def library_path() -> Path:
-    """Path of the shared library: `$SECFWT_BIN`, else `bin` next to this package. Raises FileNotFoundError."""
-    places = [Path(os.environ["SECFWT_BIN"])] if "SECFWT_BIN" in os.environ else []
-    places.append(Path(__file__).parent.parent / "bin")
-    for place in places:
-        if (place / LIBRARY).is_file():
-            return place / LIBRARY
-    raise FileNotFoundError(
-        f"{LIBRARY} is in none of: {', '.join(map(str, places))}. Install the package, or set SECFWT_BIN to its folder."
-    )
-
-
 @cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(library_path()))
+    library = ctypes.CDLL(str(find(SIMULATOR)))
     words, error = POINTER(c_uint64), (c_char_p, c_size_t)
     signatures: dict[str, tuple[object, tuple[object, ...]]] = {
         "secfwt_create": (c_void_p, (c_char_p, c_size_t, *error)),

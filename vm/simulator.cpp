@@ -234,4 +234,7 @@ void secfwt_gemm(const u64* a, const u64* b, u64* c, std::size_t m, std::size_t 
   secfwt::gemm(a, k, b, n, c, n, m, k, n, false);
 }
 
+// Name of the best instruction set of the ring kernels that this processor has.
+const char* secfwt_isa() { return secfwt::isa_name(secfwt::best_isa()); }
+
 }  // extern "C"
