@@ -8,7 +8,8 @@ beyond the interval instead of jumping), or a least-squares fit on the interval 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import erf, pi
 from typing import Any
 
@@ -27,8 +28,7 @@ class Fit:
 
     `k` bits of the phase are opened; harmonics are shared at scale `fc` and multiplied by phasors at scale `fa`; the
     result has the scale fc+fa. `ring` 32 shares the harmonics in Z_2^32 (then |f|·2^(fc+fa) < 2^30) and lifts.
-    `error`: largest error of the exact series on the interval it was fitted on (relative where the fit was); `bound`:
-    largest value of the series anywhere.
+    `error`: largest error of the exact series on the interval it was fitted on (relative where the fit was).
     """
 
     k: int
@@ -40,12 +40,19 @@ class Fit:
     re: tuple[float, ...]
     im: tuple[float, ...]
     error: float
-    bound: float
 
     @property
     def scale(self) -> int:
         """Scale of the result."""
         return self.fc + self.fa
+
+    @cached_property
+    def bound(self) -> float:
+        """Largest magnitude of the series anywhere: that on 64 points a period of its highest harmonic."""
+        points = 64 * max(self.m)
+        spectrum = np.zeros(points // 2 + 1, np.complex128)
+        spectrum[list(self.m)] = (np.array(self.re) + 1j * np.array(self.im)) * points / 2
+        return float(np.max(np.abs(self.const + np.fft.irfft(spectrum, points))))
 
     def __call__(self, theta: Floats) -> Floats:
         """The series at phases `theta` (turns, any shape)."""
@@ -106,10 +113,7 @@ def _solve(
     re = solution[1 : n + 1] if cosines else np.zeros(n)
     im = -solution[-n:] if sines else np.zeros(n)
     residual = float(np.max((np.abs(basis @ solution - y) * w)[:core]))
-    theta = np.linspace(0, 1, 64 * max(harmonics) + 1)
-    fit = Fit(k, fc, fa, ring, _rounded(solution[:1])[0], tuple(harmonics), _rounded(re), _rounded(im), residual, 0.0)
-    bound = float(np.max(np.abs(fit(theta))))
-    return Fit(**{**fit.__dict__, "bound": bound})
+    return Fit(k, fc, fa, ring, _rounded(solution[:1])[0], tuple(harmonics), _rounded(re), _rounded(im), residual)
 
 
 def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
@@ -154,7 +158,7 @@ def fold_odd(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int
         fa=fa,
         ring=ring,
     )
-    return Fit(**{**fit.__dict__, "const": 0.0})
+    return replace(fit, const=0.0)
 
 
 def interval(
