@@ -60,10 +60,10 @@ class MpSpdzOptions:
         for name in ("examples", "tile", "budget"):
             if getattr(self, name) < 1:
                 report.error(f"--{name} is {getattr(self, name)}", "It must be at least 1.")
-        if self.value_bits + self.fraction_bits >= 64 or self.fraction_bits >= self.value_bits - 1:
+        if not 8 <= self.fraction_bits <= 16 or not self.fraction_bits + 8 <= self.value_bits <= 31:
             report.error(
                 f"fixed point with {self.value_bits} bits, {self.fraction_bits} of them behind the point",
-                "A product needs their sum below 64, and a number at least two bits before the point.",
+                "Accepted: 8 to 16 bits behind the point, at least 8 before it, 31 in all at most.",
             )
         report.check()
 

@@ -26,7 +26,7 @@ def folded(x, mask, w, *, heads, features, floor):
     Scale: f, phase weights at PHASE_BITS.
     Interval: |v| < 64, T·F up to 2^14.
     Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
-    Rounds: 76. Opens: nothing.
+    Rounds: 75. Opens: nothing.
     """
     query, key = (phases(x, w[f"phase_{part}.weight"], w[f"phase_{part}.bias"]) for part in ("query", "key"))
     values = dense(x, w["v.weight"], w["v.bias"])
@@ -40,7 +40,7 @@ def paper(x, mask, w, *, heads, features, floor):
     PHASE_BITS.
     Interval: ‖q‖², ‖k‖² per head from 2^-10 to 2^(k-f-1).
     Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
-    Rounds: 226. Opens: nothing.
+    Rounds: 225. Opens: nothing.
     """
     rows = x.total_size() // x.shape[-1]
     size = x.shape[-1] // heads
@@ -82,7 +82,7 @@ def from_phases(query, key, values, mask, heads, features, floor):
     TURN_BITS and f -> f.
     Interval: |values| < 64, T·F up to 2^14.
     Error: as `folded`.
-    Rounds: 72. Opens: nothing.
+    Rounds: 71. Opens: nothing.
     """
     batch, tokens, width = values.shape
     size = width // heads
@@ -151,7 +151,7 @@ def reciprocal(x, floor):
     Shapes: vector -> vector. Scale: f.
     Interval: x < LARGEST_DENOMINATOR.
     Error: 4 units + 1e-4 relative, floor from 0.01.
-    Rounds: 36. Opens: nothing.
+    Rounds: 37. Opens: nothing.
     """
     low, high, degree = floor, LARGEST_DENOMINATOR, 15
     at_zero = degree_at(-(high + low) / (high - low), degree)

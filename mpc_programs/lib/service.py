@@ -43,7 +43,7 @@ def receive(client, container):
     """Fill an sfix or sint container with a client's private values, in pieces of CHUNK.
 
     Shapes: any. Scale: the client has scaled them.
-    Rounds: 1 a piece. Opens: values plus fresh random masks, to nobody but the client's own peers.
+    Rounds: 1 a piece. Opens: to the parties, each value plus a fresh uniform mask; to the client, its masks.
     """
     flat = container if len(container.shape) == 1 else container.to_array()
     size = flat.total_size()

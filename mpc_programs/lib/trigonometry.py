@@ -19,7 +19,7 @@ def cos_sin(phase):
     Shapes: sint vector of n -> two sfix vectors of n. Scale: TURN_BITS -> f.
     Interval: every ring element.
     Error: 1e-4.
-    Rounds: 25, 480 bytes an angle. Opens: nothing.
+    Rounds: 23, 480 bytes an angle. Opens: nothing.
     """
     n = phase.size
     half = integers(phase.less_than(0, TURN_BITS - 1))
