@@ -1,6 +1,7 @@
 // The protocols and the interpreter, three parties as threads: exactness, traffic, and what a single party gets to see.
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <thread>
@@ -274,6 +275,38 @@ TEST(what_a_party_receives_is_masked_by_the_key_it_lacks) {
     const Fit fit16 = example_fit(16, ring), fit32 = example_fit(32, ring);
     check_hiding(series(fit16), same);
     check_hiding(series(fit32), same);
+  }
+}
+
+// LEFT and RIGHT receive two messages each: were they masked by one pad, their difference would give a secret away.
+TEST(the_two_messages_of_an_opening_are_masked_independently) {
+  const Fit fit = example_fit(16, 32);
+  const auto x = additive(Words(30000, 12345));
+  const std::size_t n = x[0].size();
+  for (int i : {LEFT, RIGHT}) {
+    Keys keys = random_keys();
+    std::array<std::vector<u16>, 2> gaps;
+    for (auto& gap : gaps) {
+      keys[(i + 2) % 3] = random_key();
+      const Trace trace = run(keys, [&](Party& party) {
+        Words y0(n), y1(n);
+        Tasks tasks;
+        tasks.push_back(make_fourier(Seat(party, LEFT), x[party.id].data(), n, fit, Target{y0.data(), y1.data()}));
+        run_tasks(tasks, party);
+      });
+      std::vector<u16> other(n);  // both streams begin with a message of the opening
+      gap.resize(n);
+      std::memcpy(gap.data(), trace.from_prev[i].data(), n * sizeof(u16));
+      std::memcpy(other.data(), trace.from_next[i].data(), n * sizeof(u16));
+      for (std::size_t j = 0; j < n; ++j) gap[j] = static_cast<u16>(gap[j] - other[j]);
+    }
+    std::vector<u8> low, high;
+    for (std::size_t j = 0; j < n; ++j) {
+      const u16 change = static_cast<u16>(gaps[0][j] - gaps[1][j]);
+      low.push_back(static_cast<u8>(change));
+      high.push_back(static_cast<u8>(change >> 8));
+    }
+    CHECK(uniform(low) && uniform(high));
   }
 }
 
