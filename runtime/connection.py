@@ -123,10 +123,13 @@ class Connection:
                 self._tls.sendall(part[start : start + CHUNK])
 
     def _hear_complaint(self) -> None:
-        """Raise the ERROR that the party sent while we were sending, if there is one."""
-        with contextlib.suppress(OSError):
+        """Raise the ERROR or the TLS alert that the party sent while we were sending, if there is one."""
+        try:
             self._tls.settimeout(1.0)
             self._read_frame()
+        except OSError as error:
+            if _is_alert(error):
+                raise self._gone(error) from error
 
     def _read_frame(self) -> tuple[int, int, memoryview]:
         magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
@@ -148,8 +151,8 @@ class Connection:
         return data
 
     def _gone(self, error: OSError) -> ServiceError:
-        if isinstance(error, ssl.SSLError) and "alert" in (error.reason or "").lower():
-            return self._refused(f"does not accept this client's certificate: {error.reason}")
+        if _is_alert(error):
+            return self._refused(f"does not accept this client's certificate: {error}")
         reason = "closed without a goodbye" if isinstance(error, ssl.SSLEOFError) else error.strerror or str(error)
         return self._lost(f"the connection to {self._address.address} is lost: {reason}")
 
@@ -158,3 +161,7 @@ class Connection:
 
     def _refused(self, text: str) -> ServiceError:
         return ServiceError(self.party, "refused", text)
+
+
+def _is_alert(error: OSError) -> bool:
+    return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")

@@ -20,16 +20,16 @@ std::string Agreement::agree(Proposal mine) {
     if (heard->round != mine.round)
       throw std::runtime_error(name + " is out of step: its agreement " + std::to_string(heard->round) + ", expected " +
                                std::to_string(mine.round));
-    if (*heard == mine || !why.empty()) continue;
+    if (!why.empty()) continue;
     if (heard->ends())
       why = name + " ended the session";
     else if (heard->session != mine.session)
       why = name + " serves another session";
-    else
+    else if (!(*heard == mine))
       why = name + " was given a different command";
   }
   for (auto& peer : peers_) peer.heard.reset();
-  return mine.ends() && why.empty() ? "the session has ended" : why;
+  return why;
 }
 
 }  // namespace secfwt

@@ -16,9 +16,14 @@ using Wait = TlsStream::Wait;
 using std::chrono::seconds;
 
 constexpr auto kIntroduction = seconds(10);  // for handshake and HELLO
-constexpr auto kFarewell = seconds(3);       // for reading an ERROR
+constexpr auto kIdleWait = seconds(10);  // for a session to begin while there is none: the other parties may be slower
+constexpr auto kBusyWait = seconds(1);   // for another session to end
+constexpr auto kFarewell = seconds(3);   // for reading an ERROR
 constexpr std::size_t kGuests = 64;
 constexpr std::size_t kHelloBytes = FrameHeader::kBytes + sizeof(Hash);
+
+// A guest that is done with: it left, or was handed over.
+struct Gone {};
 
 std::string hex(const Hash& hash) {
   std::string text;
@@ -43,6 +48,8 @@ Doorman::~Doorman() {
   {
     Lock lock(mutex_);
     stopping_ = true;
+    guests_.remove_if([](const Guest& guest) { return guest.phase != Phase::leaving; });
+    for (auto& guest : guests_) guest.deadline = std::min(guest.deadline, Clock::now() + seconds(1));
   }
   wake_.set();
   thread_.join();
@@ -50,6 +57,7 @@ Doorman::~Doorman() {
 
 TlsStream Doorman::wait_for_party(int id, Clock::time_point deadline) {
   for (;;) {
+    arrival_.clear();
     {
       Lock lock(mutex_);
       if (auto& stream = parties_[id]) return std::move(*stream);
@@ -57,15 +65,22 @@ TlsStream Doorman::wait_for_party(int id, Clock::time_point deadline) {
     pollfd arrival{arrival_.fd(), POLLIN, 0};
     if (!poll_until(&arrival, 1, deadline))
       throw SetupError("party " + std::to_string(id) + " did not connect in time");
-    arrival_.clear();
   }
 }
 
-std::optional<Visitor> Doorman::take() {
+std::optional<Visitor> Doorman::take(std::optional<u64> session) {
   Lock lock(mutex_);
-  if (!visitor_) return {};
+  const auto guest = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& each) {
+    return each.phase == Phase::waiting && (!session || each.session == *session);
+  });
+  if (guest == guests_.end()) return {};
+  Visitor visitor{std::move(guest->stream), guest->name, guest->session};
+  guests_.erase(guest);
   open_ = false;
-  return std::exchange(visitor_, std::nullopt);
+  for (auto& each : guests_)
+    if (each.phase == Phase::waiting) each.deadline = std::min(each.deadline, waiting_deadline());
+  wake_.set();
+  return visitor;
 }
 
 void Doorman::open() {
@@ -74,43 +89,35 @@ void Doorman::open() {
 }
 
 void Doorman::dismiss(Visitor visitor, Complaint complaint, const std::string& text) {
-  Guest guest{std::move(visitor.stream), Phase::leaving, Clock::now() + kFarewell, visitor.name,
-              error_frame(complaint, text)};
   Lock lock(mutex_);
-  leaving_.push_back(std::move(guest));
+  guests_.push_back({std::move(visitor.stream), Phase::leaving, Clock::now() + kFarewell, visitor.name});
+  guests_.back().bytes = error_frame(complaint, text);
   wake_.set();
 }
 
+Clock::time_point Doorman::waiting_deadline() const { return Clock::now() + (open_ ? kIdleWait : kBusyWait); }
+
 void Doorman::run() {
-  std::vector<pollfd> fds;
-  for (bool stopping = false; !stopping || !guests_.empty();) {
+  for (std::vector<pollfd> fds;;) {
     auto deadline = Clock::now() + std::chrono::hours(1);
     fds = {{wake_.fd(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
-    for (const auto& guest : guests_) {
-      fds.push_back({guest.stream.fd(), guest.events, 0});
-      deadline = std::min(deadline, guest.deadline);
+    {
+      Lock lock(mutex_);
+      if (stopping_ && guests_.empty()) return;
+      for (auto& guest : guests_) {
+        guest.slot = fds.size();
+        fds.push_back({guest.stream.fd(), guest.events, 0});
+        deadline = std::min(deadline, guest.deadline);
+      }
     }
     poll_until(fds.data(), fds.size(), deadline);
     wake_.clear();
-    std::size_t i = 2;
-    for (auto guest = guests_.begin(); guest != guests_.end(); ++i) {
-      const bool ready = fds[i].revents != 0;
-      const bool stays = Clock::now() < guest->deadline && (!ready || advance(*guest));
-      guest = stays ? std::next(guest) : guests_.erase(guest);
+    Lock lock(mutex_);
+    for (auto guest = guests_.begin(); guest != guests_.end();) {
+      const bool ready = guest->slot > 0 && fds[guest->slot].revents != 0;
+      guest = stays(*guest, ready) ? std::next(guest) : guests_.erase(guest);
     }
-    {
-      Lock lock(mutex_);
-      guests_.splice(guests_.end(), leaving_, leaving_.begin(), leaving_.end());
-      if (!stopping && stopping_) {
-        stopping = true;
-        guests_.remove_if([](const Guest& guest) { return guest.phase != Phase::leaving; });
-        for (auto& guest : guests_) guest.deadline = std::min(guest.deadline, Clock::now() + seconds(1));
-      }
-    }
-    for (auto guest = guests_.begin(); guest != guests_.end();)
-      guest =
-          guest->phase != Phase::leaving || guest->sent || advance(*guest) ? std::next(guest) : guests_.erase(guest);
-    if (!stopping) accept_all();
+    if (!stopping_) accept_all();
   }
 }
 
@@ -124,96 +131,106 @@ void Doorman::accept_all() {
   }
 }
 
-bool Doorman::advance(Guest& guest) {
+bool Doorman::stays(Guest& guest, bool ready) {
   try {
-    if (guest.phase == Phase::handshake && !shake_hands(guest)) return false;
-    if (guest.phase == Phase::hello && !hear_hello(guest)) return false;
-    return guest.phase != Phase::leaving || see_off(guest);
-  } catch (const ConnectionLost& loss) {
-    if (guest.phase == Phase::handshake) log_line(std::string("refused a connection: ") + loss.what());
+    if (ready) advance(guest);
+    if (Clock::now() >= guest.deadline) {
+      if (guest.phase != Phase::waiting) return false;
+      turn_away(guest, Complaint::busy,
+                open_      ? "busy: the other parties have not seen this client"
+                : started_ ? "busy: another session is active"
+                           : "busy: the parties are still connecting to each other");
+    }
+    if (guest.phase == Phase::leaving && !guest.sent) see_off(guest);
+    return true;
+  } catch (const ConnectionLost&) {
+    return false;
+  } catch (const Gone&) {
     return false;
   }
 }
 
-bool Doorman::shake_hands(Guest& guest) {
-  const Wait wait = guest.stream.handshake();
+void Doorman::advance(Guest& guest) {
+  if (guest.phase == Phase::handshake) shake_hands(guest);
+  if (guest.phase == Phase::hello) hear_hello(guest);
+  if (guest.phase == Phase::leaving) see_off(guest);
+  if (guest.phase != Phase::waiting) return;
+  u8 waste;
+  if (guest.stream.read(&waste, 1) > 0)
+    throw Gone{};  // it must wait for its answer; most likely it has hung up, which throws as well
+}
+
+void Doorman::shake_hands(Guest& guest) {
+  Wait wait;
+  try {
+    wait = guest.stream.handshake();
+  } catch (const ConnectionLost& loss) {
+    log_line(std::string("refused a connection: ") + loss.what());
+    guest.phase = Phase::leaving;  // so that it can read the alert
+    return;
+  }
   guest.events = guest.stream.poll_events();
-  if (wait != Wait::nothing) return true;
+  if (wait != Wait::nothing) return;
   guest.name = guest.stream.peer_name(names_);
   if (guest.name == kModelOwner || guest.name == kDataOwner) {
     guest.phase = Phase::hello;
-    return true;
+    return;
   }
   const auto party = static_cast<std::size_t>(std::find(names_.begin(), names_.end(), guest.name) - names_.begin());
-  Lock lock(mutex_);
   if (party >= 3 || static_cast<int>(party) == id_ || std::exchange(party_seen_[party], true)) {
-    log_line("refused a connection: its certificate is for " +
-             (guest.name.empty() ? "no single name of a deployment" : guest.name));
-    return false;
+    log_line("refused a connection of " +
+             (guest.name.empty() ? "somebody without a name of this deployment" : guest.name));
+    throw Gone{};
   }
   parties_[party] = std::move(guest.stream);
   arrival_.set();
-  return false;
+  throw Gone{};
 }
 
-bool Doorman::hear_hello(Guest& guest) {
+void Doorman::hear_hello(Guest& guest) {
   auto& bytes = guest.bytes;
-  for (;;) {
+  FrameHeader header;
+  while (bytes.size() < kHelloBytes) {
     const std::size_t have = bytes.size(), want = have < FrameHeader::kBytes ? FrameHeader::kBytes : kHelloBytes;
-    if (have == want) break;
     bytes.resize(want);
     const std::size_t got = guest.stream.read(bytes.data() + have, want - have);
     bytes.resize(have + got);
     guest.events = guest.stream.poll_events();
-    if (got == 0) return true;
-    if (bytes.size() != FrameHeader::kBytes) continue;
-    FrameHeader header;
+    if (got == 0) return;
+    if (bytes.size() < FrameHeader::kBytes) continue;
     std::memcpy(&header, bytes.data(), sizeof header);
     if (header.magic != FrameHeader::kMagic || header.kind != Frame::hello || header.length != sizeof(Hash))
       return turn_away(guest, Complaint::refused, "expected HELLO with a program hash of 32 bytes as the first frame");
   }
-  FrameHeader header;
   Hash theirs;
-  std::memcpy(&header, bytes.data(), sizeof header);
   std::memcpy(theirs.data(), bytes.data() + sizeof header, sizeof theirs);
   if (theirs != program_)
     return turn_away(guest, Complaint::refused,
                      "the client's program (sha256 " + hex(theirs) + "...) is not the one this party runs (" +
                          hex(program_) + "...)");
-  bool started;
-  {
-    Lock lock(mutex_);
-    started = started_;
-    if (open_ && !visitor_) {
-      visitor_ = Visitor{std::move(guest.stream), guest.name, header.argument};
-      arrival_.set();
-      return false;
-    }
-  }
-  return turn_away(
-      guest, Complaint::busy,
-      started ? "busy: another session is active" : "busy: the parties are still connecting to each other");
+  guest.session = header.argument;
+  guest.phase = Phase::waiting;
+  guest.deadline = waiting_deadline();
+  arrival_.set();
 }
 
-bool Doorman::turn_away(Guest& guest, Complaint complaint, const std::string& text) {
+void Doorman::turn_away(Guest& guest, Complaint complaint, const std::string& text) {
   log_line("turned " + guest.name + " away: " + text);
   guest.phase = Phase::leaving;
   guest.bytes = error_frame(complaint, text);
   guest.deadline = Clock::now() + kFarewell;
-  return true;
 }
 
 // The client may be in the middle of sending: a socket closed with unread data would be reset, and the ERROR lost.
-bool Doorman::see_off(Guest& guest) {
+void Doorman::see_off(Guest& guest) {
   auto& bytes = guest.bytes;
   while (!bytes.empty()) {
     const std::size_t put = guest.stream.write(bytes.data(), bytes.size());
     guest.events = guest.stream.poll_events();
-    if (put == 0) return true;
+    if (put == 0) return;
     bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(put));
   }
-  if (!guest.sent) {
-    guest.sent = true;
+  if (!std::exchange(guest.sent, true)) {
     guest.events = POLLIN;
     guest.stream.finish();
     shutdown(guest.stream.fd(), SHUT_WR);
@@ -221,10 +238,9 @@ bool Doorman::see_off(Guest& guest) {
   static thread_local std::vector<u8> waste(256 << 10);
   for (int turn = 0; turn < 16; ++turn) {
     const auto got = recv(guest.stream.fd(), waste.data(), waste.size(), 0);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return false;
-    if (got < 0) return true;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) throw Gone{};
   }
-  return true;
 }
 
 }  // namespace secfwt

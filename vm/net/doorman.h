@@ -1,6 +1,6 @@
 // Takes every incoming connection as far as knowing who it is: certificates, then, from a client, its first frame. A
-// thread of its own, so that no stranger and no slow client holds up the service, and so that a client hears at once
-// that the party is busy.
+// thread of its own, so that no stranger and no slow client holds up the service. Clients then wait here until the
+// service takes them, or hear that it is busy.
 #pragma once
 
 #include <array>
@@ -29,35 +29,41 @@ class Doorman {
   // Gives clients that are on their way out a second to read why.
   ~Doorman();
 
-  // Readable when a visitor or a party has arrived.
+  // Readable when a client or a party has arrived.
   Event& event() { return arrival_; }
   // The connection that party `id` made. Throws SetupError at the deadline.
   TlsStream wait_for_party(int id, Clock::time_point deadline);
-  // The next client, if there is one; the door is then closed (others are told `busy`) until open().
-  std::optional<Visitor> take();
+
+  // The client of that session, or the one that has waited longest; empty if it is not here. Those who wait are told
+  // `busy` from now on, after a moment, until open().
+  std::optional<Visitor> take(std::optional<u64> session);
   void open();
   // Sends an ERROR and closes the connection once the client has read it.
   void dismiss(Visitor visitor, Complaint complaint, const std::string& text);
 
  private:
-  enum class Phase { handshake, hello, leaving };
+  enum class Phase { handshake, hello, waiting, leaving };
   struct Guest {
     TlsStream stream;
     Phase phase;
     Clock::time_point deadline;
     std::string name = {};
     std::vector<u8> bytes = {};  // HELLO as far as it has arrived, or what is left to send
-    bool sent = false;           // leaving: all is sent, waiting for the client to close
+    u64 session = 0;
+    bool sent = false;  // leaving: all is sent, waiting for the client to close
     short events = POLLIN;
+    std::size_t slot = 0;  // in the array that is polled; 0: not yet
   };
 
   void run();
   void accept_all();
-  bool advance(Guest& guest);  // false when the guest is done with
-  bool shake_hands(Guest& guest);
-  bool hear_hello(Guest& guest);
-  bool see_off(Guest& guest);
-  bool turn_away(Guest& guest, Complaint complaint, const std::string& text);
+  bool stays(Guest& guest, bool ready);
+  void advance(Guest& guest);
+  void shake_hands(Guest& guest);
+  void hear_hello(Guest& guest);
+  void see_off(Guest& guest);
+  void turn_away(Guest& guest, Complaint complaint, const std::string& text);
+  Clock::time_point waiting_deadline() const;
 
   const TlsContext& tls_;
   const Fd listener_;
@@ -66,13 +72,10 @@ class Doorman {
   std::vector<std::string> names_;
   Event wake_, arrival_;
 
-  std::list<Guest> guests_;  // the thread's own
-
-  std::mutex mutex_;  // guards what follows
-  std::list<Guest> leaving_;
+  std::mutex mutex_;  // guards what follows; never held while waiting
+  std::list<Guest> guests_;
   std::array<std::optional<TlsStream>, 3> parties_;
   std::array<bool, 3> party_seen_{};
-  std::optional<Visitor> visitor_;
   bool open_ = false, started_ = false, stopping_ = false;
 
   std::thread thread_;

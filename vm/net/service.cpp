@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr auto kHelloWait = seconds(3);  // for a client that another party has already seen
+constexpr auto kHelloWait = seconds(2);  // for the client that party 0 has chosen
 constexpr auto kStall = seconds(30);     // for the next byte of a command, or for one that another party already has
 constexpr auto kAnswer = seconds(30);    // for a client to take the next bytes of an answer
 constexpr auto kProgress = std::chrono::milliseconds(250);
@@ -55,30 +55,39 @@ void Service::run() {
         drop(mine.kind == word(Frame::hello) ? Complaint::busy : Complaint::consequence, objection);
       }
     }
+  } catch (const PeerLost& loss) {
+    drop(Complaint::consequence, loss.what());
+    throw;
   } catch (const std::exception& error) {
     drop(Complaint::refused, error.what());
     throw;
   }
 }
 
+// Party 0 chooses the next client, the others look for the one it chose: if each served whoever reached it first, two
+// clients could keep each other out for ever.
 Proposal Service::greet() {
+  const Proposal end{0, 0, Proposal::kEnd, 0, 0, 0};
   auto deadline = Clock::time_point::max();
   for (;;) {
     group_.event.clear();
     doorman_.event().clear();
-    if ((client_ = doorman_.take())) {
-      client_broken_ = false;
-      return {0, client_->session, word(Frame::hello), 0, 0, 0};
-    }
+    std::optional<u64> chosen;
     for (std::size_t peer = 0; peer < 2; ++peer) {
       const auto& theirs = agreement_.heard(peer);
       if (!theirs) continue;
-      if (theirs->kind != word(Frame::hello)) return {0, 0, Proposal::kEnd, 0, 0, 0};
-      deadline = std::min(deadline, Clock::now() + kHelloWait);
+      if (theirs->kind != word(Frame::hello)) return end;
+      chosen = theirs->session;
     }
+    if (party_.id == 0 || chosen) client_ = doorman_.take(chosen);
+    if (client_) {
+      client_broken_ = false;
+      return {0, client_->session, word(Frame::hello), 0, 0, 0};
+    }
+    if (chosen) deadline = std::min(deadline, Clock::now() + kHelloWait);
     pollfd fds[2] = {{doorman_.event().fd(), POLLIN, 0}, {group_.event.fd(), POLLIN, 0}};
-    if (!poll_until(fds, 2, std::min(deadline, Clock::now() + std::chrono::hours(1))) && Clock::now() >= deadline)
-      return {0, 0, Proposal::kEnd, 0, 0, 0};
+    poll_until(fds, 2, std::min(deadline, Clock::now() + std::chrono::hours(1)));
+    if (Clock::now() >= deadline) return end;
   }
 }
 
