@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from pathlib import Path
 DOCUMENTATION = "https://mp-spdz.readthedocs.io/"
 SUPPORTED = "0.4"
 """Release series the generated programs are written and tested for."""
+
+LIBRARY = Path(__file__).resolve().parent.parent / "mpc_programs"
+"""Holds the kernel library `lib` that programs import; beside this package in the source tree and installed."""
 
 PARTIES = {
     "ring": "replicated-ring-party.x",
@@ -120,17 +124,14 @@ def describe(given: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def compile_program(
-    installation: Installation, source: Path, folder: Path, protocol: str, library: Path, *options: str
-) -> Compiled:
-    """Compile `source` for a protocol in `folder`, with the kernel library's parent folder `library` on the path.
+def compile_program(installation: Installation, source: Path, folder: Path, protocol: str, *options: str) -> Compiled:
+    """Compile `source` for a protocol; `folder` becomes the working directory of compiler and parties.
 
-    One compiler a process and a working directory (its state is global). Raises `MpSpdzError` with the last lines
-    of its output.
+    One compiler a process and a folder: its state is global. Raises `MpSpdzError` with the last lines of its output.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(installation.root / "compile.py"), "-E", protocol, *options, str(source.resolve())]
-    environment = {**os.environ, "PYTHONPATH": str(library.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
     start = time.monotonic()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     log = done.stdout + done.stderr
@@ -152,8 +153,10 @@ def _version(root: Path) -> str:
 
 
 def _commit(root: Path) -> str:
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return "unknown"
     done = subprocess.run(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 and (root / ".git").exists() else "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

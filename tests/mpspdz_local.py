@@ -20,8 +20,6 @@ from secfwt.codegen.options import GenOptions
 from secfwt.codegen.plan import Plan
 from secfwt.runtime.mpspdz import Installation, MpSpdzError, compile_program, find
 
-ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = ROOT / "mpc_programs"
 ONE = 2**16  # 1.0 at the default scale
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
@@ -91,7 +89,7 @@ class Parties:
         self.count = PROTOCOLS[protocol].parties
         file = folder / "program.mpc"
         file.write_text(source)
-        self.compiled = compile_program(self.installation, file, folder, protocol, LIBRARY)
+        self.compiled = compile_program(self.installation, file, folder, protocol)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Parties:
@@ -116,7 +114,7 @@ class Parties:
             process.kill()
             process.wait()
 
-    def join(self, timeout: float = 120) -> None:
+    def join(self, timeout: float = 300) -> None:
         """Wait for the end of the run; fails with the parties' output when one of them did not succeed."""
         codes = [process.wait(timeout) for process in self.processes]
         assert codes == [0] * self.count, self.log()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mpspdz_local import HEADS, LIBRARY, Client, Parties, fixed, free_ports, installation, toy_plan
+from mpspdz_local import Client, Parties, fixed, free_ports, installation, toy_plan
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.mpspdz_calls import Container, Program, translate
 from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
@@ -17,7 +17,7 @@ from secfwt.codegen.plan import Plan
 from secfwt.codegen.public import public_matrix
 from secfwt.codegen.spec import HeadSpec, ModelSpec
 from secfwt.codegen.target_mpspdz import render
-from secfwt.runtime.mpspdz import Compiled, MpSpdzError, compile_program
+from secfwt.runtime.mpspdz import LIBRARY, Compiled, MpSpdzError, compile_program
 
 STOP, EXAMPLES, LOSSES, LOGITS = range(4)  # lib/service.py
 CHUNK = 100_000
@@ -30,7 +30,7 @@ def program_text(plan: Plan, options: MpSpdzOptions) -> str:
 def compiled(folder: Path, plan: Plan, options: MpSpdzOptions) -> Compiled:
     source = folder / "program.mpc"
     source.write_text(program_text(plan, options))
-    return compile_program(installation(), source, folder, options.protocol, LIBRARY)
+    return compile_program(installation(), source, folder, options.protocol)
 
 
 def sized_plan(layers: int, hidden: int = 384, tokens: int = 128) -> Plan:
@@ -39,12 +39,17 @@ def sized_plan(layers: int, hidden: int = 384, tokens: int = 128) -> Plan:
     return build_plan(spec, GenOptions(sequence_length=tokens))
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_golden_compiles_and_hash_is_reproducible(tmp_path: Path, head: str) -> None:
-    source = LIBRARY / "examples" / f"bert_{head}.mpc"
-    results = [compile_program(installation(), source, tmp_path / name, "ring", LIBRARY) for name in ("a", "b")]
-    assert results[0].hash == results[1].hash != ""
-    assert "errors possible" not in results[0].log
+@pytest.mark.parametrize("name", ["bert_masked_lm", "roberta_prototypes", "distilbert_classification"])
+def test_golden_compiles(tmp_path: Path, name: str) -> None:
+    result = compile_program(installation(), LIBRARY / "examples" / f"{name}.mpc", tmp_path, "ring")
+    assert result.hash
+    assert "errors possible" not in result.log
+
+
+def test_bytecode_is_reproducible(tmp_path: Path) -> None:
+    source = LIBRARY / "examples" / "bert_classification.mpc"
+    first, second = (compile_program(installation(), source, tmp_path / name, "ring") for name in ("a", "b"))
+    assert first.hash == second.hash
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -69,7 +74,7 @@ def test_bytecode_does_not_grow_with_depth(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_minilm_sized_program_compiles_in_seconds(tmp_path: Path) -> None:
     result = compiled(tmp_path, sized_plan(6), MpSpdzOptions())
-    assert result.seconds < 60
+    assert result.seconds < 120
     assert bytecode(result) < 1_000_000
 
 
@@ -77,7 +82,7 @@ def test_compile_error_names_the_program(tmp_path: Path) -> None:
     source = tmp_path / "broken.mpc"
     source.write_text("from lib import no_such_kernel\n")
     with pytest.raises(MpSpdzError, match=r"refused broken\.mpc for ring(.|\n)*no_such_kernel"):
-        compile_program(installation(), source, tmp_path, "ring", LIBRARY)
+        compile_program(installation(), source, tmp_path, "ring")
 
 
 class Toy:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from jinja2 import nodes
-from mpspdz_local import CONFIGS, HEADS, LIBRARY, ROOT, toy_plan
+from mpspdz_local import CONFIGS, HEADS, toy_plan
 from secfwt.codegen.mpspdz_calls import translate
 from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
 from secfwt.codegen.problems import ProblemsFound
 from secfwt.codegen.target_mpspdz import environment, render
 from secfwt.runtime import mpspdz
 
-EXAMPLES = LIBRARY / "examples"
+EXAMPLES = mpspdz.LIBRARY / "examples"
 COMMAND = "secfwt-gen config.json --target mp-spdz"
 SMALL = MpSpdzOptions(examples=4, tile=2)
 UPDATE = "SECFWT_UPDATE_GOLDEN"
@@ -46,7 +46,7 @@ def test_deterministic_and_without_paths(tmp_path: Path) -> None:
     first, second = (text(tmp_path) for _ in range(2))
     assert first == second
     assert str(tmp_path) not in first
-    assert str(ROOT) not in first
+    assert str(mpspdz.LIBRARY.parent) not in first
 
 
 def test_header_names_version_input_and_command(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ LOCAL = {
 
 def kernels() -> Iterator[tuple[str, ast.FunctionDef]]:
     for module in KERNEL_MODULES:
-        tree = ast.parse((LIBRARY / "lib" / f"{module}.py").read_text())
+        tree = ast.parse((mpspdz.LIBRARY / "lib" / f"{module}.py").read_text())
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name not in LOCAL and not node.name.startswith("_"):
                 yield f"{module}.{node.name}", node
@@ -163,6 +163,10 @@ def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
         for loss in ("ce", "hinge"):
             program = translate(toy_plan(tmp_path, head=head, loss=loss), SMALL)
             assert {call.kernel for call in program.load + program.evaluate} <= names
+
+
+def test_every_protocol_has_a_party_program() -> None:
+    assert set(PROTOCOLS) == set(mpspdz.PARTIES)
 
 
 def fake_installation(root: Path, *protocols: str, release: str = "0.4.2") -> Path:

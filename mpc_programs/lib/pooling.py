@@ -23,7 +23,7 @@ def select_row(x, select):
 
     Shapes: x `[B, T, h]`, select `[B, T]` -> `[B, h]`. Scale: f.
     Interval: |result| < 2^(k-f-1).
-    Error: 1 unit + T·|x|/2 units of weights that are not exact at f bits.
+    Error: 1 unit + T·|x|/2 units: the weights have f bits.
     Rounds: 3. Opens: nothing.
     """
     batch, tokens, width = x.shape
