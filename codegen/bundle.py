@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -34,13 +33,15 @@ from .options import GenOptions
 from .oracle_fixed import encode
 from .plan import Plan
 from .prepare import prepare_weights
-from .problems import Problem, ProblemsFound
+from .problems import Problem, ProblemsFound, Report
 from .schedule import schedule
 from .spec import ModelSpec
 from .target_mpspdz import render
 from .weights import Weights
 
 CALIBRATION_TEXTS = 48
+PARTS = {"public", "model_owner", "data_owner"}
+Target = Literal["all", "embedded", "mp-spdz"]
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,22 @@ def compile_model(
 ) -> Compiled:
     """Read a model and lower it.
 
-    `source`: a config.json (program only, ranges and norms assumed) or a model directory. `calibration`: public texts that the
-    intervals of the non-linearities are taken from; without them the adapter's own record, or seeded random words.
+    `source`: a config.json (program only, ranges and norms assumed) or a model directory. `calibration`: public texts
+    that the intervals of the non-linearities are taken from; without them the adapter's own record, or seeded random
+    words.
     Raises `ProblemsFound` with all problems of the step that found any.
     """
+    report = Report()
     given = read_adapter(adapter) if adapter is not None else None
     if given is not None:
         options = given.options(options)
     spec = read_model(source, options)
     plan = build_plan(spec, options)
     if source.is_file() or not has_checkpoint(source):
-        if given is not None:
-            raise ProblemsFound(
-                [Problem("error", f"an adapter is given, but {source} holds no weights", "Give a model directory.")]
-            )
+        for name, value in (("--adapter", adapter), ("--calibration-text", calibration)):
+            if value is not None:
+                report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
+        report.check()
         program = lower(plan, None, Ranges())
         return Compiled(spec, options, plan, program, schedule(program.plan), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
@@ -103,15 +106,16 @@ def _calibration_inputs(
 ) -> dict[str, Any]:
     """Example and candidate inputs that calibration runs on."""
     rng = np.random.default_rng(options.seed)
+    inputs: dict[str, Any] = {}
     if texts is not None:
-        inputs = dict(embedder.encode(texts)[0])
+        inputs |= embedder.encode(texts)[0]
         inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(texts))]
     else:
         first, *last = embedder.tokenizer.encode("").ids
         room = options.sequence_length - 1 - len(last)
         lengths = rng.integers(min(3, room), room + 1, CALIBRATION_TEXTS)
         words = [[first, *rng.integers(spec.vocab_size, size=n).tolist(), *last] for n in lengths]
-        inputs = dict(embedder.embed(words, [[0] * len(w) for w in words]))
+        inputs |= embedder.embed(words, [[0] * len(w) for w in words])
         if "select" in inputs and spec.head.rows == "select":
             inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]
         inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(words))]
@@ -127,54 +131,67 @@ def encoded_weights(compiled: Compiled) -> dict[str, Any]:
     return {f.name: encode(np.asarray(f.make(wide)), f.scale) for f in compiled.program.folds.values()}
 
 
-def write_bundle(compiled: Compiled, out: Path, *, target: str = "all", command: str = "") -> None:
+def check_output(out: Path) -> None:
+    """Raise `ProblemsFound` where a bundle may not be written: where anything is but an earlier bundle."""
+    if not out.exists() or _is_bundle(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    advice = "Give a new directory, or one that secfwt-gen wrote."
+    raise ProblemsFound([Problem("error", f"{out} exists and is no bundle", advice)])
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / "public" / "plan.json").is_file() and {path.name for path in folder.iterdir()} <= PARTS
+
+
+def write_bundle(
+    compiled: Compiled, out: Path, *, target: Target = "all", mp_spdz: MpSpdzOptions | None = None, command: str = ""
+) -> None:
     """Write a bundle, whole or not at all; an earlier bundle at `out` is replaced, anything else is refused.
 
-    `target`: `embedded`, `mp-spdz` or `all`.
+    `mp_spdz`: options of the MP-SPDZ program; default: its own. Raises `ProblemsFound`.
     """
-    if out.exists() and not (out / "public").is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise ProblemsFound(
-            [Problem("error", f"{out} exists and is no bundle", "Give a new directory, or one that secfwt-gen wrote.")]
-        )
-    mpc = mp_spdz_text(compiled, command) if target != "embedded" else None
+    check_output(out)
+    texts = _public_texts(compiled, target, mp_spdz or MpSpdzOptions(), command)
+    out = out.resolve()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as workspace:
+            new, old = Path(workspace) / "new", Path(workspace) / "old"
+            (new / "public").mkdir(parents=True)
+            for name, text in texts.items():
+                (new / "public" / name).write_text(text, encoding="utf-8")
+            _write_owners(compiled, new)
+            if out.exists():
+                out.replace(old)
+            new.replace(out)
     except OSError as e:
         raise ProblemsFound([Problem("error", f"cannot write {out}: {e.strerror}")]) from None
-    try:
-        public = temporary / "public"
-        public.mkdir()
-        if target != "mp-spdz":
-            (public / "program.txt").write_text(compiled.text)
-        if mpc is not None:
-            (public / "program.mpc").write_text(mpc)
-        (public / "plan.json").write_text(plan_json(compiled, command))
-        if compiled.embedder is not None and compiled.weights is not None:
-            export_data_owner(temporary / "data_owner", compiled.spec, compiled.options, compiled.weights, compiled.embedder.tokenizer)  # fmt: skip
-            owner = temporary / "model_owner"
-            owner.mkdir(mode=0o700)
-            secret = owner / "weights.safetensors"
-            os.close(os.open(secret, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-            save_file(encoded_weights(compiled), secret)
-            secret.chmod(0o600)
-        temporary.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.replace(out)
-    except OSError as e:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise ProblemsFound([Problem("error", f"cannot write {out}: {e.strerror}")]) from None
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
-def mp_spdz_text(compiled: Compiled, command: str) -> str:
-    """The MP-SPDZ program."""
-    return render(
-        compiled.plan, MpSpdzOptions(), version=VERSION, source_hash=hashlib.sha256(compiled.text.encode()).hexdigest(), command=command
-    )  # fmt: skip
+def _public_texts(compiled: Compiled, target: Target, mp_spdz: MpSpdzOptions, command: str) -> dict[str, str]:
+    """The public files by name."""
+    texts = {"plan.json": plan_json(compiled, command)}
+    if target != "mp-spdz":
+        texts["program.txt"] = compiled.text
+    if target != "embedded":
+        source_hash = hashlib.sha256(compiled.text.encode()).hexdigest()
+        texts["program.mpc"] = render(
+            compiled.plan, mp_spdz, version=VERSION, source_hash=source_hash, command=command
+        )  # fmt: skip
+    return texts
+
+
+def _write_owners(compiled: Compiled, folder: Path) -> None:
+    """The folders of the data owner and of the model owner, where there are weights."""
+    if compiled.weights is None or compiled.embedder is None:
+        return
+    data_owner, model_owner = folder / "data_owner", folder / "model_owner"
+    export_data_owner(data_owner, compiled.spec, compiled.options, compiled.weights, compiled.embedder.tokenizer)
+    model_owner.mkdir(mode=0o700)
+    secret = model_owner / "weights.safetensors"
+    os.close(os.open(secret, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+    save_file(encoded_weights(compiled), secret)
+    secret.chmod(0o600)
 
 
 def plan_json(compiled: Compiled, command: str) -> str:
@@ -201,9 +218,10 @@ def plan_json(compiled: Compiled, command: str) -> str:
 
 def generate(
     source: Path, options: GenOptions, out: Path, *, adapter: Path | None = None, calibration: list[str] | None = None,
-    target: str = "all", command: str = "",
+    target: Target = "all", mp_spdz: MpSpdzOptions | None = None, command: str = "",
 ) -> Compiled:  # fmt: skip
-    """`compile_model` and `write_bundle`."""
+    """`compile_model` and `write_bundle`; what forbids writing is found first."""
+    check_output(out)
     compiled = compile_model(source, options, adapter, calibration)
-    write_bundle(compiled, out, target=target, command=command)
+    write_bundle(compiled, out, target=target, mp_spdz=mp_spdz, command=command)
     return compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,16 +11,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .bundle import Compiled, compile_model, write_bundle
-from .cost import Cost, generation_cost, site_costs
+from .bundle import Compiled, Target, generate
+from .cost import Cost, generation_cost, site_costs, stage_cost
+from .mpspdz_options import MpSpdzOptions, Protocol
 from .options import GenOptions
-from .problems import ProblemsFound
+from .plan import Stage
+from .problems import Problem, ProblemsFound
 
-Target = Literal["all", "embedded", "mp-spdz"]
 _D = GenOptions()
 
 
 def generate_command(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="config.json, or a directory with config.json, weights and tokenizer.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle directory.")] = Path("bundles/bundle"),
     target: Annotated[Target, typer.Option(help="Which programs to write.")] = "all",
@@ -27,7 +30,10 @@ def generate_command(
     calibration_text: Annotated[
         Path | None, typer.Option(help="Public text, a line each, to calibrate intervals with.")
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Examples a generation, for the estimate.")] = 32,
+    protocol: Annotated[Protocol, typer.Option(help="Protocol of the MP-SPDZ program.")] = "ring",
+    examples: Annotated[
+        int, typer.Option(min=1, help="Examples a generation: for the estimate, and most of a set under MP-SPDZ.")
+    ] = 32,
     sequence_length: Annotated[
         int, typer.Option(help="Tokens of an example, special ones included.")
     ] = _D.sequence_length,
@@ -48,6 +54,7 @@ def generate_command(
     head: Annotated[
         Literal["auto", "classification", "masked_lm", "prototypes"], typer.Option(help="How logits are read off.")
     ] = _D.head,
+    labels: Annotated[str, typer.Option(help="Names of the labels as the data has them, comma-separated.")] = "",
     label_words: Annotated[str, typer.Option(help="Masked-LM head: comma-separated words, one a label.")] = "",
     label_texts: Annotated[str, typer.Option(help="Prototype head: texts, one a label, separated by '|'.")] = "",
     template: Annotated[str, typer.Option(help="How texts become input: {text}, {text_b}, {mask}.")] = "",
@@ -61,37 +68,42 @@ def generate_command(
             sequence_length=sequence_length, n_prompt_tokens=n_prompt_tokens, prompt_layer=prompt_layer,
             intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss, margin=margin, reveal=reveal,
             rfa_features=rfa_features, rfa_variant=rfa, rfa_floor=rfa_floor, head=head,
-            label_words=_split(label_words, ","), label_texts=_split(label_texts, "|"), template=template,
-            temperature=temperature, seed=seed,
+            labels=_split(labels, ","), label_words=_split(label_words, ","), label_texts=_split(label_texts, "|"),
+            template=template, temperature=temperature, seed=seed,
         )  # fmt: skip
-        compiled = compile_model(model, options, adapter, _lines(calibration_text))
-        write_bundle(compiled, output, target=target, command=_command_line())
+        compiled = generate(
+            model, options, output, adapter=adapter, calibration=_lines(calibration_text), target=target,
+            mp_spdz=MpSpdzOptions(protocol=protocol, examples=examples), command=_command_line(context),
+        )  # fmt: skip
     except ProblemsFound as found:
         print(found, file=sys.stderr)
         raise typer.Exit(2) from None
     console.print(cost_table(compiled, examples))
     if compiled.weights is None:
-        console.print("no weights there: norms and ranges are assumed, and the bundle has its public part only")
+        console.print("no weights: norms and ranges are assumed, and the bundle has its public part only")
     console.print(f"wrote {output}")
 
 
 def cost_table(compiled: Compiled, examples: int) -> Table:
-    """Layers, parameters and what a generation costs, from the same numbers as the program."""
-    candidates = compiled.options.popsize
-    table = Table(
-        title=f"one generation: {candidates} candidates × {examples} examples × {compiled.options.sequence_length} tokens"
-    )
+    """Parts, parameters and what a generation costs, from the same numbers as the program."""
+    ring, fits, candidates = compiled.ring, compiled.program.fits, compiled.options.popsize
+    tokens = compiled.options.sequence_length
+    table = Table(title=f"one generation: {candidates} candidates × {examples} examples × {tokens} tokens")
     for column in ("part", "secret parameters", "MB", "rounds", "10⁹ multiply-accumulates"):
         table.add_column(column, justify="left" if column == "part" else "right")
-    total = Cost()
-    parameters = 0
-    for site, (count, cost) in site_costs(compiled.ring, compiled.program.fits, candidates, examples).items():
-        table.add_row(site, f"{count:,}", *_cells(cost))
-        total, parameters = total + cost, parameters + count
-    exact = generation_cost(compiled.ring, compiled.program.fits, candidates, examples)
+    sites = site_costs(ring, fits, candidates, examples)
+    for site, (count, cost) in sites.items():
+        if count or cost != Cost():
+            table.add_row(site, f"{count:,}", *_cells(cost))
     table.add_section()
-    table.add_row("all", f"{parameters:,}", *_cells(Cost(total.bytes, exact.rounds, total.macs)))
-    table.caption = "bytes and multiply-accumulates over all three parties; parts share rounds; evaluated in one tile; parts without cost run once an example"
+    parameters = sum(count for count, _ in sites.values())
+    table.add_row("all", f"{parameters:,}", *_cells(generation_cost(ring, fits, candidates, examples)))
+    once = stage_cost(ring, fits, Stage.SETUP, 1) + stage_cost(ring, fits, Stage.EXAMPLE, examples)
+    table.add_row("before the first", "", *_cells(once))
+    table.caption = (
+        "bytes and multiply-accumulates over all three parties, in one tile; parts share rounds; "
+        "before the first generation: what depends on weights and examples alone"
+    )
     return table
 
 
@@ -116,14 +128,21 @@ def _lines(path: Path | None) -> list[str] | None:
 
 
 def _input_error(message: str) -> ProblemsFound:
-    from .problems import Problem
-
     return ProblemsFound([Problem("error", message)])
 
 
-def _command_line() -> str:
-    """The command as typed, without directories, so that the same input gives the same bytes anywhere."""
-    return " ".join(["secfwt-gen", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
+def _command_line(context: typer.Context) -> str:
+    """What was typed, on one line, without folders and output: the same input gives the same bytes anywhere."""
+    words = ["secfwt-gen"]
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        # By name: typer may bring its own copy of click, with its own enumeration.
+        if parameter.name == "output" or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[str(parameter.name)]
+        option = [] if parameter.param_type_name == "argument" else [parameter.opts[0]]
+        words += [*option, value.absolute().name if isinstance(value, Path) else str(value)]
+    return " ".join(shlex.join(words).splitlines())
 
 
 def main() -> None:
