@@ -109,15 +109,18 @@ Proposal Service::listen() {
   return {0, session, Proposal::kEnd, 0, 0, 0};
 }
 
+// Waits for bytes of the client as long as it takes between commands, but not once others wait for this one to be
+// complete.
 void Service::read(void* out, std::size_t n) {
+  constexpr auto kNever = Clock::time_point::max();
   auto* to = static_cast<u8*>(out);
-  std::optional<Clock::time_point> waiting_since;
+  auto give_up = kNever;
   while (n > 0) {
     const std::size_t got = client_->stream.read(to, n);
     if (got > 0) {
       to += got, n -= got;
       in_frame_ = true;
-      waiting_since.reset();
+      give_up = kNever;
       continue;
     }
     group_.event.clear();
@@ -127,14 +130,11 @@ void Service::read(void* out, std::size_t n) {
       if (theirs && (theirs->ends() || theirs->session != client_->session)) throw Overtaken{};
       awaited = awaited || theirs;
     }
-    if (awaited && !waiting_since) waiting_since = Clock::now();
-    const auto deadline = awaited ? *waiting_since + kStall : Clock::now() + std::chrono::hours(1);
+    if (awaited && give_up == kNever) give_up = Clock::now() + kStall;
     pollfd fds[2] = {{client_->stream.fd(), client_->stream.poll_events(), 0}, {group_.event.fd(), POLLIN, 0}};
-    if (!poll_until(fds, 2, deadline) && awaited) {
-      const std::string text =
-          "the command did not arrive completely: nothing for " + std::to_string(kStall.count()) + " s";
-      throw Refusal(text);
-    }
+    poll_until(fds, 2, std::min(give_up, Clock::now() + std::chrono::hours(1)));
+    if (Clock::now() >= give_up)
+      throw Refusal("the command did not arrive completely: nothing for " + std::to_string(kStall.count()) + " s");
   }
 }
 

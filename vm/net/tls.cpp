@@ -30,7 +30,7 @@ bool is_for(X509* certificate, const std::string& name) {
 }
 
 void check_key_mode(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path.c_str(), &info) != 0) throw SetupError("cannot read key " + path + ": " + std::strerror(errno));
   if (info.st_mode & 0177) {
     char mode[8];
