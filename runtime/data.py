@@ -120,10 +120,11 @@ def draw_splits(
     test_limit: int = 0,
     seed: int,
 ) -> Splits:
-    """Draw `k_shot` examples per class for training and as many for dev (0: all; dev a fifth of the training file).
+    """Draw `k_shot` examples per class for training (0: all), and what no file was given for.
 
-    Without a dev file, dev is drawn from the rest of the training file; without a test file, test is what then
-    remains. `test_limit` > 0 keeps a stratified part of test. The same seed gives the same sets.
+    A dev file is used whole; without one, dev is as many further examples of the training file (`k_shot` 0: a fifth of
+    it). Without a test file, test is what then remains. `test_limit` > 0 keeps a stratified part of test. The same seed
+    gives the same sets.
     """
     rng = np.random.default_rng(seed)
     if dev is None:
@@ -141,21 +142,18 @@ def draw_splits(
     else:
         rest: list[Example] = []
         if k_shot:
-            train, rest = _take(train, k_shot, rng, "training file")
-            dev, _ = _take(dev, k_shot, rng, "dev file")
+            train, rest = _take(train, k_shot, rng)
         test = rest if test is None else test
     if test_limit and len(test) > test_limit:
         test = _stratified(test, test_limit, rng)
     return Splits(train, dev, test)
 
 
-def _take(
-    examples: list[Example], k: int, rng: np.random.Generator, source: str
-) -> tuple[list[Example], list[Example]]:
+def _take(examples: list[Example], k: int, rng: np.random.Generator) -> tuple[list[Example], list[Example]]:
     pool = _shuffled_by_class(examples, rng)
-    problems = _short(pool, k, "one set")
+    problems = _short(pool, k, "train")
     if problems:
-        raise DataError(source, problems)
+        raise DataError("training file", problems)
     return [e for v in pool.values() for e in v[:k]], [e for v in pool.values() for e in v[k:]]
 
 

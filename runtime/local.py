@@ -6,11 +6,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..codegen.bundle import encoded_weights, write_bundle
-from ..codegen.program_text import read_program
+from ..codegen.bundle import encoded_weights
+from ..codegen.program_text import ProgramTextError, read_program
 from .certificates import make_certificates
 from .clear import ClearEngine
 from .deployment import Deployment
@@ -20,6 +21,7 @@ from .errors import SecfwtError
 from .model_source import Model
 from .party import LocalParties
 from .progress import Display
+from .run_folder import RunFolderError
 from .weights import share_weights
 
 
@@ -45,36 +47,53 @@ def local_engine(model: Model, folder: Path, display: Display) -> Iterator[Engin
     """
     if model.compiled is None:
         raise BundleError("local parties need the model's weights: give --model, or --deployment with --bundle")
-    write_bundle(model.compiled, folder / "bundle", target="embedded")
-    program = folder / "bundle" / "public" / "program.txt"
-    make_certificates(folder / "certificates")
-    deployment = Deployment.local(folder / "certificates")
-    parties = LocalParties(deployment, program, folder)
-    parties.start()
+    program = folder / "program.txt"
+    try:
+        folder.mkdir(exist_ok=True)
+        program.write_text(model.compiled.text)
+        keys = TemporaryDirectory(prefix="certificates-", dir=folder)
+    except OSError as error:
+        raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None
+    with keys as certificates:
+        make_certificates(Path(certificates))
+        deployment = Deployment.local(Path(certificates))
+        with _parties(deployment, program, folder):
+            header = read_program(program)
+            share_weights(deployment, header, encoded_weights(model.compiled))
+            display.note("weights  shared among three local parties")
+            with _session(EmbeddedEngine(deployment, header), stop=True) as engine:
+                yield engine
+
+
+@contextmanager
+def remote_engine(deployment: Path, program: Path) -> Iterator[Engine]:
+    """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
     try:
         header = read_program(program)
-        cost = share_weights(deployment, header, encoded_weights(model.compiled))
-        display.note(f"weights  shared among three local parties, {cost.seconds:.1f} s")
-        engine = EmbeddedEngine(deployment, header)
-        try:
-            yield engine
-        finally:
-            with _uninterrupted():
-                engine.close()
+    except ProgramTextError as error:
+        raise BundleError(str(error)) from None
+    with _session(EmbeddedEngine(Deployment.load(deployment), header), stop=False) as engine:
+        yield engine
+
+
+@contextmanager
+def _parties(deployment: Deployment, program: Path, logs: Path) -> Iterator[None]:
+    parties = LocalParties(deployment, program, logs)
+    parties.start()
+    try:
+        yield
     finally:
         with _uninterrupted():
             parties.close()
 
 
 @contextmanager
-def remote_engine(deployment: Path, program: Path) -> Iterator[Engine]:
-    """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
-    engine = EmbeddedEngine(Deployment.load(deployment), read_program(program))
+def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[Engine]:
     try:
         yield engine
     finally:
         with _uninterrupted():
-            engine.leave()
+            engine.close() if stop else engine.leave()
 
 
 @contextmanager

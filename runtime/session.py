@@ -68,6 +68,7 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
         }  # fmt: skip
         result = write_report(run, outcome, engine, context, prompt)
     display.note(summary(result))
+    display.note(f"files        {run.path}: result.json, history.jsonl, prompt.npz, loss.png")
     return result
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of `secfwt-tune`."""
-    from secfwt.runtime.tune_command import run
+    import sys
 
-    run()
+    try:
+        from secfwt.runtime.tune_command import run
+
+        run()
+    except KeyboardInterrupt:  # before the command has begun, or after it is done
+        sys.exit(130)
 
 
 def enter_environment() -> None:

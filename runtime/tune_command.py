@@ -34,11 +34,13 @@ def _option(panel: str, text: str, *names: str) -> Any:
 def tune(
     context: typer.Context,
     data: Annotated[str, _option(DATA, "Training file: .jsonl, .csv or .tsv. Default: examples/topics.")] = "",
-    dev: Annotated[str, _option(DATA, "Dev file. Default: drawn from --data.")] = "",
+    dev: Annotated[str, _option(DATA, "Dev file, used whole. Default: drawn from --data.")] = "",
     test: Annotated[str, _option(DATA, "Test file. Default: what remains of --data.")] = "",
     text_column: Annotated[str, _option(DATA, "Column with the text.")] = DEFAULT.text_column,
     label_column: Annotated[str, _option(DATA, "Column with the class.")] = DEFAULT.label_column,
-    k_shot: Annotated[int, _option(DATA, "Training and dev examples per class; 0: all.")] = DEFAULT.k_shot,
+    k_shot: Annotated[
+        int, _option(DATA, "Training examples per class (and dev, where it is drawn); 0: all.")
+    ] = DEFAULT.k_shot,
     test_limit: Annotated[int, _option(DATA, "Most test examples to measure; 0: all.")] = DEFAULT.test_limit,
     strict: Annotated[bool, _option(DATA, "Refuse texts that are too long instead of cutting them.")] = False,
     model: Annotated[str, _option(MODEL, "Model directory (config.json, model.safetensors, tokenizer.json).")] = "",
@@ -80,6 +82,9 @@ def tune(
     resume: Annotated[Path | None, _option(RUN, "Continue the run in this folder.")] = None,
 ) -> None:
     """Tune a prompt with forward passes only: neither the data nor the model is shown to anyone.
+
+    Opened to the data owner: one loss a candidate (or its logits, --reveal), and at the end the logits of the test
+    set without tuning and with the best prompt.
 
     Without options: MiniLM on the topic examples of the project, three local parties, about two minutes.
     """
@@ -127,17 +132,19 @@ def _terminate(*_: object) -> None:
 @contextmanager
 def _exit_codes(where: Where) -> Iterator[None]:
     """2 and one message for what is wrong, 130 or 143 and how to go on for an interruption."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before: Any = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except ProblemsFound as problems:
         fail(str(problems), 2, Where())
     except SecfwtError as error:
         fail(f"error: {error}", error.exit_code, where if isinstance(error, RESUMABLE) else Where())
-    except KeyboardInterrupt:
-        fail("interrupted", 130, where)
-    except Terminated:
-        fail("terminated", 143, where)
+    except (KeyboardInterrupt, Terminated) as stop:
+        # On the way out now: more of the same signals change nothing.
+        before = signal.SIG_IGN
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before)
+        fail(*(("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)), where)
     finally:
         signal.signal(signal.SIGTERM, before)
 

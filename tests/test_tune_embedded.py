@@ -1,0 +1,144 @@
+"""`tune.py` on three parties of the embedded VM: private results, dying parties, parties that run elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from secfwt.codegen.bundle import encoded_weights, generate
+from secfwt.codegen.options import GenOptions
+from secfwt.codegen.program_text import read_program
+from secfwt.runtime.binaries import VM, BinaryMissing, find
+from secfwt.runtime.certificates import make_certificates
+from secfwt.runtime.deployment import Deployment
+from secfwt.runtime.party import LocalParties
+from secfwt.runtime.weights import share_weights
+from test_tune_clear import BASE, history, start, tune, write_data
+from toys import save_sentence_transformer
+
+try:
+    find(VM)
+except BinaryMissing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+EMBEDDED = [*BASE, "--engine", "embedded"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    save_sentence_transformer(directory, "bert")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "films.jsonl"
+    write_data(path, ("good", "bad"))
+    return path
+
+
+def parties_of(run: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(run) in word for word in process.cmdline()) and process.name().startswith(VM):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_private_run(tmp_path: Path, model: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    outcome = tune("--model", model, "--data", data, *EMBEDDED, "--budget", 12, "--run", run)
+    assert outcome.exit_code == 0, outcome.output
+    assert "NOT PRIVATE" not in outcome.output
+    result = json.loads((run / "result.json").read_text())
+    assert result["engine"] == "embedded"
+    assert result["private"] is True
+    assert result["cost"]["bytes_sent"] > 0
+    assert result["cost"]["rounds"] > 0
+    assert sorted(p.name for p in (run / "parties").iterdir()) == [
+        "party0.log", "party1.log", "party2.log", "program.txt",
+    ]  # fmt: skip
+    assert parties_of(run) == []
+
+
+def test_lost_party_ends_the_run_and_resume_goes_on(tmp_path: Path, model: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    process = start("--model", model, "--data", data, *EMBEDDED, "--budget", 40000, "--run", run)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("generation 2/"):
+            break
+    parties_of(run)[1].kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "error: party" in errors
+    assert f"continue with: tune.py --resume {run}" in errors
+    assert parties_of(run) == []
+    done = len(history(run))
+    assert tune("--resume", run, "--budget", 4 * (done + 1)).exit_code == 0
+    assert len(history(run)) == done + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_party_outlives_an_interrupted_run(tmp_path: Path, model: Path, data: Path, number: signal.Signals) -> None:
+    run = tmp_path / "run"
+    process = start("--model", model, "--data", data, *EMBEDDED, "--budget", 40000, "--run", run)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("generation 1/"):
+            break
+    os.kill(process.pid, number)
+    process.communicate(timeout=60)
+    psutil.wait_procs(parties_of(run), timeout=20)
+    assert parties_of(run) == []
+    assert process.returncode == (130 if number == signal.SIGINT else -9)
+
+
+@pytest.fixture
+def remote(tmp_path: Path, model: Path) -> Iterator[tuple[Path, Path]]:
+    """A deployment file and a bundle without the model owner's part, as the data owner has them."""
+    options = GenOptions(
+        sequence_length=12, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6, popsize=4,
+        labels=("bad", "good"), label_texts=("bad", "good"),
+    )  # fmt: skip
+    bundle = tmp_path / "bundle"
+    compiled = generate(model, options, bundle, target="embedded")
+    (bundle / "model_owner" / "weights.safetensors").unlink()
+    make_certificates(tmp_path / "certificates")
+    deployment = Deployment.local(tmp_path / "certificates")
+    lines = ['certificates = "certificates"']
+    for party in deployment.parties:
+        lines += ["[[parties]]", f'host = "{party.host}"', f"port = {party.port}"]
+    (tmp_path / "deployment.toml").write_text("\n".join(lines) + "\n")
+    program = bundle / "public" / "program.txt"
+    with LocalParties(deployment, program, tmp_path / "logs"):
+        share_weights(deployment, read_program(program), encoded_weights(compiled))
+        yield tmp_path / "deployment.toml", bundle
+
+
+def test_parties_that_run_elsewhere(tmp_path: Path, data: Path, remote: tuple[Path, Path]) -> None:
+    deployment, bundle = remote
+    common = ["--deployment", deployment, "--data", data, "--k-shot", 2, "--popsize", 4]
+    for run in ("a", "b"):  # the parties serve one run after the other
+        outcome = tune(*common, "--bundle", bundle, "--budget", 8, "--run", tmp_path / run)
+        assert outcome.exit_code == 0, outcome.output
+    with np.load(tmp_path / "a" / "prompt.npz") as saved:
+        assert saved.files == ["z"]
+    assert tune("--resume", tmp_path / "a", "--budget", 12).exit_code == 0
+    outcome = tune(*common, "--bundle", bundle, "--prompt-layer", 0, "--sequence-length", 12)
+    assert outcome.exit_code == 2
+    assert "--prompt-layer is 0: the bundle was generated with 1" in outcome.output
+    assert "--deployment and --bundle belong together" in tune(*common).output
+    outcome = tune(*common, "--bundle", tmp_path)
+    assert outcome.exit_code == 2
+    assert "cannot read the bundle" in outcome.output
