@@ -73,6 +73,7 @@ class _Lowering:
         self.ring = ring
         self.ranges = ranges
         self.layers = LayerLowering(ring, ranges, sum_scale)
+        self.tokens = min((v.shape[0] for v in plan if v.kind == "example" and v.attrs["name"] == "x"), default=0)
         self.done: dict[int, int | Affine | Prompted] = {}
 
     def run(self) -> Program:
@@ -152,7 +153,35 @@ class _Lowering:
         else:
             tokens = r[x.rows.tokens].shape[0]
             parts = (Part(x.rows.tokens, r.slice(mask, -1, 0, tokens)), Part(x.rows.prompt, None))
-        return self.layers.layer(v, parts, x.gamma, x.beta)
+        return self.layers.layer(v, parts, self._live_rows(v, parts), x.gamma, x.beta)
+
+    def _live_rows(self, v: Value, parts: tuple[Part, ...]) -> tuple[int, ...]:
+        """Rows whose output anyone reads: all of them, but for the layer below the head only those the head reads."""
+        r = self.ring
+        everything = tuple(part.rows for part in parts)
+        pool = self._pooled_by(v)
+        if pool is None:
+            return everything
+        first = parts[0].rows
+        if pool.kind == "first_row":
+            return (r.slice(first, -2, 0, 1),)
+        select = self.done[pool.inputs[1]]
+        assert isinstance(select, int)
+        tokens = self.tokens
+        if pool.kind == "mean_rows":
+            return (r.slice(first, -2, 0, tokens),)
+        rows = r[first].shape[0]
+        choice = r.reshape(r.slice(select, -1, 0, rows), (1, rows))
+        row = r.trunc(r.matmul(choice, first), ROW)
+        return (r.declare(row, bound=r[first].bound, norm=r.norm(first)),)
+
+    def _pooled_by(self, v: Value) -> Value | None:
+        """The pooling that alone reads a layer's output, through its affine part."""
+        readers = [w for w in self.source if v.id in w.inputs]
+        if len(readers) == 1 and readers[0].kind == "affine":
+            readers = [w for w in self.source if readers[0].id in w.inputs]
+        pools = ("first_row", "select_row", "mean_rows")
+        return readers[0] if len(readers) == 1 and readers[0].kind in pools else None
 
     # pooling: one row [1, h], its affine part still folded (mean weights add up to one)
 
@@ -161,15 +190,18 @@ class _Lowering:
         return Affine(self.ring.slice(rows, -2, 0, 1), gamma, beta)
 
     def _select_row(self, v: Value) -> Affine:
+        """The layer below has computed no other row."""
+        rows, gamma, beta = self._row(v.inputs[0])
+        return Affine(rows, gamma, beta)
+
+    def _mean_rows(self, v: Value) -> Affine:
         r = self.ring
         rows, gamma, beta = self._row(v.inputs[0])
-        select = self._value(v.inputs[1])
-        picked = r.matmul(r.reshape(select, (1, r[select].size)), rows)
-        row = r.trunc(picked, ROW)
-        # weights are one-hot or a mean: no longer than the longest row
-        return Affine(r.declare(row, bound=r[rows].bound, norm=r.norm(rows)), gamma, beta)
-
-    _mean_rows = _select_row
+        count = r[rows].shape[0]
+        weights = r.slice(self._value(v.inputs[1]), -1, 0, count)
+        mean = r.trunc(r.matmul(r.reshape(weights, (1, count)), rows), ROW)
+        # a mean is no longer than the longest row
+        return Affine(r.declare(mean, bound=r[rows].bound, norm=r.norm(rows)), gamma, beta)
 
     # heads
 

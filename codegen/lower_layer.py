@@ -41,34 +41,35 @@ class LayerLowering:
         self.ranges = ranges
         self.sum_scale = sum_scale
 
-    def layer(self, v: Value, parts: tuple[Part, ...], gamma: str, beta: str) -> int:
-        """x̂ of the layer below in parts, their rows one after the other `[R, h]`, and its affine part (weight names)
-        → x̂ `[R, h]`, scale 16.
+    def layer(self, v: Value, parts: tuple[Part, ...], reads: tuple[int, ...], gamma: str, beta: str) -> int:
+        """x̂ of the layer below and its affine part (weight names) → x̂ of the rows that `reads` names, scale 16.
 
-        Parts of different stages meet as late as attention lets them: queries, keys and values of the tokens are
-        computed once an example, those of a prompt once a candidate, and only the sums S and n are added a pair.
+        `parts`: all rows, which keys and values are made of. `reads`: ids of rows `[R, h]` that the layer's output is
+        needed for, stacked in the result; dead rows cost nothing. Parts of different stages meet as late as attention
+        lets them: keys and values of the tokens are computed once an example, those of a prompt once a candidate, and
+        only the sums S and n are added a pair.
         """
         i, a = v.attrs["layer"], v.attrs
-        attention = self._attention(v, parts, gamma, beta)
-        y = self._attention_sum(i, attention, parts, gamma, beta)
+        attention = self._attention(v, parts, reads, gamma, beta)
+        y = self._attention_sum(i, attention, reads, gamma, beta)
         normed = self.normalise(y, a["attention_eps"], f"layers.{i}.attention_var")
         return self.normalise(self._feed_forward(v, normed), a["output_eps"], f"layers.{i}.output_var")
 
     # attention
 
-    def _attention(self, v: Value, parts: tuple[Part, ...], gamma: str, beta: str) -> int:
+    def _attention(self, v: Value, parts: tuple[Part, ...], reads: tuple[int, ...], gamma: str, beta: str) -> int:
         r, a = self.r, v.attrs
         heads, dim, features = a["heads"], a["head_dim"], a["features"]
         rows = sum(r[part.rows].shape[0] for part in parts)
         bits = bits_for(rows)
-        queries, sums, counts = [], [], []
+        sums, counts = [], []
         for part in parts:
-            query, total, count = self._attended(v, part, gamma, beta)
-            queries.append(query)
+            total, count = self._attended(v, part, gamma, beta)
             # S/2^bits and n/2^bits at scale 20
             sums.append(r.trunc(total, 20, -bits))
             counts.append(r.trunc(count, 20, -bits))
         summed, counted = self._added(sums), self._added(counts)
+        queries = [r.permute(self._features(v, "query", x, gamma, beta), (1, 0, 2)) for x in reads]
         fold = floor(log2(features))
         # |φ(q)·φ(k)| <= F bounds what follows, whatever the sums are
         most = features * max(r[x].bound for x in sums) * 2**bits / rows
@@ -76,21 +77,16 @@ class LayerLowering:
         denominator = r.concat(tuple(r.matmul(q, counted, bound=float(features)) for q in queries), -2)
         out = r.trunc(r.mul(numerator, self._inverse_denominator(v, denominator, rows, bits, fold)), ROW)
         r.declare(out, bound=4 * max(r[x].bound for x in sums) * 2**bits / rows)
-        return r.reshape(r.permute(out, (1, 0, 2)), (rows, heads * dim))
+        out = r.permute(out, (1, 0, 2))
+        return r.reshape(out, (r[out].shape[0], heads * dim))
 
-    def _attended(self, v: Value, part: Part, gamma: str, beta: str) -> tuple[int, int, int]:
-        """φ(queries) `[H, R, 2F]`, S `[H, 2F, D]` and n `[H, 2F, 1]` of some rows."""
+    def _attended(self, v: Value, part: Part, gamma: str, beta: str) -> tuple[int, int]:
+        """S `[H, 2F, D]` and n `[H, 2F, 1]` of some rows, additive."""
         r, a = self.r, v.attrs
         heads, dim = a["heads"], a["head_dim"]
-        x, rows = part.rows, r[part.rows].shape[0]
-        phi = (
-            self._paper_features(v, x, gamma, beta)
-            if a["variant"] == "paper"
-            else self._folded_features(v, x, gamma, beta)
-        )
-        query = r.permute(r.slice(phi, -2, 0, heads), (1, 0, 2))
-        key = r.permute(r.slice(phi, -2, heads, 2 * heads), (1, 2, 0))
-        value = self._projected(a["layer"], "v", x, gamma, beta, heads * dim)
+        rows = r[part.rows].shape[0]
+        key = r.permute(self._features(v, "key", part.rows, gamma, beta), (1, 2, 0))
+        value = self._projected(a["layer"], "v", part.rows, gamma, beta, heads * dim)
         most = rows * r[value].bound
         if part.mask is None:
             count = r.sum(key, -1)
@@ -99,7 +95,7 @@ class LayerLowering:
             value = r.reshare(r.mul(value, mask, bound=r[value].bound))
             count = r.matmul(key, mask, bound=float(rows))
         value = r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2))
-        return query, r.matmul(key, value, bound=most), count
+        return r.matmul(key, value, bound=most), count
 
     def _added(self, values: list[int]) -> int:
         total = values[0]
@@ -129,45 +125,36 @@ class LayerLowering:
         )
         return self.r.fourier(theta, fit)
 
-    def _folded_features(self, v: Value, x: int, gamma: str, beta: str) -> int:
-        """φ of queries and keys `[R, 2H, 2F]` straight from the rows: one product, no truncation."""
+    def _features(self, v: Value, name: str, x: int, gamma: str, beta: str) -> int:
+        """φ of the queries or keys of some rows, `[R, H, 2F]`."""
+        make = self._paper_features if v.attrs["variant"] == "paper" else self._folded_features
+        return make(v, name, x, gamma, beta)
+
+    def _folded_features(self, v: Value, name: str, x: int, gamma: str, beta: str) -> int:
+        """Straight from the rows: one product, no truncation."""
         r, a = self.r, v.attrs
-        i, heads, features = a["layer"], a["heads"], a["features"]
         rows, hidden = r[x].shape
-        names = [f"layers.{i}.phase_query", f"layers.{i}.phase_key"]
+        width = a["heads"] * a["features"]
+        kernel, bias = (f"layers.{a['layer']}.phase_{name}.{part}" for part in ("weight", "bias"))
+        m = r.weight(kernel, (hidden, width), TURN, lambda w: (w[kernel] * w[gamma]).T)
+        b = r.weight(bias, (width,), TURN + ROW, lambda w: w[bias] + w[kernel] @ w[beta])
+        return r.cos_sin(r.reshape(r.add(r.matmul(x, m), b), (rows, a["heads"], a["features"])))
 
-        def matrix(w: Weights) -> Floats:
-            return np.concatenate([(w[f"{n}.weight"] * w[gamma]).T for n in names], axis=1)
-
-        def offset(w: Weights) -> Floats:
-            return np.concatenate([w[f"{n}.bias"] + w[f"{n}.weight"] @ w[beta] for n in names])
-
-        width = 2 * heads * features
-        kernel = r.weight(f"layers.{i}.phase.weight", (hidden, width), TURN, matrix)
-        bias = r.weight(f"layers.{i}.phase.bias", (width,), TURN + ROW, offset)
-        return r.cos_sin(r.reshape(r.add(r.matmul(x, kernel), bias), (rows, 2 * heads, features)))
-
-    def _paper_features(self, v: Value, x: int, gamma: str, beta: str) -> int:
-        """φ of q/‖q‖ and k/‖k‖ (Peng et al. 2021): phases Ω·q/(2π‖q‖)."""
+    def _paper_features(self, v: Value, name: str, x: int, gamma: str, beta: str) -> int:
+        """Of q/‖q‖ or k/‖k‖ (Peng et al. 2021): phases Ω·q/(2π‖q‖)."""
         r, a = self.r, v.attrs
         i, heads, dim, features = a["layer"], a["heads"], a["head_dim"], a["features"]
         rows = r[x].shape[0]
-        parts = []
-        for name in ("q", "k"):
-            row = r.reshape(self._projected(i, name, x, gamma, beta, heads * dim), (rows, heads, dim))
-            low, high = self.ranges.interval(f"layers.{i}.{name}_norm2", (0.05, 100.0))
-            theta, period = r.phase(r.sum(r.mul(row, row), -1), 1.1 * (high - low))
-            fit = self.inverse_root(low, high, period, lambda s: np.asarray(1 / np.sqrt(s)))
-            parts.append(r.declare(r.trunc(r.mul(row, r.fourier(theta, fit), bound=1.1), ROW), norm=1.1))
-        unit = r.permute(r.concat(tuple(parts), -2), (1, 0, 2))  # [2H, R, D]
+        row = r.reshape(self._projected(i, name[0], x, gamma, beta, heads * dim), (rows, heads, dim))
+        low, high = self.ranges.interval(f"layers.{i}.{name[0]}_norm2", (0.05, 100.0))
+        theta, period = r.phase(r.sum(r.mul(row, row), -1), 1.2 * (high - low))
+        fit = self.inverse_root(low, high, period, lambda s: np.asarray(1 / np.sqrt(s)))
+        unit = r.declare(r.trunc(r.mul(row, r.fourier(theta, fit), bound=1.1), ROW), norm=1.1)
         omega = f"layers.{i}.features"
-
-        def matrix(w: Weights) -> Floats:
-            turns = np.swapaxes(w[omega], 1, 2) / (2 * np.pi)  # [H, D, F]
-            return np.concatenate([turns, turns])
-
-        kernel = r.weight(omega, (2 * heads, dim, features), TURN, matrix)
-        return r.cos_sin(r.permute(r.matmul(unit, kernel), (1, 0, 2)))
+        kernel = r.weight(
+            omega, (heads, dim, features), TURN, lambda w: np.asarray(np.swapaxes(w[omega], 1, 2) / (2 * np.pi))
+        )
+        return r.cos_sin(r.permute(r.matmul(r.permute(unit, (1, 0, 2)), kernel), (1, 0, 2)))
 
     def _projected(self, i: int, name: str, x: int, gamma: str, beta: str, width: int) -> int:
         """One of q, k, v `[R, width]` at scale 16."""
@@ -177,16 +164,16 @@ class LayerLowering:
         b = r.weight(bias, (width,), 24 + ROW, lambda w: w[bias] + w[kernel] @ w[beta])
         return r.trunc(r.add(r.matmul(x, m), b), ROW)
 
-    def _attention_sum(self, i: int, attention: int, parts: tuple[Part, ...], gamma: str, beta: str) -> int:
+    def _attention_sum(self, i: int, attention: int, reads: tuple[int, ...], gamma: str, beta: str) -> int:
         """W_o·attention + b_o + (gamma∘x̂ + beta) less its mean, additive."""
         r, scale = self.r, self.sum_scale - ROW
-        hidden = r[parts[0].rows].shape[-1]
+        hidden = r[reads[0]].shape[-1]
         kernel, bias = f"layers.{i}.o.weight", f"layers.{i}.o.bias"
         m = r.weight(kernel, (r[attention].shape[-1], hidden), scale, lambda w: _centred(w[kernel].T))
         g = r.weight(f"layers.{i}.residual", (hidden,), scale, lambda w: w[gamma])
         mean = r.weight(f"layers.{i}.residual_mean", (hidden, 1), scale, lambda w: w[gamma][:, None] / hidden)
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: _centred(w[bias] + w[beta]))
-        residual = r.concat(tuple(r.sub(r.mul(p.rows, g), r.matmul(p.rows, mean)) for p in parts), -2)
+        residual = r.concat(tuple(r.sub(r.mul(x, g), r.matmul(x, mean)) for x in reads), -2)
         return r.add(r.add(r.matmul(attention, m), residual), b)
 
     # feed-forward network

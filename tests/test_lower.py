@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ring_toys import FEATURES, HEADS, HIDDEN, toy
+from ring_toys import FEATURES, HEADS, HIDDEN, PROMPT, TOKENS, toy
 from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
 from secfwt.codegen.emit import program_text
 from secfwt.codegen.oracle_fixed import decode, encode, ring_matmul, run_program
@@ -92,13 +92,21 @@ def test_a_layer_takes_few_rounds() -> None:
 def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
     t = toy("prototypes", prompt_layer=1)
     openings = [v for v in t.ring if v.kind == "cos_sin" and v.site == "layer 1"]
-    assert [v.stage for v in openings] == [Stage.EXAMPLE, Stage.CANDIDATE]
+    # keys of the tokens, keys of the prompt, queries of the tokens: the head reads no prompt row
+    assert sorted(v.stage for v in openings) == [Stage.EXAMPLE, Stage.EXAMPLE, Stage.CANDIDATE]
     sums = [
         v
         for v in t.ring
         if v.site == "layer 1" and v.kind == "matmul" and v.shape[1:] == (2 * FEATURES, HIDDEN // HEADS)
     ]
     assert [v.stage for v in sums] == [Stage.EXAMPLE, Stage.CANDIDATE]
+
+
+@pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
+def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
+    t = toy(head, prompt_layer=0)
+    openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
 
 
 def test_text_is_deterministic_and_round_trips() -> None:
