@@ -10,6 +10,7 @@ from .options import GenOptions
 from .plan import Output, Plan, Stage, Visibility
 from .problems import Report
 from .spec import ModelSpec
+from .weights import prompt_name, prompted_layers
 
 PUBLIC_BITS = 13
 """The projection's entries are 13-bit integers: a product with them stays small."""
@@ -37,13 +38,16 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
 
 
 def build_encoder(spec: ModelSpec, options: GenOptions, layers: int | None = None) -> Plan:
-    """A plan without prompt: the normalised `rows` entering layer `layers`, or with None the `pooled` output row."""
+    """A plan without prompt: the normalised `rows` entering layer `layers`, or with None the `pooled` output row.
+
+    It starts where the parties do: above the frozen layers.
+    """
     plan = Plan(meta=_meta(spec, options))
     if layers is None:
         plan.outputs.append(Output("pooled", _pooled_row(plan, spec, options, prompt=False)))
     else:
         rows, mask = _token_inputs(plan, spec, options)
-        for layer in range(layers):
+        for layer in range(options.frozen_layers, layers):
             rows = _layer(plan, spec, options, layer, rows, mask)
         plan.outputs.append(Output("rows", rows))
     return plan
@@ -57,6 +61,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error(
             f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
+        )
+    if options.frozen_layers >= spec.num_hidden_layers:
+        report.error(
+            f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
+            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
         )
     if options.prompt_layer >= spec.num_hidden_layers:
         report.error(
@@ -74,9 +83,10 @@ def projection_scale(intrinsic_dim: int) -> int:
     return round(math.log2(2 ** (PUBLIC_BITS - 1) / math.sqrt(3) * math.sqrt(intrinsic_dim)))
 
 
-def projection_seed(seed: int) -> str:
-    """The AES key, in hex, that makes the projection A."""
-    return hashlib.sha256(f"secfwt projection {seed}".encode()).hexdigest()[:32]
+def projection_seed(seed: int, index: int = 0) -> str:
+    """The AES key, in hex, that makes the projection A of the `index`-th prompt."""
+    name = f"secfwt projection {seed}" + (f" {index}" if index else "")
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _meta(spec: ModelSpec, options: GenOptions) -> dict[str, object]:
@@ -100,10 +110,15 @@ def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
     if spec.head.rows != "first":
         select = _example(plan, "select", (options.sequence_length,), 1.0)
     n = options.n_prompt_tokens if prompt else 0
-    for layer in range(spec.num_hidden_layers):
-        if n and layer == options.prompt_layer:
-            length = options.sequence_length + n
-            rows = plan.add("insert", (rows, _prompt(plan, spec, options)), shape=(length, spec.hidden_size))
+    z = _candidate(plan, spec, options) if n else None
+    length = options.sequence_length + n
+    for layer in range(options.frozen_layers, spec.num_hidden_layers):
+        if z is not None and layer in prompted_layers(spec, options):
+            if layer > options.prompt_layer:
+                rows = plan.add("token_rows", (rows,), shape=(options.sequence_length, spec.hidden_size), n=n)
+            inserted = _prompt(plan, spec, options, z, layer)
+            rows = plan.add("insert", (rows, inserted), shape=(length, spec.hidden_size))
+        if z is not None and layer == options.prompt_layer:
             mask = plan.add("insert_mask", (mask,), shape=(length,), bound=1.0, n=n, value=1.0)
             if select is not None:  # prompt rows are attended to but never read or pooled
                 select = plan.add("insert_mask", (select,), shape=(length,), bound=1.0, n=n, value=0.0)
@@ -114,14 +129,19 @@ def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
     return plan.add(kind, inputs, shape=(spec.hidden_size,))
 
 
-def _prompt(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:
-    z = plan.add(
-        "candidate", shape=(options.intrinsic_dim,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="z"
-    )
+def _candidate(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:
+    """The searched vector: one for each prompted layer, one after the other."""
+    size = options.intrinsic_dim * len(prompted_layers(spec, options))
+    return plan.add("candidate", shape=(size,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="z")
+
+
+def _prompt(plan: Plan, spec: ModelSpec, options: GenOptions, z: int, layer: int) -> int:
+    index = layer - options.prompt_layer
     return plan.add(
-        "prompt", (z,), shape=(options.n_prompt_tokens, spec.hidden_size), weights={"p0": "prompt.p0"},
-        n_prompt_tokens=options.n_prompt_tokens, seed=projection_seed(options.seed), bits=PUBLIC_BITS,
-        scale_bits=projection_scale(options.intrinsic_dim),
+        "prompt", (z,), shape=(options.n_prompt_tokens, spec.hidden_size), weights={"p0": prompt_name(options, layer)},
+        n_prompt_tokens=options.n_prompt_tokens, seed=projection_seed(options.seed, index), bits=PUBLIC_BITS,
+        scale_bits=projection_scale(options.intrinsic_dim), first=index * options.intrinsic_dim,
+        intrinsic_dim=options.intrinsic_dim,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from .frozen import FrozenLayers
 from .options import GenOptions
 from .problems import Problem, ProblemsFound, Report
 from .spec import ModelSpec, Rows
@@ -54,8 +55,11 @@ class Settings:
 class Embedder:
     """Tokenises, pads and embeds texts."""
 
-    def __init__(self, tokenizer: Tokenizer, tables: dict[str, Floats], settings: Settings) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, tables: dict[str, Floats], settings: Settings, frozen: FrozenLayers | None = None
+    ) -> None:
         """`tables`: `word`, `position` and, where the model has it, `token_type`, each `[rows, h]`."""
+        self.frozen = frozen
         self.settings = settings
         self.tokenizer = tokenizer
         self._tables = tables
@@ -68,8 +72,9 @@ class Embedder:
         try:
             settings = json.loads((directory / "data_owner.json").read_text(encoding="utf-8"))
             settings["labels"] = tuple(settings["labels"])
-            file = TensorFile(directory / "embeddings.safetensors")
-            return cls(tokenizer, {name: file.read(name) for name in file.names()}, Settings(**settings))
+            below = settings.pop("frozen", None)
+            frozen = FrozenLayers.from_json(below, _tensors(directory / "frozen.safetensors")) if below else None
+            return cls(tokenizer, _tensors(directory / "embeddings.safetensors"), Settings(**settings), frozen)
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise ProblemsFound([Problem("error", f"cannot read the data owner's folder {directory}: {e}")]) from None
 
@@ -114,7 +119,7 @@ class Embedder:
             x += self._tables["token_type"][type_ids]
         x -= x.mean(axis=-1, keepdims=True)
         x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + s.layer_norm_eps)
-        inputs = {"x": x, "mask": mask}
+        inputs = {"x": self.frozen(x, mask) if self.frozen else x, "mask": mask}
         if s.rows == "mean":
             inputs["select"] = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
         elif s.rows == "select":
@@ -168,6 +173,9 @@ def export_data_owner(
     tokenizer.save(str(directory / "tokenizer.json"))
     save_file(embedding_tables(weights), directory / "embeddings.safetensors")
     settings = asdict(Settings.of(spec, options))
+    if frozen := FrozenLayers.of(spec, options, weights):
+        settings["frozen"] = frozen.to_json()
+        save_file({n: np.ascontiguousarray(v) for n, v in frozen.weights.items()}, directory / "frozen.safetensors")
     (directory / "data_owner.json").write_text(
         json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -180,3 +188,8 @@ def embedding_tables(weights: Weights) -> dict[str, Floats]:
         for name in _TABLES
         if f"embeddings.{name}" in weights
     }
+
+
+def _tensors(path: Path) -> Weights:
+    file = TensorFile(path)
+    return {name: file.read(name) for name in file.names()}

@@ -115,9 +115,9 @@ class _Lowering:
     def _prompt(self, v: Value) -> int:
         r, a = self.ring, v.attrs
         n, hidden = v.shape
-        z = self._value(v.inputs[0])
-        d = r[z].shape[0]
-        matrix = r.public("A", (d, n * hidden), a["scale_bits"], a["seed"], a["bits"])
+        d, first = a["intrinsic_dim"], a["first"]
+        z = r.slice(self._value(v.inputs[0]), -1, first, first + d)
+        matrix = r.public(f"A.{first}", (d, n * hidden), a["scale_bits"], a["seed"], a["bits"])
         offset = r.matmul(r.reshape(z, (1, d)), matrix)
         p0 = v.weights["p0"]
         start = r.weight(p0, (n, hidden), r[offset].scale, lambda w: np.asarray(w[p0]))
@@ -128,6 +128,10 @@ class _Lowering:
 
     def _insert(self, v: Value) -> Prompted:
         return Prompted(self._value(v.inputs[0]), self._value(v.inputs[1]))
+
+    def _token_rows(self, v: Value) -> int:
+        """The layer below has computed no prompt row."""
+        return self._value(v.inputs[0])
 
     def _insert_mask(self, v: Value) -> int:
         r, n, value = self.ring, v.attrs["n"], v.attrs["value"]
@@ -165,22 +169,19 @@ class _Lowering:
         first = parts[0].rows
         if pool.kind == "first_row":
             return (r.slice(first, -2, 0, 1),)
-        select = self.done[pool.inputs[1]]
-        assert isinstance(select, int)
-        tokens = self.tokens
-        if pool.kind == "mean_rows":
-            return (r.slice(first, -2, 0, tokens),)
-        rows = r[first].shape[0]
+        if pool.kind in ("mean_rows", "token_rows"):
+            return (r.slice(first, -2, 0, self.tokens),)
+        rows, select = r[first].shape[0], self._value(pool.inputs[1])
         choice = r.reshape(r.slice(select, -1, 0, rows), (1, rows))
         row = r.trunc(r.matmul(choice, first), ROW)
         return (r.declare(row, bound=r[first].bound, norm=r.norm(first)),)
 
     def _pooled_by(self, v: Value) -> Value | None:
-        """The pooling that alone reads a layer's output, through its affine part."""
+        """The choice of rows that alone reads a layer's output, if need be through its affine part."""
         readers = [w for w in self.source if v.id in w.inputs]
         if len(readers) == 1 and readers[0].kind == "affine":
             readers = [w for w in self.source if readers[0].id in w.inputs]
-        pools = ("first_row", "select_row", "mean_rows")
+        pools = ("first_row", "select_row", "mean_rows", "token_rows")
         return readers[0] if len(readers) == 1 and readers[0].kind in pools else None
 
     # pooling: one row [1, h], its affine part still folded (mean weights add up to one)

@@ -20,8 +20,13 @@ class GenOptions:
     """Prompt rows inserted behind row 0; 0 generates plain inference."""
     prompt_layer: int = 0
     """Encoder layer whose input gets the prompt; 0 is the embedding output."""
+    frozen_layers: int = 0
+    """Lowest layers that are public: the data owner runs them in the clear, with softmax attention, and shares what
+    comes out (MARILL's layer freezing). Their weights go to the data owner."""
+    deep: bool = False
+    """A prompt for every layer from `prompt_layer` on, each replacing the one before (Black-Box Tuning v2)."""
     intrinsic_dim: int = 64
-    """Length of the vector z that the optimiser searches."""
+    """Length of the vector z that the optimiser searches; with `deep`, of each prompt's."""
     popsize: int = 20
     """Candidates a generation."""
     loss: Literal["ce", "hinge"] = "ce"
@@ -56,11 +61,16 @@ class GenOptions:
     def __post_init__(self) -> None:
         report = Report()
         for name, low in (
-            ("sequence_length", 2), ("n_prompt_tokens", 0), ("prompt_layer", 0), ("intrinsic_dim", 1),
+            ("sequence_length", 2), ("n_prompt_tokens", 0), ("prompt_layer", 0), ("frozen_layers", 0), ("intrinsic_dim", 1),
             ("popsize", 2), ("rfa_features", 1), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 report.error(f"{_flag(name)} is {getattr(self, name)}", f"It must be at least {low}.")
+        if self.frozen_layers and self.prompt_layer < self.frozen_layers and self.n_prompt_tokens:
+            report.error(
+                f"--prompt-layer is {self.prompt_layer}, below the {self.frozen_layers} frozen layers",
+                f"A prompt enters at layer {self.frozen_layers} or above.",
+            )
         for name, accepted in (
             ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
             ("rfa_variant", ("folded", "paper")), ("head", ("auto", "classification", "masked_lm", "prototypes")),

@@ -121,10 +121,13 @@ class _Executor:
     def _prompt(self, v: Value, z: Array) -> Array:
         n, hidden = v.shape
         p0 = self._weight(v, "p0")
-        a = public_matrix(v.attrs["seed"], v.attrs["bits"], (z.shape[-1], n * hidden))
-        offset = z @ np.ldexp(a.astype(z.dtype), -v.attrs["scale_bits"])
-        prompt: Array = p0 + offset.reshape(*z.shape[:2], n, hidden)
-        return prompt
+        first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
+        a = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, n * hidden))
+        offset = z[..., first : first + dim] @ np.ldexp(a.astype(z.dtype), -v.attrs["scale_bits"])
+        return np.asarray(p0 + offset.reshape(*z.shape[:2], n, hidden))
+
+    def _token_rows(self, v: Value, x: Array) -> Array:
+        return np.concatenate([x[..., :1, :], x[..., 1 + v.attrs["n"] :, :]], axis=-2)
 
     def _insert(self, v: Value, x: Array, p: Array) -> Array:
         return _insert_rows(x, p)

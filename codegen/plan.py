@@ -36,6 +36,7 @@ class Stage(enum.IntFlag):
 
     @property
     def label(self) -> str:
+        """As programs spell it."""
         return ("setup", "example", "candidate", "pair")[self]
 
 
@@ -72,6 +73,7 @@ class Value:
 
     @property
     def size(self) -> int:
+        """Elements of one instance."""
         return prod(self.shape)
 
 

@@ -13,11 +13,12 @@ from .build import build_encoder
 from .checkpoint import load_checkpoint
 from .embed import Embedder, Settings, embedding_tables
 from .features import add_features
+from .frozen import FrozenLayers
 from .options import GenOptions
 from .oracle_float import run_plan
 from .spec import ModelSpec
 from .tokenizer import label_token_ids, load_tokenizer
-from .weights import Weights
+from .weights import Weights, prompt_name, prompted_layers
 
 
 def prepare_weights(
@@ -36,24 +37,28 @@ def prepare_weights(
         weights = apply_adapter(weights, spec, options, adapter)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
-    embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options))
-    if options.n_prompt_tokens:
-        weights["prompt.p0"] = initial_prompt(spec, options, weights, embedder)
+    frozen = FrozenLayers.of(spec, options, weights)
+    embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options), frozen)
+    for layer in prompted_layers(spec, options):
+        weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)
     if spec.head.kind == "prototypes":
         weights["head.prototypes"] = prototypes(spec, options, weights, embedder)
     return weights, embedder
 
 
-def initial_prompt(spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder) -> NDArray[np.float32]:
-    """The prompt at z = 0, `[n, h]`: random words, as in Black-Box Tuning, as they enter the prompt's layer."""
+def initial_prompt(
+    spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder, layer: int
+) -> NDArray[np.float32]:
+    """A layer's prompt at z = 0, `[n, h]`: random words, as in Black-Box Tuning, as they enter that layer."""
     n = options.n_prompt_tokens
     words = np.random.default_rng(options.seed).integers(spec.vocab_size, size=n).tolist()
     first, *rest = embedder.tokenizer.encode("").ids
     ids = [first, *words, *rest]
     short = replace(options, sequence_length=len(ids))
     settings = replace(embedder.settings, sequence_length=len(ids))
-    inputs = Embedder(embedder.tokenizer, embedding_tables(weights), settings).embed([ids], [[0] * len(ids)])
-    rows = run_plan(build_encoder(spec, short, layers=options.prompt_layer), weights, inputs)["rows"]
+    short_embedder = Embedder(embedder.tokenizer, embedding_tables(weights), settings, embedder.frozen)
+    inputs = short_embedder.embed([ids], [[0] * len(ids)])
+    rows = run_plan(build_encoder(spec, short, layers=layer), weights, inputs)["rows"]
     return rows[0, 0, 1 : 1 + n].astype(np.float32)
 
 

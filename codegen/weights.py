@@ -15,7 +15,7 @@ Made from these by the model owner (`prepare.py`), as the plan needs them:
 | `layers.{i}.phase_query`, `.phase_key` + `.weight`, `.bias` | `[H·F, h]`, `[H·F]`, turns per unit of hidden state |
 | `layers.{i}.features` | `[H, F, d]`, radians per unit of a unit-length q or k |
 | `head.prototypes` | `[L, h]`, unit rows |
-| `prompt.p0` | `[n, h]`, normalised rows |
+| `prompt.p0`; `prompt.{i}.p0` with a prompt in every layer | `[n, h]`, normalised rows |
 """
 
 from __future__ import annotations
@@ -69,9 +69,21 @@ def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
             shapes[f"layers.{i}.features"] = (heads, features, spec.head_dim)
     if spec.head.kind == "prototypes":
         shapes["head.prototypes"] = (spec.head.num_labels, h)
-    if options.n_prompt_tokens:
-        shapes["prompt.p0"] = (options.n_prompt_tokens, h)
+    for layer in prompted_layers(spec, options):
+        shapes[prompt_name(options, layer)] = (options.n_prompt_tokens, h)
     return shapes
+
+
+def prompted_layers(spec: ModelSpec, options: GenOptions) -> range:
+    """Layers whose input gets a prompt."""
+    if not options.n_prompt_tokens:
+        return range(0)
+    return range(options.prompt_layer, spec.num_hidden_layers if options.deep else options.prompt_layer + 1)
+
+
+def prompt_name(options: GenOptions, layer: int) -> str:
+    """Weight that holds a layer's initial prompt."""
+    return f"prompt.{layer}.p0" if options.deep else "prompt.p0"
 
 
 def _dense(name: str, rows: int, columns: int) -> dict[str, Shape]:

@@ -49,6 +49,7 @@ def toy(
     candidates: int = 2,
     seed: int = 0,
     loud: float = 1.0,
+    deep: bool = False,
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -58,12 +59,13 @@ def toy(
         prompt_layer=prompt_layer,
         intrinsic_dim=DIM,
         rfa_features=FEATURES,
+        deep=deep,
         rfa_variant=variant,
         loss=loss,  # type: ignore[arg-type]
     )
     plan = build_plan(spec, options)
     weights = {name: _random(rng, name, spec, loud) for name in sorted({n for v in plan for n in v.weights.values()})}
-    inputs = _inputs(rng, spec, examples, candidates)
+    inputs = _inputs(rng, spec, examples, candidates, plan.inputs("candidate")[0].size)
     sites: dict[str, dict[str, float]] = {}
 
     def observe(site: str, values: np.ndarray) -> None:
@@ -86,7 +88,7 @@ def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -
         return 1 + 0.1 * rng.normal(size=HIDDEN)
     if name.endswith("beta"):
         return 0.1 * rng.normal(size=HIDDEN)
-    if name == "prompt.p0":
+    if name.startswith("prompt."):
         return rng.normal(size=(PROMPT, HIDDEN))
     if name.endswith(".features"):
         return rng.normal(size=(HEADS, FEATURES, HIDDEN // HEADS))
@@ -104,7 +106,9 @@ def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -
     return rng.normal(size=size) * (0.03 if "phase" in part else 0.15 * loud)
 
 
-def _inputs(rng: np.random.Generator, spec: ModelSpec, examples: int, candidates: int) -> dict[str, np.ndarray]:
+def _inputs(
+    rng: np.random.Generator, spec: ModelSpec, examples: int, candidates: int, z_size: int
+) -> dict[str, np.ndarray]:
     x = rng.normal(size=(examples, TOKENS, HIDDEN))
     x -= x.mean(-1, keepdims=True)
     x /= x.std(-1, keepdims=True)
@@ -112,7 +116,7 @@ def _inputs(rng: np.random.Generator, spec: ModelSpec, examples: int, candidates
     mask = (np.arange(TOKENS) < lengths[:, None]).astype(np.float64)
     labels = np.eye(spec.head.num_labels)[rng.integers(0, spec.head.num_labels, examples)]
     inputs = {"x": x, "mask": mask, "labels": labels, "example_weight": np.full((examples, 1), 1 / examples)}
-    inputs["z"] = rng.normal(size=(candidates, DIM))
+    inputs["z"] = rng.normal(size=(candidates, z_size))
     if spec.head.rows == "select":
         inputs["select"] = np.eye(TOKENS)[rng.integers(1, 6, examples)]
     if spec.head.rows == "mean":

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ring_toys import FEATURES, HEADS, HIDDEN, PROMPT, TOKENS, toy
+from ring_toys import DIM, FEATURES, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
 from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
 from secfwt.codegen.emit import program_text
 from secfwt.codegen.oracle_fixed import decode, encode, ring_matmul, run_program
@@ -107,6 +107,18 @@ def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> Non
     t = toy(head, prompt_layer=0)
     openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
+
+
+@pytest.mark.parametrize("head", ["prototypes", "bert"])
+def test_deep_prompts_replace_each_other(head: str) -> None:
+    t = toy(head, prompt_layer=0, deep=True)
+    assert t.ring.inputs("candidate")[0].shape == (LAYERS * DIM,)
+    result = run_program(t.ring, t.program.fits, t.words)
+    got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
+    assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
+    # prompt rows are thrown away after each layer, so that nobody computes them
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
 
 
 def test_text_is_deterministic_and_round_trips() -> None:

@@ -1,0 +1,60 @@
+"""Frozen layers: what the data owner runs in the clear and what the parties run above it make the whole model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toys
+from secfwt.codegen.build import build_plan
+from secfwt.codegen.bundle import compile_model, write_bundle
+from secfwt.codegen.embed import Embedder
+from secfwt.codegen.options import GenOptions
+from secfwt.codegen.oracle_float import run_plan
+from secfwt.codegen.problems import ProblemsFound
+
+TEXTS = ["a good film", "the news was very bad .", "sport"]
+OPTIONS = GenOptions(sequence_length=10, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6)
+
+
+def logits(directory: Path, options: GenOptions) -> np.ndarray:
+    """With softmax everywhere, so that frozen and other layers compute the same."""
+    compiled = compile_model(directory, options)
+    assert compiled.weights is not None
+    assert compiled.embedder is not None
+    inputs = dict(compiled.embedder.encode(TEXTS)[0])
+    plan = build_plan(compiled.spec, replace(options, attention="softmax"))
+    return run_plan(plan, compiled.weights, inputs)["logits"]
+
+
+def test_rows_enter_above_the_frozen_layers(tmp_path: Path) -> None:
+    toys.save_toy(tmp_path / "model", "bert", "classification")
+    plain = replace(OPTIONS, n_prompt_tokens=0)
+    whole = logits(tmp_path / "model", plain)
+    split = logits(tmp_path / "model", replace(plain, frozen_layers=1))
+    assert np.abs(whole - split).max() < 1e-4
+
+
+def test_the_data_owner_gets_the_frozen_layers_and_the_program_does_not(tmp_path: Path) -> None:
+    toys.save_toy(tmp_path / "model", "distilbert", "classification")
+    compiled = compile_model(tmp_path / "model", replace(OPTIONS, frozen_layers=1))
+    write_bundle(compiled, tmp_path / "bundle", target="embedded")
+    assert "layers.0." not in compiled.text
+    embedder = Embedder.open(tmp_path / "bundle" / "data_owner")
+    assert compiled.embedder is not None
+    expected = compiled.embedder.encode(TEXTS)[0]["x"]
+    assert np.array_equal(embedder.encode(TEXTS)[0]["x"], expected)
+    frozen, compiled.embedder.frozen = compiled.embedder.frozen, None
+    assert frozen is not None
+    assert not np.allclose(compiled.embedder.encode(TEXTS)[0]["x"], expected, atol=0.1)
+
+
+def test_a_prompt_below_is_refused() -> None:
+    with pytest.raises(ProblemsFound, match="below the 2 frozen layers"):
+        GenOptions(frozen_layers=2, prompt_layer=1)
+
+
+def test_all_layers_frozen_is_refused(tmp_path: Path) -> None:
+    toys.save_toy(tmp_path / "model", "bert", "classification")
+    with pytest.raises(ProblemsFound, match="--frozen-layers is 2"):
+        compile_model(tmp_path / "model", replace(OPTIONS, n_prompt_tokens=0, frozen_layers=2))
