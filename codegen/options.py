@@ -61,8 +61,8 @@ class GenOptions:
     def __post_init__(self) -> None:
         report = Report()
         for name, low in (
-            ("sequence_length", 2), ("n_prompt_tokens", 0), ("prompt_layer", 0), ("frozen_layers", 0), ("intrinsic_dim", 1),
-            ("popsize", 2), ("rfa_features", 1), ("seed", 0),
+            ("sequence_length", 2), ("n_prompt_tokens", 0), ("prompt_layer", 0), ("frozen_layers", 0),
+            ("intrinsic_dim", 1), ("popsize", 2), ("rfa_features", 1), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 report.error(f"{_flag(name)} is {getattr(self, name)}", f"It must be at least {low}.")
