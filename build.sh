@@ -20,7 +20,7 @@ missing=()
 command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v c++ >/dev/null || missing+=(g++)
-echo '#include <openssl/ssl.h>' | c++ -E ${OPENSSL_ROOT_DIR:+-I"$OPENSSL_ROOT_DIR/include"} - >/dev/null 2>&1 ||
+c++ -E -x c++ ${OPENSSL_ROOT_DIR:+-I"$OPENSSL_ROOT_DIR/include"} - <<<'#include <openssl/ssl.h>' >/dev/null 2>&1 ||
   missing+=(libssl-dev)
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
