@@ -36,6 +36,13 @@ class Row:
     commit: str
     command: str
 
+    def __str__(self) -> str:
+        return (
+            f"{self.engine} {self.shape}, {self.tokens} tokens: {self.seconds:.3f} s "
+            f"({self.seconds_min:.3f}-{self.seconds_max:.3f}), {self.megabytes:.1f} MB, {self.rounds} rounds, "
+            f"max error {self.max_error:.2g}, rms {self.rms_error:.2g}, {self.peak_memory_mb:.0f} MB a party"
+        )
+
 
 def commit() -> str:
     """Short hash of the checkout, with a plus where it has changes."""
