@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..codegen.lower import PROMPT_ROW
-from ..codegen.plan import Plan
+from ..codegen.plan import Plan, Value
 from ..codegen.public import public_matrix
 from .engine import Batch, Engine, Floats
 
@@ -25,32 +26,54 @@ class LabelledSet:
     labels: Ints
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of a plan: its part of z, its public projection A `[d, n, h]`, its initial rows' weight."""
+
+    part: slice
+    projection: Floats
+    p0: str
+
+
 class PromptSpace:
     """From the search's z to the program's: times alpha, and short enough for the program's number format.
 
-    A row of the prompt p0 + A·z must not be longer than `PROMPT_ROW` normalised rows. The initial prompt's rows are
-    normalised rows, so a z whose A·z has a row longer than PROMPT_ROW − 1 of them is scaled down to that.
+    A row of a prompt p0 + A·z must not be longer than `PROMPT_ROW` normalised rows. The initial prompt's rows are
+    normalised rows, so a part of z whose A·z has a row longer than PROMPT_ROW − 1 of them is scaled down to that.
     """
 
     def __init__(self, plan: Plan, alpha: float) -> None:
-        """`plan` is a model plan; A is public and expands from its seed."""
-        (prompt,) = (v for v in plan if v.kind == "prompt")
+        """`plan` is a model plan; every A is public and expands from its seed."""
         (z,) = plan.inputs("candidate")
-        words = public_matrix(prompt.attrs["seed"], prompt.attrs["bits"], (z.shape[0], prompt.size))
+        self.dim = z.size
         self.alpha = alpha
-        self.projection = np.ldexp(words.astype(np.float64), -prompt.attrs["scale_bits"]).reshape(-1, *prompt.shape)
+        self.prompts = [_prompt(v) for v in plan if v.kind == "prompt"]
 
     def coordinates(self, z: Floats) -> Floats:
         """What the parties get for z `[..., d]`, same shape."""
-        z = self.alpha * z
-        rows = np.linalg.norm(self.offset(z), axis=-1).max(axis=-1, keepdims=True)
-        longest = (PROMPT_ROW - 1) * np.sqrt(self.projection.shape[-1])
-        shrunk: Floats = z * (longest / np.maximum(rows, longest))
-        return shrunk
+        sent = self.alpha * z
+        for prompt in self.prompts:
+            rows = np.linalg.norm(_offset(prompt, sent), axis=-1).max(axis=-1, keepdims=True)
+            longest = (PROMPT_ROW - 1) * np.sqrt(prompt.projection.shape[-1])
+            sent[..., prompt.part] *= longest / np.maximum(rows, longest)
+        return sent
 
-    def offset(self, coordinates: Floats) -> Floats:
-        """A·z `[..., n, h]` of the program's z `[..., d]`."""
-        return np.tensordot(coordinates, self.projection, axes=1)
+    def rows(self, z: Floats, weights: Mapping[str, NDArray[Any]]) -> Floats:
+        """The prompts p0 + A·z `[prompts, n, h]` of the search's z `[d]`, for whoever knows the initial rows."""
+        sent = self.coordinates(z)
+        return np.stack([weights[prompt.p0] + _offset(prompt, sent) for prompt in self.prompts])
+
+
+def _prompt(v: Value) -> Prompt:
+    first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
+    words = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, v.size))
+    projection = np.ldexp(words.astype(np.float64), -v.attrs["scale_bits"]).reshape(dim, *v.shape)
+    return Prompt(slice(first, first + dim), projection, v.weights["p0"])
+
+
+def _offset(prompt: Prompt, sent: Floats) -> Floats:
+    """A·z `[..., n, h]` of the program's z `[..., d]`."""
+    return np.tensordot(sent[..., prompt.part], prompt.projection, axes=1)
 
 
 @dataclass

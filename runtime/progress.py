@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class LiveDisplay(PlainDisplay):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._bar = Progress(BarColumn(24), TextColumn("{task.description}", markup=False), console=console)
+        text = TextColumn("{task.description}", markup=False)
+        self._bar = Progress(SpinnerColumn(), BarColumn(24), text, console=console)
         self._task: TaskID | None = None
 
     def start(self, generation: int) -> None:

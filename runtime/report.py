@@ -19,7 +19,7 @@ def write_report(
 ) -> Json:
     """Write the run's files and return what `result.json` holds.
 
-    `context` (model, data sizes, wall seconds …) goes into the result as it is; `prompt` is p0 + alpha·A·z, `[n, h]`,
+    `context` (model, data sizes, wall seconds …) goes into the result as it is; `prompt` is p0 + A·z `[prompts, n, h]`
     where p0 is known.
     """
     result: Json = {"engine": engine.name, "private": engine.private, **context}

@@ -58,10 +58,10 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
         objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
-        outcome = tune(objective, options.search, run, display)
+        outcome = tune(objective, options.search(space.dim), run, display)
         prompt = None
         if model.weights is not None:
-            prompt = model.weights["prompt.p0"] + space.offset(space.coordinates(outcome.best_z))
+            prompt = space.rows(outcome.best_z, model.weights)
         context = {
             "model": model.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
             "wall_seconds": round(time.monotonic() - began, 1),
@@ -111,9 +111,7 @@ def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
     return prints
 
 
-def open_engine(
-    options: TuneOptions, model: Model, run: RunFolder, display: Display
-) -> AbstractContextManager[Engine]:
+def open_engine(options: TuneOptions, model: Model, run: RunFolder, display: Display) -> AbstractContextManager[Engine]:
     """The engine that was asked for, ready to take examples."""
     if options.engine == "clear":
         return clear_engine(model, display)

@@ -52,6 +52,10 @@ def tune(
     prompt_layer: Annotated[
         int, _option(MODEL, "Layer whose input gets the prompt; 0: the embeddings.")
     ] = DEFAULT.prompt_layer,
+    deep: Annotated[bool, _option(MODEL, "A prompt for every layer from --prompt-layer on.")] = False,
+    frozen_layers: Annotated[
+        int, _option(MODEL, "Lowest layers that are public: the data owner runs them in the clear.")
+    ] = DEFAULT.frozen_layers,
     template: Annotated[str, _option(MODEL, "How a text becomes input, with {text} and {mask}.")] = "",
     label_text: Annotated[
         list[str] | None, _option(MODEL, "label=text that describes it; repeat for each. Default: the label.")

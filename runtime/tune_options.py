@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..codegen.options import GenOptions
@@ -15,6 +15,7 @@ MAY_CHANGE = ("budget", "deployment")
 """Options that a resumed run may set anew: neither changes a generation that is already done."""
 OF_PROGRAM = (
     "sequence_length", "n_prompt_tokens", "prompt_layer", "intrinsic_dim", "loss", "margin", "reveal", "attention",
+    "deep", "frozen_layers",
 )  # fmt: skip
 """Options that a bundle has settled."""
 
@@ -43,6 +44,8 @@ class TuneOptions:
     sequence_length: int = 21
     n_prompt_tokens: int = 4
     prompt_layer: int = 3
+    deep: bool = False
+    frozen_layers: int = 0
     intrinsic_dim: int = 32
     popsize: int = 8
     budget: int = 80
@@ -66,7 +69,7 @@ class TuneOptions:
         """Raise OptionError with everything that is out of range."""
         at_least = {
             "k_shot": 0, "test_limit": 0, "sequence_length": 2, "n_prompt_tokens": 1, "prompt_layer": 0,
-            "intrinsic_dim": 1, "popsize": 4, "seed": 0, "eval_every": 1, "bound": 0,
+            "frozen_layers": 0, "intrinsic_dim": 1, "popsize": 4, "seed": 0, "eval_every": 1, "bound": 0,
         }  # fmt: skip
         found = [
             f"{flag(name)} is {getattr(self, name)}: it must be at least {low}"
@@ -101,10 +104,12 @@ class TuneOptions:
         if found:
             raise OptionError("\n".join(found))
 
-    @property
-    def search(self) -> SearchOptions:
-        """The part that the tuning loop needs."""
-        return SearchOptions(**{f.name: getattr(self, f.name) for f in fields(SearchOptions)})
+    def search(self, dim: int) -> SearchOptions:
+        """The part that the tuning loop needs, for a z of that length."""
+        return SearchOptions(
+            dim=dim, popsize=self.popsize, budget=self.budget, sigma=self.sigma, bound=self.bound,
+            eval_every=self.eval_every, seed=self.seed,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """As options.json holds them."""

@@ -18,7 +18,8 @@ from .search import CmaSearch
 class SearchOptions:
     """The search's own options; names and meaning as in Black-Box Tuning."""
 
-    intrinsic_dim: int
+    dim: int
+    """Length of z: the intrinsic dimension, times the number of prompts."""
     popsize: int
     budget: int
     """Evaluations in all: candidates whose loss on the training set is opened."""
@@ -80,10 +81,10 @@ def tune(objective: Objective, options: SearchOptions, run: RunFolder, display: 
 
 
 def _start(objective: Objective, options: SearchOptions, run: RunFolder) -> State:
-    zero = np.zeros((1, options.intrinsic_dim))
+    zero = np.zeros((1, options.dim))
     train, dev = (float(objective.losses(name, zero)[0]) for name in ("train", "dev"))
     search = CmaSearch(
-        options.intrinsic_dim, popsize=options.popsize, sigma=options.sigma, bound=options.bound, seed=options.seed
+        options.dim, popsize=options.popsize, sigma=options.sigma, bound=options.bound, seed=options.seed
     )
     state = State(search, zero[0], train, dev, best_dev=dev, best_train=train)
     state.cost = total(Cost(), objective.engine)

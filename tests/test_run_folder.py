@@ -20,7 +20,7 @@ from secfwt.runtime.search import SearchError
 from secfwt.runtime.tuning import Outcome, SearchOptions, tune
 from toy_objective import DIM, toy_engine, toy_objective
 
-OPTIONS = SearchOptions(intrinsic_dim=DIM, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)
+OPTIONS = SearchOptions(dim=DIM, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)
 PRINTS = {"data": "d", "program": "p"}
 
 
@@ -191,13 +191,13 @@ def test_report_files_and_summary(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "r", {}, PRINTS)
     engine = toy_engine()
     outcome = tune(toy_objective(engine), OPTIONS, folder, plain())
-    result = write_report(folder, outcome, engine, {"wall_seconds": 3.2}, prompt=np.zeros((1, 8)))
+    result = write_report(folder, outcome, engine, {"wall_seconds": 3.2}, prompt=np.zeros((1, 1, 8)))
     folder.close()
     assert json.loads((tmp_path / "r" / "result.json").read_text()) == result
     assert (tmp_path / "r" / "loss.png").read_bytes().startswith(b"\x89PNG")
     with np.load(tmp_path / "r" / "prompt.npz") as saved:
         assert np.array_equal(saved["z"], outcome.best_z)
-        assert saved["p"].shape == (1, 8)
+        assert saved["p"].shape == (1, 1, 8)
     text = summary(result)
     assert text.startswith("NOT PRIVATE")
     assert f"-> {outcome.best_loss:.4f}" in text

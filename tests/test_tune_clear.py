@@ -76,7 +76,7 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -
     assert result["examples"] == {"train": 4, "dev": 4, "test": 16}
     with np.load(run / "prompt.npz") as saved:
         assert saved["z"].shape == (6,)
-        assert saved["p"].shape == (2, 32)
+        assert saved["p"].shape == (1, 2, 32)
     assert {path.name for path in run.iterdir()} == {
         "history.jsonl", "loss.png", "options.json", "prompt.npz", "result.json", "state",
     }  # fmt: skip
@@ -111,6 +111,16 @@ def test_classifier_with_numbered_labels(tmp_path: Path) -> None:
     outcome = tune(*arguments, "--data", tmp_path / "names.jsonl")
     assert outcome.exit_code == 2
     assert "label 'x' is not one of the model's" in outcome.output
+
+
+def test_prompt_in_every_layer_above_a_frozen_one(tmp_path: Path, data: Path) -> None:
+    model, run = tmp_path / "model", tmp_path / "run"
+    save_toy(model, "bert", "prototypes", num_hidden_layers=3)
+    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 4, "--run", run, "--deep", "--frozen-layers", 1)
+    assert outcome.exit_code == 0, outcome.output
+    with np.load(run / "prompt.npz") as saved:
+        assert saved["z"].shape == (12,)
+        assert saved["p"].shape == (2, 2, 32)
 
 
 def test_resumed_run_is_the_straight_run(tmp_path: Path, model: Path, data: Path) -> None:
@@ -150,6 +160,20 @@ def test_ended_by_a_signal_and_resumed(
     assert tune("--resume", run, "--budget", budget).exit_code == 0
     assert tune(*common, "--budget", budget, "--run", tmp_path / "straight").exit_code == 0
     assert history(run) == history(tmp_path / "straight")
+
+
+def test_output_that_nobody_reads_any_more(tmp_path: Path, model: Path, data: Path) -> None:
+    process = start("--model", model, "--data", data, *BASE, "--budget", 40000, "--run", tmp_path / "run")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while not process.stdout.readline().startswith("generation 1/"):
+        pass
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 1
+    assert "Traceback" not in errors
+    assert tune("--resume", tmp_path / "run", "--budget", 400).exit_code == 0
 
 
 def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:

@@ -15,7 +15,17 @@ def toy_plan() -> Plan:
     plan = Plan()
     data = {"stage": Stage.EXAMPLE, "visibility": Visibility.DATA}
     z = plan.add("candidate", shape=(DIM,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="z")
-    p = plan.add("prompt", (z,), shape=(1, HIDDEN), weights={"p0": "p0"}, seed="00" * 16, bits=13, scale_bits=13)
+    p = plan.add(
+        "prompt",
+        (z,),
+        shape=(1, HIDDEN),
+        weights={"p0": "p0"},
+        seed="00" * 16,
+        bits=13,
+        scale_bits=13,
+        first=0,
+        intrinsic_dim=DIM,
+    )
     x = plan.add("example", shape=(TOKENS, HIDDEN), name="x", **data)
     select = plan.add("example", shape=(TOKENS + 1,), name="select", **data)
     rows = plan.add("insert", (x, p), shape=(TOKENS + 1, HIDDEN))
