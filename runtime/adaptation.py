@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,14 +35,14 @@ VECTORS = (
 class Recipe:
     """Knobs of the training; the defaults made the shipped adapter."""
 
-    steps: int = 3000
+    steps: int = 1650
     seed: int = 0
-    layer_share: float = 0.4
+    layer_share: float = 0.6364
     """Part of the steps that stage 1 takes."""
     batch_rows: int = 1024
     lr_layers: float = 2e-3
-    lr_whole: float = 1e-3
-    lr_vectors: float = 1e-3
+    lr_whole: float = 5e-4
+    lr_vectors: float = 5e-4
     spread: float = 1.0
     """Root mean square of a query's minus a key's phase at the start, in radians."""
     prompt_share: float = 0.25
@@ -143,10 +143,12 @@ def below_floor(den: Tensor, floor: float) -> Tensor:
 
 
 def out_of_range(trace: Trace, recipe: Recipe) -> Tensor:
-    """Penalty on GELU inputs and variances outside their limits."""
-    gelu = (trace.sites["gelu"].abs() - recipe.gelu_limit).clamp(min=0).square().sum(-1).mean()
+    """Penalty on every row's widest GELU input and on variances beyond their limits."""
+    gelu = trace.sites["gelu"]
+    widest = torch.maximum(gelu.amax(-1), -gelu.amin(-1))
+    outside = (widest - recipe.gelu_limit).clamp(min=0).square().mean()
     high = (trace.sites["output_var"] / recipe.variance_limit).log().clamp(min=0).square().mean()
-    return gelu + high
+    return outside + high
 
 
 def train(
@@ -158,7 +160,7 @@ def train(
     log: Log,
     checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Adam with a cosine schedule; `losses_of` yields every step's loss in parts, `checkpoint` is called four times."""
+    """Adam, cosine schedule; `losses_of` yields a step's loss in parts, `checkpoint` comes half way and at the end."""
     for tensor in parameters.values():
         tensor.requires_grad_(True)
     groups = [{"params": [tensor], "lr": rates[name], "full": rates[name]} for name, tensor in parameters.items()]
@@ -179,7 +181,7 @@ def train(
             shown = ", ".join(f"{name} {total / every:.4f}" for name, total in seen.items())
             log(f"{losses_of.__name__} step {step}/{steps}: loss {seen.total() / every:.4f} ({shown})")
             seen.clear()
-        if checkpoint and (step == steps or step % (steps // 4 + 1) == 0):
+        if checkpoint and (step == steps or step == steps // 2):
             checkpoint(parameters)
     for tensor in parameters.values():
         tensor.requires_grad_(False)
@@ -208,8 +210,8 @@ def fit_whole(corpus: Corpus, weights: Weights) -> Iterator[Losses]:
         with torch.no_grad():
             if corpus.rng.random() < recipe.prompt_share:
                 at = int(corpus.rng.integers(0, shape.layers))
-                below = encode(x, rows, corpus.teacher, shape, rfa=False)[0][at].sites["hidden"]
-                prompt = corpus.prompt(below, rows, at)
+                below = encode(x, rows, corpus.teacher, replace(shape, layers=at), rfa=False)[0]
+                prompt = corpus.prompt(below[-1].hidden if below else x, rows, at)
             targets, pooled, _ = encode(x, rows, corpus.teacher, shape, rfa=False, prompt=prompt, at=at)
         traces, mine, _ = encode(x, rows, weights, shape, rfa=True, prompt=prompt, at=at)
         hidden, floor, ranges = (x.new_zeros(()) for _ in range(3))

@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", help="name of the original that adapter.json gives (default: the directory's)")
     parser.add_argument("--features", type=int, default=32, help="random features a head")
     parser.add_argument("--floor", type=float, default=0.02, help="smallest denominator, see docs/program.md")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1650)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:

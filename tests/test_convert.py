@@ -201,9 +201,7 @@ def test_too_little_text_ends_with_one_message(
     assert message in capsys.readouterr().err
 
 
-def test_a_directory_without_a_model_is_named(
-    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_directory_without_a_model_is_named(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([str(tmp_path), "--text", str(texts), "--out", str(tmp_path / "out")])
     assert exit_.value.code == 2
