@@ -20,7 +20,7 @@ namespace {
 class Tap : public Channel {
  public:
   explicit Tap(std::unique_ptr<Channel> inner) : inner_(std::move(inner)) {}
-  void send(std::vector<u8> bytes) override {
+  void send(Bytes bytes) override {
     sent_ += bytes.size();
     inner_->send(std::move(bytes));
   }

@@ -42,7 +42,7 @@ class Blocks {
   template <std::size_t N, class F>
   void send(const std::array<Lane, N>& lanes, const F& body) const {
     for (std::size_t start = 0; start < n_; start += chunk()) {
-      std::array<std::vector<u8>, N> messages;
+      std::array<Bytes, N> messages;
       for (std::size_t l = 0; l < N; ++l) messages[l].resize(bytes(lanes[l], start));
       each_of_chunk(lanes, messages, start, body);
       for (std::size_t l = 0; l < N; ++l) lanes[l].channel->send(std::move(messages[l]));
@@ -52,7 +52,7 @@ class Blocks {
   // body(lo, n, in) reads in[lane] for every block.
   template <std::size_t N, class F>
   void recv(const std::array<Lane, N>& lanes, const F& body) const {
-    std::array<std::vector<u8>, N> messages;
+    std::array<Bytes, N> messages;
     for (std::size_t start = 0; start < n_; start += chunk()) {
       for (std::size_t l = 0; l < N; ++l) {
         messages[l].resize(bytes(lanes[l], start));
@@ -71,7 +71,7 @@ class Blocks {
   }
 
   template <std::size_t N, class F>
-  void each_of_chunk(const std::array<Lane, N>& lanes, std::array<std::vector<u8>, N>& messages, std::size_t start,
+  void each_of_chunk(const std::array<Lane, N>& lanes, std::array<Bytes, N>& messages, std::size_t start,
                      const F& body) const {
     parallel_for(count(start, std::min(n_, start + chunk())), 1, [&](std::size_t first, std::size_t last) {
       for (std::size_t b = first; b < last; ++b) {

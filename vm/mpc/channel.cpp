@@ -12,7 +12,7 @@ namespace {
 // One direction.
 class Pipe {
  public:
-  void push(std::vector<u8> bytes) {
+  void push(Bytes bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (closed_) throw PeerLost("the other end of a memory channel is gone");
     queue_.push_back(std::move(bytes));
@@ -24,7 +24,7 @@ class Pipe {
       std::unique_lock<std::mutex> lock(mutex_);
       arrived_.wait(lock, [&] { return closed_ || !queue_.empty(); });
       if (queue_.empty()) throw PeerLost("the other end of a memory channel is gone");
-      std::vector<u8>& front = queue_.front();
+      Bytes& front = queue_.front();
       const std::size_t take = std::min(n, front.size() - consumed_);
       if (take > 0) std::memcpy(out, front.data() + consumed_, take);
       out += take;
@@ -46,7 +46,7 @@ class Pipe {
  private:
   std::mutex mutex_;
   std::condition_variable arrived_;
-  std::deque<std::vector<u8>> queue_;
+  std::deque<Bytes> queue_;
   std::size_t consumed_ = 0;  // of the first message
   bool closed_ = false;
 };
@@ -58,7 +58,7 @@ class MemoryChannel : public Channel {
     out_->close();
     in_->close();
   }
-  void send(std::vector<u8> bytes) override {
+  void send(Bytes bytes) override {
     sent_ += bytes.size();
     out_->push(std::move(bytes));
   }

@@ -7,9 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "ring/memory.h"
 #include "ring/ring.h"
 
 namespace secfwt {
+
+// A message; resizing does not clear it.
+using Bytes = std::vector<u8, Uninitialized<u8>>;
 
 // The other end is gone: the party cannot go on.
 struct PeerLost : std::runtime_error {
@@ -20,7 +24,7 @@ class Channel {
  public:
   virtual ~Channel() = default;
   // Queues a message; never waits for the other side to read. Throws PeerLost.
-  virtual void send(std::vector<u8> bytes) = 0;
+  virtual void send(Bytes bytes) = 0;
   // Waits for exactly n bytes. Throws PeerLost.
   virtual void recv(void* out, std::size_t n) = 0;
   // Bytes of payload queued so far.

@@ -117,6 +117,7 @@ void Engine::set_weights(Shares weights) {
   setup_ = std::move(values);
   examples_.clear();
   loaded_ = true;
+  trim_memory();
 }
 
 std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count; }
@@ -149,6 +150,7 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].x[0] && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
   examples_[id] = std::move(set);
+  trim_memory();  // steps need other sizes
 }
 
 Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress) {

@@ -17,7 +17,7 @@ void add_pads(const u64* x, const Pad& pad, const Pad& next_pad, std::size_t lo,
 
 Reshare::Reshare(Party& party, const u64* x, std::size_t n, Target out)
     : party_(party),
-      blocks_(n),
+      n_(n),
       x_(x),
       out_(out),
       pad_(reserve(party.stream0, n)),
@@ -25,17 +25,14 @@ Reshare::Reshare(Party& party, const u64* x, std::size_t n, Target out)
 
 void Reshare::send(int) {
   const std::array<Lane, 1> lanes{{{party_.prev, 64}}};
-  blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
+  Blocks(n_).send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
     add_pads(x_, pad_, next_pad_, lo, n, out_.x0);
     std::memcpy(message[0], out_.x0 + lo, n * sizeof(u64));
   });
 }
 
 void Reshare::recv(int) {
-  const std::array<Lane, 1> lanes{{{party_.next, 64}}};
-  blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-    std::memcpy(out_.x1 + lo, message[0], n * sizeof(u64));
-  });
+  party_.next->recv(out_.x1, n_ * sizeof(u64));
 }
 
 void add_zero_share(Party& party, u64* x, std::size_t n) {

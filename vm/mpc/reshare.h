@@ -18,7 +18,7 @@ class Reshare : public Task {
 
  private:
   Party& party_;
-  Blocks blocks_;
+  std::size_t n_;
   const u64* x_;
   Target out_;
   Pad pad_, next_pad_;  // under keys id and id+1

@@ -81,6 +81,7 @@ void PairShift::send_bit(Role peer, const Pad& pad, u64 offset) const {
   const std::array<Lane, 1> lanes{{{&seat_.to(peer), 1}}};
   blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
     const PadBits masks(pad, lo, n);
+    std::memset(message[0], 0, (n + 7) / 8);
     for (std::size_t i = 0; i < n; ++i) {
       a[lo + i] = (a[lo + i] + offset) & mask;
       message[0][i / 8] |= static_cast<u8>((not_top_bit(a[lo + i]) ^ masks[i]) << (i % 8));

@@ -6,6 +6,7 @@
 
 #include "mpc/program.h"
 #include "mpc/shape.h"
+#include "ring/memory.h"
 #include "ring/ring.h"
 
 namespace secfwt {
@@ -14,7 +15,11 @@ namespace secfwt {
 // whole alive.
 using Buffer = std::shared_ptr<u64[]>;
 
-inline Buffer allocate(std::size_t words) { return Buffer(new u64[words]); }  // not initialised
+// Not initialised.
+inline Buffer allocate(std::size_t words) {
+  const std::size_t bytes = words * sizeof(u64);
+  return Buffer(static_cast<u64*>(acquire(bytes)), [bytes](u64* p) { release(p, bytes); });
+}
 inline Buffer view(const Buffer& buffer, std::size_t offset) { return Buffer(buffer, buffer.get() + offset); }
 
 // Shape [c, e, *shape]: c candidates (or 1), e examples (or 1). `x[0]` is this party's component id (or its additive

@@ -41,7 +41,7 @@ void PeerChannel::wake_locked() {
   sleeping_ = false;
 }
 
-void PeerChannel::send(std::vector<u8> bytes) {
+void PeerChannel::send(Bytes bytes) {
   if (bytes.empty()) return;
   Lock lock(group_.mutex);
   if (!group_.lost.empty()) throw PeerLost(group_.lost);
@@ -107,7 +107,7 @@ bool PeerChannel::write_some() {
     }
     current_sent_ += n;
     turn += n;
-    if (current_sent_ == current_.size()) std::vector<u8>().swap(current_), current_sent_ = 0;
+    if (current_sent_ == current_.size()) Bytes().swap(current_), current_sent_ = 0;
   }
   return true;
 }
@@ -144,7 +144,8 @@ void PeerChannel::deliver(const u8* data, std::size_t n) {
   if (!direct && take > 0) std::memcpy(wanted_, data, take);  // posted meanwhile
   if (take > 0) wanted_ += take, wanted_bytes_ -= take;
   if (!direct && n > take) {
-    arrived_.emplace_back(data + take, data + n);
+    arrived_.emplace_back(n - take);
+    std::memcpy(arrived_.back().data(), data + take, n - take);
     arrived_bytes_ += n - take;
     group_.event.set();
   }

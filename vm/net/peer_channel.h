@@ -33,7 +33,7 @@ class PeerChannel final : public Channel {
   // Sends what is queued (a second at most) and says goodbye.
   ~PeerChannel() override;
 
-  void send(std::vector<u8> bytes) override;
+  void send(Bytes bytes) override;
   void recv(void* out, std::size_t n) override;
   // Whether recv() of n bytes would return at once.
   bool ready(std::size_t n);
@@ -52,8 +52,8 @@ class PeerChannel final : public Channel {
   Event wake_;
 
   // Guarded by group_.mutex.
-  std::deque<std::vector<u8>> outgoing_;
-  std::deque<std::vector<u8>> arrived_;  // received before anyone asked
+  std::deque<Bytes> outgoing_;
+  std::deque<Bytes> arrived_;  // received before anyone asked
   std::size_t arrived_bytes_ = 0, first_used_ = 0;
   u8* wanted_ = nullptr;  // where the waiting recv() wants the next bytes, and how many
   std::size_t wanted_bytes_ = 0;
@@ -61,7 +61,7 @@ class PeerChannel final : public Channel {
 
   // The thread's own.
   std::vector<u8> ahead_ = std::vector<u8>(256 << 10);
-  std::vector<u8> current_;
+  Bytes current_;
   std::size_t current_sent_ = 0;
   TlsStream::Wait read_waits_ = TlsStream::Wait::nothing, write_waits_ = TlsStream::Wait::nothing;
   std::thread thread_;

@@ -22,7 +22,7 @@ using Keys = std::array<Key, 3>;
 class Tap : public Channel {
  public:
   Tap(std::unique_ptr<Channel> inner, std::vector<u8>& view) : inner_(std::move(inner)), view_(view) {}
-  void send(std::vector<u8> bytes) override {
+  void send(Bytes bytes) override {
     sent_ += bytes.size();
     inner_->send(std::move(bytes));
   }
