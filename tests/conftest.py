@@ -17,6 +17,7 @@ LAST = ("test_vm", "test_service", "test_tune", "test_mpspdz", "test_build_scrip
 def pytest_configure() -> None:
     """This environment's programs (cmake, ninja …) come first; where secfwt's are not installed, the newest built."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # numpy and torch: toys gain nothing from more
     try:
         binaries.find(binaries.VM)
     except binaries.BinaryMissing:
