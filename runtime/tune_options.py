@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..codegen.mpspdz_options import PROTOCOLS, Protocol
 from ..codegen.options import GenOptions
 from .errors import SecfwtError
 from .run_folder import RunFolderError
 from .tuning import SearchOptions
 
-MAY_CHANGE = ("budget", "deployment")
+MAY_CHANGE = ("budget", "deployment", "mp_spdz")
 """Options that a resumed run may set anew: neither changes a generation that is already done."""
 OF_PROGRAM = (
     "sequence_length", "n_prompt_tokens", "prompt_layer", "intrinsic_dim", "loss", "margin", "reveal", "attention",
@@ -43,7 +44,7 @@ class TuneOptions:
     strict: bool = False
     sequence_length: int = 21
     n_prompt_tokens: int = 4
-    prompt_layer: int = 3
+    prompt_layer: int = 4
     deep: bool = False
     frozen_layers: int = 0
     intrinsic_dim: int = 32
@@ -61,7 +62,9 @@ class TuneOptions:
     label_texts: tuple[str, ...] = ()
     label_words: tuple[str, ...] = ()
     attention: Literal["rfa", "softmax"] = "rfa"
-    engine: Literal["embedded", "clear"] = "embedded"
+    engine: Literal["embedded", "mp-spdz", "clear"] = "embedded"
+    protocol: Protocol = "ring"
+    mp_spdz: str = ""
     deployment: str = ""
     bundle: str = ""
 
@@ -84,8 +87,8 @@ class TuneOptions:
         found += [
             f"{flag(name)} is {getattr(self, name)!r}: accepted are {', '.join(accepted)}"
             for name, accepted in (
-                ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("engine", ("embedded", "clear")),
-                ("attention", ("rfa", "softmax")),
+                ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("engine", ("embedded", "mp-spdz", "clear")),
+                ("attention", ("rfa", "softmax")), ("protocol", tuple(PROTOCOLS)),
             )
             if getattr(self, name) not in accepted
         ]  # fmt: skip
@@ -95,6 +98,8 @@ class TuneOptions:
             found.append(f"--budget is {self.budget}: it must pay for one generation of --popsize {self.popsize}")
         if self.attention == "softmax" and self.engine != "clear":
             found.append("--attention is softmax: only --engine clear (not private) has it")
+        if self.engine != "mp-spdz" and (self.protocol != "ring" or self.mp_spdz):
+            found.append(f"--protocol and --mp-spdz are for --engine mp-spdz, it is {self.engine}")
         if bool(self.deployment) != bool(self.bundle):
             found.append("--deployment and --bundle belong together: give both, or neither for three local parties")
         if self.deployment and self.engine != "embedded":
