@@ -57,8 +57,6 @@ class Program:
     logits: str = ""
     num_labels: int = 0
     popsize: int = 1
-    max_candidates: int = 1
-    """Candidates whose logits one step may open."""
 
     @property
     def inputs(self) -> list[Container]:
@@ -92,6 +90,7 @@ def _check(plan: Plan) -> None:
 _KERNELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "prompt": ("prompt.prompt", ()),
     "insert": ("prompt.insert", ()),
+    "token_rows": ("prompt.token_rows", ("n",)),
     "insert_mask": ("prompt.insert_mask", ("n", "value")),
     "affine": ("normalization.affine", ()),
     "first_row": ("pooling.first_row", ()),
@@ -154,9 +153,10 @@ class _Translator:
         self._call(value, Call(f"{value.kind}_{value.id}", kernel, arguments, tuple(keywords.items())))
 
     def _candidate(self, value: Value) -> None:
-        """The data owner knows A and z: it sends the product."""
+        """The data owner knows A and z: it sends the product, one for every prompt."""
         source = self.plan[value.inputs[0]]
-        name = f"{source.attrs['name']}_rows"
+        number = len(self.program.candidates)
+        name = f"{source.attrs['name']}_rows" + (f"_{number}" if number else "")
         self.program.popsize = self.plan.meta["options"]["popsize"]
         shape = (self.program.popsize, *value.shape)
         self.program.candidates.append(Container(name, shape, (source.attrs["name"],), self.options.fraction_bits))
@@ -223,7 +223,6 @@ class _Translator:
         self.program.loss = self.names[outputs["loss"].value]
         self.program.logits = self.names[outputs["logits"].value]
         self.program.num_labels = self.plan[outputs["logits"].value].shape[-1]
-        self.program.max_candidates = outputs["logits"].max_candidates or self.program.popsize
 
     def _keep(self) -> None:
         """Give `evaluate` the results of `load` that it reads, as containers over all tiles."""

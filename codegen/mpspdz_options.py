@@ -40,7 +40,7 @@ class MpSpdzOptions:
 
     protocol: Protocol = "ring"
     examples: int = 32
-    """Most examples of one set; missing ones have weight 0."""
+    """Room for examples, all sets together, each in whole tiles; missing ones have weight 0."""
     tile: int = 8
     """Examples that are evaluated at once."""
     fraction_bits: int = 16
@@ -48,8 +48,6 @@ class MpSpdzOptions:
     """Numbers are below 2^(value_bits - fraction_bits - 1)."""
     round_nearest: bool = False
     """Exact rounding in place of probabilistic truncation: slower, no bias."""
-    port: int = 14000
-    """First of the ports where parties wait for clients."""
     budget: int = 200_000
     """How long a vector MP-SPDZ's comparisons treat at once; it decides rounds, not results."""
 

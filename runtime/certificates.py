@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import ssl
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,7 @@ def make_certificates(folder: Path, days: int = DAYS) -> bool:
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_set(folder, dt.timedelta(days=days))
+        make_set(folder, {name: host_name(name) for name in NAMES}, PARTIES, days)
     except OSError as error:
         raise CertificateError(f"cannot write certificates to {folder}: {error.strerror}") from error
     return True
@@ -82,7 +83,12 @@ def client_context(folder: Path, name: str) -> ssl.SSLContext:
     return context
 
 
-def _write_set(folder: Path, lifetime: dt.timedelta) -> None:
+def make_set(folder: Path, hosts: Mapping[str, str], servers: Collection[str], days: int) -> None:
+    """Write an authority and, for every name of `hosts`, a certificate of that host into an existing folder.
+
+    All may be clients, `servers` servers too. Raises OSError.
+    """
+    lifetime = dt.timedelta(days=days)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "secfwt authority")])
     now = dt.datetime.now(dt.UTC)
@@ -108,15 +114,15 @@ def _write_set(folder: Path, lifetime: dt.timedelta) -> None:
         .add_extension(_usage(signs_certificates=True), critical=True)
     )
     _write_pair(folder / "ca", root.sign(authority_key, hashes.SHA256()), authority_key)
-    for name in NAMES:
+    for name, host in hosts.items():
         key = ec.generate_private_key(ec.SECP256R1())
-        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * (name in PARTIES)
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * (name in servers)
         leaf = (
             certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host_name(name))]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         )
         _write_pair(folder / name, leaf.sign(authority_key, hashes.SHA256()), key)
 

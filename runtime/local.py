@@ -83,7 +83,7 @@ def _parties(deployment: Deployment, program: Path, logs: Path) -> Iterator[None
     try:
         yield
     finally:
-        with _uninterrupted():
+        with uninterrupted():
             parties.close()
 
 
@@ -92,12 +92,12 @@ def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[Engine]:
     try:
         yield engine
     finally:
-        with _uninterrupted():
+        with uninterrupted():
             engine.close() if stop else engine.leave()
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Closing takes a moment, which a second Ctrl-C must not cut short."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -55,7 +55,7 @@ def default_model() -> Path:
 
 
 def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
-    """Read the model of a run, for the labels of its data, and compile it unless the engine is the clear one.
+    """Read the model of a run, for the labels of its data, and compile it if the embedded engine runs it.
 
     Raises ProblemsFound with everything that does not fit: files, options, labels.
     """
@@ -71,7 +71,7 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
         chosen = replace(chosen, labels=tuple(str(i) for i in range(spec.head.num_labels)))
         spec = read_model(path, chosen)
     name = path.parent.name if path.name == "model" else path.name
-    if options.engine == "clear":
+    if options.engine != "embedded":
         weights, embedder = prepare_weights(path, spec, chosen, given)
         plan = build_plan(spec, chosen)
         content = hashlib.sha256(json.dumps(plan.meta).encode()).hexdigest()

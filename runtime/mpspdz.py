@@ -1,6 +1,4 @@
-"""An installation of MP-SPDZ: where it is, what it can run, and compiling for it. The project neither contains nor
-builds it.
-"""
+"""An installation of MP-SPDZ: where it is and what it can run. The project neither contains nor builds it."""
 
 from __future__ import annotations
 
@@ -8,18 +6,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .binaries import places
+from .errors import SecfwtError
+
 DOCUMENTATION = "https://mp-spdz.readthedocs.io/"
 SUPPORTED = "0.4"
 """Release series the generated programs are written and tested for."""
-
-LIBRARY = Path(__file__).resolve().parent.parent / "mpc_programs"
-"""Holds the kernel library `lib` that programs import; beside this package in the source tree and installed."""
 
 PARTIES = {
     "ring": "replicated-ring-party.x",
@@ -34,8 +30,8 @@ PARTIES = {
 """
 
 
-class MpSpdzError(Exception):
-    """MP-SPDZ is missing, or its compiler refused a program; the message says what to do."""
+class MpSpdzError(SecfwtError):
+    """MP-SPDZ or a part of it is missing, or its compiler refused a program; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Installation:
         return self.version.startswith(f"{SUPPORTED}.")
 
     def party(self, protocol: str) -> Path:
-        """The party program of a protocol; raises `MpSpdzError` where it has not been built."""
+        """MP-SPDZ's own party program of a protocol; raises `MpSpdzError` where it has not been built."""
         if protocol not in self.protocols:
             built = ", ".join(self.protocols) or "none"
             raise MpSpdzError(
@@ -64,21 +60,6 @@ class Installation:
                 f"(built: {built}); see {DOCUMENTATION} on compiling it"
             )
         return self.root / PARTIES[protocol]
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What the compiler said of a program."""
-
-    name: str
-    folder: Path
-    """Working directory: holds `Programs/Bytecode` and `Programs/Schedules`."""
-    seconds: float
-    hash: str
-    """MP-SPDZ's own hash of the bytecode."""
-    megabytes: float
-    """Expected online communication of all parties; 0 where the compiler gave none."""
-    log: str
 
 
 def candidates(given: str | None = None, environment: Mapping[str, str] | None = None) -> list[Path]:
@@ -106,44 +87,33 @@ def inspect(root: Path) -> Installation:
     return Installation(root, _version(root), _commit(root), built)
 
 
-def describe(given: str | None = None) -> str:
-    """A few lines for a person: the installation, its version and party programs, or what is missing and where to
-    get it.
+def find_party(installation: Installation, protocol: str) -> Path:
+    """The party program that runs a protocol: the project's own `secfwt-<program>` where it was built, else MP-SPDZ's.
+
+    Raises `MpSpdzError` where there is neither.
     """
-    try:
-        installation = find(given)
-    except MpSpdzError as error:
-        return f"MP-SPDZ     not found: {error}"
-    lines = [f"MP-SPDZ     {installation.version} (commit {installation.commit}) at {installation.root}"]
+    return own_party(protocol) or installation.party(protocol)
+
+
+def own_party(protocol: str) -> Path | None:
+    """The project's party program of a protocol: MP-SPDZ's virtual machine linked with the project's ring kernels."""
+    for place in places():
+        program = place / f"secfwt-{PARTIES[protocol]}"
+        if os.access(program, os.X_OK):
+            return program
+    return None
+
+
+def describe(installation: Installation) -> str:
+    """A few lines for a person: version, commit, place, party programs, and what is missing."""
+    lines = [f"{installation.version} (commit {installation.commit}) at {installation.root}"]
     if not installation.supported:
-        lines.append(f"            warning: tested with {SUPPORTED}.x only")
-    missing = [name for name in PARTIES if name not in installation.protocols]
-    lines.append(f"            protocols built: {', '.join(installation.protocols) or 'none'}")
-    if missing:
-        lines.append(f"            not built: {', '.join(PARTIES[name] for name in missing)}; see {DOCUMENTATION}")
+        lines.append(f"warning: the project is tested with {SUPPORTED}.x only")
+    built = [f"{name} (with the project's kernels)" if own_party(name) else name for name in installation.protocols]
+    lines.append(f"protocols built: {', '.join(built) or 'none'}")
+    if missing := [PARTIES[name] for name in PARTIES if name not in installation.protocols]:
+        lines.append(f"not built: {', '.join(missing)}; see {DOCUMENTATION}")
     return "\n".join(lines)
-
-
-def compile_program(installation: Installation, source: Path, folder: Path, protocol: str, *options: str) -> Compiled:
-    """Compile `source` for a protocol; `folder` becomes the working directory of compiler and parties.
-
-    One compiler a process and a folder: its state is global. Raises `MpSpdzError` with the last lines of its output.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(installation.root / "compile.py"), "-E", protocol, *options, str(source.resolve())]
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
-    start = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    log = done.stdout + done.stderr
-    if done.returncode:
-        tail = "\n".join(log.strip().splitlines()[-12:])
-        raise MpSpdzError(f"MP-SPDZ's compiler refused {source.name} for {protocol}:\n{tail}")
-    expected = re.search(r"Expected communication is ([\d.e+]+) MB online", log)
-    digest = re.search(r"^Hash: (\w+)", log, re.MULTILINE)
-    return Compiled(
-        name=source.stem, folder=folder, seconds=time.monotonic() - start, hash=digest.group(1) if digest else "",
-        megabytes=float(expected.group(1)) if expected else 0.0, log=log,
-    )  # fmt: skip
 
 
 def _version(root: Path) -> str:
@@ -157,7 +127,3 @@ def _commit(root: Path) -> str:
         return "unknown"
     done = subprocess.run(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
     return done.stdout.strip() or "unknown"
-
-
-if __name__ == "__main__":
-    print(describe())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from .data import Example, Splits, draw_splits, read_examples
 from .engine import Batch, Engine
 from .local import clear_engine, local_engine, remote_engine
 from .model_source import EXAMPLES, Model, load_model, open_bundle
+from .mpspdz_local import mpspdz_engine, options_for
 from .objective import LabelledSet, Objective, PromptSpace
 from .progress import Display, make_display
 from .report import summary, write_report
@@ -54,7 +56,7 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
         stack.callback(run.close)
         where.folder = run.path
         display.note(f"run      {run.path}")
-        engine = stack.enter_context(open_engine(options, model, run, display))
+        engine = stack.enter_context(open_engine(options, model, run, display, sets))
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
         objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
@@ -111,10 +113,16 @@ def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
     return prints
 
 
-def open_engine(options: TuneOptions, model: Model, run: RunFolder, display: Display) -> AbstractContextManager[Engine]:
-    """The engine that was asked for, ready to take examples."""
+def open_engine(
+    options: TuneOptions, model: Model, run: RunFolder, display: Display, sets: Mapping[str, LabelledSet]
+) -> AbstractContextManager[Engine]:
+    """The engine that was asked for, ready to take these sets."""
     if options.engine == "clear":
         return clear_engine(model, display)
+    if options.engine == "mp-spdz":
+        assert model.weights is not None
+        program = options_for(options.protocol, [len(s.batch) for s in sets.values()])
+        return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
     if options.deployment and model.program:
         return remote_engine(Path(options.deployment), model.program)
     return local_engine(model, run.path / "parties", display)

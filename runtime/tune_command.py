@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from ..codegen.mpspdz_options import PROTOCOLS
 from ..codegen.problems import ProblemsFound
 from .errors import SecfwtError, ServiceError
 from .model_source import program_options
@@ -77,7 +78,11 @@ def tune(
         str, _option(SEARCH, "What is opened to the data owner for a candidate: losses (one number) or logits.")
     ] = DEFAULT.reveal,
     eval_every: Annotated[int, _option(SEARCH, "Generations between dev evaluations.")] = DEFAULT.eval_every,
-    engine: Annotated[str, _option(RUN, "embedded, or clear: NOT PRIVATE, for experiments.")] = DEFAULT.engine,
+    engine: Annotated[str, _option(RUN, "embedded, mp-spdz, or clear: NOT PRIVATE, for experiments.")] = DEFAULT.engine,
+    protocol: Annotated[
+        str, _option(RUN, f"Protocol of the MP-SPDZ engine: {', '.join(PROTOCOLS)}.")
+    ] = DEFAULT.protocol,
+    mp_spdz: Annotated[str, _option(RUN, "Folder of MP-SPDZ. Default: MP_SPDZ_HOME, ~/MP-SPDZ or /opt/MP-SPDZ.")] = "",
     deployment: Annotated[str, _option(RUN, "TOML of parties that run elsewhere. Default: three local ones.")] = "",
     bundle: Annotated[
         str, _option(RUN, "Bundle of the program those parties run: its public and data_owner folders.")
@@ -120,7 +125,7 @@ def _on_command_line(context: typer.Context, name: str) -> bool:
 
 def _stored(name: str, value: object) -> object:
     """An option as options.json holds it: paths absolute, so that a run can be resumed from anywhere."""
-    if name in ("data", "dev", "test", "model", "adapter", "deployment", "bundle"):
+    if name in ("data", "dev", "test", "model", "adapter", "deployment", "bundle", "mp_spdz"):
         return str(Path(str(value)).absolute())
     return tuple(value) if isinstance(value, list) else value
 

@@ -87,8 +87,8 @@ class TuneOptions:
         found += [
             f"{flag(name)} is {getattr(self, name)!r}: accepted are {', '.join(accepted)}"
             for name, accepted in (
-                ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("engine", ("embedded", "mp-spdz", "clear")),
-                ("attention", ("rfa", "softmax")), ("protocol", tuple(PROTOCOLS)),
+                ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
+                ("engine", ("embedded", "mp-spdz", "clear")), ("protocol", tuple(PROTOCOLS)),
             )
             if getattr(self, name) not in accepted
         ]  # fmt: skip

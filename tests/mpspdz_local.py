@@ -1,13 +1,8 @@
-"""MP-SPDZ on this machine for tests: an installation or a skip, three parties on loopback, a client, toy models."""
+"""MP-SPDZ on this machine for tests: an installation or a skip, programs without clients, toy models."""
 
 from __future__ import annotations
 
 import json
-import socket
-import ssl
-import struct
-import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +10,16 @@ import numpy as np
 import pytest
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.hf import read_model
-from secfwt.codegen.mpspdz_options import PROTOCOLS
+from secfwt.codegen.mpspdz_calls import Container, translate
+from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
 from secfwt.codegen.options import GenOptions
+from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Plan
-from secfwt.runtime.mpspdz import Installation, MpSpdzError, compile_program, find
+from secfwt.runtime.engine import Batch
+from secfwt.runtime.mpspdz import Installation, MpSpdzError, find, find_party
+from secfwt.runtime.mpspdz_certificates import make_player_data
+from secfwt.runtime.mpspdz_compile import compile_program
+from secfwt.runtime.mpspdz_parties import MpSpdzParties
 
 ONE = 2**16  # 1.0 at the default scale
 
@@ -60,87 +61,20 @@ def installation(protocol: str | None = None) -> Installation:
     return found
 
 
-_BASES = iter(range(20_000, 30_000, 16))
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nothing listens on; never the same twice."""
-    for base in _BASES:
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for i, s in enumerate(sockets):
-                s.bind(("", base + i))
-        except OSError:
-            continue
-        else:
-            return base
-        finally:
-            for s in sockets:
-                s.close()
-    raise AssertionError("no free ports")
-
-
-class Parties:
-    """Compiles a program and runs its parties; a context manager, so that no process stays behind."""
-
-    def __init__(self, folder: Path, source: str, protocol: str = "ring") -> None:
-        self.folder, self.protocol = folder, protocol
-        self.installation = installation(protocol)
-        self.count = PROTOCOLS[protocol].parties
-        file = folder / "program.mpc"
-        file.write_text(source)
-        self.compiled = compile_program(self.installation, file, folder, protocol)
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> Parties:
-        data = self.folder / "Player-Data"
-        data.mkdir(exist_ok=True)
-        for name in [f"P{i}" for i in range(self.count)] + ["C0", "C1"]:
-            certificate(data, name)
-        subprocess.run(["openssl", "rehash", str(data)], check=True, capture_output=True)
-        port = str(free_ports(self.count))
-        command = [str(self.installation.party(self.protocol)), "-h", "localhost", "-pn", port]
-        if self.protocol == "semi2k":
-            command += ["-N", str(self.count)]
-        for i in range(self.count):
-            with (self.folder / f"party{i}.log").open("w") as log:
-                self.processes.append(
-                    subprocess.Popen([*command, "-p", str(i), "program"], cwd=self.folder, stdout=log, stderr=log)
-                )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-    def join(self, timeout: float = 300) -> None:
-        """Wait for the end of the run; fails with the parties' output when one of them did not succeed."""
-        codes = [process.wait(timeout) for process in self.processes]
-        assert codes == [0] * self.count, self.log()
-
-    def log(self) -> str:
-        """What the parties wrote."""
-        return "\n".join((self.folder / f"party{i}.log").read_text() for i in range(self.count))
-
-
-def certificate(folder: Path, name: str) -> None:
-    """A self-signed certificate as MP-SPDZ's parties and clients present it."""
-    command = ["openssl", "req", "-x509", "-nodes", "-subj", f"/CN={name}"]
-    command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command += ["-out", str(folder / f"{name}.pem"), "-keyout", str(folder / f"{name}.key")]
-    subprocess.run(command, check=True, capture_output=True)
-
-
 def run_kernels(folder: Path, source: str, words: Sequence[np.ndarray], protocol: str = "ring") -> np.ndarray:
     """Run a program whose private input is `words` (int64) of party 0; what it writes as binary output, in units of
     2^-16.
     """
-    (folder / "Player-Data").mkdir(exist_ok=True)
     flat = np.concatenate([np.ravel(w) for w in words])
+    file = folder / "program.mpc"
+    file.write_text(source)
+    found = installation(protocol)
+    compile_program(found, file, folder, protocol)
+    make_player_data(folder, PROTOCOLS[protocol].parties, clients=0)
     (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, flat)))
-    with Parties(folder, source, protocol) as parties:
-        parties.join()
+    with MpSpdzParties(find_party(found, protocol), protocol, "program", folder, folder) as parties:
+        codes = parties.wait(300)
+        assert set(codes) == {0}, (folder / "party0.log").read_text()
     return np.fromfile(folder / "Player-Data" / "Binary-Output-P0-0", dtype="<i8") / ONE
 
 
@@ -150,73 +84,47 @@ def fixed(values: np.ndarray, bits: int = 16) -> np.ndarray:
     return whole.astype(np.int64).astype(np.uint64).__lshift__(np.uint64(max(bits - 62, 0))).astype(np.int64)
 
 
-class Client:
-    """A client of all parties in MP-SPDZ's protocol, numpy for speed; passive security only."""
-
-    def __init__(self, folder: Path, number: int, parties: int, port: int, identity: Sequence[int]) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_cert_chain(folder / f"C{number}.pem", folder / f"C{number}.key")
-        context.load_verify_locations(capath=str(folder))
-        self.sockets = []
-        for i in range(parties):
-            plain = connect(port + i)
-            send(plain, str(number).encode())
-            self.sockets.append(context.wrap_socket(plain, server_hostname=f"P{i}"))
-        for s in self.sockets:
-            receive(s)  # the computation domain
-        for word in identity:
-            self.say(word)
-
-    def say(self, *words: int) -> None:
-        """Public words, one message each."""
-        for word in words:
-            for s in self.sockets:
-                send(s, struct.pack("<q", word))
-
-    def give(self, words: np.ndarray, chunk: int) -> None:
-        """Private ring elements in messages of `chunk`: the parties' shared random mask comes first."""
-        flat = np.ravel(words).astype(np.uint64)
-        for lo in range(0, flat.size, chunk):
-            part = flat[lo : lo + chunk]
-            data = (part + self.shares()).astype("<u8").tobytes()
-            for s in self.sockets:
-                send(s, data)
-
-    def shares(self) -> np.ndarray:
-        """Sum of one message of every party."""
-        return np.sum([np.frombuffer(receive(s), "<u8") for s in self.sockets], axis=0, dtype=np.uint64)
-
-    def close(self) -> None:
-        """Close all connections."""
-        for s in self.sockets:
-            s.close()
+EXAMPLES = 4
 
 
-def connect(port: int) -> socket.socket:
-    """Connect to a party that may still be starting."""
-    for _ in range(300):
-        try:
-            return socket.create_connection(("localhost", port), timeout=60)
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-    raise AssertionError(f"nothing listens on port {port}")
+class Toy:
+    """A toy plan with random weights, four examples and two candidates."""
+
+    def __init__(self, folder: Path, head: str = "classification", **choices: object) -> None:
+        rng = np.random.default_rng(1)
+        self.plan = toy_plan(folder, "bert", head, **choices)
+        self.weights = {
+            name: random_weight(rng, container, name)
+            for container in translate(self.plan, MpSpdzOptions()).wire for name in container.sources
+        }  # fmt: skip
+        spec = self.plan.meta["spec"]
+        tokens, hidden, labels = 6, spec["hidden_size"], len(spec["head"]["labels"])
+        mask = np.ones((EXAMPLES, tokens))
+        mask[1, 4:] = 0
+        inputs = {
+            "x": rng.standard_normal((EXAMPLES, tokens, hidden)), "mask": mask,
+            "select": mask / mask.sum(axis=1, keepdims=True) if head == "prototypes" else np.eye(tokens)[[1, 2, 3, 4]],
+            "labels": np.eye(labels)[np.arange(EXAMPLES) % labels],
+            "example_weight": np.full((EXAMPLES, 1), 1 / EXAMPLES),
+        }  # fmt: skip
+        self.batch = Batch({v.attrs["name"]: inputs[v.attrs["name"]] for v in self.plan.inputs("example")})
+        self.z = rng.standard_normal((2, *self.plan.inputs("candidate")[0].shape))
+
+    def reference(self) -> dict[str, np.ndarray]:
+        """Losses `[2]` and logits `[2, E, L]` in float64."""
+        return run_plan(self.plan, self.weights, {**self.batch.inputs, "z": self.z})
 
 
-def send(to: socket.socket, data: bytes) -> None:
-    """One length-prefixed message."""
-    to.sendall(struct.pack("<I", len(data)) + data)
-
-
-def receive(source: socket.socket) -> bytes:
-    """One length-prefixed message."""
-    (length,) = struct.unpack("<I", _exactly(source, 4))
-    return _exactly(source, length)
-
-
-def _exactly(source: socket.socket, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        part = source.recv(count - len(data))
-        assert part, "the party closed the connection"
-        data += part
-    return bytes(data)
+def random_weight(rng: np.random.Generator, container: Container, name: str) -> np.ndarray:
+    """In the layout of checkpoints."""
+    shape = container.shape[1:] if container.name.startswith("layers_0[") else container.shape
+    if container.transposed:
+        shape = shape[::-1]
+    if name.endswith("gamma"):
+        return rng.uniform(0.8, 1.2, shape)
+    if "phase" in name:
+        return rng.standard_normal(shape) * 0.03
+    if name == "head.prototypes":
+        rows = rng.standard_normal(shape)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    return rng.standard_normal(shape) * (0.25 if len(shape) > 1 else 0.1)

@@ -33,6 +33,22 @@ def insert(x, rows):
     return store(sfix.concat(parts), batch, tokens + rows.shape[0], width)
 
 
+def token_rows(x, *, n):
+    """x without the n prompt rows behind row 0 of every example.
+
+    Shapes: x `[B, T+n, h]` -> `[B, T, h]`. Scale: f.
+    Interval: all.
+    Error: 0.
+    Rounds: 0. Opens: nothing.
+    """
+    batch, tokens, width = x.shape
+    parts = []
+    for example in range(batch):
+        row = x[example]
+        parts += [row.get_part_vector(0, 1), row.get_part_vector(1 + n, tokens - n - 1)]
+    return store(sfix.concat(parts), batch, tokens - n, width)
+
+
 def insert_mask(mask, *, n, value):
     """n times a public value behind column 0.
 

@@ -1,8 +1,9 @@
-"""Talking to the two clients: weights once, examples once, then candidates until told to stop.
+"""Talking to the two clients: weights once, then sets of examples and candidates until told to stop.
 
-Message order on the data owner's socket, all words of the ring: a command; EXAMPLES is followed by every example
-input tile by tile; LOSSES and LOGITS by the number of candidates and the candidates. Results go to the data owner
-alone.
+The first words of every client are the program's identity. Each command of the data owner is four words: its number,
+candidates, first tile, tiles. EXAMPLES is followed by every example input of these tiles; LOSSES and LOGITS by the
+candidates. Tiles stay until others are written over them, so that several sets can be held. Results go to the data
+owner alone. Timer 1 counts what a command costs, without the time between commands.
 """
 
 from Compiler.library import (
@@ -12,29 +13,34 @@ from Compiler.library import (
     for_range,
     if_,
     listen_for_clients,
+    public_input,
     runtime_error_if,
+    start_timer,
+    stop_timer,
 )
-from Compiler.types import MemValue, cint, regint, sfix, sint
+from Compiler.types import cint, regint, sfix, sint
 
 from lib.tensor import tensor
 
 STOP, EXAMPLES, LOSSES, LOGITS = range(4)
 CHUNK = 100_000
 """Values a message: larger ones have been seen to block both sides."""
+TIMER = 1
 
 
-def accept(port, identity):
+def accept(identity):
     """Wait for both clients; returns their ids (model owner 0, data owner 1).
 
-    `identity`: 32-bit words of the program's identity. A client of another build sends other words and ends the run.
+    The port is the program's public input: party i listens on that port + i. `identity`: 32-bit words of the
+    program's identity. A client of another build sends other words and ends the run.
     Rounds: 0. Opens: nothing.
     """
+    port = regint(public_input())
     listen_for_clients(port)
     model_owner, data_owner = 0, 1
     for _ in range(2):
         client = accept_client_connection(port)
-        for word in identity:
-            said = cint.read_from_socket(client)
+        for said, word in zip(cint.read_from_socket(client, len(identity)), identity, strict=True):
             runtime_error_if(said != word, "client %s was built for another program", client)
     return model_owner, data_owner
 
@@ -62,9 +68,8 @@ def receive(client, container):
 
 
 def command(client):
-    """The next command and its count (0 where it has none): both public. Rounds: 0. Opens: nothing."""
-    word, count = (regint(cint.read_from_socket(regint(client))) for _ in range(2))
-    return word, count
+    """The next command, its candidates, first tile and tiles: all public. Rounds: 0. Opens: nothing."""
+    return [regint(word) for word in cint.read_from_socket(regint(client), 4)]
 
 
 def reveal(client, container):
@@ -81,35 +86,29 @@ def keep(x, place):
     break_point()
 
 
-def run(*, port, identity, weights, examples, candidates, load, evaluate, num_labels, popsize, max_candidates):
+def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, popsize):
     """Serve until the data owner says STOP.
 
     `weights`: containers that the model owner fills once. `examples`: containers `[tiles, tile, *shape]`,
     `candidates`: `[popsize, *shape]`, which the data owner fills. `load(tile)` runs when a tile has arrived,
     `evaluate(candidate, tile)` returns the tile's weighted loss and its logits `[tile, L]`. Opens: to the data
-    owner, for LOSSES one number a candidate, for LOGITS those of up to `max_candidates`.
+    owner, for LOSSES one number a candidate, for LOGITS those of the asked tiles under one candidate.
     """
-    model_owner, data_owner = accept(port, identity)
+    model_owner, data_owner = accept(identity)
     for container in weights:
         receive(model_owner, container)
     tiles, tile = examples[0].shape[:2]
     losses = tensor((popsize,))
-    logits = tensor((max_candidates, tiles, tile, num_labels))
-    used = MemValue(regint(0))
+    logits = tensor((tiles, tile, num_labels))
 
-    def read_examples(count):
-        runtime_error_if(count > tiles, "%s tiles of examples, the program holds %s", count, tiles)
-        used.write(count)
-
-        @for_range(count)
+    def read_examples(first, used):
+        @for_range(first, first + used)
         def _(i):
             for container in examples:
                 receive(data_owner, container[i])
             load(i)
 
-    def step(count, open_logits):
-        runtime_error_if(count > popsize, "%s candidates, the program holds %s", count, popsize)
-        runtime_error_if(open_logits * (count > max_candidates), "logits of %s candidates", count)
+    def step(count, first, used):
         losses.assign_all(0)
 
         @for_range(count)
@@ -119,23 +118,28 @@ def run(*, port, identity, weights, examples, candidates, load, evaluate, num_la
 
         @for_range(count)
         def _(candidate):
-            @for_range(used)
+            @for_range(first, first + used)
             def _(i):
                 loss, outputs = evaluate(candidate, i)
                 losses[candidate] += loss
-                keep(outputs, logits[candidate if max_candidates == popsize else 0][i])
+                keep(outputs, logits[i])
 
     @do_while
     def _():
-        word, count = command(data_owner)
+        word, count, first, used = command(data_owner)
+        most = (word == LOGITS).if_else(1, popsize)
+        runtime_error_if(count > most, "%s candidates, the program takes %s", count, most)
+        outside = (first < 0) + (first + used > tiles)
+        runtime_error_if(outside, "%s tiles from %s, the program holds %s", used, first, tiles)
+        start_timer(TIMER)
 
         @if_(word == EXAMPLES)
         def _():
-            read_examples(count)
+            read_examples(first, used)
 
         @if_((word == LOSSES) + (word == LOGITS))
         def _():
-            step(count, word == LOGITS)
+            step(count, first, used)
 
         @if_(word == LOSSES)
         def _():
@@ -143,6 +147,9 @@ def run(*, port, identity, weights, examples, candidates, load, evaluate, num_la
 
         @if_(word == LOGITS)
         def _():
-            reveal(data_owner, logits)
+            @for_range(first, first + used)
+            def _(i):
+                reveal(data_owner, logits[i])
 
+        stop_timer(TIMER)
         return word != STOP

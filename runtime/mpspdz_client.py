@@ -1,0 +1,212 @@
+"""One client's session with MP-SPDZ's parties: TLS, public words, private inputs, results.
+
+Messages are `u32 length` and that many bytes, little-endian. A private input goes out masked: every party sends a share
+of a random a, the client sends x + a to all of them. Where the protocol is secure against malicious parties they send
+shares of a triple (a, b, c), and the client goes on only if c = ab (Damgård et al., eprint 2015/1006).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .certificates import client_context
+from .errors import ServiceError
+from .mpspdz_words import Limbs, Ring
+from .sharing import Words
+
+CHUNK = 100_000
+"""Values a message, as in the programs (`lib/service.py`)."""
+CONNECT_SECONDS = 60.0
+ANSWER_SECONDS = 24 * 3600.0
+"""A step may take that long."""
+GRACE = 2.0
+SLICE = 0.25
+PIECE = 1 << 20
+
+
+class MpSpdzClient:
+    """Client number `number` of the parties at `addresses`, party 0 first.
+
+    Certificates are `ca.pem`, `C<number>.pem` and `C<number>.key` in `certificates`; party i must prove to be `P<i>`.
+    `identity` is said first: parties that run another program end. `watch` is called while the client waits, and
+    raises when it is in vain. Every method raises ServiceError, and the session is over then.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        addresses: Sequence[tuple[str, int]],
+        certificates: Path,
+        identity: Sequence[int],
+        *,
+        active: bool,
+        watch: Callable[[], None] = lambda: None,
+        connect_seconds: float = CONNECT_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._active, self._watch, self._seconds = active, watch, answer_seconds
+        self._sockets: list[ssl.SSLSocket] = []
+        context = client_context(certificates, f"C{number}")
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # the parties speak no other
+        deadline = time.monotonic() + connect_seconds
+        try:
+            for party, address in enumerate(addresses):
+                self._sockets.append(self._connect(party, address, context, str(number).encode(), deadline))
+            domains = {bytes(self._receive(party, deadline)) for party in range(len(addresses))}
+            self.ring = self._domain(domains)
+            self.say(*identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def say(self, *words: int) -> None:
+        """Public words, one message."""
+        self._broadcast(self.ring.pack(self.ring.from_int64(np.array(words, np.int64))))
+
+    def give(self, words: Words) -> None:
+        """Private ring elements `[n]`."""
+        for start in range(0, len(words), CHUNK):
+            part = self.ring.from_int64(words[start : start + CHUNK])
+            self._broadcast(self.ring.pack(self.ring.add(part, self._open(len(part)))))
+
+    def take(self, count: int) -> NDArray[np.int64]:
+        """Ring elements `[count]` that the parties open to this client."""
+        return self.ring.to_int64(self._open(count))
+
+    def close(self) -> None:
+        """End the session."""
+        for each in self._sockets:
+            each.close()
+
+    def __enter__(self) -> MpSpdzClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(
+        self, party: int, address: tuple[str, int], context: ssl.SSLContext, number: bytes, deadline: float
+    ) -> ssl.SSLSocket:
+        raw = self._reach(party, address, deadline)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            raw.settimeout(max(SLICE, deadline - time.monotonic()))
+            raw.sendall(struct.pack("<I", len(number)) + number)
+            secure = context.wrap_socket(raw, server_hostname=f"P{party}")
+        except ssl.SSLCertVerificationError as error:
+            raw.close()
+            text = f"{_join(address)} does not prove to be party {party}: {error.verify_message}"
+            raise ServiceError(party, "refused", text) from error
+        except OSError as error:
+            raw.close()
+            raise self._lost(party, f"TLS with {_join(address)} failed: {error}") from error
+        secure.settimeout(SLICE)
+        return secure
+
+    def _reach(self, party: int, address: tuple[str, int], deadline: float) -> socket.socket:
+        """Connect to a party that may still be starting."""
+        while True:
+            self._watch()
+            try:
+                return socket.create_connection(address, max(SLICE, deadline - time.monotonic()))
+            except OSError as error:
+                if time.monotonic() > deadline or not isinstance(error, ConnectionRefusedError):
+                    text = f"cannot connect to {_join(address)}: {error.strerror or error}"
+                    raise self._lost(party, text) from error
+            time.sleep(0.05)
+
+    def _domain(self, said: set[bytes]) -> Ring:
+        """The ring that all parties say they compute in."""
+        if len(said) != 1:
+            raise ServiceError(0, "refused", "the parties do not agree on the ring they compute in")
+        (data,) = said
+        if len(data) != 12 or data[:1] != b"R":
+            raise ServiceError(0, "refused", "the parties do not compute in a ring modulo 2^64")
+        bits, clear = struct.unpack("<4xii", data)
+        if clear != 64 or not 64 <= bits <= 256:
+            raise ServiceError(0, "refused", f"the parties compute modulo 2^{clear}, expected 2^64")
+        return Ring(bits)
+
+    def _open(self, count: int) -> Limbs:
+        """The sum of the parties' shares; with triples, checked."""
+        ring, width = self.ring, 3 if self._active else 1
+        total = np.zeros((width * count, ring.limbs), np.uint64)
+        deadline = time.monotonic() + self._seconds
+        for party in range(len(self._sockets)):
+            data = self._receive(party, deadline)
+            if len(data) != width * count * ring.size:
+                text = f"sent {len(data)} bytes, expected {width * count * ring.size}"
+                raise ServiceError(party, "refused", text)
+            total = ring.add(total, ring.unpack(data))
+        if not self._active:
+            return total
+        a, b, c = (total[i::3] for i in range(3))
+        if not np.array_equal(ring.multiply(a, b), c):
+            raise ServiceError(0, "refused", "a triple of the parties is wrong: at least one of them cheats")
+        return a
+
+    def _broadcast(self, data: bytes) -> None:
+        deadline = time.monotonic() + self._seconds
+        message = memoryview(struct.pack("<I", len(data)) + data)
+        for party, each in enumerate(self._sockets):
+            sent = 0
+            while sent < len(message):
+                try:
+                    sent += each.send(message[sent : sent + PIECE])
+                except TimeoutError:
+                    self._waited(party, deadline)
+                except OSError as error:
+                    raise self._lost(party, f"the connection is lost: {error}") from error
+
+    def _receive(self, party: int, deadline: float) -> memoryview:
+        """One message."""
+        (length,) = struct.unpack("<I", self._read(party, 4, deadline))
+        return self._read(party, length, deadline)
+
+    def _read(self, party: int, count: int, deadline: float) -> memoryview:
+        data = memoryview(bytearray(count))
+        got = 0
+        while got < count:
+            try:
+                n = self._sockets[party].recv_into(data[got : got + PIECE])
+            except TimeoutError:
+                self._waited(party, deadline)
+                continue
+            except OSError as error:
+                raise self._lost(party, f"the connection is lost: {error}") from error
+            if n == 0:
+                raise self._lost(party, "it closed the connection")
+            got += n
+        return data
+
+    def _waited(self, party: int, deadline: float) -> None:
+        self._watch()
+        if time.monotonic() > deadline:
+            raise ServiceError(party, "lost", "it did not answer in time")
+
+    def _lost(self, party: int, text: str) -> ServiceError:
+        """The cause, if `watch` finds one in a moment, else `text`."""
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline:
+            try:
+                self._watch()
+            except ServiceError as cause:
+                return cause
+            time.sleep(0.05)
+        return ServiceError(party, "lost", text)
+
+
+def _join(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
