@@ -39,6 +39,10 @@ def generate_command(
     ] = _D.sequence_length,
     n_prompt_tokens: Annotated[int, typer.Option(help="Prompt rows; 0: plain inference.")] = _D.n_prompt_tokens,
     prompt_layer: Annotated[int, typer.Option(help="Layer whose input gets the prompt.")] = _D.prompt_layer,
+    deep: Annotated[bool, typer.Option(help="A prompt for every layer from --prompt-layer on.")] = _D.deep,
+    frozen_layers: Annotated[
+        int, typer.Option(help="Lowest layers that are public: the data owner runs them in the clear.")
+    ] = _D.frozen_layers,
     intrinsic_dim: Annotated[int, typer.Option(help="Length of the vector that is searched.")] = _D.intrinsic_dim,
     popsize: Annotated[int, typer.Option(help="Candidates a generation.")] = _D.popsize,
     loss: Annotated[Literal["ce", "hinge"], typer.Option(help="Loss under MPC.")] = _D.loss,
@@ -65,8 +69,8 @@ def generate_command(
     console = Console()
     try:
         options = GenOptions(
-            sequence_length=sequence_length, n_prompt_tokens=n_prompt_tokens, prompt_layer=prompt_layer,
-            intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss, margin=margin, reveal=reveal,
+            sequence_length=sequence_length, n_prompt_tokens=n_prompt_tokens, prompt_layer=prompt_layer, deep=deep,
+            frozen_layers=frozen_layers, intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss, margin=margin, reveal=reveal,
             rfa_features=rfa_features, rfa_variant=rfa, rfa_floor=rfa_floor, head=head,
             labels=_split(labels, ","), label_words=_split(label_words, ","), label_texts=_split(label_texts, "|"),
             template=template, temperature=temperature, seed=seed,
