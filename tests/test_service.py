@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from parties import (
     CANDIDATE_BYTES,
@@ -381,6 +383,24 @@ def test_an_idle_party_notices_that_another_is_gone(own_service: Running):
     assert own_service.local.wait(5)[1:] == [3, 3]
 
 
+def running(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def test_a_party_leaves_no_core_dump(service: Running):
+    for pid in service.local.pids:
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text())
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root's processes belong to root in any case")
+def test_a_party_cannot_be_looked_into(service: Running):
+    """Neither a debugger of the same user nor a collector of dumps: its memory belongs to root."""
+    for pid in service.local.pids:
+        assert Path(f"/proc/{pid}/mem").stat().st_uid == 0
+
+
 def test_parties_do_not_outlive_the_process_that_started_them(certificates: Path, tmp_path: Path):
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom secfwt.runtime.deployment import Deployment\n"
@@ -395,7 +415,7 @@ def test_parties_do_not_outlive_the_process_that_started_them(certificates: Path
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
     deadline = time.monotonic() + 5
-    while alive := [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]:
+    while alive := [pid for pid in pids if running(pid)]:
         assert time.monotonic() < deadline, alive
         time.sleep(0.02)
 
@@ -477,6 +497,15 @@ def test_parties_with_different_programs(certificates: Path, tmp_path: Path):
     other = tmp_path / "other.txt"
     other.write_text(PROGRAM.replace("name=w", "name=v"))
     assert "runs another program" in mixed_start(tmp_path, certificates, ["--program"], [str(other)])
+
+
+def test_parties_that_cut_steps_differently(certificates: Path, tmp_path: Path):
+    """Tiles decide which pads a message takes: parties that disagree must not start."""
+    deployment = Deployment.local(certificates).model_copy(update={"connect_timeout": 3})
+    local = LocalParties(deployment, write_program(tmp_path), tmp_path / "logs")
+    local._commands[1] += ["--tile-words", "4096"]
+    with pytest.raises(PartyError, match="another --tile-words"):
+        local.start()
 
 
 def test_parties_of_different_authorities(certificates: Path, tmp_path: Path):

@@ -1,4 +1,5 @@
 // secfwt-vm: one party of three, as a network service.
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -111,7 +112,9 @@ int serve(const Options& options) {
 
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
-  const auto channels = meet(id, addresses, tls, doorman, hash, group, deadline);
+  // Parties that cut a step differently would put the same pads to different uses.
+  const Hash agreed = hash_of(text + "\nparties 1 tile-words " + std::to_string(tile_words));
+  const auto channels = meet(id, addresses, tls, doorman, agreed, group, deadline);
   PeerChannel &prev = *channels[(id + 2) % 3], &next = *channels[(id + 1) % 3];
   Party party = connect_party(id, &prev, &next);
   Engine engine(std::move(program), party, tile_words);
@@ -126,6 +129,7 @@ int run(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   const rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);  // a dump would hold shares and keys
+  prctl(PR_SET_DUMPABLE, 0);      // nor may one be piped to a collector, or another process of this user look inside
   std::setvbuf(stderr, nullptr, _IOLBF, 0);
   try {
     return serve(Options(argc, argv));

@@ -50,7 +50,9 @@ std::array<std::unique_ptr<PeerChannel>, 3> meet(int id, const std::array<Addres
       Hash theirs;
       if (peer == id) continue;
       channels[peer]->recv(theirs.data(), theirs.size());
-      if (theirs != program) throw SetupError("party " + std::to_string(peer) + " runs another program than this one");
+      if (theirs != program)
+        throw SetupError("party " + std::to_string(peer) +
+                         " runs another program than this one, or with another --tile-words");
     }
   } catch (const PeerLost& loss) {
     throw SetupError(std::string("while the parties connect: ") + loss.what());

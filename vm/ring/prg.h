@@ -22,6 +22,8 @@ class Stream {
   explicit Stream(const Key& key) : key_(key) {}
   // Reserves `bytes` (rounded up to a whole block) and returns the first block's number.
   u64 reserve(std::size_t bytes);
+  // Blocks reserved so far.
+  u64 used() const { return next_; }
   // Expands `bytes` bytes that start `offset` bytes (a multiple of 16) into the range that begins at `block`.
   void fill(u64 block, std::size_t offset, void* out, std::size_t bytes) const { expand(key_, block + offset / 16, out, bytes); }
 

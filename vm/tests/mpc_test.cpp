@@ -278,6 +278,37 @@ TEST(what_a_party_receives_is_masked_by_the_key_it_lacks) {
   }
 }
 
+// Every message has a pad of its own: two that shared one would leave a party less to draw than its messages take.
+TEST(pads_are_drawn_once_for_every_use) {
+  const std::size_t n = 1024, bits = n / 8, word = 8 * n;  // whole cipher blocks
+  struct Drawn {
+    std::size_t key0, key2;  // bytes; key 1 masks nothing
+  };
+  const auto check = [&](const Protocol& protocol, Drawn expected) {
+    const auto x = additive(random_words(n));
+    run(random_keys(), [&](Party& party) {
+      Words y0(2 * n), y1(2 * n);
+      Tasks tasks;
+      tasks.push_back(protocol(Seat(party, 0), x[party.id].data(), n, Target{y0.data(), y1.data()}));
+      run_tasks(tasks, party);
+      const std::size_t drawn[3] = {expected.key0, 0, expected.key2};
+      CHECK_EQ(16 * party.stream0.used(), drawn[party.id]);
+      CHECK_EQ(16 * party.stream1.used(), drawn[(party.id + 1) % 3]);
+    });
+  };
+  // The handed-over share, a bit, its product, the result's component; a bit and the result's component.
+  check(truncation(16), {word + bits + word + word, bits + word});
+  for (int k : {16, 32})
+    for (int ring : {32, 64}) {
+      const Fit fit = example_fit(k, ring);
+      const std::size_t angle = n * static_cast<std::size_t>(k) / 8;
+      const std::size_t amplitudes = 2 * fit.harmonics.size() * n * static_cast<std::size_t>(ring) / 8;
+      // Two messages of the opening under each key, then the lift, then the result's components.
+      const std::size_t lift0 = ring == 32 ? bits + word : 0, lift2 = ring == 32 ? bits : 0;
+      check(series(fit), {2 * angle + lift0 + word, 2 * angle + amplitudes + lift2 + word});
+    }
+}
+
 // LEFT and RIGHT receive two messages each: were they masked by one pad, their difference would give a secret away.
 TEST(the_two_messages_of_an_opening_are_masked_independently) {
   const Fit fit = example_fit(16, 32);
@@ -362,6 +393,39 @@ TEST(engine_runs_stages_and_tiles) {
       CHECK(error >= 0 && error <= static_cast<i64>(3 * E));
     }
   }
+}
+
+// An output that no protocol has touched: without its share of zero, the client would get the shares of the inputs.
+TEST(results_are_masked_by_a_fresh_share_of_zero) {
+  const std::size_t n = 8192;
+  const Program program = parse_program(
+      "secfwt-program 1\n"
+      "v 0 candidate rep 0 8192 candidate - name=z\n"
+      "v 1 candidate rep 0 8192 add 0,0\n"
+      "out double 1\n"
+      "end\n");
+  const Words z = random_words(n);
+  const auto x = additive(z);
+  std::array<Words, 3> parts[2];
+  run(random_keys(), [&](Party& party) {
+    Engine engine(program, party);
+    engine.set_weights({});
+    for (auto& part : parts) part[party.id] = engine.step(0, 1, 0, Shares{x[party.id], x[(party.id + 1) % 3]});
+  });
+  const auto bytes = [](const Words& words) {
+    const auto* first = reinterpret_cast<const u8*>(words.data());
+    return std::vector<u8>(first, first + 8 * words.size());
+  };
+  for (int i = 0; i < 3; ++i) {
+    Words mask(n), change(n);
+    for (std::size_t j = 0; j < n; ++j) {
+      mask[j] = parts[0][i][j] - 2 * x[i][j];
+      change[j] = parts[0][i][j] - parts[1][i][j];
+    }
+    CHECK(uniform(bytes(mask)) && uniform(bytes(change)));
+  }
+  for (const auto& part : parts)
+    for (std::size_t j = 0; j < n; ++j) CHECK_EQ(part[0][j] + part[1][j] + part[2][j], 2 * z[j]);
 }
 
 TEST(program_errors_name_the_line) {
