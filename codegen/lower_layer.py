@@ -216,7 +216,8 @@ class LayerLowering:
         return r.add(r.add(r.matmul(bent, second), r.matmul(x, linear)), bias)
 
     def _even_part(self, act: str, site: str) -> tuple[Fit, float]:
-        width = self.ranges.half_width(site)
+        # the fit holds on twice its width, less the 3 units that GELU takes to become linear
+        width = self.ranges.half_width(site) / 2 + 1.5
         fa = 13
         fc = 30 - bits_for(1.01 * width) - fa
 

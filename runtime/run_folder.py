@@ -24,7 +24,7 @@ from typing import Any
 
 from .engine import Cost, Floats
 from .errors import SecfwtError
-from .search import CmaSearch
+from .search import Search
 
 Json = dict[str, Any]
 
@@ -37,7 +37,7 @@ class RunFolderError(SecfwtError):
 class State:
     """All that changes from generation to generation."""
 
-    search: CmaSearch
+    search: Search
     best_z: Floats
     start_loss: float
     start_dev: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import Any, Protocol
 
 import cma
 import numpy as np
@@ -14,6 +14,28 @@ from .errors import SecfwtError
 
 class SearchError(SecfwtError):
     """The search cannot go on: too few candidates had a finite loss, or a state that cannot be read."""
+
+
+class Search(Protocol):
+    """A minimiser that is asked for candidates and told their losses; its pickle is its whole state."""
+
+    def ask(self) -> Floats:
+        """Candidates of one generation, `[popsize, d]`."""
+
+    def tell(self, z: Floats, losses: Floats) -> int:
+        """Losses of those candidates; returns how many were rejected because theirs was not finite."""
+
+    @property
+    def mean(self) -> Floats:
+        """Centre of the search, `[d]`."""
+
+    @property
+    def sigma(self) -> float:
+        """Present step size."""
+
+    @property
+    def converged(self) -> str | None:
+        """Why there is nothing left to gain, if so."""
 
 
 class CmaSearch:
@@ -80,3 +102,49 @@ class CmaSearch:
         if not isinstance(search, CmaSearch):
             raise SearchError("the saved state is not a search state")
         return search
+
+
+class LayerwiseSearch:
+    """One CMA-ES for each layer's prompt, in turn: a generation moves one prompt and leaves the others at their centres
+    (Black-Box Tuning v2, Sun et al. 2022, algorithm 1). z `[layers · d]` holds the prompts' vectors one after another.
+    """
+
+    def __init__(self, layers: int, dim: int, *, popsize: int, sigma: float, bound: float = 0.0, seed: int) -> None:
+        self._searches = [
+            CmaSearch(dim, popsize=popsize, sigma=sigma, bound=bound, seed=seed + i) for i in range(layers)
+        ]
+        self._dim = dim
+        self._turn = 0
+
+    @property
+    def _moving(self) -> slice:
+        return slice(self._turn * self._dim, (self._turn + 1) * self._dim)
+
+    def ask(self) -> Floats:
+        """Candidates that differ in one layer's prompt, `[popsize, layers · d]`."""
+        moved = self._searches[self._turn].ask()
+        z = np.tile(self.mean, (len(moved), 1))
+        z[:, self._moving] = moved
+        return z
+
+    def tell(self, z: Floats, losses: Floats) -> int:
+        """As `CmaSearch.tell`, for the layer whose turn it is; then it is the next one's."""
+        rejected = self._searches[self._turn].tell(z[:, self._moving], losses)
+        self._turn = (self._turn + 1) % len(self._searches)
+        return rejected
+
+    @property
+    def mean(self) -> Floats:
+        """All layers' centres, `[layers · d]`."""
+        return np.concatenate([search.mean for search in self._searches])
+
+    @property
+    def sigma(self) -> float:
+        """The largest step size of any layer."""
+        return max(search.sigma for search in self._searches)
+
+    @property
+    def converged(self) -> str | None:
+        """The reason of the last layer to stop, once all have."""
+        reasons = [search.converged for search in self._searches]
+        return reasons[-1] if all(reasons) else None

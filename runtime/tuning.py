@@ -11,7 +11,7 @@ from .engine import Cost, Engine, Floats
 from .objective import Objective
 from .progress import Display, Status
 from .run_folder import RunFolder, State
-from .search import CmaSearch
+from .search import CmaSearch, LayerwiseSearch, Search
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class SearchOptions:
 
     dim: int
     """Length of z: the intrinsic dimension, times the number of prompts."""
+    prompts: int
+    """Prompts that z holds; more than one: they are searched in turn."""
     popsize: int
     budget: int
     """Evaluations in all: candidates whose loss on the training set is opened."""
@@ -83,13 +85,21 @@ def tune(objective: Objective, options: SearchOptions, run: RunFolder, display: 
 def _start(objective: Objective, options: SearchOptions, run: RunFolder) -> State:
     zero = np.zeros((1, options.dim))
     train, dev = (float(objective.losses(name, zero)[0]) for name in ("train", "dev"))
-    search = CmaSearch(
-        options.dim, popsize=options.popsize, sigma=options.sigma, bound=options.bound, seed=options.seed
-    )
-    state = State(search, zero[0], train, dev, best_dev=dev, best_train=train)
+    state = State(_search(options), zero[0], train, dev, best_dev=dev, best_train=train)
     state.cost = total(Cost(), objective.engine)
     run.save_start(state)
     return state
+
+
+def _search(options: SearchOptions) -> Search:
+    if options.prompts == 1:
+        return CmaSearch(
+            options.dim, popsize=options.popsize, sigma=options.sigma, bound=options.bound, seed=options.seed
+        )
+    return LayerwiseSearch(
+        options.prompts, options.dim // options.prompts, popsize=options.popsize, sigma=options.sigma,
+        bound=options.bound, seed=options.seed,
+    )  # fmt: skip
 
 
 def _generation(

@@ -20,7 +20,7 @@ from secfwt.runtime.search import SearchError
 from secfwt.runtime.tuning import Outcome, SearchOptions, tune
 from toy_objective import DIM, toy_engine, toy_objective
 
-OPTIONS = SearchOptions(dim=DIM, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)
+OPTIONS = SearchOptions(dim=DIM, prompts=1, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)
 PRINTS = {"data": "d", "program": "p"}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.objective import mean_loss
-from secfwt.runtime.search import CmaSearch, SearchError
+from secfwt.runtime.search import CmaSearch, LayerwiseSearch, SearchError
 from toy_objective import toy_objective
 
 
@@ -108,3 +110,25 @@ def test_prompt_rows_stay_short_enough_for_the_program() -> None:
     assert not free.all()
     assert np.array_equal(sent[free], 2.0 * z[free])
     assert np.array_equal(space.coordinates(z[3]), sent[3])
+
+
+def test_layerwise_moves_one_prompt_a_generation_and_finds_the_minimum() -> None:
+    search = LayerwiseSearch(3, 4, popsize=8, sigma=0.5, seed=1)
+    goal = np.linspace(-1, 1, 12)
+    for generation in range(90):
+        before = search.mean
+        z = search.ask()
+        moved = slice(4 * (generation % 3), 4 * (generation % 3) + 4)
+        still = np.delete(z, np.arange(12)[moved], axis=1)
+        assert np.array_equal(still, np.tile(np.delete(before, np.arange(12)[moved]), (8, 1)))
+        search.tell(z, np.sum((z - goal) ** 2, axis=1))
+    assert np.abs(search.mean - goal).max() < 0.05
+
+
+def test_layerwise_state_continues_with_the_same_candidates() -> None:
+    search = LayerwiseSearch(2, 3, popsize=6, sigma=0.5, seed=1)
+    for _ in range(3):
+        z = search.ask()
+        search.tell(z, np.sum(z**2, axis=1))
+    copy = pickle.loads(pickle.dumps(search))
+    assert np.array_equal(search.ask(), copy.ask())
