@@ -1,0 +1,62 @@
+// The party of MP-SPDZ's `rep4-ring` protocol (maliciously secure, four parties, Dalskov et al. 2021) with our matrix
+// product.
+#include "Machines/Rep.hpp"
+#include "Machines/Rep4.hpp"
+#include "Processor/RingMachine.hpp"
+#include "Protocols/RepRingOnlyEdabitPrep.hpp"
+#include "mpspdz/matrix_product.h"
+#include "mpspdz/threads.h"
+
+namespace secfwt::mpspdz {
+
+using ReplicatedShare = Rep4Share2<64>;
+
+// The three of the five parts of a product of x₀…x₃ and y₀…y₃ that a party without x₃ and y₃ can compute, named as in
+// its own numbering: those of components 0 and 1, of 1 and 2, and the cross terms of 0 and 2.
+class Local {
+ public:
+  Local(const Components<ReplicatedShare>& x, const Components<ReplicatedShare>& y, const Sizes& s)
+      : first_(s.rows * s.columns), second_(first_.size()), cross_(first_.size()) {
+    const auto neighbours = [&](std::size_t c, Words& sums) {
+      gemm_shares(x[c].data(), x[c + 1].data(), 0, y[c].data(), y[c + 1].data(), 0, sums.data(), 0, 1, s.rows, s.inner,
+                  s.columns);
+    };
+    neighbours(0, first_);
+    neighbours(1, second_);
+    const auto product = [&](const Words& a, const Words& b, bool accumulate) {
+      gemm(a.data(), s.inner, b.data(), s.columns, cross_.data(), s.columns, s.rows, s.inner, s.columns, accumulate);
+    };
+    product(x[0], y[2], false);
+    product(x[2], y[0], true);
+  }
+
+  // The protocol takes sums from its own scalar product alone. Of (1, 0, 1) and these three it makes
+  // (x₀+x₁)y₀ + x₀y₁ = y₀ + y₁, (x₁+x₂)y₁ + x₁y₂ = y₁ and x₀y₂ + x₂y₀ = y₂ + y₀.
+  void give(ReplicatedShare::Protocol& protocol, std::size_t i) const {
+    ReplicatedShare x, y;
+    x[0] = x[2] = 1;
+    y[0] = first_[i] - second_[i];
+    y[1] = second_[i];
+    y[2] = cross_[i] - first_[i] + second_[i];
+    protocol.prepare_dotprod(x, y);
+    protocol.next_dotprod();
+  }
+
+ private:
+  Words first_, second_, cross_;
+};
+
+}  // namespace secfwt::mpspdz
+
+using secfwt::mpspdz::ReplicatedShare;
+
+template <>
+void SubProcessor<ReplicatedShare>::matmulsm(const MemoryPart<ReplicatedShare>& memory, const vector<int>& arguments) {
+  secfwt::mpspdz::multiply_in_memory<secfwt::mpspdz::Local>(*this, memory, arguments);
+  maybe_check();
+}
+
+int main(int argc, const char** argv) {
+  secfwt::mpspdz::set_threads_from_environment();
+  HonestMajorityRingMachine<Rep4Share2, Rep4Share>(argc, argv, 4);
+}
