@@ -70,8 +70,8 @@ def generate_command(
     try:
         options = GenOptions(
             sequence_length=sequence_length, n_prompt_tokens=n_prompt_tokens, prompt_layer=prompt_layer, deep=deep,
-            frozen_layers=frozen_layers, intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss, margin=margin, reveal=reveal,
-            rfa_features=rfa_features, rfa_variant=rfa, rfa_floor=rfa_floor, head=head,
+            frozen_layers=frozen_layers, intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss, margin=margin,
+            reveal=reveal, rfa_features=rfa_features, rfa_variant=rfa, rfa_floor=rfa_floor, head=head,
             labels=_split(labels, ","), label_words=_split(label_words, ","), label_texts=_split(label_texts, "|"),
             template=template, temperature=temperature, seed=seed,
         )  # fmt: skip
