@@ -186,6 +186,7 @@ def _write_owners(compiled: Compiled, folder: Path) -> None:
     if compiled.weights is None or compiled.embedder is None:
         return
     data_owner, model_owner = folder / "data_owner", folder / "model_owner"
+    data_owner.mkdir(mode=0o700)
     export_data_owner(data_owner, compiled.spec, compiled.options, compiled.weights, compiled.embedder.tokenizer)
     model_owner.mkdir(mode=0o700)
     secret = model_owner / "weights.safetensors"

@@ -119,6 +119,8 @@ def _files(path: Path, report: Report) -> list[TensorFile]:
     try:
         if index.is_file():
             shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            if outside := [shard for shard in shards if Path(shard).name != shard]:
+                raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
             return [TensorFile(directory / shard) for shard in shards]
         return [TensorFile(directory / "model.safetensors")]
     except FileNotFoundError as e:

@@ -18,7 +18,6 @@ from .sharing import Payload
 MAGIC = 0x31544653
 HEADER = struct.Struct("<IIQQ")
 CHUNK = 1 << 20
-MAX_ANSWER = 1 << 36
 CONNECT_SECONDS = 5.0
 GONE_SECONDS = 6
 """A host that vanishes is noticed after about this long."""
@@ -38,6 +37,14 @@ class Frame(enum.IntEnum):
     RESULT = 9
 
 
+LIMITS: dict[int, int] = {
+    Frame.HELLO: 16,
+    Frame.ERROR: 1 << 16,
+    Frame.PROGRESS: 8,
+    Frame.DONE: 32,
+    Frame.RESULT: 1 << 36,
+}
+"""Longest payload of what a party sends, in bytes."""
 COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
 
 
@@ -133,7 +140,7 @@ class Connection:
 
     def _read_frame(self) -> tuple[int, int, memoryview]:
         magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
-        if magic != MAGIC or length > MAX_ANSWER:
+        if magic != MAGIC or length > LIMITS.get(kind, 0):
             raise self._refused("sent what is not a frame of this protocol")
         data = self._read(length)
         if kind == Frame.ERROR:

@@ -120,6 +120,15 @@ def test_a_shard_that_is_missing(tmp_path: Path) -> None:
     assert "there is no model-00002" in report_of(tmp_path, spec)
 
 
+@pytest.mark.parametrize("shard", ["../model.safetensors", "/etc/passwd"])
+def test_a_shard_outside_the_directory(shard: str, tmp_path: Path) -> None:
+    save_toy(tmp_path, "bert", "classification", shard="20kB")
+    spec = read_model(tmp_path, OPTIONS)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": shard}}))
+    assert f"model.safetensors.index.json names files elsewhere: {shard}" in report_of(tmp_path, spec)
+
+
 def test_every_byte_of_a_file_has_one_reader(directory: Path) -> None:
     ours = TensorFile(directory / "model.safetensors")
     theirs = load_file(directory / "model.safetensors")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from secfwt.codegen.program_text import ProgramTextError, read_program
-from secfwt.runtime.certificates import make_certificates
+from secfwt.runtime.certificates import make_certificates, make_set
 from secfwt.runtime.client import Client
 from secfwt.runtime.connection import HEADER, MAGIC, Frame
 from secfwt.runtime.deployment import Deployment
@@ -40,13 +40,19 @@ class FakeParties:
         self.deployment = Deployment.local(certificates)
         self._listeners: list[socket.socket] = []
 
-    def start(self, behaviours: list[Behaviour], names: tuple[str, ...] = ("party0", "party1", "party2")) -> None:
+    def start(
+        self,
+        behaviours: list[Behaviour],
+        names: tuple[str, ...] = ("party0", "party1", "party2"),
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
         for address, behaviour, name in zip(self.deployment.parties, behaviours, names, strict=True):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             folder = self.deployment.certificates
             context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
             context.load_verify_locations(folder / "ca.pem")
             context.verify_mode = ssl.CERT_REQUIRED
+            context.maximum_version = newest
             listener = socket.create_server((address.host, address.port))
             self._listeners.append(listener)
             threading.Thread(target=self._serve, args=(listener, context, behaviour), daemon=True).start()
@@ -134,6 +140,22 @@ def test_a_party_with_the_certificate_of_another_is_refused(fakes: FakeParties):
     assert (error.value.party, error.value.failure) == (0, "refused")
 
 
+def test_a_wildcard_is_not_a_name(tmp_path: Path):
+    names = {name: f"{name}.secfwt" for name in ("party1", "party2", "data-owner")}
+    make_set(tmp_path, {"party0": "*.secfwt"} | names, ("party0", "party1", "party2"), 1)
+    wildcard = FakeParties(tmp_path)
+    wildcard.start([answer_all] * 3)
+    with pytest.raises(ServiceError, match=r"party 0: .* does not prove to be party 0"):
+        wildcard.client()
+    wildcard.close()
+
+
+def test_a_server_without_tls_1_3_is_refused(fakes: FakeParties):
+    fakes.start([answer_all] * 3, newest=ssl.TLSVersion.TLSv1_2)
+    with pytest.raises(ServiceError, match="TLS with"):
+        fakes.client()
+
+
 def test_a_client_cannot_pose_as_a_party(fakes: FakeParties):
     fakes.start([answer_all] * 3, names=("party0", "party1", "data-owner"))
     with pytest.raises(ServiceError, match=r"party 2: .* does not prove to be party 2"):
@@ -209,7 +231,10 @@ def test_busy_parties_are_asked_again(fakes: FakeParties):
     ("data", "message"),
     [
         (bytes(24), "not a frame"),
-        (HEADER.pack(MAGIC, Frame.DONE, 0, 1 << 60), "not a frame"),
+        (HEADER.pack(MAGIC, Frame.RESULT, 0, 1 << 60), "not a frame"),
+        (HEADER.pack(MAGIC, Frame.DONE, 0, 33), "not a frame"),
+        (HEADER.pack(MAGIC, Frame.ERROR, 0, 1 << 20), "not a frame"),
+        (HEADER.pack(MAGIC, 42, 0, 8), "not a frame"),
         (HEADER.pack(MAGIC, Frame.RESULT, 0, 0), "sent a frame of kind 9, expected DONE"),
         (HEADER.pack(MAGIC, Frame.ERROR, 0, 2) + b"\xff!", "party 1: �!"),
     ],

@@ -85,7 +85,7 @@ def test_bundle_of_every_family_and_head(family: str, head: str, toy: Any, tmp_p
     assert [p.name for p in out.parent.iterdir()] == ["bundle"]
     secret = out / "model_owner" / "weights.safetensors"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE((out / owner).stat().st_mode) for owner in ("model_owner", "data_owner")} == {0o700}
 
     plan = json.loads((out / "public" / "plan.json").read_text())
     program = read_program(out / "public" / "program.txt")

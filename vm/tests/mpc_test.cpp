@@ -1,4 +1,5 @@
 // The protocols and the interpreter, three parties as threads: exactness, traffic, and what a single party gets to see.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -163,6 +164,19 @@ std::vector<u8> difference(const std::vector<u8>& a, const std::vector<u8>& b) {
   return out;
 }
 
+// Whether no 64-bit word occurs twice; by chance one would with probability below 10^-8.
+bool distinct_words(const std::vector<const std::vector<u8>*>& streams) {
+  Words words;
+  for (const auto* stream : streams) {
+    CHECK_EQ(stream->size() % 8, std::size_t{0});
+    const std::size_t at = words.size();
+    words.resize(at + stream->size() / 8);
+    std::memcpy(words.data() + at, stream->data(), stream->size());
+  }
+  std::sort(words.begin(), words.end());
+  return words.size() > 1000 && std::adjacent_find(words.begin(), words.end()) == words.end();
+}
+
 // With the keys party i holds and all inputs unchanged, but another third key, all that i receives changes by a uniform
 // amount: every message to it is masked by the key it does not hold.
 void check_hiding(const Protocol& protocol, const Words& z) {
@@ -307,6 +321,63 @@ TEST(pads_are_drawn_once_for_every_use) {
       const std::size_t lift0 = ring == 32 ? bits + word : 0, lift2 = ring == 32 ? bits : 0;
       check(series(fit), {2 * angle + lift0 + word, 2 * angle + amplitudes + lift2 + word});
     }
+}
+
+// The same shares everywhere, and amplitudes of zero, so that nothing but pads tells one value from another: in all
+// that a party receives and in the components of its result, pads themselves, no eight bytes occur twice.
+TEST(no_pad_is_used_for_two_values) {
+  constexpr std::size_t n = 3 * 128 * 150;  // several blocks a third, and whole words everywhere
+  std::array<Words, 3> x;
+  for (Words& share : x) share.assign(n, random_words(1)[0] >> 4);
+  Words y0[3], y1[3];
+  const auto check = [&](const Protocol& protocol) {
+    const Trace trace = run(random_keys(), [&](Party& party) {
+      y0[party.id].resize(n);
+      y1[party.id].resize(n);
+      Tasks tasks;
+      for (int t = 0; t < 3; ++t)
+        tasks.push_back(protocol(Seat(party, t), x[party.id].data() + t * n / 3, n / 3,
+                                 Target{y0[party.id].data() + t * n / 3, y1[party.id].data() + t * n / 3}));
+      run_tasks(tasks, party);
+    });
+    for (int i = 0; i < 3; ++i) {
+      CHECK(distinct_words({&trace.from_prev[i], &trace.from_next[i]}));
+      const auto* result = reinterpret_cast<const u8*>(y0[i].data());
+      const std::vector<u8> bytes(result, result + 8 * n);
+      CHECK(distinct_words({&bytes}));
+    }
+  };
+  check(truncation(1));
+  check(truncation(16));
+  for (int k : {16, 32})
+    for (int ring : {32, 64}) {
+      Fit fit = example_fit(k, ring);
+      for (Harmonic& harmonic : fit.harmonics) harmonic = {1, 0.0, 0.0};
+      check(series(fit));
+    }
+}
+
+// What masks the top bits that LEFT and RIGHT exchange: with the key of the pad before it, the test can tell.
+TEST(top_bits_have_pads_of_their_own) {
+  constexpr std::size_t n = 128 * 600;
+  const auto x = additive(Words(n, 1));
+  const Keys keys = random_keys();
+  const Trace trace = run(keys, [&](Party& party) {
+    Words y0(n), y1(n);
+    Tasks tasks;
+    tasks.push_back(truncation(16)(Seat(party, 0), x[party.id].data(), n, Target{y0.data(), y1.data()}));
+    run_tasks(tasks, party);
+  });
+  Words handed(n);
+  expand(keys[0], 0, handed.data(), 8 * n);
+  std::vector<u8> left(trace.from_prev[1].begin(), trace.from_prev[1].begin() + n / 8);
+  std::vector<u8> right(trace.from_next[0].begin(), trace.from_next[0].begin() + n / 8);
+  for (std::size_t i = 0; i < n; ++i) {
+    const u64 a = x[0][i] + handed[i] + (u64{1} << 62), b = x[1][i] + x[2][i] - handed[i];
+    left[i / 8] ^= static_cast<u8>((~a >> 63) << (i % 8));
+    right[i / 8] ^= static_cast<u8>((~b >> 63) << (i % 8));
+  }
+  CHECK(distinct_words({&left, &right}));
 }
 
 // LEFT and RIGHT receive two messages each: were they masked by one pad, their difference would give a secret away.
