@@ -7,6 +7,9 @@
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
 | `parties/` | logs of parties that the run started | all the time |
+
+All of it is the data owner's: a new folder and its files are for their owner alone. `state` is a pickle, which runs
+code when it is read: one that somebody else owns or may write is refused.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._writing("the run folder"):
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(path, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,6 +103,12 @@ class RunFolder:
         if not file.exists():
             self._truncate_history(0)
             return None
+        info = file.stat()
+        if info.st_uid != os.getuid() or info.st_mode & 0o022:
+            raise RunFolderError(
+                f"{file} can have been written by somebody else, and reading it runs code: "
+                "it must belong to you, and nobody else may write it (mode 0600)"
+            )
         try:
             state = pickle.loads(file.read_bytes())
         except Exception as error:  # unpickling can raise anything
@@ -159,7 +168,7 @@ class RunFolder:
 
     def _replace(self, name: str, content: bytes) -> None:
         temporary = self.path / f".{name}.tmp"
-        with temporary.open("wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
