@@ -56,7 +56,9 @@ std::atomic<Isa>& chosen() {
   return isa;
 }
 
-constexpr std::size_t kRowBlock = 336;           // of A, packed; a multiple of every kernel's rows
+constexpr std::size_t kRowBlock = 2016;          // of A, packed at a time: so often B is packed again
+constexpr std::size_t kRowStrip = 48;            // of A, multiplied at a time: stays in the cache with a group of B
+static_assert(kRowBlock % kRowStrip == 0, "both are multiples of every kernel's rows");
 constexpr std::size_t kGroup = 64, kSlice = 64;  // columns and rows of B packed at a time; multiples of every kernel's
 constexpr std::size_t kParallelWork = 1 << 18;   // products worth waking a thread for
 
@@ -121,7 +123,9 @@ void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, 
           kernel.pack_b(offset(term.b, l, column), std::min(kSlice, s.k - l), std::min(kernel.columns, s.n - column),
                         b + j * b_words + kernel.b_panel(l));
         }
-      kernel.multiply(a, b, s.k, c + first, ldc, s.m, std::min(panels * kernel.columns, s.n - first), accumulate);
+      for (std::size_t i = 0; i < s.m; i += kRowStrip)
+        kernel.multiply(a + i / kernel.rows * a_words, b, s.k, c + i * ldc + first, ldc, std::min(kRowStrip, s.m - i),
+                        std::min(panels * kernel.columns, s.n - first), accumulate);
     }
   });
 }
