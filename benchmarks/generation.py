@@ -17,8 +17,6 @@ from operator import or_
 import numpy as np
 import rows
 from models import FEATURES, SHAPES, Shape, normalised_rows, random_weights
-from service import compiled, running, words
-
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
@@ -26,6 +24,7 @@ from secfwt.codegen.plan import Plan, Value
 from secfwt.codegen.schedule import schedule
 from secfwt.codegen.spec import HeadSpec, ModelSpec
 from secfwt.runtime.sharing import decode
+from service import compiled, running, words
 
 LABELS = ("a", "b", "c", "d")
 

@@ -119,9 +119,9 @@ def _solve(
 def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
     """An even f on [-half_width, half_width] by n odd cosine harmonics of period 4·half_width.
 
-    Odd harmonics make the series symmetric about the point (half_width, f): an f that is linear from some x0 on, as |x|/2
-    and the even part of GELU are, stays right up to 2·half_width - x0, twice as far as it was fitted. There the series
-    bends back: the error grows linearly, without a cliff.
+    Odd harmonics make the series symmetric about the point (half_width, f): an f that is linear from some x0 on, as
+    |x|/2 and the even part of GELU are, stays right up to 2·half_width - x0, twice as far as it was fitted. There the
+    series bends back: the error grows linearly, without a cliff.
     """
     x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
     harmonics = list(range(1, 2 * n, 2))

@@ -1,0 +1,1 @@
+"""Parties, clients, certificates, the tuning loop and its reports."""

@@ -13,7 +13,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Batch:
-    """One set of examples as the data owner embedded it: for every `example` input of the program, an array `[E, *shape]` (real units)."""
+    """One set of examples as the data owner embedded it: for every `example` input of the program, an array
+    `[E, *shape]` in real units."""
 
     inputs: dict[str, Floats]
 

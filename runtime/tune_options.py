@@ -112,8 +112,8 @@ class TuneOptions:
     def search(self, dim: int) -> SearchOptions:
         """The part that the tuning loop needs, for a z of that length."""
         return SearchOptions(
-            dim=dim, prompts=dim // self.intrinsic_dim, popsize=self.popsize, budget=self.budget, sigma=self.sigma, bound=self.bound,
-            eval_every=self.eval_every, seed=self.seed,
+            dim=dim, prompts=dim // self.intrinsic_dim, popsize=self.popsize, budget=self.budget, sigma=self.sigma,
+            bound=self.bound, eval_every=self.eval_every, seed=self.seed,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

@@ -16,12 +16,7 @@ void add_pads(const u64* x, const Pad& pad, const Pad& next_pad, std::size_t lo,
 }  // namespace
 
 Reshare::Reshare(Party& party, const u64* x, std::size_t n, Target out)
-    : party_(party),
-      n_(n),
-      x_(x),
-      out_(out),
-      pad_(reserve(party.stream0, n)),
-      next_pad_(reserve(party.stream1, n)) {}
+    : party_(party), n_(n), x_(x), out_(out), pad_(reserve(party.stream0, n)), next_pad_(reserve(party.stream1, n)) {}
 
 void Reshare::send(int) {
   const std::array<Lane, 1> lanes{{{party_.prev, 64}}};
@@ -31,9 +26,7 @@ void Reshare::send(int) {
   });
 }
 
-void Reshare::recv(int) {
-  party_.next->recv(out_.x1, n_ * sizeof(u64));
-}
+void Reshare::recv(int) { party_.next->recv(out_.x1, n_ * sizeof(u64)); }
 
 void add_zero_share(Party& party, u64* x, std::size_t n) {
   const Pad pad = reserve(party.stream0, n), next_pad = reserve(party.stream1, n);

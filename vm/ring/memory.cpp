@@ -13,7 +13,7 @@ namespace secfwt {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kSmallest = 1 << 16;   // what is smaller the C library handles well
+constexpr std::size_t kSmallest = 1 << 16;  // what is smaller the C library handles well
 constexpr std::size_t kHugePage = 2 << 20;
 
 struct Kept {

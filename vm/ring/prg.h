@@ -16,7 +16,8 @@ Key random_key();
 // Byte j of AES-128-CTR(key): block b is AES(key, b as a 128-bit big-endian counter). Thread-safe.
 void expand(const Key& key, u64 first_block, void* out, std::size_t bytes);
 
-// A stream with a position. Both holders reserve the same lengths in the same order; a reserved range is used for one purpose, once.
+// A stream with a position. Both holders reserve the same lengths in the same order; a reserved range is used for one
+// purpose, once.
 class Stream {
  public:
   explicit Stream(const Key& key) : key_(key) {}
@@ -25,7 +26,9 @@ class Stream {
   // Blocks reserved so far.
   u64 used() const { return next_; }
   // Expands `bytes` bytes that start `offset` bytes (a multiple of 16) into the range that begins at `block`.
-  void fill(u64 block, std::size_t offset, void* out, std::size_t bytes) const { expand(key_, block + offset / 16, out, bytes); }
+  void fill(u64 block, std::size_t offset, void* out, std::size_t bytes) const {
+    expand(key_, block + offset / 16, out, bytes);
+  }
 
  private:
   Key key_;
