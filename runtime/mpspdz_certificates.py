@@ -26,6 +26,7 @@ def make_player_data(folder: Path, parties: int, clients: int) -> Path:
     servers = [f"P{i}" for i in range(parties)]
     names = {name: name for name in [*servers, *(f"C{i}" for i in range(clients))]}
     make_set(data, names, servers, DAYS)
+    (data / "ca.key").unlink()  # nobody needs it any more
     authority = x509.load_pem_x509_certificate((data / "ca.pem").read_bytes())
     (data / f"{subject_hash(authority.subject):08x}.0").write_bytes(authority.public_bytes(Encoding.PEM))
     return data

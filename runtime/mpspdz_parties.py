@@ -30,7 +30,11 @@ STALL_SECONDS = 60.0
 """Nobody computes for that long while a client waits: the parties hang."""
 STOP_SECONDS = 5.0
 TIMER = re.compile(r"(Starting|Stopped) timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
-NOISE = re.compile(r"^(terminate called|Using |Trying to run|Please report|The following |Aborted|\s*$)")
+NOISE = re.compile(
+    r"^(terminate called|Using |Trying to run|Please report|The following |This program might|Consider adding|\t"
+    r"|Fatal error at .*Crash requested by program|Starting timer|Stopped timer|Aborted|\s*$)"
+)
+"""What explains no failure; a program that crashes on purpose has said why before."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,8 @@ class MpSpdzParties:
         for i, text in said.items():
             if "built for another program" in text:
                 return ServiceError(i, "refused", text)
+        if not said[first]:
+            first = next((i for i, text in said.items() if text), first)
         code = self._processes[first].returncode
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         reason = f": {said[first]}" if said[first] else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +39,17 @@ HEADS = {
 }
 
 
-def toy_plan(folder: Path, family: str = "bert", head: str = "classification", **choices: object) -> Plan:
-    """Model plan of a toy checkpoint's config.json."""
-    name, sizes = CONFIGS[family]
+def toy_plan(
+    folder: Path,
+    family: str = "bert",
+    head: str = "classification",
+    sizes: Mapping[str, int] | None = None,
+    **choices: object,
+) -> Plan:
+    """Model plan of a toy checkpoint's config.json; `sizes`: other ones than BERT's usual."""
+    name, config_sizes = CONFIGS[family]
     suffix, head_options = HEADS[head]
-    config = {"model_type": family, "architectures": [name + suffix], "vocab_size": 50, **sizes}
+    config = {"model_type": family, "architectures": [name + suffix], "vocab_size": 50, **config_sizes, **(sizes or {})}
     (folder / "config.json").write_text(json.dumps(config))
     defaults = {"sequence_length": 6, "n_prompt_tokens": 2, "intrinsic_dim": 4, "popsize": 3, "rfa_features": 8}
     options = GenOptions(**{**defaults, "head": head, **head_options, **choices})  # type: ignore[arg-type]
@@ -110,9 +116,9 @@ class Toy:
         self.batch = Batch({v.attrs["name"]: inputs[v.attrs["name"]] for v in self.plan.inputs("example")})
         self.z = rng.standard_normal((2, *self.plan.inputs("candidate")[0].shape))
 
-    def reference(self) -> dict[str, np.ndarray]:
+    def reference(self, batch: Batch | None = None) -> dict[str, np.ndarray]:
         """Losses `[2]` and logits `[2, E, L]` in float64."""
-        return run_plan(self.plan, self.weights, {**self.batch.inputs, "z": self.z})
+        return run_plan(self.plan, self.weights, {**(batch or self.batch).inputs, "z": self.z})
 
 
 def random_weight(rng: np.random.Generator, container: Container, name: str) -> np.ndarray:
