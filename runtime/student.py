@@ -7,7 +7,7 @@ Only rows that carry a token are computed: `hidden` is `[N, h]`, and `Rows` says
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Weights = Mapping[str, Tensor]
-ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "relu": functional.relu}
 
 
 @dataclass(frozen=True)
