@@ -13,25 +13,28 @@ if(NOT MP_SPDZ)
   message(STATUS "MP-SPDZ parties: not built, no installation at: ${PLACES}")
   return()
 endif()
+string(REGEX REPLACE "/$" "" MP_SPDZ ${MP_SPDZ})
 if(NOT EXISTS ${MP_SPDZ}/libSPDZ.so)
   message(STATUS "MP-SPDZ parties: not built, ${MP_SPDZ} has no libSPDZ.so (make libSPDZ.so there)")
   return()
 endif()
-file(STRINGS ${MP_SPDZ}/CHANGELOG.md RELEASE REGEX "^## v?[0-9]" LIMIT_COUNT 1)
+if(EXISTS ${MP_SPDZ}/CHANGELOG.md)
+  file(STRINGS ${MP_SPDZ}/CHANGELOG.md RELEASE REGEX "^## v?[0-9]" LIMIT_COUNT 1)
+endif()
 if(NOT RELEASE MATCHES "^## v?0\\.4\\.")
   message(STATUS "MP-SPDZ parties: not built, ${MP_SPDZ} is release '${RELEASE}', they are written for 0.4")
   return()
 endif()
 message(STATUS "MP-SPDZ parties: built against ${MP_SPDZ}")
 
-set(PARTIES ${CMAKE_BINARY_DIR}/mpspdz)
 add_custom_target(
   secfwt-mpspdz ALL
   COMMAND
-    ${CMAKE_COMMAND} -DSOURCE=${CMAKE_CURRENT_LIST_DIR} -DBUILD=${PARTIES} -DMP_SPDZ=${MP_SPDZ}
-    -DRING=$<TARGET_FILE:secfwt_ring> -DCXX=${CMAKE_CXX_COMPILER} -DGENERATOR=${CMAKE_GENERATOR}
+    ${CMAKE_COMMAND} -DSOURCE=${CMAKE_CURRENT_LIST_DIR} -DBUILD=${CMAKE_BINARY_DIR}/mpspdz -DOUTPUT=${CMAKE_BINARY_DIR}
+    -DMP_SPDZ=${MP_SPDZ} -DRING=$<TARGET_FILE:secfwt_ring> -DCXX=${CMAKE_CXX_COMPILER} -DGENERATOR=${CMAKE_GENERATOR}
     -DMAKE_PROGRAM=${CMAKE_MAKE_PROGRAM} -DOPENSSL=${OPENSSL_ROOT_DIR} -P ${CMAKE_CURRENT_LIST_DIR}/build.cmake
   DEPENDS secfwt_ring
   VERBATIM)
-install(DIRECTORY ${PARTIES}/ DESTINATION secfwt/bin USE_SOURCE_PERMISSIONS OPTIONAL FILES_MATCHING PATTERN "secfwt-*.x"
-        PATTERN CMakeFiles EXCLUDE)
+foreach(PROTOCOL replicated rep4 dealer)
+  install(PROGRAMS ${CMAKE_BINARY_DIR}/secfwt-${PROTOCOL}-ring-party.x DESTINATION secfwt/bin OPTIONAL)
+endforeach()
