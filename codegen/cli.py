@@ -31,6 +31,9 @@ def generate_command(
         Path | None, typer.Option(help="Public text, a line each, to calibrate intervals with.")
     ] = None,
     protocol: Annotated[Protocol, typer.Option(help="Protocol of the MP-SPDZ program.")] = "ring",
+    round_nearest: Annotated[
+        bool, typer.Option(help="MP-SPDZ program: exact rounding in place of probabilistic truncation.")
+    ] = False,
     examples: Annotated[
         int, typer.Option(min=1, help="Examples a generation: for the estimate, and most of a set under MP-SPDZ.")
     ] = 32,
@@ -77,7 +80,8 @@ def generate_command(
         )  # fmt: skip
         compiled = generate(
             model, options, output, adapter=adapter, calibration=_lines(calibration_text), target=target,
-            mp_spdz=MpSpdzOptions(protocol=protocol, examples=examples), command=_command_line(context),
+            mp_spdz=MpSpdzOptions(protocol=protocol, examples=examples, round_nearest=round_nearest),
+            command=_command_line(context),
         )  # fmt: skip
     except ProblemsFound as found:
         print(found, file=sys.stderr)

@@ -47,7 +47,7 @@ class MpSpdzOptions:
     value_bits: int = 31
     """Numbers are below 2^(value_bits - fraction_bits - 1)."""
     round_nearest: bool = False
-    """Exact rounding in place of probabilistic truncation: slower, no bias."""
+    """Exact rounding in place of probabilistic truncation, which leaks (docs/mp-spdz.md): slower."""
     budget: int = 200_000
     """How long a vector MP-SPDZ's comparisons treat at once; it decides rounds, not results."""
 

@@ -16,7 +16,6 @@ from ..codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
 from ..codegen.plan import Plan
 from ..codegen.target_mpspdz import render
 from ..codegen.weights import Weights
-from .engine import Engine
 from .local import uninterrupted
 from .mpspdz import find, find_party
 from .mpspdz_certificates import FOLDER, make_player_data
@@ -32,17 +31,17 @@ MODEL_OWNER, DATA_OWNER = 0, 1
 TILE = 8
 
 
-def options_for(protocol: Protocol, sets: Sequence[int]) -> MpSpdzOptions:
+def options_for(protocol: Protocol, sets: Sequence[int], round_nearest: bool = False) -> MpSpdzOptions:
     """A program that holds sets of these sizes at once, in tiles no larger than the largest."""
     tile = min(TILE, max(sets))
     tiles = sum(-(-size // tile) for size in sets)
-    return MpSpdzOptions(protocol=protocol, examples=tiles * tile, tile=tile)
+    return MpSpdzOptions(protocol=protocol, examples=tiles * tile, tile=tile, round_nearest=round_nearest)
 
 
 @contextmanager
 def mpspdz_engine(
     plan: Plan, weights: Weights, options: MpSpdzOptions, folder: Path, display: Display, given: str = ""
-) -> Iterator[Engine]:
+) -> Iterator[MpSpdzEngine]:
     """Parties of MP-SPDZ as processes of this machine, over TLS, with the model's weights shared among them.
 
     Everything lies in a folder of its own for protocol, ring and number of parties, below `folder`, where the logs go;

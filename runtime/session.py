@@ -121,7 +121,7 @@ def open_engine(
         return clear_engine(model, display)
     if options.engine == "mp-spdz":
         assert model.weights is not None
-        program = options_for(options.protocol, [len(s.batch) for s in sets.values()])
+        program = options_for(options.protocol, [len(s.batch) for s in sets.values()], options.round_nearest)
         return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
     if options.deployment and model.program:
         return remote_engine(Path(options.deployment), model.program)

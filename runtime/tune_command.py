@@ -83,6 +83,9 @@ def tune(
         str, _option(RUN, f"Protocol of the MP-SPDZ engine: {', '.join(PROTOCOLS)}.")
     ] = DEFAULT.protocol,
     mp_spdz: Annotated[str, _option(RUN, "Folder of MP-SPDZ. Default: MP_SPDZ_HOME, ~/MP-SPDZ or /opt/MP-SPDZ.")] = "",
+    round_nearest: Annotated[
+        bool, _option(RUN, "MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.")
+    ] = DEFAULT.round_nearest,
     deployment: Annotated[str, _option(RUN, "TOML of parties that run elsewhere. Default: three local ones.")] = "",
     bundle: Annotated[
         str, _option(RUN, "Bundle of the program those parties run: its public and data_owner folders.")

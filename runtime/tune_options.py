@@ -65,6 +65,7 @@ class TuneOptions:
     engine: Literal["embedded", "mp-spdz", "clear"] = "embedded"
     protocol: Protocol = "ring"
     mp_spdz: str = ""
+    round_nearest: bool = False
     deployment: str = ""
     bundle: str = ""
 
@@ -98,8 +99,8 @@ class TuneOptions:
             found.append(f"--budget is {self.budget}: it must pay for one generation of --popsize {self.popsize}")
         if self.attention == "softmax" and self.engine != "clear":
             found.append("--attention is softmax: only --engine clear (not private) has it")
-        if self.engine != "mp-spdz" and (self.protocol != "ring" or self.mp_spdz):
-            found.append(f"--protocol and --mp-spdz are for --engine mp-spdz, it is {self.engine}")
+        if self.engine != "mp-spdz" and (self.protocol != "ring" or self.mp_spdz or self.round_nearest):
+            found.append(f"--protocol, --mp-spdz, --round-nearest are for --engine mp-spdz, it is {self.engine}")
         if bool(self.deployment) != bool(self.bundle):
             found.append("--deployment and --bundle belong together: give both, or neither for three local parties")
         if self.deployment and self.engine != "embedded":
