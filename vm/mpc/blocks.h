@@ -86,8 +86,4 @@ class Blocks {
   std::size_t block_ = 128;
 };
 
-// `bits` low bits of each of n words, tightly packed, and back.
-void pack_bits(const u64* words, std::size_t n, int bits, u8* out);
-void unpack_bits(const u8* in, std::size_t n, int bits, u64* words);
-
 }  // namespace secfwt

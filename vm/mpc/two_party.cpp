@@ -1,19 +1,14 @@
 #include "mpc/two_party.h"
 
+#include "mpc/bits.h"
+
 namespace secfwt {
 namespace {
 
-// Bit i of a packed sequence.
-u64 bit(const u8* bits, std::size_t i) { return bits[i / 8] >> (i % 8) & 1; }
-
 // Packed bits of a pad, for one block.
-class PadBits {
- public:
-  PadBits(const Pad& pad, std::size_t lo, std::size_t n) { pad.fill(lo / 8, bits_, (n + 7) / 8); }
-  u64 operator[](std::size_t i) const { return bit(bits_, i); }
-
- private:
-  u8 bits_[Blocks::kMost / 8];
+struct PadBits {
+  PadBits(const Pad& pad, std::size_t lo, std::size_t n) { pad.fill(lo / 8, bytes, (n + 7) / 8); }
+  u8 bytes[Blocks::kMost / 8];
 };
 
 }  // namespace
@@ -77,15 +72,9 @@ void PairShift::recv(int round) const {
 
 void PairShift::send_bit(Role peer, const Pad& pad, u64 offset) const {
   u64* a = summand();
-  const u64 mask = ~u64{0} >> (64 - ring_);
   const std::array<Lane, 1> lanes{{{&seat_.to(peer), 1}}};
   blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-    const PadBits masks(pad, lo, n);
-    std::memset(message[0], 0, (n + 7) / 8);
-    for (std::size_t i = 0; i < n; ++i) {
-      a[lo + i] = (a[lo + i] + offset) & mask;
-      message[0][i / 8] |= static_cast<u8>((not_top_bit(a[lo + i]) ^ masks[i]) << (i % 8));
-    }
+    masked_top_bits(a + lo, n, ring_, offset, PadBits(pad, lo, n).bytes, message[0]);
   });
 }
 
@@ -96,24 +85,19 @@ void PairShift::deal() const {
     const PadBits r(bit_left_, lo, n), q(bit_right_, lo, n);
     u64 correction[Blocks::kMost];
     product_.fill(lo, correction, n);
-    for (std::size_t i = 0; i < n; ++i) correction[i] = (r[i] & q[i]) - correction[i];
+    for (std::size_t i = 0; i < n; ++i)
+      correction[i] = ((r.bytes[i / 8] & q.bytes[i / 8]) >> (i % 8) & 1) - correction[i];
     pack_bits(correction, n, width, message[0]);
   });
 }
 
-// u·v with u = d + (1−2d)r, v = e + (1−2e)q is e·u + σ·rq at LEFT and d·(v−e) + σ·rq at RIGHT, σ = (1−2d)(1−2e).
 void PairShift::finish_left() const {
   u64* a = summand();
   const std::array<Lane, 1> lanes{{{&seat_.to(RIGHT), 1}}};
   blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-    const PadBits r(bit_left_, lo, n);
     u64 product[Blocks::kMost];
     product_.fill(lo, product, n);
-    for (std::size_t i = 0; i < n; ++i) {
-      const u64 u = not_top_bit(a[lo + i]), d = u ^ r[i], e = bit(message[0], i);
-      const u64 wrap = 1 - e * u - (d == e ? product[i] : -product[i]);
-      a[lo + i] = (a[lo + i] >> shift_) - (wrap << (ring_ - shift_));
-    }
+    shift_left_summand(a + lo, n, ring_, shift_, PadBits(bit_left_, lo, n).bytes, message[0], product);
   });
 }
 
@@ -124,14 +108,10 @@ void PairShift::finish_right() const {
   const u64 offset = (u64{1} << (ring_ - 2 - shift_)) - (shift_ > 0 ? 1 : 0);
   const std::array<Lane, 2> lanes{{{&seat_.to(LEFT), 1}, {&seat_.to(HELPER), static_cast<std::size_t>(width)}}};
   blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-    const PadBits q(bit_right_, lo, n);
     u64 product[Blocks::kMost];
     unpack_bits(message[1], n, width, product);
-    for (std::size_t i = 0; i < n; ++i) {
-      const u64 v = not_top_bit(b[lo + i]), e = v ^ q[i], d = bit(message[0], i);
-      const u64 wrap = -(d * (v - e)) - (d == e ? product[i] : -product[i]);
-      b[lo + i] = (b[lo + i] >> shift_) - (wrap << (ring_ - shift_)) - offset;
-    }
+    shift_right_summand(b + lo, n, ring_, shift_, PadBits(bit_right_, lo, n).bytes, message[0], product);
+    for (std::size_t i = lo; i < lo + n; ++i) b[i] -= offset;
   });
 }
 

@@ -50,7 +50,6 @@ class PairShift {
   void deal() const;
   void finish_left() const;
   void finish_right() const;
-  u64 not_top_bit(u64 summand) const { return ~summand >> (ring_ - 1) & 1; }
 
   Seat seat_;
   Blocks blocks_;

@@ -47,22 +47,9 @@ std::vector<Phasor> circle(int bits) {
   return table;
 }
 
-// e^(2πi·j/2^32), j < 2^16, at 30 bits: the lower half of a 32-bit angle.
-const Phasor* fine_table() {
-  static const std::vector<Phasor> table = [] {
-    std::vector<Phasor> entries(kEntries);
-    for (std::size_t j = 0; j < kEntries; ++j) {
-      const Wide p = taylor(j, 31);
-      entries[j] = {rounded(p.re, kOne - 30), rounded(p.im, kOne - 30)};
-    }
-    return entries;
-  }();
-  return table.data();
-}
-
-void check_bits(int bits) {
-  if (bits < 0 || bits > 30)
-    throw std::invalid_argument("phasor: bits is " + std::to_string(bits) + ", must be 0 to 30");
+void check_bits(int bits, int most = 30) {
+  if (bits < 0 || bits > most)
+    throw std::invalid_argument("phasor: bits is " + std::to_string(bits) + ", must be 0 to " + std::to_string(most));
 }
 
 }  // namespace
@@ -75,13 +62,22 @@ const Phasor* phasor_table(int bits) {
   return tables[bits].data();
 }
 
+const u32* short_phasor_table(int bits) {
+  check_bits(bits, kShortBits);
+  static std::once_flag built[kShortBits + 1];
+  static std::vector<u32> tables[kShortBits + 1];
+  std::call_once(built[bits], [bits] {
+    const Phasor* table = phasor_table(bits);
+    for (std::size_t j = 0; j < kEntries; ++j)
+      tables[bits].push_back((static_cast<u32>(table[j].re) & 0xffff) | static_cast<u32>(table[j].im) << 16);
+  });
+  return tables[bits].data();
+}
+
 Phasor phasor32(u32 angle, int bits) {
   check_bits(bits);
   static const Phasor* const coarse = phasor_table(30);
-  static const Phasor* const fine = fine_table();
-  const Phasor p = coarse[angle >> 16], q = fine[angle & 0xffff];
-  return {rounded(i64{p.re} * q.re - i64{p.im} * q.im, 60 - bits),
-          rounded(i64{p.re} * q.im + i64{p.im} * q.re, 60 - bits)};
+  return turned(coarse, angle, bits);
 }
 
 }  // namespace secfwt

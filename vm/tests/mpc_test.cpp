@@ -8,10 +8,13 @@
 #include <thread>
 
 #include "check.h"
+#include "mpc/bits.h"
 #include "mpc/engine.h"
 #include "mpc/fourier.h"
+#include "mpc/harmonics.h"
 #include "mpc/reshare.h"
 #include "mpc/truncate.h"
+#include "ring/gemm.h"
 
 using namespace secfwt;
 
@@ -194,6 +197,56 @@ void check_hiding(const Protocol& protocol, const Words& z) {
 }
 
 }  // namespace
+
+// What the block kernels make of random inputs, as one sequence of bytes.
+std::vector<u8> kernels(std::size_t n) {
+  std::vector<u8> out;
+  const auto take = [&](const auto& values) {
+    const u8* bytes = reinterpret_cast<const u8*>(values.data());
+    out.insert(out.end(), bytes, bytes + values.size() * sizeof(values[0]));
+  };
+  Words words(4 * n);
+  expand(Key{1}, 0, words.data(), words.size() * 8);
+  std::vector<u32> angles(n), sum(n);
+  std::vector<u16> coarse(n);
+  std::memcpy(angles.data(), words.data(), 4 * n);
+  std::memcpy(coarse.data(), words.data(), 2 * n);
+  std::vector<i32> re(n), im(n);
+  for (int bits : {13, 14, 15, 30})
+    for (u32 m : {1u, 7u, 511u}) {
+      phasors(coarse.data(), m, bits, n, re.data(), im.data());
+      take(re), take(im);
+      phasors(angles.data(), m, bits, n, re.data(), im.data());
+      take(re), take(im);
+      add_real(re.data(), im.data(), words.data(), words.data() + n, n, words.data() + 2 * n);
+      add_imag(re.data(), im.data(), angles.data(), angles.data(), n, sum.data());
+      take(words), take(sum);
+    }
+  const u8* bits = reinterpret_cast<const u8*>(angles.data());
+  std::vector<u8> packed(8 * n);
+  masked_top_bits(words.data(), n, 64, u64{1} << 62, bits, packed.data());
+  shift_left_summand(words.data(), n, 64, 20, bits, packed.data(), words.data() + n);
+  shift_right_summand(words.data() + 2 * n, n, 32, 0, bits, packed.data(), words.data() + n);
+  take(words), take(packed);
+  return out;
+}
+
+TEST(kernels_give_the_same_bits_for_every_instruction_set) {
+  const Isa before = current_isa();
+  for (std::size_t n : {1, 63, 64, 200, 1000}) {
+    set_isa(Isa::portable);
+    const std::vector<u8> expected = kernels(n);
+    for (Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
+      try {
+        set_isa(isa);
+      } catch (const std::invalid_argument&) {
+        continue;
+      }
+      CHECK(kernels(n) == expected);
+    }
+    set_isa(before);
+  }
+}
 
 TEST(bits_pack_tightly) {
   const Words words = random_words(131);

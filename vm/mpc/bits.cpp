@@ -1,0 +1,128 @@
+#include "mpc/bits.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "ring/variants.h"
+
+namespace secfwt {
+namespace {
+
+u64 low_bits(int bits) { return ~u64{0} >> (64 - bits); }
+
+// Bits i … i+63 of a packed sequence of n, as far as there are any.
+SECFWT_INLINE u64 load(const u8* bits, std::size_t i, std::size_t n) {
+  u64 word = 0;
+  std::memcpy(&word, bits + i / 8, std::min<std::size_t>(8, (n - i + 7) / 8));
+  return word;
+}
+
+// body(i + j, j) for j < 64, as long as i + j < n. Whole words have a constant length, which becomes vectors.
+template <class Body>
+SECFWT_INLINE void each_of_word(std::size_t i, std::size_t n, const Body& body) {
+  if (n - i >= 64)
+    for (std::size_t j = 0; j < 64; ++j) body(i + j, j);
+  else
+    for (std::size_t j = 0; i + j < n; ++j) body(i + j, j);
+}
+
+struct MaskedTopBits {
+  SECFWT_INLINE void operator()(u64* a, std::size_t n, int ring, u64 offset, const u8* pad, u8* out) const {
+    const u64 mask = low_bits(ring);
+    for (std::size_t i = 0; i < n; i += 64) {
+      u64 bits = 0;
+      each_of_word(i, n, [&](std::size_t at, std::size_t j) {
+        a[at] = (a[at] + offset) & mask;
+        bits |= (~a[at] >> (ring - 1) & 1) << j;
+      });
+      bits ^= load(pad, i, n);
+      std::memcpy(out + i / 8, &bits, std::min<std::size_t>(8, (n - i + 7) / 8));
+    }
+  }
+};
+
+template <bool Left>
+struct ShiftSummand {
+  SECFWT_INLINE void operator()(u64* a, std::size_t n, int ring, int shift, const u8* pads, const u8* theirs,
+                                const u64* product) const {
+    for (std::size_t i = 0; i < n; i += 64) {
+      const u64 pad = load(pads, i, n), their = load(theirs, i, n);
+      each_of_word(i, n, [&](std::size_t at, std::size_t j) {
+        const u64 u = ~a[at] >> (ring - 1) & 1, masked = u ^ (pad >> j & 1), other = their >> j & 1;
+        const u64 minus = masked ^ other;  // σ = −1
+        const u64 share = (Left ? other * u : other * (u - masked)) + ((product[at] ^ -minus) + minus);
+        a[at] = (a[at] >> shift) - ((Left - share) << (ring - shift));
+      });
+    }
+  }
+};
+
+struct Narrow {
+  SECFWT_INLINE void operator()(const u64* words, std::size_t n, u8* out) const {
+    u32* to = reinterpret_cast<u32*>(out);
+    for (std::size_t i = 0; i < n; ++i) to[i] = static_cast<u32>(words[i]);
+  }
+};
+
+struct Widen {
+  SECFWT_INLINE void operator()(const u8* in, std::size_t n, u64* words) const {
+    const u32* from = reinterpret_cast<const u32*>(in);
+    for (std::size_t i = 0; i < n; ++i) words[i] = from[i];
+  }
+};
+
+}  // namespace
+
+void pack_bits(const u64* words, std::size_t n, int bits, u8* out) {
+  if (bits == 32) return run_variant(Narrow{}, words, n, out);  // lifts from Z_2^32, the longest of all
+  const u64 mask = low_bits(bits);
+  u64 buffer = 0;
+  int held = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const u64 word = words[i] & mask;
+    buffer |= word << held;
+    held += bits;
+    if (held < 64) continue;
+    std::memcpy(out, &buffer, 8);
+    out += 8;
+    held -= 64;
+    buffer = held > 0 ? word >> (bits - held) : 0;
+  }
+  std::memcpy(out, &buffer, static_cast<std::size_t>(held + 7) / 8);
+}
+
+void unpack_bits(const u8* in, std::size_t n, int bits, u64* words) {
+  if (bits == 32) return run_variant(Widen{}, in, n, words);
+  const u64 mask = low_bits(bits);
+  const std::size_t width = static_cast<std::size_t>(bits), size = (n * width + 7) / 8;
+  std::size_t i = 0;
+  if (bits <= 57)  // eight bytes hold a value whole
+    for (; i * width / 8 + 8 <= size && i < n; ++i) {
+      u64 word;
+      std::memcpy(&word, in + i * width / 8, 8);
+      words[i] = word >> (i * width % 8) & mask;
+    }
+  for (; i < n; ++i) {
+    const std::size_t byte = i * width / 8, shift = i * width % 8;
+    u8 window[16] = {};
+    std::memcpy(window, in + byte, std::min<std::size_t>(sizeof window, size - byte));
+    u64 low, high;
+    std::memcpy(&low, window, 8);
+    std::memcpy(&high, window + 8, 8);
+    words[i] = (low >> shift | (shift > 0 ? high << (64 - shift) : 0)) & mask;
+  }
+}
+
+void masked_top_bits(u64* a, std::size_t n, int ring, u64 offset, const u8* pad, u8* out) {
+  run_variant(MaskedTopBits{}, a, n, ring, offset, pad, out);
+}
+
+void shift_left_summand(u64* a, std::size_t n, int ring, int shift, const u8* r, const u8* e, const u64* product) {
+  run_variant(ShiftSummand<true>{}, a, n, ring, shift, r, e, product);
+}
+
+void shift_right_summand(u64* b, std::size_t n, int ring, int shift, const u8* q, const u8* d, const u64* product) {
+  run_variant(ShiftSummand<false>{}, b, n, ring, shift, q, d, product);
+}
+
+}  // namespace secfwt
