@@ -84,6 +84,7 @@ def mpspdz_engine(
                 finally:
                     with uninterrupted():
                         engine.close()
+                        parties.close()
     finally:
         shutil.rmtree(work / FOLDER, ignore_errors=True)
 

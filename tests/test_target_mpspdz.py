@@ -168,3 +168,11 @@ def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
 
 def test_every_protocol_has_a_party_program() -> None:
     assert set(PROTOCOLS) == set(mpspdz.PARTIES)
+
+
+def test_documentation_knows_every_protocol() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "mp-spdz.md").read_text()
+    for name, options in PROTOCOLS.items():
+        row = re.search(rf"^\| `{name}` \|.*\| (malicious|semi-honest) \| `(.*)` \|$", page, re.MULTILINE)
+        assert row is not None, name
+        assert row.groups() == ("malicious" if options.active else "semi-honest", mpspdz.PARTIES[name])
