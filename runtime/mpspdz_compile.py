@@ -43,7 +43,9 @@ def compile_program(
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(installation.root / "compile.py"), "-E", protocol, *options, str(source.resolve())]
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
+    # The compiler's modules lie beside it, where a safe path does not look.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment = {**inherited, "PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
     began = time.monotonic()
     try:
         done = subprocess.run(

@@ -60,6 +60,7 @@ class MpSpdzEngine:
         self._places: dict[tuple[str, int], int] = {}
         """First tile of every piece that the parties hold, by set and number."""
         self._steps = 0
+        self._commands = 0
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Share a set of examples under a name; replaces an earlier one."""
@@ -100,7 +101,11 @@ class MpSpdzEngine:
 
     def cost(self) -> Cost:
         """Total so far."""
-        return replace(self._parties.cost(), steps=self._steps)
+        return replace(self._parties.cost(self._commands), steps=self._steps)
+
+    def sent(self) -> list[int]:
+        """Bytes that every party has sent to the others so far."""
+        return self._parties.sent(self._commands)
 
     def close(self) -> None:
         """Stop the parties."""
@@ -135,6 +140,7 @@ class MpSpdzEngine:
 
     def _say(self, command: Command, *numbers: int) -> None:
         self._parties.idle()
+        self._commands += 1
         self._client.say(command, *numbers, *(0,) * (3 - len(numbers)))
 
     def _check(self, name: str, batch: Batch) -> None:

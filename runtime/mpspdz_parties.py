@@ -29,7 +29,7 @@ CHECK_SECONDS = 0.2
 STALL_SECONDS = 60.0
 """Nobody computes for that long while a client waits: the parties hang."""
 STOP_SECONDS = 5.0
-TIMER = re.compile(r"(Starting|Stopped) timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
+TIMER = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 NOISE = re.compile(
     r"^(terminate called|Using |Trying to run|Please report|The following |This program might|Consider adding|\t"
     r"|Fatal error at .*Crash requested by program|Starting timer|Stopped timer|Aborted|\s*$)"
@@ -155,22 +155,21 @@ class MpSpdzParties:
         for process in self._processes:
             process.wait()
 
-    def cost(self) -> Cost:
-        """What the commands so far have cost, as the virtual machine's own timer says: bytes are those of all parties,
-        rounds and seconds the largest.
+    def cost(self, commands: int) -> Cost:
+        """What the commands so far have cost, all of them done, by the virtual machine's own timer: bytes of all
+        parties, the largest rounds and seconds.
         """
-        deadline = time.monotonic() + GRACE
-        while True:
-            found = [_last_timer(path) for path in self._logs]
-            if all(running is False for running, *_ in found) or time.monotonic() > deadline:
-                break
-            time.sleep(0.01)  # the result is there before the line
+        found = self._timers(commands)
         return Cost(
-            seconds=max(seconds for _, seconds, _, _ in found),
-            bytes_sent=round(sum(megabytes for _, _, megabytes, _ in found) * 1e6),
+            seconds=max(seconds for seconds, _, _ in found),
+            bytes_sent=round(sum(megabytes for _, megabytes, _ in found) * 1e6),
             rounds=max(rounds for *_, rounds in found),
             peak_bytes=max((_peak(pid) for pid in self.pids), default=0),
         )
+
+    def sent(self, commands: int) -> list[int]:
+        """Bytes that every party has sent in the commands so far, all of them done."""
+        return [round(megabytes * 1e6) for _, megabytes, _ in self._timers(commands)]
 
     def __enter__(self) -> MpSpdzParties:
         self.start()
@@ -180,6 +179,19 @@ class MpSpdzParties:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _timers(self, commands: int) -> list[tuple[float, float, int]]:
+        """Every party's seconds, megabytes and rounds, once that many commands are over: results come before the line,
+        and sharing examples has no result. Raises ServiceError as `check` does.
+        """
+        while True:
+            stops = [TIMER.findall(path.read_text(errors="replace")) for path in self._logs]
+            if all(len(found) >= commands for found in stops):
+                break
+            self.check()
+            time.sleep(0.01)
+        last = [found[-1] if found else (0, 0, 0) for found in stops]
+        return [(float(seconds), float(megabytes), int(rounds)) for seconds, megabytes, rounds in last]
 
     def _ended(self) -> ServiceError:
         """The message of the party that says most: all others only miss one."""
@@ -235,15 +247,6 @@ def _read(path: Path, start: int, length: int) -> str:
         size = log.seek(0, 2)
         log.seek(max(0, size + start) if start < 0 else start)
         return log.read(length).decode(errors="replace")
-
-
-def _last_timer(path: Path) -> tuple[bool, float, float, int]:
-    """Whether the timer runs, and its seconds, megabytes and rounds so far."""
-    lines = TIMER.findall(_read(path, -4096, 4096))
-    if not lines:
-        return False, 0.0, 0.0, 0
-    what, seconds, megabytes, rounds = lines[-1]
-    return what == "Starting", float(seconds), float(megabytes), int(rounds)
 
 
 def _complaint(path: Path) -> str:

@@ -90,6 +90,12 @@ def test_compiler_output_is_read(tmp_path: Path) -> None:
     assert (got.hash, got.megabytes, got.name) == ("abc123", 1.5, "program")
 
 
+def test_compiler_finds_its_modules_whatever_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    installation = compiler(tmp_path / "m", "import Compiler")
+    assert compile_program(installation, program(tmp_path), tmp_path / "work", "ring").log == ""
+
+
 def test_refused_program_is_shown_with_its_line(tmp_path: Path) -> None:
     code = "import sys\nexec(compile(open(sys.argv[-1]).read(), sys.argv[-1], 'exec'))"
     with pytest.raises(mpspdz.MpSpdzError) as error:

@@ -127,9 +127,19 @@ def test_cost_is_what_the_timer_says(tmp_path: Path) -> None:
     )
     with parties(tmp_path, code + SLEEP) as running:
         until(lambda: all_ready(tmp_path))
-        cost = running.cost()
+        cost = running.cost(1)
+        assert running.sent(1) == [1_000_000, 1_100_000, 1_200_000]
     assert (cost.seconds, cost.bytes_sent, cost.rounds) == (0.7, 3_300_000, 12)
     assert cost.peak_bytes > 1_000_000
+
+
+def test_cost_waits_for_the_command_and_not_for_the_dead(tmp_path: Path) -> None:
+    code = "time.sleep(0.5)\nprint(f'Stopped timer 1 at 0.5 (1 MB, 1 rounds)', flush=True)\n" + SLEEP
+    with parties(tmp_path, code) as running:
+        assert running.cost(1).rounds == 1
+        os.kill(running.pids[0], signal.SIGKILL)
+        with pytest.raises(ServiceError, match="party 0: was ended by signal 9"):
+            running.cost(2)
 
 
 def test_no_party_outlives_its_owner(tmp_path: Path) -> None:
