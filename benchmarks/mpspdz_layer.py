@@ -1,0 +1,134 @@
+#!/usr/bin/env python
+"""One encoder layer, weights and input secret, on local parties of MP-SPDZ over TLS: our party program and MP-SPDZ's own
+run the same bytecode; --bert-layer adds MP-SPDZ's own layer (softmax attention) on its own parties: minutes.
+
+python benchmarks/mpspdz_layer.py [--shape minilm] [--tokens 128] [--protocol ring] [--runs 5] [--bert-layer]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+import rows
+from models import SHAPES
+from mpspdz_programs import Layer, bert_layer, our_layer
+from secfwt.codegen.mpspdz_options import PROTOCOLS, Protocol
+from secfwt.runtime.mpspdz import Installation, MpSpdzError, find, own_party
+from secfwt.runtime.mpspdz_certificates import make_player_data
+from secfwt.runtime.mpspdz_compile import compile_program
+from secfwt.runtime.mpspdz_parties import MpSpdzParties
+
+STOPPED = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
+
+
+def prepare(folder: Path, installation: Installation, layer: Layer, protocol: Protocol) -> None:
+    """Compile the program in `folder`, with certificates and the input of party 0."""
+    source = folder / "program.mpc"
+    source.write_text(layer.source)
+    compile_program(installation, source, folder, protocol)
+    make_player_data(folder, PROTOCOLS[protocol].parties, clients=0)
+    (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, layer.words)))
+
+
+def run(folder: Path, program: Path, protocol: Protocol) -> tuple[np.ndarray, list[list[tuple[float, ...]]], float]:
+    """Result in units of 1; of every party the timer's seconds, megabytes and rounds after every layer; peak MB."""
+    peak = 0.0
+    with MpSpdzParties(program, protocol, "program", folder, folder) as parties:
+        while None in (codes := parties.wait(0.2)):
+            peak = max(peak, *map(memory, parties.pids))
+    logs = [(folder / f"party{i}.log").read_text() for i in range(len(codes))]
+    if set(codes) != {0}:
+        raise SystemExit(f"{program.name} ended with codes {codes}:\n{logs[0]}")
+    output = folder / "Player-Data" / "Binary-Output-P0-0"
+    result = np.fromfile(output, "<i8") / 2**16
+    output.unlink()
+    return result, [[tuple(map(float, line)) for line in STOPPED.findall(log)] for log in logs], peak
+
+
+def memory(pid: int) -> float:
+    """Resident memory of a process in MB, 0 once it has ended."""
+    try:
+        return psutil.Process(pid).memory_info().rss / 1e6
+    except psutil.Error:
+        return 0.0
+
+
+def measure(folder: Path, program: Path, layer: Layer, options: argparse.Namespace, name: str, what: str) -> rows.Row:
+    """One row; the first layer is not counted."""
+    result, timers, peak = run(folder, program, options.protocol)
+    error = result.reshape(layer.clear.shape) - layer.clear
+    seconds = np.diff([line[0] for line in timers[0]])
+    last, previous = ([party[i] for party in timers] for i in (-1, -2))
+    return rows.Row(
+        benchmark="mpspdz_layer",
+        engine=what,
+        protocol=options.protocol,
+        parties=len(timers),
+        shape=str(SHAPES[name]),
+        tokens=options.tokens,
+        seconds=statistics.median(seconds),
+        seconds_min=min(seconds),
+        seconds_max=max(seconds),
+        runs=len(seconds),
+        megabytes=sum(now[1] - before[1] for now, before in zip(last, previous, strict=True)),
+        rounds=int(max(now[2] - before[2] for now, before in zip(last, previous, strict=True))),
+        max_error=float(np.abs(error).max()),
+        rms_error=float(np.sqrt(np.mean(error**2))),
+        peak_memory_mb=peak,
+        threads=options.threads,
+        commit=rows.commit(),
+        command=rows.command(),
+    )
+
+
+def measured(name: str, options: argparse.Namespace) -> list[rows.Row]:
+    """Rows of a shape: ours, stock, and where asked for MP-SPDZ's own layer."""
+    installation = find()
+    stock, own = installation.party(options.protocol), own_party(options.protocol)
+    if own is None:
+        raise MpSpdzError(f"no party program of ours for {options.protocol}; run ./build.sh")
+    result = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        layer = our_layer(SHAPES[name], options.tokens, options.protocol, options.runs + 1)
+        prepare(folder, installation, layer, options.protocol)
+        for program, what in ((own, "MP-SPDZ, our party"), (stock, "MP-SPDZ, stock party")):
+            result.append(measure(folder, program, layer, options, name, what))
+            print(result[-1], flush=True)
+    print(f"{name}: stock / ours = {result[1].seconds / result[0].seconds:.1f}")
+    if options.bert_layer:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            layer = bert_layer(SHAPES[name], options.tokens, options.protocol, 2)
+            prepare(folder, installation, layer, options.protocol)
+            result.append(measure(folder, stock, layer, options, name, "MP-SPDZ, stock party, its own layer"))
+            print(result[-1], flush=True)
+    return result
+
+
+def main() -> None:
+    """Measure, print, append rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, action="append")
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="ring")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of our matrix product, a party")
+    parser.add_argument("--bert-layer", action="store_true", help="MP-SPDZ's own layer as well")
+    parser.add_argument("--dry", action="store_true", help="print only, add no row")
+    options = parser.parse_args()
+    os.environ["SECFWT_THREADS"] = str(options.threads)
+    found = [row for name in options.shape or ["minilm"] for row in measured(name, options)]
+    if not options.dry:
+        print(f"rows added to {rows.write('mpspdz_layer', found)}")
+
+
+if __name__ == "__main__":
+    main()
