@@ -16,23 +16,14 @@ from operator import or_
 
 import numpy as np
 import rows
-from models import FEATURES, SHAPES, Shape, normalised_rows, random_weights
+from models import FEATURES, LABELS, SHAPES, model_spec, normalised_rows, random_weights
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Plan, Value
 from secfwt.codegen.schedule import schedule
-from secfwt.codegen.spec import HeadSpec, ModelSpec
 from secfwt.runtime.sharing import decode
 from service import compiled, running, words
-
-LABELS = ("a", "b", "c", "d")
-
-
-def model_spec(shape: Shape) -> ModelSpec:
-    """A sentence encoder with prototypes."""
-    head = HeadSpec("prototypes", "mean", LABELS)
-    return ModelSpec("bert", shape.hidden, shape.layers, shape.heads, shape.inner, "gelu", 1e-12, 1, 512, 0, 0, 0, head)
 
 
 def unstaged(ring: Plan) -> Plan:

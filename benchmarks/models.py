@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
+from secfwt.codegen.options import GenOptions
 from secfwt.codegen.plan import Plan
+from secfwt.codegen.spec import HeadSpec, ModelSpec
+from secfwt.runtime import random_weights as generator
+from secfwt.runtime.random_weights import normalised_rows
+
+__all__ = ["FEATURES", "LABELS", "SHAPES", "Shape", "model_spec", "normalised_rows", "random_weights"]
 
 FEATURES = 32
+LABELS = ("a", "b", "c", "d")
 
 
 @dataclass(frozen=True)
@@ -29,37 +35,14 @@ SHAPES = {
     "bert-base": Shape(768, 12, 3072, 12),
     "roberta-large": Shape(1024, 16, 4096, 24),
 }
-# Spread of matrices, times 1/sqrt(inputs): pre-activations of about unit size, attention that is not uniform.
-SPREAD = {"phase_query": 0.12, "phase_key": 0.12, "v": 1.0, "o": 1.0, "ffn_in": 1.5, "ffn_out": 1.0}
+
+
+def model_spec(shape: Shape) -> ModelSpec:
+    """A sentence encoder with prototypes."""
+    head = HeadSpec("prototypes", "mean", LABELS)
+    return ModelSpec("bert", shape.hidden, shape.layers, shape.heads, shape.inner, "gelu", 1e-12, 1, 512, 0, 0, 0, head)
 
 
 def random_weights(plan: Plan, shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """A value for every weight a plan names, with the spread of a trained encoder's."""
-    names = sorted({name for v in plan for name in v.weights.values()})
-    return {name: _random(name, shape, rng) for name in names}
-
-
-def _random(name: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    h, width = shape.hidden, shape.heads * FEATURES
-    if name.endswith("gamma"):
-        return 1 + 0.1 * rng.normal(size=h)
-    if name.endswith("beta"):
-        return 0.1 * rng.normal(size=h)
-    if name.startswith("prompt."):
-        return rng.normal(size=(4, h))
-    if name == "head.prototypes":
-        rows = rng.normal(size=(4, h))
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    part = name.split(".")[-2]
-    out = {"phase_query": width, "phase_key": width, "ffn_in": shape.inner}.get(part, h)
-    if name.endswith("bias"):
-        return rng.normal(size=out) * 0.1 * SPREAD[part]
-    inside = shape.inner if part == "ffn_out" else h
-    return rng.normal(size=(out, inside)) * SPREAD[part] / sqrt(inside)
-
-
-def normalised_rows(size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Random rows of mean zero and variance one."""
-    x = rng.normal(size=size)
-    x -= x.mean(-1, keepdims=True)
-    return x / x.std(-1, keepdims=True)
+    return generator.random_weights(plan, model_spec(shape), GenOptions(rfa_features=FEATURES), rng)

@@ -46,6 +46,8 @@ class Client:
     ) -> None:
         self.progress = progress
         self.cost = Cost()
+        self.sent = [0] * len(deployment.parties)
+        """Bytes that every party has sent to the others."""
         context = client_context(deployment.certificates, role)
         deadline = time.monotonic() + patience
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="secfwt-client")
@@ -149,6 +151,7 @@ class Client:
         costs = [struct.unpack("<QQQQ", answer) for answer in answers]
         self.cost.seconds += max(cost[0] for cost in costs) * 1e-9
         self.cost.bytes_sent += sum(cost[1] for cost in costs)
+        self.sent = [total + cost[1] for total, cost in zip(self.sent, costs, strict=True)]
         self.cost.rounds += max(cost[2] for cost in costs)
         self.cost.peak_bytes = max(self.cost.peak_bytes, *(cost[3] for cost in costs))
         self.cost.steps += steps

@@ -70,6 +70,10 @@ class EmbeddedEngine:
         """Total so far."""
         return replace(self._client.cost)
 
+    def sent(self) -> list[int]:
+        """Bytes that every party has sent to the others so far."""
+        return list(self._client.sent)
+
     def close(self) -> None:
         """Stop the parties."""
         with contextlib.suppress(ServiceError):  # they have stopped already

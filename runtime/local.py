@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..codegen.bundle import encoded_weights
+from ..codegen.bundle import Compiled, encoded_weights
 from ..codegen.program_text import ProgramTextError, read_program
 from .certificates import make_certificates
 from .clear import ClearEngine
@@ -38,19 +38,24 @@ def clear_engine(model: Model, display: Display) -> Iterator[Engine]:
     yield ClearEngine(model.plan, {name: np.asarray(w, np.float64) for name, w in model.weights.items()})
 
 
+def local_engine(model: Model, folder: Path, display: Display) -> AbstractContextManager[Engine]:
+    """`compiled_engine` of a run's model."""
+    if model.compiled is None:
+        raise BundleError("local parties need the model's weights: give --model, or --deployment with --bundle")
+    return compiled_engine(model.compiled, folder, display)
+
+
 @contextmanager
-def local_engine(model: Model, folder: Path, display: Display) -> Iterator[Engine]:
+def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Iterator[EmbeddedEngine]:
     """Three parties as processes of this machine, over TLS, with the model's weights shared among them.
 
     Program, certificates and logs go below `folder`. This process plays both owners; the parties see shares only, and
     what they send and receive is what it would be over a network.
     """
-    if model.compiled is None:
-        raise BundleError("local parties need the model's weights: give --model, or --deployment with --bundle")
     program = folder / "program.txt"
     try:
         folder.mkdir(exist_ok=True)
-        program.write_text(model.compiled.text)
+        program.write_text(compiled.text)
         keys = TemporaryDirectory(prefix="certificates-", dir=folder)
     except OSError as error:
         raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None
@@ -59,7 +64,7 @@ def local_engine(model: Model, folder: Path, display: Display) -> Iterator[Engin
         deployment = Deployment.local(Path(certificates))
         with _parties(deployment, program, folder):
             header = read_program(program)
-            share_weights(deployment, header, encoded_weights(model.compiled))
+            share_weights(deployment, header, encoded_weights(compiled))
             display.note("weights  shared among three local parties")
             with _session(EmbeddedEngine(deployment, header), stop=True) as engine:
                 yield engine
@@ -88,7 +93,7 @@ def _parties(deployment: Deployment, program: Path, logs: Path) -> Iterator[None
 
 
 @contextmanager
-def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[Engine]:
+def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[EmbeddedEngine]:
     try:
         yield engine
     finally:

@@ -19,8 +19,8 @@ def main() -> None:
         sys.exit(130)
 
 
-def enter_environment() -> None:
-    """Replace this process by the same command under `.venv` of the checkout; exit code 2 when there is none."""
+def enter_environment(command: str) -> None:
+    """Replace this process by a command of this folder under the checkout's `.venv`; exit code 2 when there is none."""
     import sys
 
     del sys.path[0]  # this folder: its modules would hide others of the same name
@@ -32,11 +32,11 @@ def enter_environment() -> None:
         print(f"error: there is no environment in {root}/.venv: run {root}/build.sh first", file=sys.stderr)
         sys.exit(2)
     # PYTHONSAFEPATH: the current directory must not hide modules either.
-    os.execve(python, [python, "-m", "secfwt.runtime.tune", *sys.argv[1:]], {**os.environ, "PYTHONSAFEPATH": "1"})
+    os.execve(python, [python, "-m", f"secfwt.runtime.{command}", *sys.argv[1:]], {**os.environ, "PYTHONSAFEPATH": "1"})
 
 
 if __name__ == "__main__":
     if __package__:
         main()
     else:
-        enter_environment()
+        enter_environment("tune")

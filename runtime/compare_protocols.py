@@ -1,0 +1,86 @@
+"""What can be compared: every protocol's promise, and the numbers that decide what it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
+from .binaries import VM
+from .mpspdz import PARTIES, own_party
+from .mpspdz_parties import RUNTIME
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Against whom a protocol keeps inputs secret (and, malicious, results right)."""
+
+    engine: str
+    parties: int
+    security: str
+    """semi-honest or malicious."""
+    majority: str
+    """honest or dishonest, of the parties."""
+    corruptions: int
+    """Parties that may put their views together."""
+    remark: str = ""
+
+
+_MAJORITY = {
+    "ring": ("honest", 1, "replicated, Araki et al. 2016"),
+    "rep4-ring": ("honest", 1, "replicated among four, Dalskov et al. 2021"),
+    "ps-rep-ring": ("honest", 1, "replicated, products checked after the fact, Eerikson et al. 2020"),
+    "sy-rep-ring": ("honest", 1, "replicated with a MAC, SPDZ-wise, Abspoel et al. 2021"),
+    "semi2k": ("dishonest", 1, "additive, triples by oblivious transfer"),
+    "dealer-ring": ("dishonest", 1, "two that compute; the third deals randomness and must collude with neither"),
+}
+
+PROMISES = {EMBEDDED: Promise("embedded", 3, "semi-honest", "honest", 1, "replicated, docs/protocols.md")} | {
+    name: Promise("mp-spdz", options.parties, "malicious" if options.active else "semi-honest", *_MAJORITY[name])
+    for name, options in PROTOCOLS.items()
+}
+"""By the name that --protocols takes."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What makes one plan a different numerical program under every protocol."""
+
+    ring: str
+    fraction_bits: str
+    value_bits: str
+    truncation: str
+    rounding: str
+    batch: str
+    program: str
+    """What a party runs."""
+
+    def __str__(self) -> str:
+        return (
+            f"ring {self.ring}, (f, k) = ({self.fraction_bits}, {self.value_bits}), truncation: {self.truncation}, "
+            f"rounding: {self.rounding}, batch: {self.batch}, program: {self.program}"
+        )
+
+
+def embedded_numbers() -> Numbers:
+    """Of the embedded VM: scales are the program's, chosen for every product."""
+    return Numbers(
+        ring="2^64", fraction_bits="16 in rows, up to 64", value_bits="62",
+        truncation="exact, one masked bit", rounding="to nearest, 1 unit off at most",
+        batch="none: nothing is made ahead", program=VM,
+    )  # fmt: skip
+
+
+def mpspdz_numbers(options: MpSpdzOptions) -> Numbers:
+    """Of a program for MP-SPDZ and the party program that runs it."""
+    protocol = PROTOCOLS[options.protocol]
+    own = own_party(options.protocol)
+    way = "one instruction of the protocol" if protocol.trunc_pr else "masked opening"
+    return Numbers(
+        ring="2^64", fraction_bits=str(options.fraction_bits), value_bits=str(options.value_bits),
+        truncation="exact" if options.round_nearest else f"probabilistic, {way}",
+        rounding="to nearest" if options.round_nearest else "up or down at random",
+        batch=f"{RUNTIME[options.protocol].batch} made ahead (-b), vectors of {options.budget} (budget)",
+        program=own.name if own else PARTIES[options.protocol],
+    )  # fmt: skip
