@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""One encoder layer, weights and input secret, on local parties of MP-SPDZ over TLS: our party program and MP-SPDZ's own
+"""One encoder layer, weights and input secret, on local parties of MP-SPDZ over TLS: our party program and MP-SPDZ's
 run the same bytecode; --bert-layer adds MP-SPDZ's own layer (softmax attention) on its own parties: minutes.
 
 python benchmarks/mpspdz_layer.py [--shape minilm] [--tokens 128] [--protocol ring] [--runs 5] [--bert-layer]

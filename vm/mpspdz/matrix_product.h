@@ -7,7 +7,6 @@
 #include <array>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "Processor/Processor.h"

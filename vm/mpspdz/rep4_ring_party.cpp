@@ -11,8 +11,8 @@ namespace secfwt::mpspdz {
 
 using ReplicatedShare = Rep4Share2<64>;
 
-// The three of the five parts of a product of x₀…x₃ and y₀…y₃ that a party without x₃ and y₃ can compute, named as in
-// its own numbering: those of components 0 and 1, of 1 and 2, and the cross terms of 0 and 2.
+// A party has three of the four components, which it numbers from 0, and computes three sums of products:
+// x₀y₀ + x₁y₀ + x₀y₁, the same of components 1 and 2, and x₀y₂ + x₂y₀.
 class Local {
  public:
   Local(const Components<ReplicatedShare>& x, const Components<ReplicatedShare>& y, const Sizes& s)
@@ -30,8 +30,8 @@ class Local {
     product(x[2], y[0], true);
   }
 
-  // The protocol takes sums from its own scalar product alone. Of (1, 0, 1) and these three it makes
-  // (x₀+x₁)y₀ + x₀y₁ = y₀ + y₁, (x₁+x₂)y₁ + x₁y₂ = y₁ and x₀y₂ + x₂y₀ = y₂ + y₀.
+  // The protocol takes these sums from its own scalar product alone. With x = (1, 0, 1) they are y₀ + y₁, y₁ and
+  // y₂ + y₀: give it the y that makes them ours.
   void give(ReplicatedShare::Protocol& protocol, std::size_t i) const {
     ReplicatedShare x, y;
     x[0] = x[2] = 1;
