@@ -67,12 +67,13 @@ def compare(
 ) -> None:
     """Run one step of prompt tuning under several protocols, on local parties, and compare time, traffic and error.
 
-    Writes comparison.csv, comparison.png and the parties' logs. Exit code 0 when at least one protocol succeeded.
+    Writes comparison.csv, comparison.png and the parties' logs. Exit code 0 when at least one protocol succeeded, 1
+    when none did, 2 for options and models that are refused, 130 for an interruption, which keeps what is done.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before: Any = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         choices = Choices(runs, timeout, tolerance, round_nearest)
         size = Size(tokens, candidates, examples, layers, prompt_layer, seed)
@@ -90,6 +91,8 @@ def compare(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     raise typer.Exit(code)
 
 
@@ -128,9 +131,9 @@ def run(task: Task, protocols: Sequence[str], choices: Choices, folder: Path, co
     """Measure one protocol after the other, show and write what there is, however it ends; returns the exit code."""
     spec, rows, code = task.spec, list[Row](), 1
     title = (
-        f"{task.name}: {spec.hidden_size}/{spec.num_attention_heads}/{spec.intermediate_size}, "
-        f"{spec.num_hidden_layers} layers, {task.options.sequence_length} tokens, {len(task.z)} candidates x "
-        f"{len(task.batch)} examples"
+        f"{task.name}: {spec.hidden_size}/{spec.num_attention_heads}/{spec.intermediate_size} "
+        f"x{spec.num_hidden_layers}, prompt at layer {task.options.prompt_layer}, "
+        f"{task.options.sequence_length} tokens, {len(task.z)} candidates x {len(task.batch)} examples"
     )
     console.print(title, markup=False, soft_wrap=True)
     try:

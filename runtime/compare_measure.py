@@ -44,7 +44,7 @@ class Choices:
     runs: int = 3
     seconds: float = 900.0
     """For one protocol, from start to last result."""
-    error: float = 0.1
+    error: float = 0.25
     """A loss or logit that is further from the oracle's is a wrong result."""
     round_nearest: bool = False
     """Exact rounding with MP-SPDZ in place of probabilistic truncation."""

@@ -23,7 +23,7 @@ class Promise:
     majority: str
     """honest or dishonest, of the parties."""
     corruptions: int
-    """Parties that may put their views together."""
+    """How many parties an attacker may control."""
     remark: str = ""
 
 
@@ -33,7 +33,7 @@ _MAJORITY = {
     "ps-rep-ring": ("honest", 1, "replicated, products checked after the fact, Eerikson et al. 2020"),
     "sy-rep-ring": ("honest", 1, "replicated with a MAC, SPDZ-wise, Abspoel et al. 2021"),
     "semi2k": ("dishonest", 1, "additive, triples by oblivious transfer"),
-    "dealer-ring": ("dishonest", 1, "two that compute; the third deals randomness and must collude with neither"),
+    "dealer-ring": ("honest", 1, "two that compute; the third deals randomness and must collude with neither"),
 }
 
 PROMISES = {EMBEDDED: Promise("embedded", 3, "semi-honest", "honest", 1, "replicated, docs/protocols.md")} | {

@@ -30,12 +30,16 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 def table(rows: Sequence[Row], *, compact: bool) -> Table:
     """One row a protocol; `compact`: of two lines, with rules between them."""
-    result = Table(box=SIMPLE if compact else None, pad_edge=False, show_lines=compact)
+    result = Table(box=SIMPLE if compact else None, pad_edge=False, collapse_padding=compact, show_lines=compact)
     lines = "\n" if compact else ", "
     names = ["protocol", "security", "step s", "MB", "rounds", "max error", "peak MB"]
     names += [lines.join(network.parts) for network in NETWORKS]
     for i, name in enumerate(names):
-        result.add_column(name, justify="left" if i < 2 else "right", no_wrap=not compact)
+        result.add_column(
+            name.replace(" ", "\n") if compact and i < 7 else name,
+            justify="left" if i < 2 else "right",
+            overflow="fold",
+        )
     for row in rows:
         result.add_row(*_cells(row, lines))
     return result
@@ -104,7 +108,7 @@ def write_figure(rows: Sequence[Row], title: str, path: Path) -> None:
     seconds.invert_yaxis()
     sent.set(xlabel="MB a step, all parties", xscale="log" if done else "linear")
     if done:
-        seconds.legend(fontsize="small")
+        figure.legend(loc="outside lower center", ncols=len(bars), fontsize="small")
     failed = ", ".join(row.protocol for row in rows if row.failure)
     figure.suptitle(title + (f"\nfailed: {failed}" if failed else ""))
     figure.savefig(path, dpi=120, metadata={"Software": None})
