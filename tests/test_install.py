@@ -26,7 +26,7 @@ NEEDED = {
     "secfwt/bin/secfwt-vm",
     "secfwt/bin/libsecfwt_simulator.so",
 }
-COMMANDS = {"secfwt-gen", "secfwt-tune", "secfwt-party", "secfwt-certs", "secfwt-weights", "secfwt-convert"}
+COMMANDS = {f"secfwt-{name}" for name in ("gen", "tune", "party", "certs", "weights", "convert", "compare", "doctor")}
 CONFIG = {
     "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 16, "num_hidden_layers": 1,
     "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50, "max_position_embeddings": 40,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_missing_installation_names_place_and_documentation(tmp_path: Path) -> N
 def test_description_names_version_programs_and_what_is_missing(tmp_path: Path) -> None:
     text = mpspdz.describe(mpspdz.find(str(fake_installation(tmp_path / "m", "ring", "semi2k"))))
     assert "0.4.2" in text
-    assert "protocols built: ring, semi2k" in text
+    assert re.search(r"protocols built: ring( \(.*?\))?, semi2k", text)
     assert "rep4-ring-party.x" in text
     assert "warning" not in text
 
@@ -116,7 +117,7 @@ def test_doctor_says_what_is_there(tmp_path: Path) -> None:
     compiler(tmp_path / "m", "")
     text, _ = doctor.report(str(tmp_path / "m"))
     assert "MP-SPDZ   0.4.2 (commit unknown)" in text
-    assert "protocols built: ring\n" in text
+    assert re.search(r"protocols built: ring( \(.*?\))?\n", text)
     assert "not built: rep4-ring-party.x" in text
     assert "compiler runs under Python" in text
     (tmp_path / "m" / "compile.py").write_text("import no_such_module")

@@ -10,8 +10,8 @@ namespace {
 using Lock = std::unique_lock<std::mutex>;
 using Wait = TlsStream::Wait;
 
-constexpr std::size_t kTurn = 1 << 20;  // bytes in one direction before the other gets its turn
-constexpr auto kGrace = std::chrono::seconds(2);
+constexpr std::size_t kTurn = 1 << 20;             // bytes in one direction before the other gets its turn
+constexpr auto kGrace = std::chrono::seconds(10);  // on a machine that is busy with other things, too
 
 }  // namespace
 
