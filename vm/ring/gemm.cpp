@@ -56,8 +56,8 @@ std::atomic<Isa>& chosen() {
   return isa;
 }
 
-constexpr std::size_t kRowBlock = 2016;          // of A, packed at a time: so often B is packed again
-constexpr std::size_t kRowStrip = 48;            // of A, multiplied at a time: stays in the cache with a group of B
+constexpr std::size_t kRowBlock = 2016;  // of A, packed at a time: so often B is packed again
+constexpr std::size_t kRowStrip = 48;    // of A, multiplied at a time: stays in the cache with a group of B
 static_assert(kRowBlock % kRowStrip == 0, "both are multiples of every kernel's rows");
 constexpr std::size_t kGroup = 64, kSlice = 64;  // columns and rows of B packed at a time; multiples of every kernel's
 constexpr std::size_t kParallelWork = 1 << 18;   // products worth waking a thread for
