@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from .calibrated import Ranges
 from .fits import Fit, Function, cheapest, fold_even, gelu_even, interval, relu_even
 from .plan import Value
-from .ring import Ring, Weights, bits_for
+from .ring import HEADROOM, Ring, Weights, bits_for
 
 Floats = NDArray[np.float64]
 ROW = 16
 TURN = 48
 """Scale of weights that make phases out of rows: 16 + 48 = 64, one turn is the ring."""
+LEAST = 12
+"""Least scale of an attention numerator that is still useful."""
 EVEN = {"gelu": gelu_even, "relu": relu_even}
 
 
@@ -73,9 +75,13 @@ class LayerLowering:
         fold = floor(log2(features))
         # |φ(q)·φ(k)| <= F bounds what follows, whatever the sums are
         most = features * max(r[x].bound for x in sums) * 2**bits / rows
-        numerator = r.trunc(r.concat(tuple(r.matmul(q, summed, bound=most) for q in queries), -2), 17, -fold)
         denominator = r.concat(tuple(r.matmul(q, counted, bound=float(features)) for q in queries), -2)
-        out = r.trunc(r.mul(numerator, self._inverse_denominator(v, denominator, rows, bits, fold)), ROW)
+        inverse = self._inverse_denominator(v, denominator, rows, bits, fold)
+        # as much precision as the product with the inverse leaves room for
+        room = floor(HEADROOM - r[inverse].scale - log2(r[inverse].bound * most * 2.0**-fold))
+        scale = max(LEAST, min(ROW + 1, room))
+        numerator = r.trunc(r.concat(tuple(r.matmul(q, summed, bound=most) for q in queries), -2), scale, -fold)
+        out = r.trunc(r.mul(numerator, inverse), ROW)
         r.declare(out, bound=4 * max(r[x].bound for x in sums) * 2**bits / rows)
         out = r.permute(out, (1, 0, 2))
         return r.reshape(out, (r[out].shape[0], heads * dim))

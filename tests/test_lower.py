@@ -6,12 +6,17 @@ import dataclasses
 import numpy as np
 import pytest
 from ring_toys import DIM, FEATURES, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
+from secfwt.codegen.build import build_plan
+from secfwt.codegen.calibrated import Ranges
 from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
 from secfwt.codegen.emit import program_text
+from secfwt.codegen.lower import lower
+from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_fixed import decode, encode, ring_matmul, run_program
 from secfwt.codegen.plan import Stage
 from secfwt.codegen.problems import ProblemsFound
 from secfwt.codegen.schedule import COMMUNICATING, schedule
+from secfwt.codegen.spec import HeadSpec, ModelSpec
 
 CASES = [
     ("bert", "gelu", "folded", "ce"),
@@ -136,6 +141,15 @@ def test_overflow_is_refused_with_every_place() -> None:
     assert len(caught.value.problems) > 1
     assert "would overflow" in str(caught.value)
     assert "layer 0" in str(caught.value)
+
+
+@pytest.mark.parametrize(("hidden", "heads", "inner", "tokens"), [(384, 12, 1536, 32), (1024, 16, 4096, 512)])
+def test_shapes_of_real_models_fit_with_assumed_norms(hidden: int, heads: int, inner: int, tokens: int) -> None:
+    head = HeadSpec("classification", "first", ("a", "b"), dense_act="tanh")
+    spec = ModelSpec("roberta", hidden, 2, heads, inner, "gelu", 1e-5, 100, 514, 2, 1, 1, head)
+    plan = build_plan(spec, GenOptions(sequence_length=tokens))
+    ring = lower(plan, None, Ranges()).plan
+    assert all(v.scale == 64 or v.scale + np.log2(v.bound) <= 62 for v in ring)
 
 
 def test_a_range_too_wide_for_a_phase_is_refused() -> None:
