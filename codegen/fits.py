@@ -124,43 +124,32 @@ def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: in
     series bends back: the error grows linearly, without a cliff.
     """
     x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
-    harmonics = list(range(1, 2 * n, 2))
-    return _solve(
-        x,
-        f(x),
-        np.ones_like(x),
-        4 * half_width,
-        harmonics,
-        sines=False,
-        cosines=True,
-        core=x.size,
-        k=k,
-        fc=fc,
-        fa=fa,
-        ring=ring,
-    )
+    return _fold(f, x, half_width, n, odd=False, k=k, fc=fc, fa=fa, ring=ring)
 
 
 def fold_odd(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:
     """An odd f on [-half_width, half_width] by n odd sine harmonics of period 4·half_width (tanh)."""
     x = half_width * np.sin(np.linspace(0, pi / 2, 40 * n + 400))
-    harmonics = list(range(1, 2 * n, 2))
-    x = np.concatenate([-x, x])
-    fit = _solve(
+    fit = _fold(f, np.concatenate([-x, x]), half_width, n, odd=True, k=k, fc=fc, fa=fa, ring=ring)
+    return replace(fit, const=0.0)
+
+
+def _fold(f: Function, x: Floats, half_width: float, n: int, *, odd: bool, k: int, fc: int, fa: int, ring: int) -> Fit:
+    """f at points x by the first n odd harmonics of period 4·half_width: sines for an odd f, cosines for even ones."""
+    return _solve(
         x,
         f(x),
         np.ones_like(x),
         4 * half_width,
-        harmonics,
-        sines=True,
-        cosines=False,
+        list(range(1, 2 * n, 2)),
+        sines=odd,
+        cosines=not odd,
         core=x.size,
         k=k,
         fc=fc,
         fa=fa,
         ring=ring,
     )
-    return replace(fit, const=0.0)
 
 
 def interval(

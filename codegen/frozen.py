@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .build import build_encoder
 from .options import GenOptions
 from .oracle_float import run_plan
-from .spec import HeadSpec, ModelSpec
+from .spec import ModelSpec
+from .stored import stored_options, stored_spec
 from .weights import Weights
 
 Floats = NDArray[np.float32]
@@ -42,10 +43,7 @@ class FrozenLayers:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], weights: Weights) -> FrozenLayers:
         """From what `to_json` gave, read back."""
-        model = dict(stored["model"])
-        head = _tuples(model.pop("head"))
-        options = _tuples(stored["options"])
-        return cls(ModelSpec(**model, head=HeadSpec(**head)), GenOptions(**options), weights)
+        return cls(stored_spec(stored["model"]), stored_options(stored["options"]), weights)
 
     def to_json(self) -> dict[str, Any]:
         """All but the weights; public."""
@@ -60,8 +58,3 @@ class FrozenLayers:
         plan = build_encoder(self.spec, clear, layers=self.options.frozen_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]
         return np.asarray(rows[0], np.float32)
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the dataclasses' tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -81,6 +81,22 @@ class Ring:
 
     # inputs
 
+    def _input(
+        self, kind: str, name: str, shape: tuple[int, ...], scale: int, bound: float, stage: Stage, owner: Visibility
+    ) -> int:
+        """A replicated value that its owner shares."""
+        return self.plan.add(
+            kind,
+            shape=shape,
+            stage=stage,
+            visibility=owner,
+            sharing=Sharing.REP,
+            scale=scale,
+            bound=bound,
+            site=self.site,
+            name=name,
+        )
+
     def weight(
         self, name: str, shape: tuple[int, ...], scale: int, make: Callable[[Weights], Floats], nominal: float = 4.0
     ) -> int:
@@ -96,48 +112,18 @@ class Ring:
             bound = float(np.max(np.abs(array), initial=0.0))
             column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
         self.folds[name] = Fold(name, shape, scale, make)
-        i = self.plan.add(
-            "weight",
-            shape=shape,
-            stage=Stage.SETUP,
-            visibility=Visibility.MODEL,
-            sharing=Sharing.REP,
-            scale=scale,
-            bound=bound,
-            site=self.site,
-            name=name,
-        )
+        i = self._input("weight", name, shape, scale, bound, Stage.SETUP, Visibility.MODEL)
         self._columns[i] = column
         self._weight_ids[name] = i
         return i
 
     def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares once per example."""
-        return self.plan.add(
-            "example",
-            shape=shape,
-            stage=Stage.EXAMPLE,
-            visibility=Visibility.DATA,
-            sharing=Sharing.REP,
-            scale=scale,
-            bound=bound,
-            site=self.site,
-            name=name,
-        )
+        return self._input("example", name, shape, scale, bound, Stage.EXAMPLE, Visibility.DATA)
 
     def candidate(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
         """An input the data owner shares for every candidate of a step."""
-        return self.plan.add(
-            "candidate",
-            shape=shape,
-            stage=Stage.CANDIDATE,
-            visibility=Visibility.DATA,
-            sharing=Sharing.REP,
-            scale=scale,
-            bound=bound,
-            site=self.site,
-            name=name,
-        )
+        return self._input("candidate", name, shape, scale, bound, Stage.CANDIDATE, Visibility.DATA)
 
     def public(self, name: str, shape: tuple[int, ...], scale: int, seed: str, bits: int) -> int:
         """A public matrix expanded from a seed."""

@@ -19,7 +19,8 @@ from ..codegen.options import GenOptions, HeadChoice
 from ..codegen.plan import Plan
 from ..codegen.prepare import prepare_weights
 from ..codegen.problems import Problem, ProblemsFound
-from ..codegen.spec import HeadSpec, ModelSpec
+from ..codegen.spec import ModelSpec
+from ..codegen.stored import stored_options, stored_spec
 from ..codegen.weights import Weights
 from .tune_options import TuneOptions
 
@@ -91,8 +92,7 @@ def open_bundle(bundle: Path) -> Model:
     program = bundle / "public" / "program.txt"
     options = program_options(bundle)
     try:
-        model = _plan_json(bundle)["model"]
-        spec = ModelSpec(**{**model, "head": HeadSpec(**_tuples(model["head"]))})
+        spec = stored_spec(_plan_json(bundle)["model"])
         digest = hashlib.sha256(program.read_bytes()).hexdigest()
     except (OSError, KeyError, TypeError) as error:
         raise _unreadable(bundle, error) from None
@@ -103,7 +103,7 @@ def open_bundle(bundle: Path) -> Model:
 def program_options(bundle: Path) -> GenOptions:
     """The options that a bundle was generated with. Raises ProblemsFound."""
     try:
-        return GenOptions(**_tuples(_plan_json(bundle)["options"]))
+        return stored_options(_plan_json(bundle)["options"])
     except (KeyError, TypeError) as error:
         raise _unreadable(bundle, error) from None
 
@@ -117,11 +117,6 @@ def _plan_json(bundle: Path) -> dict[str, Any]:
 
 def _unreadable(bundle: Path, error: Exception) -> ProblemsFound:
     return ProblemsFound([Problem("error", f"cannot read the bundle {bundle}: {error}")])
-
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the dataclasses' tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _adapter(options: TuneOptions) -> Path | None:

@@ -13,7 +13,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
@@ -21,6 +20,7 @@ from ..codegen.mpspdz_options import PROTOCOLS
 from .engine import Cost
 from .errors import ServiceError
 from .mpspdz_guard import guarded
+from .processes import PartyProcesses
 
 HOST = "localhost"
 GRACE = 1.0
@@ -28,7 +28,6 @@ GRACE = 1.0
 CHECK_SECONDS = 0.2
 STALL_SECONDS = 60.0
 """Nobody computes for that long while a client waits: the parties hang."""
-STOP_SECONDS = 5.0
 TIMER = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 NOISE = re.compile(
     r"^(terminate called|Using |Trying to run|Please report|The following |This program might|Consider adding|\t"
@@ -57,7 +56,7 @@ RUNTIME = {
 }
 
 
-class MpSpdzParties:
+class MpSpdzParties(PartyProcesses):
     """All parties of a compiled program in one working directory, for as long as the context lasts.
 
     They end when this process does, however it ends. `folder` must hold the compiled program and `Player-Data` with
@@ -67,10 +66,10 @@ class MpSpdzParties:
     def __init__(
         self, binary: Path, protocol: str, program: str, folder: Path, logs: Path, *, stall: float = STALL_SECONDS
     ) -> None:
+        super().__init__()
         self.count = PROTOCOLS[protocol].parties
         self._folder, self._stall = folder, stall
         self._logs = [logs / f"party{i}.log" for i in range(self.count)]
-        self._processes: list[subprocess.Popen[bytes]] = []
         self._checked = 0.0
         self._busy = (0.0, time.monotonic())
         ports = free_ports(self.count)
@@ -84,11 +83,6 @@ class MpSpdzParties:
         runtime = RUNTIME[protocol]
         self._command = [str(binary), "-ip", "hosts", "-b", str(runtime.batch), *runtime.encrypt]
         self._program = program
-
-    @property
-    def pids(self) -> list[int]:
-        """Process ids, party 0 first."""
-        return [process.pid for process in self._processes]
 
     def start(self) -> None:
         """Start all parties; they wait for clients for a minute."""
@@ -135,26 +129,6 @@ class MpSpdzParties:
         """The parties wait for a client: that is no hang."""
         self._busy = self._busy[0], time.monotonic()
 
-    def wait(self, seconds: float) -> list[int | None]:
-        """Exit codes; None for a party that is still running after that time."""
-        deadline = time.monotonic() + seconds
-        for process in self._processes:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                break
-        return [process.poll() for process in self._processes]
-
-    def close(self) -> None:
-        """End the parties that are still running."""
-        for process in self._processes:
-            process.terminate()
-        if None in self.wait(STOP_SECONDS):
-            for process in self._processes:
-                process.kill()
-        for process in self._processes:
-            process.wait()
-
     def cost(self, commands: int) -> Cost:
         """What the commands so far have cost, all of them done, by the virtual machine's own timer: bytes of all
         parties, the largest rounds and seconds.
@@ -170,15 +144,6 @@ class MpSpdzParties:
     def sent(self, commands: int) -> list[int]:
         """Bytes that every party has sent in the commands so far, all of them done."""
         return [round(megabytes * 1e6) for _, megabytes, _ in self._timers(commands)]
-
-    def __enter__(self) -> MpSpdzParties:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _timers(self, commands: int) -> list[tuple[float, float, int]]:
         """Every party's seconds, megabytes and rounds, once that many commands are over: results come before the line,

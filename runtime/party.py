@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -16,8 +15,7 @@ import typer
 from .binaries import VM, find
 from .deployment import Deployment
 from .errors import SecfwtError, reported
-
-STOP_SECONDS = 5.0
+from .processes import PartyProcesses
 
 
 class PartyError(SecfwtError):
@@ -42,7 +40,7 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
     return [*command, "--connect-timeout", str(deployment.connect_timeout)]
 
 
-class LocalParties:
+class LocalParties(PartyProcesses):
     """Three parties as processes of this machine, for as long as the context lasts.
 
     They end when this process does, however it ends. Their messages go to `logs/party<i>.log`. Raises PartyError when
@@ -50,15 +48,10 @@ class LocalParties:
     """
 
     def __init__(self, deployment: Deployment, program: Path, logs: Path) -> None:
+        super().__init__()
         self.deployment = deployment
         self._logs = [logs / f"party{i}.log" for i in range(3)]
         self._commands = [vm_command(deployment, i, program) for i in range(3)]
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    @property
-    def pids(self) -> list[int]:
-        """Process ids, party 0 first."""
-        return [process.pid for process in self._processes]
 
     def start(self) -> None:
         """Start all three; returns when they serve clients."""
@@ -77,38 +70,6 @@ class LocalParties:
         except BaseException:
             self.close()
             raise
-
-    def wait(self, seconds: float) -> list[int | None]:
-        """Exit codes; None for a party that is still running after that time."""
-        deadline = time.monotonic() + seconds
-        for process in self._processes:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                break
-        return [process.poll() for process in self._processes]
-
-    def close(self) -> None:
-        """End the parties that are still running."""
-        for process in self._processes:
-            process.terminate()
-        if None in self.wait(STOP_SECONDS):
-            for process in self._processes:
-                process.kill()
-        for process in self._processes:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
-
-    def __enter__(self) -> LocalParties:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.deployment.connect_timeout
