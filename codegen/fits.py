@@ -75,7 +75,7 @@ class Fit:
 
 
 def _rounded(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
-    # 12 significant digits: far below the fixed-point error, and the same text on every platform's linear algebra
+    # 12 significant digits: far below the fixed-point error, and short text
     return tuple(float(f"{v:.11e}") + 0.0 for v in values)
 
 

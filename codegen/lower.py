@@ -9,9 +9,10 @@ from math import sqrt
 import numpy as np
 
 from .calibrated import Ranges
-from .fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even
+from .fits import Fit
 from .lower_layer import LayerLowering, Part
 from .lower_loss import cross_entropy, hinge
+from .nonlinear import inverse_root, precise_even_part, tanh
 from .plan import Output, Plan, Value
 from .problems import Problem, ProblemsFound
 from .ring import Fold, Ring, Weights
@@ -249,16 +250,9 @@ class _Lowering:
             )
         width = self.ranges.half_width("head.dense")
         if act == "tanh":
-            fit = cheapest(
-                lambda n: fold_odd(np.tanh, width, n, k=32, fc=16, fa=16, ring=64), 1e-4, (8, 12, 16, 24, 32, 48, 64)
-            )
-            row = r.fourier(product(".phase", 48, 1 / (4 * width)), fit)
+            row = r.fourier(product(".phase", 48, 1 / (4 * width)), tanh(width))
             return r.declare(r.trunc(row, ROW), bound=1.01)
-        even = {"gelu": gelu_even, "relu": relu_even}[act]
-        fit = cheapest(
-            lambda n: fold_even(even, width, n, k=32, fc=16, fa=16, ring=64), 2e-3, (8, 12, 16, 24, 32, 48, 64)
-        )
-        bent = r.fourier(product(".phase", 48, 1 / (4 * width)), fit)
+        bent = r.fourier(product(".phase", 48, 1 / (4 * width)), precise_even_part(act, width))
         linear = product("", 24, 0.5)
         return r.trunc(r.add(linear, r.raise_scale(bent, r[linear].scale)), ROW)
 
@@ -280,12 +274,7 @@ class _Lowering:
         scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
         square = r.sum(r.mul(row, row), -1)
         theta, period = r.phase(square, 1.2 * (high - low))
-        fit = cheapest(
-            lambda n: interval(lambda s: 1 / np.sqrt(s), low, high, period, n, relative=True, k=32, fc=17, fa=16),
-            3e-4,
-            (16, 24, 32, 48, 64, 96, 128, 192),
-        )
-        inverse = r.fourier(theta, fit)
+        inverse = r.fourier(theta, inverse_root(low, high, period, target=3e-4))
         logits = r.trunc(r.mul(scores, inverse, bound=1.1 * temperature), ROW)
         return r.reshape(logits, (labels,))
 

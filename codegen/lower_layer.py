@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibrated import Ranges
-from .fits import Fit, Function, cheapest, fold_even, gelu_even, interval, relu_even
+from .nonlinear import even_part, inverse_root, reciprocal
 from .plan import Value
 from .ring import HEADROOM, Ring, Weights, bits_for
 
@@ -24,7 +24,6 @@ TURN = 48
 """Scale of weights that make phases out of rows: 16 + 48 = 64, one turn is the ring."""
 LEAST = 12
 """Least scale of an attention numerator that is still useful."""
-EVEN = {"gelu": gelu_even, "relu": relu_even}
 
 
 @dataclass(frozen=True)
@@ -118,18 +117,8 @@ class LayerLowering:
         low = max(-1.0, low) / padded
         high = 1.02 / padded
         theta, turn = self.r.phase(denominator, features * 1.2 * (high - low))
-        period = turn / features
-
-        def inverse(x: Floats) -> Floats:
-            return np.asarray(2.0**fold / features * padded / np.maximum(x * padded, smallest))
-
-        # the error is largest, and matters least, at the bend; away from it the same fit is ten times better
-        fit = cheapest(
-            lambda n: interval(inverse, low, high, period, n, relative=True, k=32, fc=16, fa=16),
-            0.065,
-            (32, 48, 64, 96, 128, 192, 256),
-        )
-        return self.r.fourier(theta, fit)
+        factor = 2.0**fold / features * padded
+        return self.r.fourier(theta, reciprocal(low, high, turn / features, factor=factor, unit=padded, floor=smallest))
 
     def _features(self, v: Value, name: str, x: int, gamma: str, beta: str) -> int:
         """φ of the queries or keys of some rows, `[R, H, 2F]`."""
@@ -154,8 +143,8 @@ class LayerLowering:
         row = r.reshape(self._projected(i, name[0], x, gamma, beta, heads * dim), (rows, heads, dim))
         low, high = self.ranges.interval(f"layers.{i}.{name[0]}_norm2", (0.05, 100.0))
         theta, period = r.phase(r.sum(r.mul(row, row), -1), 1.2 * (high - low))
-        fit = self.inverse_root(low, high, period, lambda s: np.asarray(1 / np.sqrt(s)))
-        unit = r.declare(r.trunc(r.mul(row, r.fourier(theta, fit), bound=1.1), ROW), norm=1.1)
+        inverse = r.fourier(theta, inverse_root(low, high, period))
+        unit = r.declare(r.trunc(r.mul(row, inverse, bound=1.1), ROW), norm=1.1)
         omega = f"layers.{i}.features"
         kernel = r.weight(
             omega, (heads, dim, features), TURN, lambda w: np.asarray(np.swapaxes(w[omega], 1, 2) / (2 * np.pi))
@@ -194,7 +183,9 @@ class LayerLowering:
         hidden, inner = r[x].shape[-1], v.attrs["intermediate"]
         p = f"layers.{i}"
         gamma, beta = f"{p}.attention_norm.gamma", f"{p}.attention_norm.beta"
-        fit, width = self._even_part(v.attrs["act"], f"{p}.gelu")
+        # the fit holds on twice its width, less the 3 units that GELU takes to become linear
+        width = self.ranges.half_width(f"{p}.gelu") / 2 + 1.5
+        fit = even_part(v.attrs["act"], width)
         first = r.weight(
             f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)
         )
@@ -220,17 +211,6 @@ class LayerLowering:
         linear = r.weight(f"{p}.ffn_linear.weight", (hidden, hidden), scale - ROW, straight)
         bias = r.weight(f"{p}.ffn_out.bias", (hidden,), scale, constant)
         return r.add(r.add(r.matmul(bent, second), r.matmul(x, linear)), bias)
-
-    def _even_part(self, act: str, site: str) -> tuple[Fit, float]:
-        # the fit holds on twice its width, less the 3 units that GELU takes to become linear
-        width = self.ranges.half_width(site) / 2 + 1.5
-        fa = 13
-        fc = 30 - bits_for(1.01 * width) - fa
-
-        def fit(n: int) -> Fit:
-            return fold_even(EVEN[act], width, n, k=16, fc=fc, fa=fa, ring=32)
-
-        return cheapest(fit, 2e-3, tuple(range(4, 25)) if act == "gelu" else (16, 24, 32)), width
 
     # layer norm
 
@@ -260,22 +240,10 @@ class LayerLowering:
         r.declare(row, bound=2 * sqrt(hidden * high))
         square = r.sum(r.mul(row, row), -1)
         theta, period = r.phase(square, 1.2 * hidden * (high - low))
-
-        def inverse(s: Floats) -> Floats:
-            return np.asarray(1 / np.sqrt(s / hidden + eps * shrink**2))
-
-        scale = r.fourier(theta, self.inverse_root(hidden * low, hidden * high, period, inverse))
+        fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
+        scale = r.fourier(theta, fit)
         longest = 1.02 * sqrt(hidden)
         return r.declare(r.trunc(r.mul(row, scale, bound=longest), ROW), norm=longest)
-
-    @staticmethod
-    def inverse_root(low: float, high: float, period: float, f: Function) -> Fit:
-        """An inverse square root on [low, high], to 1e-3 relative where 512 harmonics reach that."""
-        return cheapest(
-            lambda n: interval(f, low, high, period, n, relative=True, k=32, fc=17, fa=16),
-            1e-3,
-            (24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
-        )
 
 
 def _centred(m: Floats) -> Floats:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .fits import Fit, cheapest, fold_even, interval, softplus_even
+from .nonlinear import SOFT_SCALE as SCALE
+from .nonlinear import hinge_bend, softplus
 from .ring import Ring
-
-Floats = NDArray[np.float64]
-SCALE = 30
-"""Scale of a loss's non-linearities."""
 
 
 def cross_entropy(r: Ring, logits: int, target: int, width: float) -> int:
@@ -23,19 +17,12 @@ def cross_entropy(r: Ring, logits: int, target: int, width: float) -> int:
         half = count // 2
         a, b = r.slice(level, -1, 0, half), r.slice(level, -1, half, 2 * half)
         theta, period = r.phase(r.sub(b, a), 4 * width)
-        bent = r.fourier(theta, _softplus(period / 4))
+        bent = r.fourier(theta, softplus(period / 4))
         joined = r.add(r.halve(r.add(a, b)), r.raise_scale(bent, r[level].scale + 1))
         r.declare(joined, bound=r[level].bound + 1)
         rest = (r.raise_scale(r.slice(level, -1, 2 * half, count), r[joined].scale),) if count % 2 else ()
         level = r.concat((joined, *rest), -1) if rest else joined
     return r.sub(level, r.raise_scale(target, r[level].scale))
-
-
-def _softplus(width: float) -> Fit:
-    def fit(n: int) -> Fit:
-        return fold_even(softplus_even, width, n, k=32, fc=16, fa=SCALE - 16, ring=64)
-
-    return cheapest(fit, 1e-4, (16, 24, 32, 48, 64, 96))
 
 
 def hinge(r: Ring, logits: int, target: int, margin: float, width: float) -> int:
@@ -44,12 +31,5 @@ def hinge(r: Ring, logits: int, target: int, margin: float, width: float) -> int
     count = r[logits].shape[-1]
     difference = r.sub(logits, target)
     theta, period = r.phase(r.raise_scale(difference, SCALE), 4 * (width + margin))
-
-    def bent(d: Floats) -> Floats:
-        return np.asarray(np.abs(d + margin) / 2 + margin / 2 - margin / count)
-
-    def fit(n: int) -> Fit:
-        return interval(bent, -width - margin, width, period, n, relative=False, k=32, fc=16, fa=SCALE - 16)
-
     linear = r.halve(r.raise_scale(difference, SCALE - 1))
-    return r.sum(r.add(linear, r.fourier(theta, cheapest(fit, 2e-2, (32, 64, 96, 128)))))
+    return r.sum(r.add(linear, r.fourier(theta, hinge_bend(width, period, margin=margin, less=margin / count))))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from secfwt.codegen.fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even, softplus_even
+from secfwt.codegen.nonlinear import hinge_bend, inverse_root
 
 
 def noisy(fit: Fit, theta: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -61,6 +62,18 @@ def test_even_functions_of_the_losses() -> None:
     assert np.max(np.abs(noisy(soft, x / 64) + x / 2 - np.logaddexp(0, x))) < 2e-3
     bent = fold_even(relu_even, 8, 64, k=32, fc=16, fa=14, ring=64)
     assert np.max(np.abs(bent(x / 2 / 32) + x / 4 - np.maximum(x / 2, 0))) < 2e-2
+
+
+def test_equal_non_linearities_are_fitted_once() -> None:
+    first = inverse_root(0.1, 4.0, 5.0, divisor=2.0)
+    assert inverse_root(0.1, 4.0, 5.0, divisor=2.0) is first
+    assert inverse_root(0.1, 4.0, 5.0, divisor=3.0) != first
+
+
+def test_hinge_bends_where_the_margin_says() -> None:
+    fit = hinge_bend(10.0, 48.0, margin=2.0, less=0.5)
+    d = np.linspace(-10, 10, 500)
+    assert np.max(np.abs(fit(d / 48.0) + d / 2 - (np.maximum(0, d + 2) - 0.5))) < 2e-2
 
 
 def test_interval_must_fit_the_period() -> None:
