@@ -123,10 +123,11 @@ def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
             if select is not None:  # prompt rows are attended to but never read or pooled
                 select = plan.add("insert_mask", (select,), shape=(length,), bound=1.0, n=n, value=0.0)
         rows = _layer(plan, spec, options, layer, rows, mask)
-    rows = _affine(plan, rows, f"layers.{spec.num_hidden_layers - 1}.output_norm")
     inputs = (rows,) if select is None else (rows, select)
     kind = {"first": "first_row", "select": "select_row", "mean": "mean_rows"}[spec.head.rows]
-    return plan.add(kind, inputs, shape=(spec.hidden_size,))
+    pooled = plan.add(kind, inputs, shape=(spec.hidden_size,))
+    # a row, or a mean whose weights add up to one: the affine map commutes, and meets one row instead of all
+    return _affine(plan, pooled, f"layers.{spec.num_hidden_layers - 1}.output_norm")
 
 
 def _candidate(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:

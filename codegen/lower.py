@@ -130,10 +130,6 @@ class _Lowering:
     def _insert(self, v: Value) -> Prompted:
         return Prompted(self._value(v.inputs[0]), self._value(v.inputs[1]))
 
-    def _token_rows(self, v: Value) -> int:
-        """The layer below has computed no prompt row."""
-        return self._value(v.inputs[0])
-
     def _insert_mask(self, v: Value) -> int:
         r, n, value = self.ring, v.attrs["n"], v.attrs["value"]
         mask = self._value(v.inputs[0])
@@ -158,52 +154,37 @@ class _Lowering:
         else:
             tokens = r[x.rows.tokens].shape[0]
             parts = (Part(x.rows.tokens, r.slice(mask, -1, 0, tokens)), Part(x.rows.prompt, None))
-        return self.layers.layer(v, parts, self._live_rows(v, parts), x.gamma, x.beta)
-
-    def _live_rows(self, v: Value, parts: tuple[Part, ...]) -> tuple[int, ...]:
-        """Rows whose output anyone reads: all of them, but for the layer below the head only those the head reads."""
-        r = self.ring
-        everything = tuple(part.rows for part in parts)
         pool = self._pooled_by(v)
         if pool is None:
-            return everything
-        first = parts[0].rows
+            return self.layers.layer(v, parts, tuple(part.rows for part in parts), x.gamma, x.beta)
+        first, mean = parts[0].rows, None
         if pool.kind == "first_row":
-            return (r.slice(first, -2, 0, 1),)
-        if pool.kind in ("mean_rows", "token_rows"):
-            return (r.slice(first, -2, 0, self.tokens),)
-        rows, select = r[first].shape[0], self._value(pool.inputs[1])
-        choice = r.reshape(r.slice(select, -1, 0, rows), (1, rows))
-        row = r.trunc(r.matmul(choice, first), ROW)
-        return (r.declare(row, bound=r[first].bound, norm=r.norm(first)),)
+            reads = r.slice(first, -2, 0, 1)
+        elif pool.kind == "select_row":
+            row = r.trunc(r.matmul(self._choice(pool, r[first].shape[0]), first), ROW)
+            reads = r.declare(row, bound=r[first].bound, norm=r.norm(first))
+        else:
+            reads = r.slice(first, -2, 0, self.tokens)
+            mean = self._choice(pool, self.tokens) if pool.kind == "mean_rows" else None
+        return self.layers.layer(v, parts, (reads,), x.gamma, x.beta, mean)
 
     def _pooled_by(self, v: Value) -> Value | None:
-        """The choice of rows that alone reads a layer's output, if need be through its affine part."""
+        """The choice of rows that alone reads a layer's output: the layer computes no other row."""
         readers = [w for w in self.source if v.id in w.inputs]
-        if len(readers) == 1 and readers[0].kind == "affine":
-            readers = [w for w in self.source if readers[0].id in w.inputs]
         pools = ("first_row", "select_row", "mean_rows", "token_rows")
         return readers[0] if len(readers) == 1 and readers[0].kind in pools else None
 
-    # pooling: one row [1, h], its affine part still folded (mean weights add up to one)
+    def _choice(self, pool: Value, rows: int) -> int:
+        """Weights `[1, rows]` of the first rows in a choice or a mean."""
+        return self.ring.reshape(self.ring.slice(self._value(pool.inputs[1]), -1, 0, rows), (1, rows))
 
-    def _first_row(self, v: Value) -> Affine:
-        rows, gamma, beta = self._row(v.inputs[0])
-        return Affine(self.ring.slice(rows, -2, 0, 1), gamma, beta)
+    def _pooled(self, v: Value) -> int:
+        """The layer below has pooled already."""
+        if self._pooled_by(self.source[v.inputs[0]]) is not v:
+            raise ValueError(f"value {v.id} ({v.kind}) is not the only reader of a layer")
+        return self._value(v.inputs[0])
 
-    def _select_row(self, v: Value) -> Affine:
-        """The layer below has computed no other row."""
-        rows, gamma, beta = self._row(v.inputs[0])
-        return Affine(rows, gamma, beta)
-
-    def _mean_rows(self, v: Value) -> Affine:
-        r = self.ring
-        rows, gamma, beta = self._row(v.inputs[0])
-        count = r[rows].shape[0]
-        weights = r.slice(self._value(v.inputs[1]), -1, 0, count)
-        mean = r.trunc(r.matmul(r.reshape(weights, (1, count)), rows), ROW)
-        # a mean is no longer than the longest row
-        return Affine(r.declare(mean, bound=r[rows].bound, norm=r.norm(rows)), gamma, beta)
+    _first_row = _select_row = _mean_rows = _token_rows = _pooled
 
     # heads
 

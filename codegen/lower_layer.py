@@ -42,8 +42,11 @@ class LayerLowering:
         self.ranges = ranges
         self.sum_scale = sum_scale
 
-    def layer(self, v: Value, parts: tuple[Part, ...], reads: tuple[int, ...], gamma: str, beta: str) -> int:
-        """x̂ of the layer below and its affine part (weight names) → x̂ of the rows that `reads` names, scale 16.
+    def layer(
+        self, v: Value, parts: tuple[Part, ...], reads: tuple[int, ...], gamma: str, beta: str, mean: int | None = None
+    ) -> int:
+        """x̂ of the layer below and its affine part (weight names) → x̂ of the rows that `reads` names, scale 16, or
+        their mean with weights `mean` `[1, R]`.
 
         `parts`: all rows, which keys and values are made of. `reads`: ids of rows `[R, h]` that the layer's output is
         needed for, stacked in the result; dead rows cost nothing. Parts of different stages meet as late as attention
@@ -54,7 +57,7 @@ class LayerLowering:
         attention = self._attention(v, parts, reads, gamma, beta)
         y = self._attention_sum(i, attention, reads, gamma, beta)
         normed = self.normalise(y, a["attention_eps"], f"layers.{i}.attention_var")
-        return self.normalise(self._feed_forward(v, normed), a["output_eps"], f"layers.{i}.output_var")
+        return self.normalise(self._feed_forward(v, normed), a["output_eps"], f"layers.{i}.output_var", mean=mean)
 
     # attention
 
@@ -224,10 +227,12 @@ class LayerLowering:
         bits = bits_for(hidden)
         return self.normalise(r.sub(r.times(y, hidden), r.sum(y, -1)), eps, site, bits)
 
-    def normalise(self, centred: int, eps: float, site: str, bits: int = 0) -> int:
+    def normalise(self, centred: int, eps: float, site: str, bits: int = 0, mean: int | None = None) -> int:
         """Layer norm without its affine part: centred rows `[…, h]` → x̂ at scale 16, ‖x̂‖ <= √h.
 
-        `bits` > 0: the rows are h times too large, and the truncation takes 2^bits of that away.
+        `bits` > 0: the rows are h times too large, and the truncation takes 2^bits of that away. `mean`: weights
+        `[1, R]` that add up to one; the result is the mean of x̂ `[1, h]`. x̂ is a row times its scale, so the weights
+        meet the scales, and one row is truncated instead of R.
         """
         r = self.r
         hidden = r[centred].shape[-1]
@@ -243,7 +248,11 @@ class LayerLowering:
         fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
         scale = r.fourier(theta, fit)
         longest = 1.02 * sqrt(hidden)
-        return r.declare(r.trunc(r.mul(row, scale, bound=longest), ROW), norm=longest)
+        if mean is None:
+            normed = r.mul(row, scale, bound=longest)
+        else:
+            normed = r.matmul(r.trunc(r.mul(mean, r.reshape(scale, r[mean].shape)), 32), row, bound=longest)
+        return r.declare(r.trunc(normed, ROW), norm=longest)
 
 
 def _centred(m: Floats) -> Floats:

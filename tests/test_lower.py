@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ring_toys import DIM, FEATURES, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
+from ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.calibrated import Ranges
 from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
@@ -112,6 +112,13 @@ def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> Non
     t = toy(head, prompt_layer=0)
     openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
+
+
+@pytest.mark.parametrize("head", list(HEAD_SPECS))
+def test_pooling_comes_before_the_last_truncation(head: str) -> None:
+    t = toy(head, prompt_layer=0)
+    truncated = [v for v in t.ring if v.kind == "trunc" and v.site == f"layer {LAYERS - 1}"]
+    assert truncated[-1].shape == (1, HIDDEN)
 
 
 @pytest.mark.parametrize("head", ["prototypes", "bert"])
