@@ -33,7 +33,7 @@ def prepare(folder: Path, installation: Installation, layer: Layer, protocol: Pr
     source = folder / "program.mpc"
     source.write_text(layer.source)
     compile_program(installation, source, folder, protocol)
-    make_player_data(folder, PROTOCOLS[protocol].parties, clients=0)
+    make_player_data(folder, PROTOCOLS[protocol].parties)
     (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, layer.words)))
 
 

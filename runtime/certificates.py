@@ -1,4 +1,4 @@
-"""A deployment's certificates: one authority of its own and five names (docs/deployment.md).
+"""A deployment's certificates: one authority of its own, the parties and two owners (docs/deployment.md).
 
 `DIR/ca.pem` is given to everyone; `DIR/<name>.pem` and `DIR/<name>.key` go to the host of that name alone; `DIR/ca.key`
 is needed only to make certificates and stays with whoever made them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .errors import CertificateError, reported
 
-PARTIES = ("party0", "party1", "party2")
 CLIENTS = ("model-owner", "data-owner")
-NAMES = PARTIES + CLIENTS
+PARTIES = 3
 DAYS = 825
 
 
@@ -32,20 +31,29 @@ def host_name(name: str) -> str:
     return f"{name}.secfwt"
 
 
-def files(folder: Path) -> list[Path]:
+def names(parties: int = PARTIES) -> dict[str, tuple[str, str]]:
+    """The host names of every party and owner: this project's, and what MP-SPDZ calls it."""
+    servers = {f"party{i}": f"P{i}" for i in range(parties)}
+    clients = {name: f"C{i}" for i, name in enumerate(CLIENTS)}
+    return {name: (host_name(name), other) for name, other in (servers | clients).items()}
+
+
+def files(folder: Path, parties: int = PARTIES) -> list[Path]:
     """All files of a complete set, the authority's first."""
-    return [folder / f"{name}.{ending}" for name in ("ca", *NAMES) for ending in ("pem", "key")]
+    return [folder / f"{name}.{ending}" for name in ("ca", *names(parties)) for ending in ("pem", "key")]
 
 
-def make_certificates(folder: Path, days: int = DAYS) -> bool:
-    """Make an authority and five certificates (EC P-256); False if the set is already there, complete and valid.
+def make_certificates(folder: Path, days: int = DAYS, parties: int = PARTIES) -> bool:
+    """Make an authority and certificates of parties and owners (EC P-256); False if the set is already there, complete
+    and valid.
 
     Private keys are created with mode 0600. Raises CertificateError for a folder that holds a part of a set, or one
     that has expired: nothing is ever overwritten.
     """
-    present = [path for path in files(folder) if path.exists()]
+    wanted = files(folder, parties)
+    present = [path for path in wanted if path.exists()]
     if present:
-        missing = [path.name for path in files(folder) if path not in present]
+        missing = [path.name for path in wanted if path not in present]
         if missing:
             raise CertificateError(f"{folder} holds a part of a set; missing: {', '.join(missing)}; use an empty one")
         for path in present:
@@ -54,7 +62,7 @@ def make_certificates(folder: Path, days: int = DAYS) -> bool:
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        make_set(folder, {name: host_name(name) for name in NAMES}, PARTIES, days)
+        make_set(folder, names(parties), days)
     except OSError as error:
         raise CertificateError(f"cannot write certificates to {folder}: {error.strerror}") from error
     return True
@@ -65,13 +73,7 @@ def client_context(folder: Path, name: str) -> ssl.SSLContext:
 
     Raises CertificateError.
     """
-    ca, certificate, key = folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key"
-    for path in (ca, certificate, key):
-        if not path.is_file():
-            raise CertificateError(f"{path} is missing; secfwt-certs {folder} makes a set of certificates")
-    mode = key.stat().st_mode
-    if mode & 0o177:
-        raise CertificateError(f"key {key} has mode {mode & 0o7777:04o}: others may read it; run chmod 0600 {key}")
+    ca, certificate, key = files_of(folder, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.hostname_checks_common_name = False
@@ -83,10 +85,30 @@ def client_context(folder: Path, name: str) -> ssl.SSLContext:
     return context
 
 
-def make_set(folder: Path, hosts: Mapping[str, str], servers: Collection[str], days: int) -> None:
-    """Write an authority and, for every name of `hosts`, a certificate of that host into an existing folder.
+def files_of(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """Authority, certificate and key of one name. Raises CertificateError where one is missing, or open to others."""
+    ca, certificate, key = folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key"
+    for path in (ca, certificate, key):
+        if not path.is_file():
+            raise CertificateError(f"{path} is missing; secfwt-certs {folder} makes a set of certificates")
+    mode = key.stat().st_mode
+    if mode & 0o177:
+        raise CertificateError(f"key {key} has mode {mode & 0o7777:04o}: others may read it; run chmod 0600 {key}")
+    return ca, certificate, key
 
-    All may be clients, `servers` servers too. Raises OSError.
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Raises CertificateError."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise CertificateError(f"{path} is not a certificate: {error}") from error
+
+
+def make_set(folder: Path, hosts: Mapping[str, Sequence[str]], days: int) -> None:
+    """Write an authority and, for every name of `hosts`, a certificate of these host names into an existing folder.
+
+    All may be clients, all but the owners servers too. Raises OSError.
     """
     lifetime = dt.timedelta(days=days)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -114,15 +136,15 @@ def make_set(folder: Path, hosts: Mapping[str, str], servers: Collection[str], d
         .add_extension(_usage(signs_certificates=True), critical=True)
     )
     _write_pair(folder / "ca", root.sign(authority_key, hashes.SHA256()), authority_key)
-    for name, host in hosts.items():
+    for name, its in hosts.items():
         key = ec.generate_private_key(ec.SECP256R1())
-        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * (name in servers)
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * (name not in CLIENTS)
         leaf = (
             certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in its]), critical=False)
         )
         _write_pair(folder / name, leaf.sign(authority_key, hashes.SHA256()), key)
 
@@ -148,10 +170,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 def _check_expiry(path: Path) -> None:
-    try:
-        end = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-    except ValueError as error:
-        raise CertificateError(f"{path} is not a certificate: {error}") from error
+    end = read_certificate(path).not_valid_after_utc
     if end < dt.datetime.now(dt.UTC):
         raise CertificateError(f"{path} expired on {end:%Y-%m-%d}; make a new set in an empty folder")
 
@@ -162,10 +181,11 @@ def main() -> None:
     def certs(
         folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the set; made if missing.")],
         days: Annotated[int, typer.Option(min=1, help="Days the certificates are valid.")] = DAYS,
+        parties: Annotated[int, typer.Option(min=2, max=4, help="Parties: the protocol's number.")] = PARTIES,
     ) -> None:
-        """Make the certificates of a deployment: an authority, three parties, model owner, data owner."""
+        """Make the certificates of a deployment: an authority, the parties, model owner, data owner."""
         with reported():
-            made = make_certificates(folder, days)
+            made = make_certificates(folder, days, parties)
             print(f"certificates: {folder} ({'made' if made else 'already there'})")
 
     typer.run(certs)

@@ -16,12 +16,11 @@ import numpy as np
 from .certificates import client_context
 from .connection import Connection, Frame
 from .deployment import Deployment
-from .engine import Cost
+from .engine import Cost, Progress
 from .errors import ServiceError
 from .sharing import Payload, Words, reconstruct, share
 
 Role = Literal["model-owner", "data-owner"]
-Progress = Callable[[int, int], None]
 
 GRACE = 2.0
 """Seconds that the other parties get to say what went wrong, once one has failed."""

@@ -1,4 +1,4 @@
-"""Where the parties are: a TOML file (docs/deployment.md), or three processes on this machine."""
+"""Where the parties are: a TOML file (docs/deployment.md), or processes on this machine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import socket
 import tomllib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from ..codegen.mpspdz_options import PROTOCOLS, Protocol
 from .errors import DeploymentError
 
 LOCALHOST = "127.0.0.1"
@@ -23,7 +25,9 @@ class PartyAddress(BaseModel):
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)]
     listen: str = ""
-    """Address the party binds to; default: `host`."""
+    """Address the party binds to; default: `host`. MP-SPDZ's parties bind all."""
+    client_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where a party of MP-SPDZ waits for the owners; the embedded engine's have one port for all."""
 
     @property
     def address(self) -> str:
@@ -37,16 +41,41 @@ class PartyAddress(BaseModel):
 
 
 class Deployment(BaseModel):
-    """Three parties, the folder with this host's certificates, and the parties' options."""
+    """What runs where, the folder with this host's certificates, and the parties' options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    parties: Annotated[tuple[PartyAddress, ...], Field(min_length=3, max_length=3)]
+    engine: Literal["embedded", "mp-spdz"] = "embedded"
+    protocol: Protocol | None = None
+    """Of MP-SPDZ."""
+    parties: tuple[PartyAddress, ...]
     certificates: Path
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Threads of a party; 0: all cores."""
     connect_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
-    """Seconds a party waits for the others to start."""
+    """Seconds a party of the embedded engine waits for the others to start."""
+    stall_timeout: Annotated[int, Field(ge=5, le=86400)] = 60
+    """Seconds without a sign of life after which a party counts as lost."""
+
+    @model_validator(mode="after")
+    def _fits_engine(self) -> Self:
+        mp_spdz = self.engine == "mp-spdz"
+        if mp_spdz != (self.protocol is not None):
+            accepted = f"one of {', '.join(PROTOCOLS)}" if mp_spdz else "none"
+            raise ValueError(f"protocol is {self.protocol or 'missing'}: engine {self.engine} takes {accepted}")
+        expected = PROTOCOLS[self.protocol].parties if self.protocol else 3
+        if len(self.parties) != expected:
+            what = f"protocol {self.protocol}" if self.protocol else "engine embedded"
+            raise ValueError(f"{len(self.parties)} parties are described: {what} has {expected}")
+        for i, party in enumerate(self.parties):
+            if mp_spdz != bool(party.client_port):
+                text = "missing: a party of MP-SPDZ needs one" if mp_spdz else "given: engine embedded has none"
+                raise ValueError(f"parties.{i}.client_port is {text}")
+            if mp_spdz and party.listen:
+                raise ValueError(f"parties.{i}.listen is given: parties of MP-SPDZ listen on all addresses")
+            if mp_spdz and ":" in party.host:
+                raise ValueError(f"parties.{i}.host is {party.host}: parties of MP-SPDZ speak IPv4")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
@@ -59,13 +88,8 @@ class Deployment(BaseModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DeploymentError(f"deployment {path} is not TOML: {error}") from error
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}"
-                if e["type"] != "missing"
-                else f"{'.'.join(map(str, e['loc']))} is missing"
-                for e in error.errors()
-            ]
-            raise DeploymentError(f"deployment {path}: " + "; ".join(problems)) from error
+            problems = "; ".join(_problem(e) for e in error.errors())
+            raise DeploymentError(f"deployment {path}: {problems}") from error
         return deployment.model_copy(update={"certificates": path.parent / deployment.certificates})
 
     @classmethod
@@ -78,6 +102,16 @@ class Deployment(BaseModel):
             ports = [each.getsockname()[1] for each in sockets]
         parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in ports)
         return cls(parties=parties, certificates=certificates, threads=threads)
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One finding of pydantic's in a few words."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    if not place:
+        return str(error["ctx"]["error"])
+    return f"{place} = {error['input']!r}: {error['msg']}"
 
 
 def _join(host: str, port: int) -> str:

@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import replace
 
 from ..codegen.program_text import OutputSpec, ProgramHeader
-from .client import Client, Progress
+from .client import Client
 from .deployment import Deployment
-from .engine import Batch, Cost, Floats
+from .engine import Batch, Cost, Floats, Progress
 from .errors import SecfwtError, ServiceError
 from .sharing import decode, encode, join
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""Told how many parts of how many are done, from whatever thread knows."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """One client's session with MP-SPDZ's parties: TLS, public words, private inputs, results.
 
-Messages are `u32 length` and that many bytes, little-endian. A private input goes out masked: every party sends a share
-of a random a, the client sends x + a to all of them. Where the protocol is secure against malicious parties they send
-shares of a triple (a, b, c), and the client goes on only if c = ab (Damgård et al., eprint 2015/1006).
+Messages are `u32 length` and that many bytes, little-endian. What is public is said to all parties, and all say the
+same. A private input goes out masked: every party sends a share of a random a, the client sends x + a to all of them.
+Where the protocol is secure against malicious parties they send shares of a triple (a, b, c), and the client goes on
+only if c = ab (Damgård et al., eprint 2015/1006).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .certificates import client_context
+from .certificates import CLIENTS, client_context
 from .errors import ServiceError
 from .mpspdz_words import Limbs, Ring
 from .sharing import Words
@@ -28,6 +29,7 @@ CHUNK = 100_000
 CONNECT_SECONDS = 60.0
 ANSWER_SECONDS = 24 * 3600.0
 """A step may take that long."""
+DOMAIN_BYTES = 256
 GRACE = 2.0
 SLICE = 0.25
 PIECE = 1 << 20
@@ -36,8 +38,8 @@ PIECE = 1 << 20
 class MpSpdzClient:
     """Client number `number` of the parties at `addresses`, party 0 first.
 
-    Certificates are `ca.pem`, `C<number>.pem` and `C<number>.key` in `certificates`; party i must prove to be `P<i>`.
-    `identity` is said first: parties that run another program end. `watch` is called while the client waits, and
+    0 is the model owner, 1 the data owner; their certificates are in `certificates`. Party i must prove to be `P<i>`.
+    Both sides say the program's `identity` first, and refuse another. `watch` is called while the client waits, and
     raises when it is in vain. Every method raises ServiceError, and the session is over then.
     """
 
@@ -55,14 +57,15 @@ class MpSpdzClient:
     ) -> None:
         self._active, self._watch, self._seconds = active, watch, answer_seconds
         self._sockets: list[ssl.SSLSocket] = []
-        context = client_context(certificates, f"C{number}")
+        self._parties = range(len(addresses))
+        context = client_context(certificates, CLIENTS[number])
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # the parties speak no other
         deadline = time.monotonic() + connect_seconds
         try:
             for party, address in enumerate(addresses):
                 self._sockets.append(self._connect(party, address, context, str(number).encode(), deadline))
-            domains = {bytes(self._receive(party, deadline)) for party in range(len(addresses))}
-            self.ring = self._domain(domains)
+            self.ring = self._domain({bytes(self._message(party, DOMAIN_BYTES, deadline)) for party in self._parties})
+            self._check_program(identity, deadline)
             self.say(*identity)
         except BaseException:
             self.close()
@@ -71,6 +74,10 @@ class MpSpdzClient:
     def say(self, *words: int) -> None:
         """Public words, one message."""
         self._broadcast(self.ring.pack(self.ring.from_int64(np.array(words, np.int64))))
+
+    def hear(self) -> int:
+        """One public word. Raises ServiceError where the parties do not say the same."""
+        return self._hear(1, time.monotonic() + self._seconds)[0]
 
     def give(self, words: Words) -> None:
         """Private ring elements `[n]`."""
@@ -139,16 +146,25 @@ class MpSpdzClient:
             raise ServiceError(0, "refused", f"the parties compute modulo 2^{clear}, expected 2^64")
         return Ring(bits)
 
+    def _check_program(self, identity: Sequence[int], deadline: float) -> None:
+        said = self._hear(len(identity), deadline)
+        if said != tuple(identity):
+            theirs, mine = (struct.pack("<2I", *words[:2]).hex() for words in (said, identity))
+            raise ServiceError(0, "refused", f"runs another program ({theirs}...) than this client's ({mine}...)")
+
+    def _hear(self, count: int, deadline: float) -> tuple[int, ...]:
+        """Public words, one message."""
+        said = [struct.unpack(f"<{count}q", each) for each in self._receive(8 * count, deadline)]
+        for party, words in enumerate(said):
+            if words != said[0]:
+                raise ServiceError(party, "refused", f"says {words[0]}, party 0 says {said[0][0]}")
+        return said[0]
+
     def _open(self, count: int) -> Limbs:
         """The sum of the parties' shares; with triples, checked."""
         ring, width = self.ring, 3 if self._active else 1
         total = np.zeros((width * count, ring.limbs), np.uint64)
-        deadline = time.monotonic() + self._seconds
-        for party in range(len(self._sockets)):
-            data = self._receive(party, deadline)
-            if len(data) != width * count * ring.size:
-                text = f"sent {len(data)} bytes, expected {width * count * ring.size}"
-                raise ServiceError(party, "refused", text)
+        for data in self._receive(width * count * ring.size, time.monotonic() + self._seconds):
             total = ring.add(total, ring.unpack(data))
         if not self._active:
             return total
@@ -170,9 +186,19 @@ class MpSpdzClient:
                 except OSError as error:
                     raise self._lost(party, f"the connection is lost: {error}") from error
 
-    def _receive(self, party: int, deadline: float) -> memoryview:
-        """One message."""
+    def _receive(self, length: int, deadline: float) -> Iterator[memoryview]:
+        """One message of every party, of exactly that length."""
+        for party in self._parties:
+            data = self._message(party, length, deadline)
+            if len(data) != length:
+                raise ServiceError(party, "refused", f"sent {len(data)} bytes, expected {length}")
+            yield data
+
+    def _message(self, party: int, most: int, deadline: float) -> memoryview:
+        """One message, refused before anything is allocated if it is too long."""
         (length,) = struct.unpack("<I", self._read(party, 4, deadline))
+        if length > most:
+            raise ServiceError(party, "refused", f"sent {length} bytes, at most {most} were expected")
         return self._read(party, length, deadline)
 
     def _read(self, party: int, count: int, deadline: float) -> memoryview:

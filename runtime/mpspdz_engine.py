@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 
@@ -12,11 +13,10 @@ from ..codegen.mpspdz_calls import Program
 from ..codegen.mpspdz_options import MpSpdzOptions
 from ..codegen.plan import Plan
 from .embedded import InputError
-from .engine import Batch, Cost, Floats
+from .engine import Batch, Cost, Floats, Progress
 from .errors import ServiceError
 from .mpspdz_client import MpSpdzClient
 from .mpspdz_inputs import encode_container, prompt_rows
-from .mpspdz_parties import MpSpdzParties
 from .sharing import Words, decode
 
 
@@ -27,6 +27,22 @@ class Command(IntEnum):
     EXAMPLES = 1
     LOSSES = 2
     LOGITS = 3
+
+
+class Service(Protocol):
+    """What the engine has to know of its parties, wherever they run; `commands` counts those that were sent."""
+
+    def idle(self) -> None:
+        """The parties are given a new command: nobody has waited for them so far."""
+
+    def cost(self, commands: int) -> Cost:
+        """What the commands have cost, once they are over."""
+
+    def sent(self, commands: int) -> list[int]:
+        """Bytes that every party has sent in the commands, once they are over."""
+
+    def stop(self) -> None:
+        """They have been told to end."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +58,20 @@ class MpSpdzEngine:
     """`Engine` on parties of MP-SPDZ, for the data owner.
 
     A set of examples is shared once and stays in a range of the program's tiles. Sets that do not fit all at once are
-    shared again when they are used; one that does not fit alone is evaluated in pieces. Raises InputError and
-    RangeError before anything is sent, ServiceError when a party refuses or is gone.
+    shared again when they are used; one that does not fit alone is evaluated in pieces. `progress` hears how many tiles
+    of how many a step or a set has behind it. Raises InputError and RangeError before anything is sent, ServiceError
+    when a party refuses or is gone.
     """
 
     private = True
 
     def __init__(
-        self, plan: Plan, program: Program, options: MpSpdzOptions, client: MpSpdzClient, parties: MpSpdzParties
-    ) -> None:
+        self, plan: Plan, program: Program, options: MpSpdzOptions, client: MpSpdzClient, parties: Service,
+        progress: Progress = lambda done, total: None,
+    ) -> None:  # fmt: skip
         self.name = f"mp-spdz ({options.protocol})"
         self._program, self._options, self._client, self._parties = program, options, client, parties
+        self._progress = progress
         self._prompts = [value for value in plan if value.kind == "prompt"]
         (self._candidate,) = plan.inputs("candidate")
         self._shapes = {str(v.attrs["name"]): v.shape for v in plan.inputs("example")}
@@ -75,12 +94,15 @@ class MpSpdzEngine:
     def losses(self, name: str, z: Floats) -> Floats:
         """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only."""
         rows = self._rows(name, z)
-        popsize = self._program.popsize
+        popsize, pieces = self._program.popsize, self._set(name)
         result = np.zeros(len(z))
+        done, total = 0, len(z) * sum(len(piece.words) for piece in pieces)
         for start in range(0, len(z), popsize):
             count = min(popsize, len(z) - start)
-            for number in range(len(self._set(name))):
+            for number, piece in enumerate(pieces):
                 self._step(Command.LOSSES, name, number, [r[start : start + count] for r in rows])
+                self._hear(done, count * len(piece.words), total)
+                done += count * len(piece.words)
                 part = decode(self._client.take(popsize), self._options.fraction_bits)
                 result[start : start + count] += part[:count]
         self._steps += 1
@@ -91,8 +113,11 @@ class MpSpdzEngine:
         rows = self._rows(name, z[None])
         labels = self._program.num_labels
         parts = []
+        done, total = 0, sum(len(piece.words) for piece in self._set(name))
         for number, piece in enumerate(self._set(name)):
             self._step(Command.LOGITS, name, number, rows)
+            self._hear(done, len(piece.words), total)
+            done += len(piece.words)
             tiles = [self._client.take(self._options.tile * labels) for _ in piece.words]
             opened = decode(np.concatenate(tiles), self._options.fraction_bits)
             parts.append(opened.reshape(-1, labels)[: piece.examples])
@@ -112,7 +137,7 @@ class MpSpdzEngine:
         with contextlib.suppress(ServiceError):  # they have stopped already
             self._say(Command.STOP)
         self._client.close()
-        self._parties.wait(1.0)
+        self._parties.stop()
 
     def _step(self, command: Command, name: str, number: int, rows: list[Words]) -> None:
         """Send a step on one piece; `rows` by container `[C, …]`."""
@@ -132,11 +157,18 @@ class MpSpdzEngine:
                 self._places.clear()
                 first = 0
             self._say(Command.EXAMPLES, 0, first, len(words))
-            for tile in words:
+            for number_of_tile, tile in enumerate(words):
                 for part in tile:
                     self._client.give(part)
+                self._hear(number_of_tile, 1, len(words))
             self._places[name, number] = first
         return self._places[name, number]
+
+    def _hear(self, before: int, count: int, total: int) -> None:
+        """Wait for `count` tiles of a command, after `before` of `total`."""
+        for done in range(before + 1, before + count + 1):
+            self._client.hear()
+            self._progress(done, total)
 
     def _say(self, command: Command, *numbers: int) -> None:
         self._parties.idle()

@@ -66,7 +66,7 @@ def mpspdz_engine(
     compiled = compile_program(installation, source, work, options.protocol)
     display.note(f"program  compiled in {compiled.seconds:.0f} s")
     try:
-        certificates = make_player_data(work, protocol.parties, clients=2)
+        certificates = make_player_data(work, protocol.parties)
         with MpSpdzParties(binary, options.protocol, name, work, folder) as parties:
 
             def client(number: int) -> MpSpdzClient:
@@ -77,6 +77,8 @@ def mpspdz_engine(
             with client(MODEL_OWNER) as model_owner, client(DATA_OWNER) as data_owner:
                 for words in weight_words(program, options, weights):
                     model_owner.give(words)
+                for owner in (model_owner, data_owner):
+                    owner.hear()
                 display.note(f"weights  shared among {protocol.parties} local parties ({binary.name})")
                 engine = MpSpdzEngine(plan, program, options, data_owner, parties)
                 try:

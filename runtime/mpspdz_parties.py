@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from pathlib import Path
 import psutil
 
 from ..codegen.mpspdz_options import PROTOCOLS
+from .deployment import PartyAddress
 from .engine import Cost
 from .errors import ServiceError
 from .mpspdz_guard import guarded
+from .mpspdz_log import Log
 from .processes import PartyProcesses
 
 HOST = "localhost"
@@ -28,12 +31,6 @@ GRACE = 1.0
 CHECK_SECONDS = 0.2
 STALL_SECONDS = 60.0
 """Nobody computes for that long while a client waits: the parties hang."""
-TIMER = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
-NOISE = re.compile(
-    r"^(terminate called|Using |Trying to run|Please report|The following |This program might|Consider adding|\t"
-    r"|Fatal error at .*Crash requested by program|Starting timer|Stopped timer|Aborted|\s*$)"
-)
-"""What explains no failure; a program that crashes on purpose has said why before."""
 
 
 @dataclass(frozen=True)
@@ -57,43 +54,44 @@ RUNTIME = {
 
 
 class MpSpdzParties(PartyProcesses):
-    """All parties of a compiled program in one working directory, for as long as the context lasts.
+    """Parties of a compiled program in one working directory, for as long as the context lasts.
 
-    They end when this process does, however it ends. `folder` must hold the compiled program and `Player-Data` with
-    the certificates. Their output goes to `logs/party<i>.log`. `clients[i]` is where party i waits for clients.
+    All of them, or `only` one where the others run elsewhere; at `addresses`, or on free ports of this machine. They
+    end when this process does, however it ends. `folder` must hold the compiled program and `Player-Data` with the
+    certificates. Their output goes to `logs/party<i>.log`. `clients[i]` is where party i waits for clients.
     """
 
     def __init__(
-        self, binary: Path, protocol: str, program: str, folder: Path, logs: Path, *, stall: float = STALL_SECONDS
-    ) -> None:
+        self, binary: Path, protocol: str, program: str, folder: Path, logs: Path, *,
+        addresses: Sequence[PartyAddress] = (), only: int | None = None, stall: float = STALL_SECONDS,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.count = PROTOCOLS[protocol].parties
+        addresses = addresses or local_addresses(PROTOCOLS[protocol].parties)
+        self.numbers = range(len(addresses)) if only is None else range(only, only + 1)
+        self.clients = [(each.host, each.client_port) for each in addresses]
         self._folder, self._stall = folder, stall
-        self._logs = [logs / f"party{i}.log" for i in range(self.count)]
+        self._logs = [Log(logs / f"party{i}.log") for i in self.numbers]
         self._checked = 0.0
         self._busy = (0.0, time.monotonic())
-        ports = free_ports(self.count)
-        base = neighbouring_ports(self.count)
-        self.clients = [(HOST, base + i) for i in range(self.count)]
-        self._ports = {base + i for i in range(self.count)} | set(ports)
-        (folder / "hosts").write_text("".join(f"{HOST}:{port}\n" for port in ports))
+        (folder / "hosts").write_text("".join(f"{each.host}:{each.port}\n" for each in addresses))
         public_input = folder / "Programs" / "Public-Input" / program
         public_input.parent.mkdir(parents=True, exist_ok=True)
-        public_input.write_text(f"{base}\n")
+        first = self.numbers[0]
+        public_input.write_text(f"{addresses[first].client_port - first}\n")  # party i adds i
         runtime = RUNTIME[protocol]
         self._command = [str(binary), "-ip", "hosts", "-b", str(runtime.batch), *runtime.encrypt]
         self._program = program
 
     def start(self) -> None:
-        """Start all parties; they wait for clients for a minute."""
+        """Start the parties; they wait for clients for a minute."""
         try:
-            for i, path in enumerate(self._logs):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as log:
+            for i, log in zip(self.numbers, self._logs, strict=True):
+                log.path.parent.mkdir(parents=True, exist_ok=True)
+                with log.path.open("wb") as file:
                     command = guarded([*self._command, "-p", str(i), self._program])
                     self._processes.append(
                         subprocess.Popen(
-                            command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                            command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                             start_new_session=True,
                         )
                     )  # fmt: skip
@@ -112,18 +110,14 @@ class MpSpdzParties(PartyProcesses):
         self._checked = now
         if any(process.poll() is not None for process in self._processes):
             raise self._ended()
-        for i, path in enumerate(self._logs):
-            head = _read(path, 0, 4096)
-            if "trying again in a second" in head and (port := re.search(r"socket on \S+:(\d+) failed", head)):
-                raise ServiceError(i, "refused", f"port {port.group(1)} is in use by another program")
+        for i, log in zip(self.numbers, self._logs, strict=True):
+            if port := log.port_in_use():
+                raise ServiceError(i, "refused", f"port {port} is in use by another program")
         busy = sum(sum(_times(pid)) for pid in self.pids)
         if busy > self._busy[0]:
             self._busy = busy, now
         elif now - self._busy[1] > self._stall:
-            raise ServiceError(
-                self._stopped(), "lost",
-                f"no party has computed anything for {self._stall:.0f} s (logs: {self._logs[0].parent})",
-            )  # fmt: skip
+            raise self._hangs()
 
     def idle(self) -> None:
         """The parties wait for a client: that is no hang."""
@@ -145,43 +139,59 @@ class MpSpdzParties(PartyProcesses):
         """Bytes that every party has sent in the commands so far, all of them done."""
         return [round(megabytes * 1e6) for _, megabytes, _ in self._timers(commands)]
 
+    @property
+    def commanded(self) -> bool:
+        """Whether a command is being carried out."""
+        return any(log.commanded() for log in self._logs)
+
+    def stop(self) -> None:
+        """Let parties end that have been told to."""
+        self.wait(1.0)
+
     def _timers(self, commands: int) -> list[tuple[float, float, int]]:
         """Every party's seconds, megabytes and rounds, once that many commands are over: results come before the line,
         and sharing examples has no result. Raises ServiceError as `check` does.
         """
         while True:
-            stops = [TIMER.findall(path.read_text(errors="replace")) for path in self._logs]
+            stops = [log.timers() for log in self._logs]
             if all(len(found) >= commands for found in stops):
                 break
             self.check()
             time.sleep(0.01)
-        last = [found[-1] if found else (0, 0, 0) for found in stops]
-        return [(float(seconds), float(megabytes), int(rounds)) for seconds, megabytes, rounds in last]
+        return [found[-1] if found else (0.0, 0.0, 0) for found in stops]
 
     def _ended(self) -> ServiceError:
         """The message of the party that says most: all others only miss one."""
         first = next(i for i, process in enumerate(self._processes) if process.poll() is not None)
         self.wait(GRACE)
-        said = {i: _complaint(path) for i, path in enumerate(self._logs) if self._processes[i].poll() is not None}
+        said = {i: log.complaint() for i, log in enumerate(self._logs) if self._processes[i].poll() is not None}
         for i, text in said.items():
             if "built for another program" in text:
-                return ServiceError(i, "refused", text)
+                return ServiceError(self.numbers[i], "refused", text)
         if not said[first]:
             first = next((i for i, text in said.items() if text), first)
         code = self._processes[first].returncode
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         reason = f": {said[first]}" if said[first] else ""
-        return ServiceError(first, "lost", f"{how}{reason} (log: {self._logs[first]})")
+        return ServiceError(self.numbers[first], "lost", f"{how}{reason} (log: {self._logs[first].path})")
 
-    def _stopped(self) -> int:
-        """A party that somebody has stopped, else party 0."""
-        for i, pid in enumerate(self.pids):
+    def _hangs(self) -> ServiceError:
+        """The message about a party that somebody has stopped, else about all of them."""
+        where = f"(logs: {self._logs[0].path.parent})"
+        for i, pid in zip(self.numbers, self.pids, strict=True):
             try:
                 if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-                    return i
+                    return ServiceError(i, "lost", f"is stopped, nothing computed for {self._stall:.0f} s {where}")
             except psutil.Error:
                 continue
-        return 0
+        text = f"nothing computed for {self._stall:.0f} s: a party hangs {where}"
+        return ServiceError(self.numbers[0], "lost", text)
+
+
+def local_addresses(count: int) -> list[PartyAddress]:
+    """Addresses of parties on this machine; the owners' ports are neighbours, as one program for all wants them."""
+    base = neighbouring_ports(count)
+    return [PartyAddress(host=HOST, port=port, client_port=base + i) for i, port in enumerate(free_ports(count))]
 
 
 def free_ports(count: int) -> list[int]:
@@ -204,20 +214,6 @@ def neighbouring_ports(count: int) -> int:
             return base
         except (OSError, OverflowError):
             continue
-
-
-def _read(path: Path, start: int, length: int) -> str:
-    """A part of a log; a negative start counts from the end."""
-    with path.open("rb") as log:
-        size = log.seek(0, 2)
-        log.seek(max(0, size + start) if start < 0 else start)
-        return log.read(length).decode(errors="replace")
-
-
-def _complaint(path: Path) -> str:
-    """The last line of a log that says something."""
-    lines = [line.strip() for line in _read(path, -4096, 4096).splitlines() if not NOISE.match(line)]
-    return lines[-1] if lines else ""
 
 
 def _times(pid: int) -> tuple[float, float]:

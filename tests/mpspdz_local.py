@@ -76,7 +76,7 @@ def run_kernels(folder: Path, source: str, words: Sequence[np.ndarray], protocol
     file.write_text(source)
     found = installation(protocol)
     compile_program(found, file, folder, protocol)
-    make_player_data(folder, PROTOCOLS[protocol].parties, clients=0)
+    make_player_data(folder, PROTOCOLS[protocol].parties)
     (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, flat)))
     with MpSpdzParties(find_party(found, protocol), protocol, "program", folder, folder) as parties:
         codes = parties.wait(300)

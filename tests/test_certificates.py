@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from secfwt.runtime.certificates import CLIENTS, NAMES, client_context, files, make_certificates
+from secfwt.runtime.certificates import CLIENTS, client_context, files, make_certificates, names
 from secfwt.runtime.errors import CertificateError
 
 
@@ -21,13 +21,13 @@ def load(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def test_each_certificate_has_one_name_and_its_uses(certificates: Path):
+def test_each_certificate_has_its_names_and_uses(certificates: Path):
     authority = load(certificates / "ca.pem")
-    for name in NAMES:
+    for name, other in (("party0", "P0"), ("party2", "P2"), ("model-owner", "C0"), ("data-owner", "C1")):
         certificate = load(certificates / f"{name}.pem")
         certificate.verify_directly_issued_by(authority)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        assert list(names) == [x509.DNSName(f"{name}.secfwt")]
+        hosts = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert list(hosts) == [x509.DNSName(f"{name}.secfwt"), x509.DNSName(other)]
         assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         assert (ExtendedKeyUsageOID.SERVER_AUTH in uses) == (name not in CLIENTS)
@@ -59,6 +59,15 @@ def test_a_part_of_a_set_is_refused(tmp_path: Path):
     (tmp_path / "party1.key").unlink()
     with pytest.raises(CertificateError, match=r"missing: party1\.key"):
         make_certificates(tmp_path)
+
+
+def test_a_set_for_four_parties(tmp_path: Path):
+    make_certificates(tmp_path, parties=4)
+    assert (tmp_path / "party3.pem").exists()
+    assert len(names(4)) == 6
+    (tmp_path / "party3.pem").unlink()
+    with pytest.raises(CertificateError, match=r"missing: party3\.pem"):
+        make_certificates(tmp_path, parties=4)
 
 
 def test_an_expired_set_is_refused(tmp_path: Path):

@@ -141,8 +141,8 @@ def test_a_party_with_the_certificate_of_another_is_refused(fakes: FakeParties):
 
 
 def test_a_wildcard_is_not_a_name(tmp_path: Path):
-    names = {name: f"{name}.secfwt" for name in ("party1", "party2", "data-owner")}
-    make_set(tmp_path, {"party0": "*.secfwt"} | names, ("party0", "party1", "party2"), 1)
+    names = {name: [f"{name}.secfwt"] for name in ("party1", "party2", "data-owner")}
+    make_set(tmp_path, {"party0": ["*.secfwt"]} | names, 1)
     wildcard = FakeParties(tmp_path)
     wildcard.start([answer_all] * 3)
     with pytest.raises(ServiceError, match=r"party 0: .* does not prove to be party 0"):

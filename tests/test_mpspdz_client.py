@@ -50,9 +50,12 @@ def integers(packed: bytes, ring: Ring) -> list[int]:
 
 
 class Peer:
-    """One party: TLS 1.2 with its certificate, then whatever the script does."""
+    """One party: TLS 1.2 with its certificate, ring and program, then whatever the script does."""
 
-    def __init__(self, name: str, data: Path, script: Callable[[Peer], None], domain: bytes = RING) -> None:
+    def __init__(
+        self, name: str, data: Path, script: Callable[[Peer], None], domain: bytes = RING,
+        identity: Sequence[int] = IDENTITY,
+    ) -> None:  # fmt: skip
         self.listener = socket.create_server(("localhost", 0))
         self.address = ("localhost", self.listener.getsockname()[1])
         self.client = b""
@@ -61,7 +64,7 @@ class Peer:
         self._context.verify_mode = ssl.CERT_REQUIRED
         self._context.load_cert_chain(data / f"{name}.pem", data / f"{name}.key")
         self._context.load_verify_locations(capath=str(data))  # by the hash of the subject, as the parties do
-        self._script, self._domain = script, domain
+        self._script, self._domain, self._identity = script, domain, identity
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -73,10 +76,14 @@ class Peer:
             self.client = plain.recv(length)
             with self._context.wrap_socket(plain, server_side=True) as self.socket:
                 self.send(self._domain)
+                self.say(*self._identity)
                 self._script(self)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(struct.pack("<I", len(data)) + data)
+
+    def say(self, *words: int) -> None:
+        self.send(struct.pack(f"<{len(words)}q", *words))
 
     def receive(self) -> bytes:
         (length,) = struct.unpack("<I", self._read(4))
@@ -94,7 +101,7 @@ class Peer:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_player_data(tmp_path_factory.mktemp("deployment"), parties=3, clients=2)
+    return make_player_data(tmp_path_factory.mktemp("deployment"), parties=3)
 
 
 @pytest.fixture
@@ -211,13 +218,13 @@ def test_another_party_in_its_place_is_refused(data: Path, peers: list[Peer]) ->
 
 
 def test_an_authority_of_its_own_is_refused(data: Path, peers: list[Peer], tmp_path: Path) -> None:
-    peers.append(Peer("P0", make_player_data(tmp_path, parties=1, clients=0), lambda _: None))
+    peers.append(Peer("P0", make_player_data(tmp_path, parties=1), lambda _: None))
     with pytest.raises(ServiceError, match="does not prove to be party 0"):
         connect(peers, data)
 
 
 def test_a_client_without_certificate_is_refused_by_parties(data: Path, peers: list[Peer], tmp_path: Path) -> None:
-    other = make_player_data(tmp_path, parties=0, clients=2)
+    other = make_player_data(tmp_path, parties=1)
     (other / "ca.pem").write_bytes((data / "ca.pem").read_bytes())
     peers.append(Peer("P0", data, lambda _: pytest.fail("the peer took the client")))
     with pytest.raises(ServiceError, match="TLS with"):
@@ -267,6 +274,27 @@ def test_the_cause_goes_before_the_lost_connection(data: Path, peers: list[Peer]
         connect(peers, data, watch=watch) as client,
         pytest.raises(ServiceError, match="party 2: ended with code 1: out of memory"),
     ):
+        client.take(1)
+
+
+def test_public_words_are_the_same_from_all(data: Path, peers: list[Peer]) -> None:
+    peers += [Peer(f"P{i}", data, lambda peer: (peer.say(7), peer.say(peer is peers[1]))[1]) for i in range(2)]
+    with connect(peers, data) as client:
+        assert client.hear() == 7
+        with pytest.raises(ServiceError, match="party 1: says 1, party 0 says 0"):
+            client.hear()
+
+
+def test_parties_of_another_program_are_refused(data: Path, peers: list[Peer]) -> None:
+    peers.append(Peer("P0", data, lambda _: None, identity=(1, 3, 4)))
+    with pytest.raises(ServiceError, match=r"runs another program \(01.*03.*\) than this client's \(01.*02") as error:
+        connect(peers, data)
+    assert error.value.failure == "refused"
+
+
+def test_a_message_longer_than_asked_is_refused_unread(data: Path, peers: list[Peer]) -> None:
+    peers.append(Peer("P0", data, lambda peer: peer.socket.sendall(struct.pack("<I", 2**32 - 1))))
+    with connect(peers, data) as client, pytest.raises(ServiceError, match="sent 4294967295 bytes, at most 8 were"):
         client.take(1)
 
 

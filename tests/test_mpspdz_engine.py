@@ -11,12 +11,11 @@ from mpspdz_local import ONE, Toy
 from secfwt.codegen.mpspdz_calls import translate
 from secfwt.codegen.mpspdz_options import MpSpdzOptions
 from secfwt.runtime.embedded import InputError
-from secfwt.runtime.engine import Batch
+from secfwt.runtime.engine import Batch, Progress
 from secfwt.runtime.mpspdz_client import MpSpdzClient
 from secfwt.runtime.mpspdz_engine import MpSpdzEngine
 from secfwt.runtime.mpspdz_inputs import prompt_rows, weight_words
 from secfwt.runtime.mpspdz_local import options_for
-from secfwt.runtime.mpspdz_parties import MpSpdzParties
 from secfwt.runtime.sharing import RangeError
 
 STOP, EXAMPLES, LOSSES, LOGITS = range(4)
@@ -34,6 +33,7 @@ class Books:
         self.tiles: dict[int, list[np.ndarray]] = {}
         self.given: list[np.ndarray] = []
         self.results: list[np.ndarray] = []
+        self.heard = 0
 
     def say(self, *words: int) -> None:
         self._settle()
@@ -46,6 +46,10 @@ class Books:
         self._settle()
         assert len(self.results[0]) == count
         return self.results.pop(0)
+
+    def hear(self) -> int:
+        self.heard += 1
+        return 1
 
     def idle(self) -> None:
         pass
@@ -80,10 +84,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     return Toy(tmp_path_factory.mktemp("toy"))
 
 
-def engine(toy: Toy, options: MpSpdzOptions) -> tuple[MpSpdzEngine, Books]:
+def engine(
+    toy: Toy, options: MpSpdzOptions, progress: Progress = lambda done, total: None
+) -> tuple[MpSpdzEngine, Books]:
     books = Books(toy, options)
     peer = cast(Any, books)
-    return MpSpdzEngine(toy.plan, books.program, options, cast(MpSpdzClient, peer), cast(MpSpdzParties, peer)), books
+    return MpSpdzEngine(toy.plan, books.program, options, cast(MpSpdzClient, peer), peer, progress), books
 
 
 def batch(toy: Toy, count: int, weight: float = 0.125) -> Batch:
@@ -139,6 +145,18 @@ def test_more_candidates_than_the_program_takes_are_evaluated_in_turn(toy: Toy) 
     one.load_examples("train", batch(toy, 4))
     assert one.losses("train", np.resize(toy.z, (7, 4))).tolist() == [1.25] * 7
     assert [c[1] for c in books.commands if c[0] == LOSSES] == [3, 3, 1]
+
+
+def test_progress_counts_the_tiles_of_a_whole_step(toy: Toy) -> None:
+    heard: list[tuple[int, int]] = []
+    one, books = engine(toy, MpSpdzOptions(examples=4, tile=2), lambda done, total: heard.append((done, total)))
+    one.load_examples("train", batch(toy, 5))  # two pieces, of two tiles and one
+    assert heard == []
+    one.losses("train", toy.z)
+    sharing = [(1, 2), (2, 2)], [(1, 1)]
+    steps = [(i, 6) for i in range(1, 7)]
+    assert heard == [*sharing[0], *steps[:4], *sharing[1], *steps[4:]]
+    assert books.heard == len(heard)
 
 
 def test_a_set_may_be_replaced(toy: Toy) -> None:

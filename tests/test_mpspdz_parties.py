@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from secfwt.runtime.deployment import PartyAddress
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.mpspdz_parties import MpSpdzParties, neighbouring_ports
 
@@ -107,8 +108,23 @@ def test_a_hang_is_noticed(tmp_path: Path) -> None:
         until(lambda: all_ready(tmp_path))
         os.kill(running.pids[1], signal.SIGSTOP)
         error = failure(running)
-    assert str(error).startswith("party 1: no party has computed anything for 1 s")
+    assert str(error).startswith("party 1: is stopped, nothing computed for 1 s (logs: ")
     assert None not in running.wait(0)  # a stopped process can be ended only by force
+
+
+def test_one_party_alone(tmp_path: Path) -> None:
+    places = [PartyAddress(host=f"mpc{i}", port=5000 + i, client_port=6000) for i in range(3)]
+    program = fake(tmp_path, "print('Starting timer 1 at 0', flush=True)\n" + SLEEP)
+    running = MpSpdzParties(
+        program, "ring", "program", tmp_path, tmp_path / "logs", addresses=places, only=2, stall=1.0
+    )
+    with running:
+        until(lambda: running.commanded)
+        error = failure(running)
+    assert len(running.pids) == 1
+    assert str(error).startswith("party 2: nothing computed for 1 s: a party hangs")
+    assert (tmp_path / "hosts").read_text() == "mpc0:5000\nmpc1:5001\nmpc2:5002\n"
+    assert (tmp_path / "Programs" / "Public-Input" / "program").read_text() == "5998\n"
 
 
 def test_waiting_for_the_owner_is_no_hang(tmp_path: Path) -> None:

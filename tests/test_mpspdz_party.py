@@ -79,7 +79,7 @@ def run(folder: Path, protocol: str, programs: list[Path]) -> tuple[np.ndarray, 
     source = folder / "program.mpc"
     source.write_text(PROGRAM.format(settings=settings, shapes=SHAPES, parts=PARTS))
     compile_program(installation(protocol), source, folder, protocol)
-    make_player_data(folder, len(programs), clients=0)
+    make_player_data(folder, len(programs))
     words = " ".join(str(v) for pair in inputs() for matrix in pair for v in matrix.ravel())
     (folder / "Player-Data" / "Input-P0-0").write_text(words)
     chosen = folder / "party"

@@ -1,9 +1,10 @@
 """Talking to the two clients: weights once, then sets of examples and candidates until told to stop.
 
-The first words of every client are the program's identity. Each command of the data owner is four words: its number,
-candidates, first tile, tiles. EXAMPLES is followed by every example input of these tiles; LOSSES and LOGITS by the
-candidates. Tiles stay until others are written over them, so that several sets can be held. Results go to the data
-owner alone. Timer 1 counts what a command costs, without the time between commands.
+The first words on either side are the program's identity; a client hears READY once the weights are here. Each command
+of the data owner is four words: its number, candidates, first tile, tiles. EXAMPLES is followed by every example input
+of these tiles; LOSSES and LOGITS by the candidates. Tiles stay until others are written over them, so that several sets
+can be held. With every tile that is done the data owner hears how many are; results go to it alone. Timer 1 counts what
+a command costs, without the time between commands.
 """
 
 from Compiler.library import (
@@ -25,6 +26,7 @@ from lib.tensor import tensor
 STOP, EXAMPLES, LOSSES, LOGITS = range(4)
 CHUNK = 100_000
 """Values a message: larger ones have been seen to block both sides."""
+READY = 1
 TIMER = 1
 
 
@@ -32,7 +34,7 @@ def accept(identity):
     """Wait for both clients; returns their ids (model owner 0, data owner 1).
 
     The port is the program's public input: party i listens on that port + i. `identity`: 32-bit words of the
-    program's identity. A client of another build sends other words and ends the run.
+    program's identity, which is said to every client. One of another build says other words and ends the run.
     Rounds: 0. Opens: nothing.
     """
     port = regint(public_input())
@@ -40,6 +42,7 @@ def accept(identity):
     model_owner, data_owner = 0, 1
     for _ in range(2):
         client = accept_client_connection(port)
+        tell(client, *identity)
         for said, word in zip(cint.read_from_socket(client, len(identity)), identity, strict=True):
             runtime_error_if(said != word, "client %s was built for another program", client)
     return model_owner, data_owner
@@ -65,6 +68,11 @@ def receive(client, container):
 
     if rest:
         fill(pieces * CHUNK, rest)
+
+
+def tell(client, *words):
+    """Public 64-bit words to one client, one message. Rounds: 0. Opens: nothing."""
+    regint.write_to_socket(regint(client), [regint(word) for word in words])
 
 
 def command(client):
@@ -97,6 +105,8 @@ def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, 
     model_owner, data_owner = accept(identity)
     for container in weights:
         receive(model_owner, container)
+    for owner in (model_owner, data_owner):
+        tell(owner, READY)
     tiles, tile = examples[0].shape[:2]
     losses = tensor((popsize,))
     logits = tensor((tiles, tile, num_labels))
@@ -107,6 +117,7 @@ def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, 
             for container in examples:
                 receive(data_owner, container[i])
             load(i)
+            tell(data_owner, i - first + 1)
 
     def step(count, first, used):
         losses.assign_all(0)
@@ -123,6 +134,7 @@ def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, 
                 loss, outputs = evaluate(candidate, i)
                 losses[candidate] += loss
                 keep(outputs, logits[i])
+                tell(data_owner, candidate * used + i - first + 1)
 
     @do_while
     def _():
