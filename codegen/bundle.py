@@ -86,7 +86,7 @@ def compile_model(
         program = lower(plan, None, Ranges())
         return Compiled(spec, options, plan, program, schedule(program.plan), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
-    sites = calibrate(plan, weights, [_calibration_inputs(spec, options, embedder, calibration)])
+    sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
     if given is not None and calibration is None:
         sites |= given.calibration
     wide = {
@@ -102,7 +102,7 @@ def has_checkpoint(directory: Path) -> bool:
 
 
 def _calibration_inputs(
-    spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None
+    plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None
 ) -> dict[str, Any]:
     """Example and candidate inputs that calibration runs on."""
     rng = np.random.default_rng(options.seed)
@@ -120,7 +120,8 @@ def _calibration_inputs(
             inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]
         inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(words))]
         inputs["example_weight"] = np.full((len(words), 1), 1 / len(words))
-    inputs["z"] = np.concatenate([np.zeros((1, options.intrinsic_dim)), rng.normal(size=(2, options.intrinsic_dim))])
+    for v in plan.inputs("candidate"):
+        inputs[v.attrs["name"]] = np.concatenate([np.zeros((1, v.size)), rng.normal(size=(2, v.size))])
     return inputs
 
 

@@ -16,16 +16,11 @@ from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.prepare import prepare_weights
 from secfwt.codegen.public import public_matrix
-from toys import CONFIGS, padded, random_ids, save_sentence_transformer, save_toy
+from toys import CONFIGS, HEAD_OPTIONS, padded, random_ids, save_sentence_transformer, save_toy
 from transformers import AutoModel
 
 TOKENS = 12
 EXACT = {"attention": "softmax", "sequence_length": TOKENS}
-HEAD_OPTIONS: dict[str, dict[str, Any]] = {
-    "classification": {},
-    "masked_lm": {"label_words": ("good", "bad"), "template": "{text} it was {mask}."},
-    "prototypes": {"label_texts": ("good film", "bad film", "the news"), "temperature": 3.0},
-}
 
 
 def labelled(inputs: dict[str, Any], labels: int) -> dict[str, Any]:

@@ -22,6 +22,11 @@ CONFIGS = {
         {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 40},
     ),
 }
+HEAD_OPTIONS: dict[str, dict[str, Any]] = {
+    "classification": {},
+    "masked_lm": {"label_words": ("good", "bad"), "template": "{text} it was {mask}."},
+    "prototypes": {"label_texts": ("good film", "bad film", "the news"), "temperature": 3.0},
+}
 HEADS = {"classification": "ForSequenceClassification", "masked_lm": "ForMaskedLM", "prototypes": "Model"}
 
 
