@@ -24,7 +24,7 @@ from .build import build_plan
 from .calibrated import Ranges
 from .calibration import calibrate
 from .cost import generation_cost
-from .embed import Embedder, export_data_owner
+from .embed import Embedder
 from .emit import program_text
 from .hf import read_model
 from .lower import Program, lower
@@ -188,7 +188,7 @@ def _write_owners(compiled: Compiled, folder: Path) -> None:
         return
     data_owner, model_owner = folder / "data_owner", folder / "model_owner"
     data_owner.mkdir(mode=0o700)
-    export_data_owner(data_owner, compiled.spec, compiled.options, compiled.weights, compiled.embedder.tokenizer)
+    compiled.embedder.save(data_owner)
     model_owner.mkdir(mode=0o700)
     secret = model_owner / "weights.safetensors"
     os.close(os.open(secret, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))

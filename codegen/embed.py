@@ -1,7 +1,8 @@
 """The data owner's part of a model: from texts and labels to the plan's example inputs, in the clear.
 
-The folder that it gets from the model owner (`export_data_owner`) holds `tokenizer.json`, `embeddings.safetensors`
-(word, position and token type tables) and `data_owner.json` (public settings).
+The folder that it gets from the model owner (`Embedder.save`) holds `tokenizer.json`, `embeddings.safetensors` (word,
+position and token type tables), `data_owner.json` (public settings) and, where layers run in the clear,
+`frozen.safetensors`.
 """
 
 from __future__ import annotations
@@ -77,6 +78,20 @@ class Embedder:
             return cls(tokenizer, _tensors(directory / "embeddings.safetensors"), Settings(**settings), frozen)
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise ProblemsFound([Problem("error", f"cannot read the data owner's folder {directory}: {e}")]) from None
+
+    def save(self, directory: Path) -> None:
+        """Write a data owner's folder, for `open`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(str(directory / "tokenizer.json"))
+        save_file(self._tables, directory / "embeddings.safetensors")
+        settings = asdict(self.settings)
+        if self.frozen:
+            settings["frozen"] = self.frozen.to_json()
+            contiguous = {n: np.ascontiguousarray(v) for n, v in self.frozen.weights.items()}
+            save_file(contiguous, directory / "frozen.safetensors")
+        (directory / "data_owner.json").write_text(
+            json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
     def encode(
         self, texts: Sequence[Text], labels: Sequence[str] | None = None
@@ -163,22 +178,6 @@ class Embedder:
         filled = dict(zip(("{text}", "{text_b}"), parts, strict=False)) | {"{mask}": self._mask}
         pieces = re.split(r"(\{text\}|\{text_b\}|\{mask\})", template)
         return self.tokenizer.encode("".join(filled.get(piece, piece) for piece in pieces))
-
-
-def export_data_owner(
-    directory: Path, spec: ModelSpec, options: GenOptions, weights: Weights, tokenizer: Tokenizer
-) -> None:
-    """Write what the data owner needs into `directory`: see the module's docstring."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(directory / "tokenizer.json"))
-    save_file(embedding_tables(weights), directory / "embeddings.safetensors")
-    settings = asdict(Settings.of(spec, options))
-    if frozen := FrozenLayers.of(spec, options, weights):
-        settings["frozen"] = frozen.to_json()
-        save_file({n: np.ascontiguousarray(v) for n, v in frozen.weights.items()}, directory / "frozen.safetensors")
-    (directory / "data_owner.json").write_text(
-        json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
 
 
 def embedding_tables(weights: Weights) -> dict[str, Floats]:

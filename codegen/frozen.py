@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FrozenLayers:
-    """The lowest layers of a model, with the softmax attention they were trained with."""
+    """The lowest layers of a model, with the weights and the softmax attention they were trained with."""
 
     spec: ModelSpec
     options: GenOptions
@@ -29,14 +29,14 @@ class FrozenLayers:
 
     @classmethod
     def of(cls, spec: ModelSpec, options: GenOptions, weights: Weights) -> FrozenLayers | None:
-        """The frozen layers of a program, or None when it has none."""
+        """The frozen layers of a program, or None when it has none; `weights`: those of the checkpoint."""
         if not options.frozen_layers:
             return None
         below = tuple(f"layers.{i}." for i in range(options.frozen_layers))
         kept = {
             name: value
             for name, value in weights.items()
-            if name in ("embeddings.gamma", "embeddings.beta") or (name.startswith(below) and ".phase_" not in name)
+            if name in ("embeddings.gamma", "embeddings.beta") or name.startswith(below)
         }
         return cls(spec, options, kept)
 

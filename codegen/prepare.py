@@ -33,11 +33,11 @@ def prepare_weights(
     tokenizer = load_tokenizer(directory)
     label_ids = label_token_ids(tokenizer, options.label_words) if spec.head.kind == "masked_lm" else []
     weights = load_checkpoint(directory, spec, label_ids)
+    frozen = FrozenLayers.of(spec, options, weights)  # an adapter's tensors are for random features
     if adapter is not None:
         weights = apply_adapter(weights, spec, options, adapter)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
-    frozen = FrozenLayers.of(spec, options, weights)
     embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options), frozen)
     for layer in prompted_layers(spec, options):
         weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from secfwt.codegen.embed import Embedder, export_data_owner
+from secfwt.codegen.embed import Embedder
 from secfwt.codegen.hf import read_model
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.prepare import prepare_weights
@@ -25,8 +25,7 @@ def owner(directory: Path, family: str, head: str = "classification", **options:
     save_toy(directory, family, head)
     chosen = GenOptions(sequence_length=options.pop("sequence_length", 12), **options)
     spec = read_model(directory, chosen)
-    weights, embedder = prepare_weights(directory, spec, chosen)
-    export_data_owner(directory / "owner", spec, chosen, weights, embedder.tokenizer)
+    prepare_weights(directory, spec, chosen)[1].save(directory / "owner")
     return Embedder.open(directory / "owner")
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toys
+from secfwt.codegen.adapter import Adapter
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.bundle import compile_model, write_bundle
 from secfwt.codegen.embed import Embedder
+from secfwt.codegen.hf import read_model
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
+from secfwt.codegen.prepare import prepare_weights
 from secfwt.codegen.problems import ProblemsFound
 
 TEXTS = ["a good film", "the news was very bad .", "sport"]
@@ -47,6 +50,19 @@ def test_the_data_owner_gets_the_frozen_layers_and_the_program_does_not(tmp_path
     frozen, compiled.embedder.frozen = compiled.embedder.frozen, None
     assert frozen is not None
     assert not np.allclose(compiled.embedder.encode(TEXTS)[0]["x"], expected, atol=0.1)
+
+
+def test_an_adapter_leaves_frozen_layers_as_they_were_trained(tmp_path: Path) -> None:
+    toys.save_toy(tmp_path, "bert", "classification")
+    options = replace(OPTIONS, frozen_layers=1)
+    spec = read_model(tmp_path, options)
+    plain, _ = prepare_weights(tmp_path, spec, options)
+    phases = {name: value for name, value in plain.items() if ".phase_" in name}
+    adapted = {f"layers.{i}.v.bias": plain[f"layers.{i}.v.bias"] + 1 for i in range(2)}
+    weights, embedder = prepare_weights(tmp_path, spec, options, Adapter(phases | adapted, 32, "folded", 0.02, {}))
+    assert embedder.frozen is not None
+    assert np.array_equal(embedder.frozen.weights["layers.0.v.bias"], plain["layers.0.v.bias"])
+    assert np.array_equal(weights["layers.1.v.bias"], adapted["layers.1.v.bias"])
 
 
 def test_a_prompt_below_is_refused() -> None:
