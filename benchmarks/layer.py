@@ -1,28 +1,22 @@
-#!/usr/bin/env python
-"""Encoder layers, weights and input secret: the embedded VM with three local parties over TLS.
-
-python benchmarks/layer.py [--shape minilm] [--tokens 128] [--layers 1|0=all] [--runs 7] [--threads 1]
-"""
+"""Encoder layers, weights and input secret, on the embedded VM: one layer, or a whole forward pass."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
 from math import sqrt
 
 import numpy as np
-import rows
-from models import FEATURES, SHAPES, Shape, normalised_rows, random_weights
+from models import FEATURES, RandomWeights, Shape, normalised_rows
+from rows import Row, measured
+from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Output, Plan, Stage, Visibility
 from secfwt.runtime.sharing import decode
-from service import compiled, running, words
+from service import EMBEDDED, compiled, run_steps, running, words
 
-DENSE = ("phase_query", "phase_key", "v", "o", "ffn_in", "ffn_out")
-ROLES = [f"{n}.{p}" for n in DENSE for p in ("weight", "bias")] + ["attention_norm.gamma", "attention_norm.beta"]
+DENSE = {"rfa": ("phase_query", "phase_key"), "softmax": ("q", "k")}
 
 
-def encoder_plan(shape: Shape, tokens: int, layers: int) -> Plan:
+def encoder_plan(shape: Shape, tokens: int, layers: int, features: int = FEATURES, attention: str = "rfa") -> Plan:
     """Rows in, layers, normalised rows out; the rows count as a candidate so that one step is one forward pass."""
     plan = Plan()
     size = (tokens, shape.hidden)
@@ -35,6 +29,7 @@ def encoder_plan(shape: Shape, tokens: int, layers: int) -> Plan:
         name="x",
     )
     mask = plan.add("example", shape=(tokens,), stage=Stage.EXAMPLE, visibility=Visibility.DATA, bound=1.0, name="mask")
+    dense = [f"{n}.{p}" for n in (*DENSE[attention], "v", "o", "ffn_in", "ffn_out") for p in ("weight", "bias")]
     for i in range(layers):
         norm = f"layers.{i - 1}.output_norm" if i else "embeddings"
         full = plan.add("affine", (x,), shape=size, weights={p: f"{norm}.{p}" for p in ("gamma", "beta")})
@@ -42,7 +37,7 @@ def encoder_plan(shape: Shape, tokens: int, layers: int) -> Plan:
             "encoder_layer",
             (full, mask),
             shape=size,
-            weights={role: f"layers.{i}.{role}" for role in ROLES},
+            weights={role: f"layers.{i}.{role}" for role in (*dense, "attention_norm.gamma", "attention_norm.beta")},
             layer=i,
             heads=shape.heads,
             head_dim=shape.hidden // shape.heads,
@@ -50,8 +45,8 @@ def encoder_plan(shape: Shape, tokens: int, layers: int) -> Plan:
             act="gelu",
             attention_eps=1e-12,
             output_eps=1e-12,
-            attention="rfa",
-            features=FEATURES,
+            attention=attention,
+            features=features,
             variant="folded",
             floor=0.02,
         )
@@ -59,66 +54,33 @@ def encoder_plan(shape: Shape, tokens: int, layers: int) -> Plan:
     return plan
 
 
-def measure(name: str, tokens: int, layers: int, runs: int, threads: int) -> rows.Row:
-    """One row: the first step is not counted."""
-    shape = SHAPES[name]
-    layers = layers or shape.layers
+def layer_inputs(shape: Shape, tokens: int) -> dict[str, np.ndarray]:
+    """One example's rows, the same for every engine, none of them padding."""
     rng = np.random.default_rng(1)
-    plan = encoder_plan(shape, tokens, layers)
-    weights = random_weights(plan, shape, rng)
-    inputs = {"x": normalised_rows((1, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
+    return {"x": normalised_rows((1, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
+
+
+def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, threads: int) -> Row:
+    """One row: a cold step, then `runs`."""
+    plan = encoder_plan(shape, tokens, layers, features)
+    weights = RandomWeights(shape, GenOptions(rfa_features=features), plan)
+    inputs = layer_inputs(shape, tokens)
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     program, ring = compiled(plan, weights, inputs)
     with running(program, ring, weights, threads) as client:
         client.send_examples(0, 1, words(ring, "example", inputs))
-        seconds = []
-        for _ in range(runs + 1):
-            before = client.cost.seconds, client.cost.bytes_sent, client.cost.rounds
-            result = client.step(0, 1, 0, words(ring, "candidate", inputs))
-            seconds.append(client.cost.seconds - before[0])
-        sent, rounds = client.cost.bytes_sent - before[1], client.cost.rounds - before[2]
-        peak = client.cost.peak_bytes
-    error = decode(result, 16).reshape(clear.shape) - clear
-    return rows.Row(
+        steps = run_steps(client, ring, inputs, 1, runs + 1)
+    return measured(
         benchmark="layer" if layers == 1 else "forward",
-        engine="embedded",
-        protocol="replicated ring, semi-honest",
-        parties=3,
-        shape=f"{shape} x{layers}",
+        **EMBEDDED,
+        shape=str(shape),
+        layers=layers,
         tokens=tokens,
-        seconds=statistics.median(seconds[1:]),
-        seconds_min=min(seconds[1:]),
-        seconds_max=max(seconds[1:]),
-        runs=runs,
-        megabytes=sent / 1e6,
-        rounds=rounds,
-        max_error=float(np.abs(error).max()),
-        rms_error=float(np.sqrt(np.mean(error**2))),
-        peak_memory_mb=peak / 1e6,
+        features=features,
+        seconds=steps.seconds,
+        bytes_sent=steps.bytes_sent,
+        rounds=steps.rounds,
+        peak_bytes=steps.peak_bytes,
+        error=decode(steps.result, ring[ring.outputs[0].value].scale).reshape(clear.shape) - clear,
         threads=threads,
-        commit=rows.commit(),
-        command=rows.command(),
     )
-
-
-def main() -> None:
-    """Measure, print, append rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, action="append")
-    parser.add_argument("--tokens", type=int, action="append")
-    parser.add_argument("--layers", type=int, default=1, help="0: as many as the model has")
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--dry", action="store_true", help="print only, add no row")
-    options = parser.parse_args()
-    measured = []
-    for name in options.shape or ["minilm", "bert-base"]:
-        for tokens in options.tokens or [128]:
-            measured.append(measure(name, tokens, options.layers, options.runs, options.threads))
-            print(measured[-1])
-    if not options.dry:
-        print(f"rows added to {rows.write('layer', measured)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.plan import Plan
 from secfwt.codegen.spec import HeadSpec, ModelSpec
-from secfwt.runtime import random_weights as generator
-from secfwt.runtime.random_weights import normalised_rows
+from secfwt.codegen.weights import checkpoint_shapes, derived_shapes
+from secfwt.runtime.random_weights import normalised_rows, random_tensor
 
-__all__ = ["FEATURES", "LABELS", "SHAPES", "Shape", "model_spec", "normalised_rows", "random_weights"]
+__all__ = ["FEATURES", "LABELS", "SHAPES", "RandomWeights", "Shape", "model_spec", "normalised_rows"]
 
 FEATURES = 32
 LABELS = ("a", "b", "c", "d")
@@ -43,6 +45,23 @@ def model_spec(shape: Shape) -> ModelSpec:
     return ModelSpec("bert", shape.hidden, shape.layers, shape.heads, shape.inner, "gelu", 1e-12, 1, 512, 0, 0, 0, head)
 
 
-def random_weights(plan: Plan, shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """A value for every weight a plan names, with the spread of a trained encoder's."""
-    return generator.random_weights(plan, model_spec(shape), GenOptions(rfa_features=FEATURES), rng)
+class RandomWeights(Mapping[str, np.ndarray]):
+    """A value for every weight that plans name, with the spread of a trained encoder's.
+
+    A weight is made from its name's own seed every time it is read: those of a large model take no memory, and plans
+    that share names share weights.
+    """
+
+    def __init__(self, shape: Shape, options: GenOptions, *plans: Plan) -> None:
+        shapes = checkpoint_shapes(model_spec(shape)) | derived_shapes(model_spec(shape), options)
+        names = {name for plan in plans for value in plan for name in value.weights.values()}
+        self._shapes = {name: shapes[name] for name in sorted(names)}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return random_tensor(name, self._shapes[name], np.random.default_rng(crc32(name.encode())))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
-import rows
-from models import SHAPES
+from models import FEATURES, SHAPES, Shape
 from mpspdz_programs import Layer, bert_layer, our_layer
+from rows import Row, measured, write
 from secfwt.codegen.mpspdz_options import PROTOCOLS, Protocol
 from secfwt.runtime.mpspdz import Installation, MpSpdzError, find, own_party
 from secfwt.runtime.mpspdz_certificates import make_player_data
@@ -60,63 +60,58 @@ def memory(pid: int) -> float:
         return 0.0
 
 
-def measure(folder: Path, program: Path, layer: Layer, options: argparse.Namespace, name: str, what: str) -> rows.Row:
-    """One row; the first layer is not counted."""
-    result, timers, peak = run(folder, program, options.protocol)
-    error = result.reshape(layer.clear.shape) - layer.clear
-    seconds = np.diff([line[0] for line in timers[0]])
+def measure(folder: Path, program: Path, layer: Layer, protocol: Protocol, threads: int, what: str) -> Row:
+    """One row: the first layer is the cold one."""
+    result, timers, peak = run(folder, program, protocol)
+    seconds = np.diff([0.0] + [line[0] for line in timers[0]])
     last, previous = ([party[i] for party in timers] for i in (-1, -2))
-    return rows.Row(
+    return measured(
         benchmark="mpspdz_layer",
         engine=what,
-        protocol=options.protocol,
+        protocol=protocol,
         parties=len(timers),
-        shape=str(SHAPES[name]),
-        tokens=options.tokens,
-        seconds=statistics.median(seconds),
-        seconds_min=min(seconds),
-        seconds_max=max(seconds),
-        runs=len(seconds),
-        megabytes=sum(now[1] - before[1] for now, before in zip(last, previous, strict=True)),
+        attention=layer.attention,
+        shape=str(layer.shape),
+        tokens=len(layer.clear),
+        features=FEATURES if layer.attention == "rfa" else 0,
+        seconds=seconds.tolist(),
+        bytes_sent=1e6 * sum(now[1] - before[1] for now, before in zip(last, previous, strict=True)),
         rounds=int(max(now[2] - before[2] for now, before in zip(last, previous, strict=True))),
-        max_error=float(np.abs(error).max()),
-        rms_error=float(np.sqrt(np.mean(error**2))),
-        peak_memory_mb=peak,
-        threads=options.threads,
-        commit=rows.commit(),
-        command=rows.command(),
+        peak_bytes=1e6 * peak,
+        error=result.reshape(layer.clear.shape) - layer.clear,
+        threads=threads,
     )
 
 
-def measured(name: str, options: argparse.Namespace) -> list[rows.Row]:
-    """Rows of a shape: ours, stock, and where asked for MP-SPDZ's own layer."""
+def layer_rows(shape: Shape, tokens: int, protocol: Protocol, runs: int, threads: int) -> Iterator[Row]:
+    """Our layer on our party program, then on MP-SPDZ's. Raises MpSpdzError where there is none."""
     installation = find()
-    stock, own = installation.party(options.protocol), own_party(options.protocol)
+    stock, own = installation.party(protocol), own_party(protocol)
     if own is None:
-        raise MpSpdzError(f"no party program of ours for {options.protocol}; run ./build.sh")
-    result = []
+        raise MpSpdzError(f"no party program of ours for {protocol}; run ./build.sh")
+    os.environ["SECFWT_THREADS"] = str(threads)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        layer = our_layer(SHAPES[name], options.tokens, options.protocol, options.runs + 1)
-        prepare(folder, installation, layer, options.protocol)
+        layer = our_layer(shape, tokens, protocol, runs + 1)
+        prepare(folder, installation, layer, protocol)
         for program, what in ((own, "MP-SPDZ, our party"), (stock, "MP-SPDZ, stock party")):
-            result.append(measure(folder, program, layer, options, name, what))
-            print(result[-1], flush=True)
-    print(f"{name}: stock / ours = {result[1].seconds / result[0].seconds:.1f}")
-    if options.bert_layer:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            layer = bert_layer(SHAPES[name], options.tokens, options.protocol, 2)
-            prepare(folder, installation, layer, options.protocol)
-            result.append(measure(folder, stock, layer, options, name, "MP-SPDZ, stock party, its own layer"))
-            print(result[-1], flush=True)
-    return result
+            yield measure(folder, program, layer, protocol, threads, what)
+
+
+def bert_layer_row(shape: Shape, tokens: int, protocol: Protocol) -> Row:
+    """MP-SPDZ's own layer on its own party program, a cold run and one more. Raises MpSpdzError where there is none."""
+    installation = find()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        layer = bert_layer(shape, tokens, protocol, 2)
+        prepare(folder, installation, layer, protocol)
+        return measure(folder, installation.party(protocol), layer, protocol, 1, "MP-SPDZ, stock party, its own layer")
 
 
 def main() -> None:
     """Measure, print, append rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, action="append")
+    parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["minilm"])
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--protocol", choices=PROTOCOLS, default="ring")
     parser.add_argument("--runs", type=int, default=5)
@@ -124,10 +119,14 @@ def main() -> None:
     parser.add_argument("--bert-layer", action="store_true", help="MP-SPDZ's own layer as well")
     parser.add_argument("--dry", action="store_true", help="print only, add no row")
     options = parser.parse_args()
-    os.environ["SECFWT_THREADS"] = str(options.threads)
-    found = [row for name in options.shape or ["minilm"] for row in measured(name, options)]
-    if not options.dry:
-        print(f"rows added to {rows.write('mpspdz_layer', found)}")
+    for name in options.shape:
+        found = list(layer_rows(SHAPES[name], options.tokens, options.protocol, options.runs, options.threads))
+        if options.bert_layer:
+            found.append(bert_layer_row(SHAPES[name], options.tokens, options.protocol))
+        print(*found, sep="\n", flush=True)
+        print(f"{name}: stock / ours = {found[1].seconds / found[0].seconds:.1f}")
+        if not options.dry:
+            write("mpspdz_layer", found)
 
 
 if __name__ == "__main__":

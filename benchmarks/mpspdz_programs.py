@@ -8,10 +8,11 @@ import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from layer import encoder_plan
-from models import FEATURES, Shape, normalised_rows, random_weights
+from layer import encoder_plan, layer_inputs
+from models import FEATURES, RandomWeights, Shape, normalised_rows
 from secfwt.codegen.mpspdz_calls import PHASE_BITS
 from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
+from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_fixed import encode
 from secfwt.codegen.oracle_float import run_plan
 
@@ -75,6 +76,8 @@ layer.Y.get_vector().v.reveal().binary_output(0)
 class Layer:
     """A program, the words of party 0's input and the result in float64, `[tokens, hidden]`."""
 
+    shape: Shape
+    attention: str
     source: str
     words: np.ndarray
     clear: np.ndarray
@@ -82,10 +85,9 @@ class Layer:
 
 def our_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer:
     """The layer that generated programs call, with weights of a trained encoder's spread."""
-    rng = np.random.default_rng(1)
     plan = encoder_plan(shape, tokens, 1)
-    weights = random_weights(plan, shape, rng)
-    inputs = {"x": normalised_rows((1, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
+    weights = RandomWeights(shape, GenOptions(rfa_features=FEATURES), plan)
+    inputs = layer_inputs(shape, tokens)
     shapes, words = {}, []
     for name, values in weights.items():
         phase = "phase_" in name
@@ -95,7 +97,9 @@ def our_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer
     words += [encode(values, 16) for values in inputs.values()]
     sizes = {"tokens": tokens, "hidden": shape.hidden, "heads": shape.heads, "features": FEATURES, "runs": runs}
     source = header(protocol, MpSpdzOptions.budget) + OURS.format(weights=shapes, **sizes)
-    return Layer(source, flat(words), run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden))
+    return Layer(
+        shape, "rfa", source, flat(words), run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
+    )
 
 
 def bert_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer:
@@ -109,7 +113,8 @@ def bert_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Laye
     x = normalised_rows((tokens, h), rng)
     sizes = {"tokens": tokens, "hidden": h, "inner": inner, "heads": shape.heads, "runs": runs}
     words = [encode(part, 16) for pair in dense for part in pair] + [encode(x, 16)]
-    return Layer(header(protocol, 1000) + BERT_LAYER.format(**sizes), flat(words), softmax_layer(x, dense, shape.heads))
+    source = header(protocol, 1000) + BERT_LAYER.format(**sizes)
+    return Layer(shape, "softmax", source, flat(words), softmax_layer(x, dense, shape.heads))
 
 
 def softmax_layer(x: np.ndarray, dense: list[tuple[np.ndarray, np.ndarray]], heads: int) -> np.ndarray:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 RESULTS = Path(__file__).parent / "results"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One measurement. Bytes over all parties; seconds is the median of `runs`; error against float64 on clear data."""
 
@@ -21,8 +24,16 @@ class Row:
     engine: str
     protocol: str
     parties: int
+    attention: str = "rfa"
     shape: str
+    layers: int = 1
+    prompt_layer: int = 0
     tokens: int
+    features: int = 32
+    candidates: int = 1
+    examples: int = 1
+    cold_seconds: float = 0.0
+    """The first run after the weights; not one of `runs`. 0: not measured."""
     seconds: float
     seconds_min: float
     seconds_max: float
@@ -32,16 +43,42 @@ class Row:
     max_error: float
     rms_error: float
     peak_memory_mb: float
+    """Of the largest party."""
     threads: int
     commit: str
     command: str
 
     def __str__(self) -> str:
+        size = f"{self.layers} x {self.shape}, {self.tokens} tokens"
+        if self.candidates * self.examples > 1:
+            size += f", {self.candidates} candidates x {self.examples} examples"
         return (
-            f"{self.engine} {self.shape}, {self.tokens} tokens: {self.seconds:.3f} s "
-            f"({self.seconds_min:.3f}-{self.seconds_max:.3f}), {self.megabytes:.1f} MB, {self.rounds} rounds, "
-            f"max error {self.max_error:.2g}, rms {self.rms_error:.2g}, {self.peak_memory_mb:.0f} MB a party"
+            f"{self.engine}, {self.attention}, {self.benchmark} {size}: {self.seconds:.3f} s "
+            f"({self.seconds_min:.3f}-{self.seconds_max:.3f}, cold {self.cold_seconds:.3f}), {self.megabytes:.1f} MB, "
+            f"{self.rounds} rounds, max error {self.max_error:.2g}, rms {self.rms_error:.2g}, "
+            f"{self.peak_memory_mb:.0f} MB a party"
         )
+
+
+def measured(
+    *, seconds: Sequence[float], bytes_sent: int, peak_bytes: int, error: np.ndarray, **known: str | int
+) -> Row:
+    """A row from the seconds of all runs, the cold one first (it counts where it is the only one), and the errors."""
+    warm = seconds[1:] or seconds
+    return Row(
+        cold_seconds=seconds[0],
+        seconds=statistics.median(warm),
+        seconds_min=min(warm),
+        seconds_max=max(warm),
+        runs=len(warm),
+        megabytes=bytes_sent / 1e6,
+        max_error=float(np.abs(error).max()),
+        rms_error=float(np.sqrt(np.mean(error**2))),
+        peak_memory_mb=peak_bytes / 1e6,
+        commit=commit(),
+        command=command(),
+        **known,  # type: ignore[arg-type]
+    )
 
 
 def commit() -> str:
@@ -55,14 +92,15 @@ def commit() -> str:
 
 
 def command() -> str:
-    """The command line as anyone can type it."""
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """The command line as anyone can type it: without the folders of this machine."""
+    words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
-def write(name: str, rows: Sequence[Row]) -> Path:
-    """Append rows to `results/<name>.csv`."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.csv"
+def write(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> Path:
+    """Append rows to `<folder>/<name>.csv`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.csv"
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Row)])
@@ -70,3 +108,13 @@ def write(name: str, rows: Sequence[Row]) -> Path:
             writer.writeheader()
         writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows)
     return path
+
+
+def read(name: str, folder: Path = RESULTS) -> list[Row]:
+    """The rows of `<folder>/<name>.csv`, oldest first; none where there is no such file."""
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        return []
+    kinds = {f.name: {"int": int, "float": float}.get(str(f.type), str) for f in fields(Row)}
+    with path.open(newline="") as file:
+        return [Row(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]

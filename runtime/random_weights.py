@@ -24,10 +24,11 @@ def random_weights(plan: Plan, spec: ModelSpec, options: GenOptions, rng: np.ran
     """A value for every weight that a plan of this model names, folded random features included."""
     shapes: Mapping[str, Shape] = checkpoint_shapes(spec) | derived_shapes(spec, options)
     names = sorted({name for v in plan for name in v.weights.values()})
-    return {name: _random(name, shapes[name], rng) for name in names}
+    return {name: random_tensor(name, shapes[name], rng) for name in names}
 
 
-def _random(name: str, shape: Shape, rng: np.random.Generator) -> Floats:
+def random_tensor(name: str, shape: Shape, rng: np.random.Generator) -> Floats:
+    """A value for one weight, by its canonical name."""
     values = rng.normal(size=shape)
     if name.endswith("gamma"):
         return 1 + 0.1 * values

@@ -1,0 +1,83 @@
+"""Figures of measured rows: how cost grows along one axis, and engines side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from models import SHAPES
+from rows import Row
+
+FOLDER = Path(__file__).parent.parent / "docs" / "figures"
+AXES = ("tokens", "layers", "candidates", "examples", "features")
+COSTS = {"seconds": "seconds", "megabytes": "MB, all parties", "peak_memory_mb": "MB of memory, largest party"}
+NAMES = {str(shape): name for name, shape in SHAPES.items()}
+
+
+def along(rows: Sequence[Row], axis: str) -> dict[str, list[Row]]:
+    """The rows that differ along `axis` alone, by what they have in common, sorted; a later row replaces an earlier.
+
+    Without what has a single point.
+    """
+    lines: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        name = f"{NAMES.get(row.shape, row.shape)}, {row.benchmark.partition(', ')[2] or row.engine}"
+        common = [f"{getattr(row, other)} {other}" for other in AXES if other != axis and _matters(row, other)]
+        lines.setdefault(", ".join([name, *common]), {})[getattr(row, axis)] = row
+    return {name: [line[x] for x in sorted(line)] for name, line in lines.items() if len(line) > 1}
+
+
+def _matters(row: Row, axis: str) -> bool:
+    return bool(getattr(row, axis) != 1)
+
+
+def growth(rows: Sequence[Row], axis: str, path: Path) -> bool:
+    """Seconds (warm; dashed: cold), bytes and memory along `axis`; False where no rows differ along it."""
+    lines = along(rows, axis)
+    if not lines:
+        return False
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for panel, (cost, label) in zip(figure.subplots(1, len(COSTS)), COSTS.items(), strict=True):
+        for name, line in lines.items():
+            places = [getattr(row, axis) for row in line]
+            (drawn,) = panel.plot(places, [getattr(row, cost) for row in line], marker="o", label=name)
+            if cost == "seconds":
+                panel.plot(places, [row.cold_seconds for row in line], "--", color=drawn.get_color(), linewidth=0.8)
+        ticks = sorted({getattr(row, axis) for line in lines.values() for row in line})
+        panel.set(xlabel=axis, title=label, xscale="log", yscale="log")
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
+    _save(figure, path)
+    return True
+
+
+def side_by_side(rows: Sequence[Row], path: Path) -> None:
+    """Seconds and bytes of engines, one group a shape; a later row replaces an earlier of the same engine."""
+    latest = {(row.shape, row.engine, row.attention): row for row in rows}
+    shapes = list(dict.fromkeys(row.shape for row in latest.values()))
+    engines = list(dict.fromkeys((row.engine, row.attention) for row in latest.values()))
+    figure = Figure(figsize=(11, 1.5 + 0.3 * len(latest)), layout="constrained")
+    panels = figure.subplots(len(shapes), 2, squeeze=False, sharey="row")
+    for pair, shape in zip(panels, shapes, strict=True):
+        group = [latest[shape, *engine] for engine in engines if (shape, *engine) in latest]
+        for panel, cost in zip(pair, ("seconds", "megabytes"), strict=True):
+            bars = panel.barh(range(len(group)), [getattr(row, cost) for row in group], color="tab:gray")
+            panel.bar_label(bars, [f" {getattr(row, cost):.3g}" for row in group])
+            panel.set(title=f"{NAMES.get(shape, shape)}: {COSTS[cost]}", xscale="log")
+            panel.margins(x=0.15)
+            panel.set_yticks(range(len(group)), [f"{row.engine}, {row.attention}" for row in group])
+        pair[0].invert_yaxis()
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Text stays text, and the same rows give the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "secfwt"}):
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
