@@ -63,7 +63,7 @@ def run_program(
     `inputs`: ring elements by name: weights `[*shape]`, examples `[E, *shape]`, candidates `[C, *shape]`. Returns ring
     elements, `[C, *shape]` for candidate outputs, `[C, E, *shape]` for pair outputs.
     """
-    machine = _Machine(fits, inputs)
+    machine = Machine(fits, inputs)
     values: dict[int, Words] = {}
     with np.errstate(over="ignore"):
         for v in plan:
@@ -76,7 +76,7 @@ def run_program(
     return result
 
 
-class _Machine:
+class Machine:
     """One method a kind; values are `[c, e, *shape]`."""
 
     def __init__(self, fits: list[Fit], inputs: Mapping[str, Words]) -> None:
@@ -84,8 +84,13 @@ class _Machine:
         self.inputs = inputs
 
     def run(self, v: Value, *args: Words) -> Words:
+        """The value of one operation."""
         result: Words = getattr(self, f"_{v.kind}")(v, *args)
         return result
+
+    def product(self, a: Words, b: Words) -> Words:
+        """a @ b mod 2^64; batch axes in front."""
+        return ring_matmul(a, b)
 
     def _weight(self, v: Value) -> Words:
         return self._given(v)[None, None]
@@ -107,9 +112,9 @@ class _Machine:
 
     def _matmul(self, v: Value, a: Words, b: Words) -> Words:
         if b.shape[:2] == (1, 1) and b.ndim == 4:
-            flat = ring_matmul(a.reshape(-1, a.shape[-1]), b[0, 0])
+            flat = self.product(a.reshape(-1, a.shape[-1]), b[0, 0])
             return flat.reshape(*a.shape[:-1], b.shape[-1])
-        return ring_matmul(*self._aligned(a, b, keep=2))
+        return self.product(*self._aligned(a, b, keep=2))
 
     @staticmethod
     def _aligned(a: Words, b: Words, keep: int = 0) -> tuple[Words, Words]:

@@ -1,0 +1,197 @@
+"""A fast clear engine: the model plan in torch, with tokens' lower layers computed once a set.
+
+Examples of like length go together, so that little of the padding is computed. Losses can be differentiated with
+respect to z, which is what gradient prompt tuning needs.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from secfwt.runtime.engine import Batch, Cost, Floats
+from secfwt.runtime.model_source import Model
+from secfwt.runtime.objective import PromptSpace
+from torch import Tensor
+from torch.nn import functional
+
+TILE_ROWS = 6_000
+"""Rows that go through a layer at once: more leave the caches."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A few examples of like length as they enter the prompted layer: `hidden` `[E, T, h]`, `mask` `[E, T]`."""
+
+    index: Tensor
+    hidden: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A set: its tiles, one-hot labels `[E, L]` and weights `[E]`."""
+
+    tiles: list[Tile]
+    labels: Tensor
+    weight: Tensor
+
+
+class TorchEngine:
+    """`Engine` for GELU sentence encoders with mean pooling and a prototype head, softmax or folded random features.
+
+    `dtype` is that of weights and hidden rows; logits and losses are float32. bfloat16 is several times faster where
+    the processor has it, and moves a loss by about 0.001.
+    """
+
+    name = "torch (not private)"
+    private = False
+
+    def __init__(self, model: Model, dtype: torch.dtype = torch.bfloat16) -> None:
+        assert model.weights is not None
+        spec, self._options = model.spec, model.options
+        if (spec.head.kind, spec.head.rows, spec.hidden_act) != ("prototypes", "mean", "gelu"):
+            raise ValueError("only GELU encoders with mean pooling and prototypes run here")
+        self._dtype, self._layers, self._heads, self._eps = (
+            dtype, spec.num_hidden_layers, spec.num_attention_heads, spec.layer_norm_eps,
+        )  # fmt: skip
+        inner = {n: np.array(w, np.float32) for n, w in model.weights.items() if not n.startswith("embeddings.word")}
+        self._weights = {name: torch.from_numpy(w).to(dtype) for name, w in inner.items()}
+        self._prototypes = torch.from_numpy(inner["head.prototypes"])
+        names = ("q", "k", "v") if self._options.attention == "softmax" else ("phase_query", "phase_key", "v")
+        for i in range(self._layers):
+            for part in ("weight", "bias"):
+                joined = torch.cat([self._weights[f"layers.{i}.{name}.{part}"] for name in names])
+                self._weights[f"layers.{i}.qkv.{part}"] = joined
+        self._prompts = PromptSpace(model.plan, 1.0).prompts if self._options.n_prompt_tokens else []
+        self._rows = [torch.from_numpy(inner[prompt.p0]) for prompt in self._prompts]
+        self._projections = [torch.from_numpy(prompt.projection).float() for prompt in self._prompts]
+        self._first = self._options.prompt_layer if self._prompts else self._layers
+        self._sets: dict[str, Examples] = {}
+        self._cost = Cost()
+
+    def load_examples(self, name: str, batch: Batch) -> None:
+        """Keep a set under a name, computed up to the prompted layer (without prompt: all layers)."""
+        began = time.monotonic()
+        given = {key: torch.from_numpy(np.array(value, np.float32)) for key, value in batch.inputs.items()}
+        lengths = given["mask"].sum(1).long()
+        order, tiles = lengths.argsort(), []
+        with torch.no_grad():
+            for chosen in order.split(8):
+                length = int(lengths[chosen].max())
+                mask = given["mask"][chosen, :length]
+                x = self._affine(given["x"][chosen, :length].to(self._dtype), 0)
+                for layer in range(self._first):
+                    x = self._layer(x, mask, layer)
+                tiles.append(Tile(chosen, x, mask))
+        self._sets[name] = Examples(tiles, given["labels"], given["example_weight"][:, 0])
+        self._cost.seconds += time.monotonic() - began
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """Mean loss of every candidate, z `[C, d]` -> `[C]`."""
+        began = time.monotonic()
+        with torch.no_grad():
+            result = self.loss(name, torch.from_numpy(z).float())
+        self._cost.seconds += time.monotonic() - began
+        self._cost.steps += 1
+        return result.double().numpy()
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
+        began = time.monotonic()
+        with torch.no_grad():
+            result: Floats = self.forward(name, torch.from_numpy(z[None]).float())[0].double().numpy()
+        self._cost.seconds += time.monotonic() - began
+        return result
+
+    def cost(self) -> Cost:
+        """Seconds and steps so far; nothing is sent."""
+        return replace(self._cost, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+    def close(self) -> None:
+        """Forget the examples."""
+        self._sets.clear()
+
+    def loss(self, name: str, z: Tensor) -> Tensor:
+        """`losses` that can be differentiated, `[C]`."""
+        examples, logits = self._sets[name], self.forward(name, z)
+        right = (logits * examples.labels).sum(-1)
+        if self._options.loss == "ce":
+            each = logits.logsumexp(-1) - right
+        else:
+            each = ((self._options.margin + logits - right[..., None]).clamp(min=0) * (1 - examples.labels)).sum(-1)
+        return (each * examples.weight).sum(-1)
+
+    def forward(self, name: str, z: Tensor) -> Tensor:
+        """Logits of the program's z `[C, d]`, `[C, E, L]`."""
+        examples = self._sets[name]
+        prompts = [self._prompt(i, z) for i in range(len(self._prompts))]
+        parts = []
+        for tile in examples.tiles:
+            step = max(1, TILE_ROWS // tile.mask.numel())
+            few = [self._upper(tile, [p[i : i + step] for p in prompts]) for i in range(0, len(z), step)]
+            parts.append(torch.cat(few))
+        order = torch.cat([tile.index for tile in examples.tiles])
+        return torch.cat(parts, 1)[:, order.argsort()]
+
+    def _prompt(self, index: int, z: Tensor) -> Tensor:
+        """A prompt as it enters its layer, `[C, n, h]`."""
+        offset = torch.tensordot(z[:, self._prompts[index].part], self._projections[index], dims=1)
+        return self._affine((self._rows[index] + offset).to(self._dtype), self._first + index)
+
+    def _upper(self, tile: Tile, prompts: list[Tensor]) -> Tensor:
+        """Layers from the prompted one on, for all of `prompts`' candidates × the tile's examples, `[C, E, L]`."""
+        count, (examples, tokens) = len(prompts[0]) if prompts else 1, tile.mask.shape
+        x, mask = tile.hidden.repeat(count, 1, 1), tile.mask.repeat(count, 1)
+        n = self._options.n_prompt_tokens
+        wide = torch.cat([mask[:, :1], mask.new_ones(len(mask), n), mask[:, 1:]], 1)
+        for layer in range(self._first, self._layers):
+            if layer - self._first < len(prompts):
+                prompt = prompts[layer - self._first].repeat_interleave(examples, 0)
+                x = torch.cat([x[:, :1], prompt, x[:, x.shape[1] - tokens + 1 :]], 1)
+            x = self._layer(x, wide, layer)
+        x = torch.cat([x[:, :1], x[:, x.shape[1] - tokens + 1 :]], 1).float()
+        pooled = functional.normalize((x * mask[..., None]).sum(1), dim=-1)
+        logits = self._options.temperature * pooled @ self._prototypes.T
+        return logits.reshape(count, examples, -1)
+
+    def _layer(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
+        x = self._norm(x + self._linear(self._attention(x, mask, layer), layer, "o"), f"layers.{layer}.attention_norm")
+        inner = functional.gelu(self._linear(x, layer, "ffn_in"))
+        return self._norm(x + self._linear(inner, layer, "ffn_out"), f"layers.{layer}.output_norm")
+
+    def _attention(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
+        """Before its output product, `[B, T, h]`."""
+        wide, hidden = self._linear(x, layer, "qkv"), x.shape[-1]
+        width = (wide.shape[-1] - hidden) // 2
+        q, k, v = (
+            part.unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in wide.split([width, width, hidden], -1)
+        )
+        if self._options.attention == "softmax":
+            out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :] > 0)
+        else:
+            q, k = (2 * torch.pi * phases.float() for phases in (q, k))
+            q, k = (torch.cat([angle.cos(), angle.sin()], -1).to(self._dtype) for angle in (q, k))
+            k = k * mask[:, None, :, None].to(self._dtype)
+            # floor · features · rows, as the program counts them: with all of its padding
+            rows = self._options.sequence_length + self._options.n_prompt_tokens * (layer >= self._first)
+            floor = self._options.rfa_floor * self._options.rfa_features * rows
+            numerator = q @ (k.transpose(-1, -2) @ v)
+            out = numerator / (q @ k.sum(-2)[..., None]).clamp(min=floor)
+        return out.transpose(1, 2).flatten(2)
+
+    def _linear(self, x: Tensor, layer: int, name: str) -> Tensor:
+        name = f"layers.{layer}.{name}"
+        return functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        return functional.layer_norm(
+            x, x.shape[-1:], self._weights[f"{name}.gamma"], self._weights[f"{name}.beta"], self._eps
+        )
+
+    def _affine(self, x: Tensor, layer: int) -> Tensor:
+        name = f"layers.{layer - 1}.output_norm" if layer else "embeddings"
+        return x * self._weights[f"{name}.gamma"] + self._weights[f"{name}.beta"]

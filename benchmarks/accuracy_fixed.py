@@ -1,0 +1,133 @@
+"""The fixed-point oracle as an engine: what the parties compute up to their truncation noise, without parties.
+
+Tokens' lower layers are computed once a set, weights' products by the VM's own matrix kernel, functions of few opened
+bits from tables. Every ring element is still the oracle's (`codegen/oracle_fixed.py`).
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from secfwt.codegen.bundle import Compiled, encoded_weights
+from secfwt.codegen.fits import Fit
+from secfwt.codegen.oracle_fixed import Machine, Words, decode, encode
+from secfwt.codegen.plan import Stage, Value
+from secfwt.runtime.engine import Batch, Cost, Floats
+from secfwt.runtime.simulator import ring_matmul
+
+TILE = 64
+"""Examples whose logits are computed at once."""
+TABLE_BITS = 16
+"""Functions of a phase of at most that many bits are looked up."""
+PHASES = np.arange(1 << TABLE_BITS, dtype=np.int64)[:, None] << np.int64(64 - TABLE_BITS)
+Values = dict[int, Words]
+
+
+class TabledMachine(Machine):
+    """The oracle's machine, faster."""
+
+    def __init__(self, fits: list[Fit], inputs: Mapping[str, Words]) -> None:
+        super().__init__(fits, inputs)
+        self._tables: Values = {}
+
+    def product(self, a: Words, b: Words) -> Words:
+        """a @ b mod 2^64; batch axes in front."""
+        if a.ndim > 2:  # attention's small products: int64 wraps as the ring does
+            return np.matmul(a, b)
+        return ring_matmul(a.view(np.uint64), b.view(np.uint64)).view(np.int64)
+
+    def _cos_sin(self, v: Value, a: Words) -> Words:
+        return self._looked_up(v, a) if v.attrs["k"] <= TABLE_BITS else super()._cos_sin(v, a)
+
+    def _fourier(self, v: Value, a: Words) -> Words:
+        return self._looked_up(v, a) if self.fits[v.attrs["fit"]].k <= TABLE_BITS else super()._fourier(v, a)
+
+    def _looked_up(self, v: Value, a: Words) -> Words:
+        if v.id not in self._tables:
+            self._tables[v.id] = getattr(super(), f"_{v.kind}")(v, PHASES)
+        index = a.view(np.uint64) >> np.uint64(64 - TABLE_BITS)
+        return np.concatenate([column[index] for column in self._tables[v.id].T], axis=-1)
+
+
+class FixedPointEngine:
+    """`Engine` on the fixed-point oracle of a compiled model. Nothing is secret, nothing is sent."""
+
+    name = "fixed-point oracle (not private)"
+    private = False
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._ring = compiled.ring
+        self._outputs = {output.name: output.value for output in self._ring.outputs}
+        self.weights: dict[str, Words] = encoded_weights(compiled)
+        self._machine = TabledMachine(compiled.program.fits, dict(self.weights))
+        self._setup = self._evaluate({}, Stage.SETUP, self._later(Stage.SETUP))
+        self._sets: dict[str, list[Values]] = {}
+        self._cost = Cost()
+
+    def load_examples(self, name: str, batch: Batch) -> None:
+        """Encode a set, in tiles, and compute what does not depend on a candidate."""
+        began = time.monotonic()
+        words = {v.attrs["name"]: encode(batch.inputs[v.attrs["name"]], v.scale) for v in self._ring.inputs("example")}
+        self._sets[name] = []
+        for start in range(0, len(batch), TILE):
+            self._machine.inputs |= {key: value[start : start + TILE] for key, value in words.items()}
+            self._sets[name].append(self._evaluate(self._setup, Stage.EXAMPLE, self._later(Stage.EXAMPLE)))
+        self._cost.seconds += time.monotonic() - began
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """Mean loss of every candidate, z `[C, d]` -> `[C]`; sets of at most `TILE` examples."""
+        if len(self._sets[name]) != 1:
+            raise ValueError(f"{name} has more than {TILE} examples: their loss is not one step's")
+        self._cost.steps += 1
+        return np.array([self._run(name, row, "loss").item() for row in z])
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
+        return self._run(name, z, "logits").reshape(-1, self._ring[self._outputs["logits"]].size)
+
+    def cost(self) -> Cost:
+        """Seconds and steps so far; nothing is sent."""
+        return replace(self._cost, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+    def close(self) -> None:
+        """Forget the examples."""
+        self._sets.clear()
+
+    def _run(self, name: str, z: Floats, output: str) -> Floats:
+        began = time.monotonic()
+        (candidate,) = self._ring.inputs("candidate")
+        wanted = self._outputs[output]
+        self._machine.inputs |= {candidate.attrs["name"]: encode(z[None], candidate.scale)}
+        parts = [self._evaluate(early, Stage.PAIR, {wanted})[wanted] for early in self._sets[name]]
+        self._cost.seconds += time.monotonic() - began
+        return decode(np.concatenate(parts, axis=1), self._ring[wanted].scale)
+
+    def _later(self, stage: Stage) -> set[int]:
+        """Values up to `stage` that values beyond it read."""
+        beyond = [v for v in self._ring if (v.stage | stage) != stage]
+        return {i for v in beyond for i in v.inputs if (self._ring[i].stage | stage) == stage}
+
+    def _evaluate(self, known: Values, stage: Stage, wanted: set[int]) -> Values:
+        """`known` and what it does not hold of the `wanted` values; each value is dropped after its last use."""
+        needed, todo = set(), [i for i in wanted if i not in known]
+        while todo:
+            i = todo.pop()
+            if i not in needed:
+                needed.add(i)
+                todo += [j for j in self._ring[i].inputs if j not in known]
+        uses = Counter(j for i in needed for j in set(self._ring[i].inputs))
+        values = dict(known)
+        with np.errstate(over="ignore"):
+            for i in sorted(needed):
+                v = self._ring[i]
+                values[i] = self._machine.run(v, *(values[j] for j in v.inputs))
+                for j in set(v.inputs) - wanted - known.keys():
+                    uses[j] -= 1
+                    if not uses[j]:
+                        del values[j]
+        return values
