@@ -24,7 +24,7 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     Raises `ProblemsFound` when options and model do not fit each other.
     """
     check_fit(spec, options)
-    plan = Plan(meta=_meta(spec, options))
+    plan = _empty(spec, options)
     pooled = _pooled_row(plan, spec, options)
     logits = _head(plan, spec, options, pooled)
     labels = _example(plan, "labels", (spec.head.num_labels,), 1.0)
@@ -42,12 +42,12 @@ def build_encoder(spec: ModelSpec, options: GenOptions, layers: int | None = Non
 
     It starts where the parties do: above the frozen layers.
     """
-    plan = Plan(meta=_meta(spec, options))
+    plan = _empty(spec, options)
     if layers is None:
         plan.outputs.append(Output("pooled", _pooled_row(plan, spec, options, prompt=False)))
     else:
         rows, mask = _token_inputs(plan, spec, options)
-        for layer in range(options.frozen_layers, layers):
+        for layer in range(options.clear_layers, layers):
             rows = _layer(plan, spec, options, layer, rows, mask)
         plan.outputs.append(Output("rows", rows))
     return plan
@@ -66,6 +66,12 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error(
             f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
             f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
+        )
+    if options.rfa_layer_features and len(options.rfa_layer_features) != spec.num_hidden_layers:
+        report.error(
+            f"the adapter has features for {len(options.rfa_layer_features)} layers, "
+            f"the model has {spec.num_hidden_layers} layers",
+            "Give the adapter that was made for this model.",
         )
     if options.prompt_layer >= spec.num_hidden_layers:
         report.error(
@@ -89,8 +95,10 @@ def projection_seed(seed: int, index: int = 0) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
-def _meta(spec: ModelSpec, options: GenOptions) -> dict[str, object]:
-    return {"spec": asdict(spec), "options": asdict(options), "labels": list(spec.head.labels)}
+def _empty(spec: ModelSpec, options: GenOptions) -> Plan:
+    owner = Visibility.PUBLIC if options.weights == "public" else Visibility.MODEL
+    meta = {"spec": asdict(spec), "options": asdict(options), "labels": list(spec.head.labels)}
+    return Plan(weights=owner, meta=meta)
 
 
 def _example(plan: Plan, name: str, shape: tuple[int, ...], bound: float) -> int:
@@ -112,7 +120,7 @@ def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
     n = options.n_prompt_tokens if prompt else 0
     z = _candidate(plan, spec, options) if n else None
     length = options.sequence_length + n
-    for layer in range(options.frozen_layers, spec.num_hidden_layers):
+    for layer in range(options.clear_layers, spec.num_hidden_layers):
         if z is not None and layer in prompted_layers(spec, options):
             if layer > options.prompt_layer:
                 rows = plan.add("token_rows", (rows,), shape=(options.sequence_length, spec.hidden_size), n=n)
@@ -158,7 +166,7 @@ def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: i
         weights={role: f"layers.{layer}.{role}" for role in _layer_roles(options)},
         layer=layer, heads=spec.num_attention_heads, head_dim=spec.head_dim, intermediate=spec.intermediate_size,
         act=spec.hidden_act, attention_eps=spec.layer_norm_eps, output_eps=spec.layer_norm_eps,
-        attention=options.attention, features=options.rfa_features, variant=options.rfa_variant,
+        attention=options.attention, features=options.features_of(layer), variant=options.rfa_variant,
         floor=options.rfa_floor,
     )  # fmt: skip
 

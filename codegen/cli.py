@@ -46,6 +46,10 @@ def generate_command(
     frozen_layers: Annotated[
         int, typer.Option(help="Lowest layers that are public: the data owner runs them in the clear.")
     ] = _D.frozen_layers,
+    weights: Annotated[
+        Literal["private", "public"],
+        typer.Option(help="public: an open model; the data owner runs all layers below the prompt in the clear."),
+    ] = _D.weights,
     intrinsic_dim: Annotated[int, typer.Option(help="Length of the vector that is searched.")] = _D.intrinsic_dim,
     popsize: Annotated[int, typer.Option(help="Candidates a generation.")] = _D.popsize,
     loss: Annotated[Literal["ce", "hinge"], typer.Option(help="Loss under MPC.")] = _D.loss,
@@ -73,8 +77,8 @@ def generate_command(
     try:
         options = GenOptions(
             sequence_length=sequence_length, n_prompt_tokens=n_prompt_tokens, prompt_layer=prompt_layer, deep=deep,
-            frozen_layers=frozen_layers, intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss, margin=margin,
-            reveal=reveal, rfa_features=rfa_features, rfa_variant=rfa, rfa_floor=rfa_floor, head=head,
+            frozen_layers=frozen_layers, weights=weights, intrinsic_dim=intrinsic_dim, popsize=popsize, loss=loss,
+            margin=margin, reveal=reveal, rfa_features=rfa_features, rfa_variant=rfa, rfa_floor=rfa_floor, head=head,
             labels=_split(labels, ","), label_words=_split(label_words, ","), label_texts=_split(label_texts, "|"),
             template=template, temperature=temperature, seed=seed,
         )  # fmt: skip

@@ -30,9 +30,9 @@ class FrozenLayers:
     @classmethod
     def of(cls, spec: ModelSpec, options: GenOptions, weights: Weights) -> FrozenLayers | None:
         """The frozen layers of a program, or None when it has none; `weights`: those of the checkpoint."""
-        if not options.frozen_layers:
+        if not options.clear_layers:
             return None
-        below = tuple(f"layers.{i}." for i in range(options.frozen_layers))
+        below = tuple(f"layers.{i}." for i in range(options.clear_layers))
         kept = {
             name: value
             for name, value in weights.items()
@@ -53,8 +53,9 @@ class FrozenLayers:
         """Normalised rows `[E, T, h]` entering layer 0 → those entering the first layer that is not frozen."""
         length = x.shape[1]
         clear = replace(
-            self.options, frozen_layers=0, n_prompt_tokens=0, deep=False, attention="softmax", sequence_length=length
-        )
-        plan = build_encoder(self.spec, clear, layers=self.options.frozen_layers)
+            self.options, weights="private", frozen_layers=0, n_prompt_tokens=0, deep=False, attention="softmax",
+            sequence_length=length,
+        )  # fmt: skip
+        plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]
         return np.asarray(rows[0], np.float32)

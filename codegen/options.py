@@ -23,6 +23,8 @@ class GenOptions:
     frozen_layers: int = 0
     """Lowest layers that are public: the data owner runs them in the clear, with softmax attention, and shares what
     comes out (MARILL's layer freezing). Their weights go to the data owner."""
+    weights: Literal["private", "public"] = "private"
+    """Public: an open model. Every layer below the prompt is frozen; the data stays private."""
     deep: bool = False
     """A prompt for every layer from `prompt_layer` on, each replacing the one before (Black-Box Tuning v2)."""
     intrinsic_dim: int = 64
@@ -39,6 +41,8 @@ class GenOptions:
     """Random-feature attention; softmax exists in the float oracle only."""
     rfa_features: int = 32
     """Random features (phases) a head; each gives a cosine and a sine."""
+    rfa_layer_features: tuple[int, ...] = ()
+    """The same for every layer on its own, where an adapter has chosen them; empty: `rfa_features` in all."""
     rfa_variant: Literal["folded", "paper"] = "folded"
     """Phases straight from hidden rows, or from q and k scaled to unit length (Peng et al. 2021)."""
     rfa_floor: float = 0.02
@@ -73,10 +77,23 @@ class GenOptions:
             )
         for name, accepted in (
             ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
-            ("rfa_variant", ("folded", "paper")), ("head", ("auto", "classification", "masked_lm", "prototypes")),
+            ("rfa_variant", ("folded", "paper")), ("weights", ("private", "public")),
+            ("head", ("auto", "classification", "masked_lm", "prototypes")),
         ):  # fmt: skip
             if getattr(self, name) not in accepted:
                 report.error(f"{_flag(name)} is {getattr(self, name)!r}", f"Accepted: {', '.join(accepted)}.")
+        if self.weights == "public" and self.frozen_layers:
+            report.error(
+                f"--frozen-layers is {self.frozen_layers}, --weights is public",
+                "Public weights freeze all below the prompt.",
+            )
+        if self.weights == "public" and not self.n_prompt_tokens:
+            report.error(
+                "--weights is public, without a prompt",
+                "The data owner can run the whole model itself: nothing is left to hide.",
+            )
+        if any(count < 1 for count in self.rfa_layer_features):
+            report.error(f"--rfa-layer-features is {self.rfa_layer_features}", "Each must be at least 1.")
         for name in ("margin", "rfa_floor", "temperature"):
             if not getattr(self, name) > 0:
                 report.error(f"{_flag(name)} is {getattr(self, name)}", "It must be positive.")
@@ -85,6 +102,15 @@ class GenOptions:
             if len(given) == 1 or len(set(given)) != len(given):
                 report.error(f"{_flag(name)} is {', '.join(given)}", "Give at least two, all different.")
         report.check()
+
+    def features_of(self, layer: int) -> int:
+        """Random features a head of a layer."""
+        return self.rfa_layer_features[layer] if self.rfa_layer_features else self.rfa_features
+
+    @property
+    def clear_layers(self) -> int:
+        """Lowest layers that the data owner runs in the clear."""
+        return self.prompt_layer if self.weights == "public" else self.frozen_layers
 
 
 def _flag(name: str) -> str:

@@ -92,6 +92,8 @@ class Plan:
 
     values: list[Value] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+    weights: Visibility = Visibility.MODEL
+    """Who may know the weights that values name."""
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, value_id: int) -> Value:
@@ -115,13 +117,13 @@ class Plan:
         site: str = "",
         **attrs: Any,
     ) -> int:
-        """Append a value; stage and visibility default to the join over the inputs (and MODEL where weights enter)."""
+        """Append a value; stage and visibility default to the join over the inputs (and the weights that enter)."""
         if stage is None:
             stage = Stage.SETUP
             for i in inputs:
                 stage |= self[i].stage
         if visibility is None:
-            visibility = Visibility.MODEL if weights else Visibility.PUBLIC
+            visibility = self.weights if weights else Visibility.PUBLIC
             for i in inputs:
                 visibility |= self[i].visibility
         value = Value(

@@ -55,7 +55,7 @@ def schedule(plan: Plan) -> Plan:
     number = {old: new for new, old in enumerate(order)}
     values = [_renumbered(plan[old], number, group.get(old)) for old in order]
     outputs = [type(o)(o.name, number[o.value], o.max_candidates) for o in plan.outputs]
-    return Plan(values, outputs, plan.meta)
+    return Plan(values, outputs, meta=plan.meta)
 
 
 def _live(plan: Plan) -> set[int]:

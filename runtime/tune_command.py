@@ -57,6 +57,9 @@ def tune(
     frozen_layers: Annotated[
         int, _option(MODEL, "Lowest layers that are public: the data owner runs them in the clear.")
     ] = DEFAULT.frozen_layers,
+    weights: Annotated[
+        str, _option(MODEL, "private, or public: an open model, whose layers below the prompt run in the clear.")
+    ] = DEFAULT.weights,
     template: Annotated[str, _option(MODEL, "How a text becomes input, with {text} and {mask}.")] = "",
     label_text: Annotated[
         list[str] | None, _option(MODEL, "label=text that describes it; repeat for each. Default: the label.")

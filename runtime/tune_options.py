@@ -16,7 +16,7 @@ MAY_CHANGE = ("budget", "deployment", "mp_spdz")
 """Options that a resumed run may set anew: neither changes a generation that is already done."""
 OF_PROGRAM = (
     "sequence_length", "n_prompt_tokens", "prompt_layer", "intrinsic_dim", "loss", "margin", "reveal", "attention",
-    "deep", "frozen_layers",
+    "deep", "frozen_layers", "weights",
 )  # fmt: skip
 """Options that a bundle has settled."""
 
@@ -47,6 +47,7 @@ class TuneOptions:
     prompt_layer: int = 4
     deep: bool = False
     frozen_layers: int = 0
+    weights: Literal["private", "public"] = "private"
     intrinsic_dim: int = 32
     popsize: int = 8
     budget: int = 80
@@ -89,6 +90,7 @@ class TuneOptions:
             f"{flag(name)} is {getattr(self, name)!r}: accepted are {', '.join(accepted)}"
             for name, accepted in (
                 ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
+                ("weights", ("private", "public")),
                 ("engine", ("embedded", "mp-spdz", "clear")), ("protocol", tuple(PROTOCOLS)),
             )
             if getattr(self, name) not in accepted

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from secfwt.codegen.embed import Embedder
 from secfwt.codegen.hf import read_model
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
+from secfwt.codegen.plan import Stage, Visibility
 from secfwt.codegen.prepare import prepare_weights
 from secfwt.codegen.problems import ProblemsFound
 
@@ -38,9 +40,10 @@ def test_rows_enter_above_the_frozen_layers(tmp_path: Path) -> None:
     assert np.abs(whole - split).max() < 1e-4
 
 
-def test_the_data_owner_gets_the_frozen_layers_and_the_program_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [replace(OPTIONS, frozen_layers=1), replace(OPTIONS, weights="public")])
+def test_the_data_owner_gets_the_frozen_layers_and_the_program_does_not(options: GenOptions, tmp_path: Path) -> None:
     toys.save_toy(tmp_path / "model", "distilbert", "classification")
-    compiled = compile_model(tmp_path / "model", replace(OPTIONS, frozen_layers=1))
+    compiled = compile_model(tmp_path / "model", options)
     write_bundle(compiled, tmp_path / "bundle", target="embedded")
     assert "layers.0." not in compiled.text
     embedder = Embedder.open(tmp_path / "bundle" / "data_owner")
@@ -63,6 +66,27 @@ def test_an_adapter_leaves_frozen_layers_as_they_were_trained(tmp_path: Path) ->
     assert embedder.frozen is not None
     assert np.array_equal(embedder.frozen.weights["layers.0.v.bias"], plain["layers.0.v.bias"])
     assert np.array_equal(weights["layers.1.v.bias"], adapted["layers.1.v.bias"])
+
+
+def test_with_public_weights_the_data_owner_may_know_every_value(tmp_path: Path) -> None:
+    toys.save_toy(tmp_path, "bert", "classification")
+    for weights, expected in (("private", Visibility.SECRET), ("public", Visibility.DATA)):
+        options = replace(OPTIONS, weights=weights)
+        plan = build_plan(read_model(tmp_path, options), options)
+        assert {v.visibility for v in plan if v.stage == Stage.PAIR} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"frozen_layers": 1}, "--frozen-layers is 1, --weights is public"),
+        ({"n_prompt_tokens": 0}, "--weights is public, without a prompt"),
+        ({"weights": "open"}, "--weights is 'open'"),
+    ],
+)
+def test_what_public_weights_exclude(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(ProblemsFound, match=message):
+        replace(OPTIONS, **{"weights": "public", **choices})
 
 
 def test_a_prompt_below_is_refused() -> None:

@@ -73,6 +73,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
+def test_public_weights_below_the_prompt_go_to_the_data_owner(toy: Any, tmp_path: Path) -> None:
+    generate(toy(), tmp_path / "bundle", "--weights", "public", "--prompt-layer", "1")
+    assert (tmp_path / "bundle" / "data_owner" / "frozen.safetensors").is_file()
+    names = {spec.name for spec in read_program(tmp_path / "bundle" / "public" / "program.txt").of_kind("weight")}
+    assert {name.split(".")[1] for name in names if name.startswith("layers.")} == {"1"}
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_bundle_of_every_family_and_head(family: str, head: str, toy: Any, tmp_path: Path) -> None:

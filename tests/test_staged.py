@@ -24,6 +24,7 @@ MODES: dict[str, dict[str, Any]] = {
     "late prompt": {"prompt_layer": 1},
     "deep prompts": {"prompt_layer": 0, "deep": True},
     "frozen layer": {"prompt_layer": 1, "frozen_layers": 1},
+    "public weights": {"prompt_layer": 1, "weights": "public"},
 }
 CHOICES = [*product(("ce", "hinge"), ("folded", "paper"), ("losses", "logits"))]
 CASES = [

@@ -113,10 +113,11 @@ def test_classifier_with_numbered_labels(tmp_path: Path) -> None:
     assert "label 'x' is not one of the model's" in outcome.output
 
 
-def test_prompt_in_every_layer_above_a_frozen_one(tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize("below", [("--frozen-layers", 1), ("--weights", "public")])
+def test_prompt_in_every_layer_above_a_frozen_one(below: tuple[object, ...], tmp_path: Path, data: Path) -> None:
     model, run = tmp_path / "model", tmp_path / "run"
     save_toy(model, "bert", "prototypes", num_hidden_layers=3)
-    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 4, "--run", run, "--deep", "--frozen-layers", 1)
+    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 4, "--run", run, "--deep", *below)
     assert outcome.exit_code == 0, outcome.output
     with np.load(run / "prompt.npz") as saved:
         assert saved["z"].shape == (12,)
