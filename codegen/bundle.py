@@ -1,7 +1,8 @@
 """From a model to a bundle on disk: the steps of `secfwt-gen` in order, and the one function that writes files.
 
 DIR/public/       program.txt, plan.json (and program.mpc): everyone may see them
-DIR/model_owner/  weights.safetensors: folded, in ring elements, not yet shared (mode 0600)
+DIR/model_owner/  weights.safetensors: folded, in ring elements, not yet shared (mode 0600); mp-spdz.safetensors: what
+                  program.mpc takes, as the checkpoint has it
 DIR/data_owner/   tokenizer, embedding tables, settings
 """
 
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,7 @@ from .embed import Embedder
 from .emit import program_text
 from .hf import read_model
 from .lower import Program, lower
+from .mpspdz_calls import translate
 from .mpspdz_options import MpSpdzOptions
 from .options import GenOptions
 from .oracle_fixed import encode
@@ -152,7 +155,8 @@ def write_bundle(
     `mp_spdz`: options of the MP-SPDZ program; default: its own. Raises `ProblemsFound`.
     """
     check_output(out)
-    texts = _public_texts(compiled, target, mp_spdz or MpSpdzOptions(), command)
+    mp_spdz = mp_spdz or MpSpdzOptions()
+    texts = _public_texts(compiled, target, mp_spdz, command)
     out = out.resolve()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +165,7 @@ def write_bundle(
             (new / "public").mkdir(parents=True)
             for name, text in texts.items():
                 (new / "public" / name).write_text(text, encoding="utf-8")
-            _write_owners(compiled, new)
+            _write_owners(compiled, new, target, mp_spdz)
             if out.exists():
                 out.replace(old)
             new.replace(out)
@@ -171,7 +175,7 @@ def write_bundle(
 
 def _public_texts(compiled: Compiled, target: Target, mp_spdz: MpSpdzOptions, command: str) -> dict[str, str]:
     """The public files by name."""
-    texts = {"plan.json": plan_json(compiled, command)}
+    texts = {"plan.json": plan_json(compiled, command, mp_spdz)}
     if target != "mp-spdz":
         texts["program.txt"] = compiled.text
     if target != "embedded":
@@ -182,7 +186,7 @@ def _public_texts(compiled: Compiled, target: Target, mp_spdz: MpSpdzOptions, co
     return texts
 
 
-def _write_owners(compiled: Compiled, folder: Path) -> None:
+def _write_owners(compiled: Compiled, folder: Path, target: Target, mp_spdz: MpSpdzOptions) -> None:
     """The folders of the data owner and of the model owner, where there are weights."""
     if compiled.weights is None or compiled.embedder is None:
         return
@@ -190,13 +194,20 @@ def _write_owners(compiled: Compiled, folder: Path) -> None:
     data_owner.mkdir(mode=0o700)
     compiled.embedder.save(data_owner)
     model_owner.mkdir(mode=0o700)
-    secret = model_owner / "weights.safetensors"
-    os.close(os.open(secret, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-    save_file(encoded_weights(compiled), secret)
-    secret.chmod(0o600)
+    if target != "mp-spdz":
+        _write_secret(model_owner / "weights.safetensors", encoded_weights(compiled))
+    if target != "embedded":
+        names = {name for container in translate(compiled.plan, mp_spdz).wire for name in container.sources}
+        _write_secret(model_owner / "mp-spdz.safetensors", {name: compiled.weights[name] for name in sorted(names)})
 
 
-def plan_json(compiled: Compiled, command: str) -> str:
+def _write_secret(path: Path, tensors: Mapping[str, Any]) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    path.chmod(0o600)
+
+
+def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
     """The model plan and what is public about the program, as JSON; deterministic."""
     per_example = generation_cost(compiled.ring, compiled.program.fits, compiled.options.popsize, 1)
     values = [
@@ -212,6 +223,7 @@ def plan_json(compiled: Compiled, command: str) -> str:
         "program_sha256": hashlib.sha256(compiled.text.encode()).hexdigest(),
         "model": asdict(compiled.spec),
         "options": asdict(compiled.options),
+        "mp_spdz": asdict(mp_spdz),
         "plan": {"values": values, "outputs": [asdict(o) for o in compiled.plan.outputs]},
         "estimate": {"candidates": compiled.options.popsize, "per_example": asdict(per_example)},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .mpspdz_options import MpSpdzOptions
 from .options import GenOptions
 from .spec import HeadSpec, ModelSpec
 
@@ -17,6 +18,11 @@ def stored_spec(fields: Mapping[str, Any]) -> ModelSpec:
 def stored_options(fields: Mapping[str, Any]) -> GenOptions:
     """Raises TypeError where the fields are not options', ProblemsFound where a value is out of range."""
     return GenOptions(**_tuples(fields))
+
+
+def stored_mp_spdz(fields: Mapping[str, Any]) -> MpSpdzOptions:
+    """Raises TypeError where the fields are not options', ProblemsFound where a value is out of range."""
+    return MpSpdzOptions(**_tuples(fields))
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

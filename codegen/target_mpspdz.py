@@ -8,6 +8,7 @@ encoder layers become one call on stacked weights.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,6 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .mpspdz_calls import translate
 from .mpspdz_options import PROTOCOLS, MpSpdzOptions
 from .plan import Plan
+
+IDENTITY = re.compile(r"^    identity=\[([\d, ]+)\],$", re.MULTILINE)
 
 
 def render(plan: Plan, options: MpSpdzOptions, *, version: str, source_hash: str, command: str) -> str:
@@ -28,9 +31,24 @@ def render(plan: Plan, options: MpSpdzOptions, *, version: str, source_hash: str
         "program": program, "options": options, "protocol": PROTOCOLS[options.protocol],
         "version": version, "source_hash": source_hash, "command": command,
     }  # fmt: skip
-    anonymous = template.render(names, identity=())
-    digest = hashlib.sha256(anonymous.encode()).digest()
-    return template.render(names, identity=[int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)])
+    return template.render(names, identity=_digest(template.render(names, identity=())))
+
+
+def identity(text: str) -> list[int]:
+    """The words that a program of this text says and expects first: its hash.
+
+    Raises ValueError where they are not that of the text.
+    """
+    found = IDENTITY.search(text)
+    words = [int(word) for word in found.group(1).split(",")] if found else []
+    if words != _digest(IDENTITY.sub("    identity=[],", text)):
+        raise ValueError("it is not as secfwt-gen wrote it: its text does not have the hash that it names")
+    return words
+
+
+def _digest(text: str) -> list[int]:
+    digest = hashlib.sha256(text.encode()).digest()
+    return [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)]
 
 
 def environment() -> Environment:

