@@ -87,7 +87,8 @@ def test_bundle_of_every_family_and_head(family: str, head: str, toy: Any, tmp_p
     generate(toy(family, head), out, *OF_HEAD[head])
     assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == {
         "public/program.txt", "public/program.mpc", "public/plan.json", "model_owner/weights.safetensors",
-        "data_owner/tokenizer.json", "data_owner/embeddings.safetensors", "data_owner/data_owner.json",
+        "model_owner/mp-spdz.safetensors", "data_owner/tokenizer.json", "data_owner/embeddings.safetensors",
+        "data_owner/data_owner.json",
     }  # fmt: skip
     assert [p.name for p in out.parent.iterdir()] == ["bundle"]
     secret = out / "model_owner" / "weights.safetensors"

@@ -84,7 +84,7 @@ def test_every_protocol_computes_the_same(tmp_path: Path, protocol: str) -> None
 @pytest.mark.slow
 def test_client_of_another_program_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mpspdz_local, "identity", lambda _: [0] * 8)
-    with pytest.raises(ServiceError, match="client 0 was built for another program"):
+    with pytest.raises(ServiceError, match="party 0: runs another program"):
         service(tmp_path, Toy(tmp_path), "ring", [4]).__enter__()
 
 
