@@ -22,15 +22,17 @@ class ProtocolOptions:
     edabit: bool
     active: bool
     """Secure against malicious parties: clients check triples."""
+    masked_openings: bool
+    """Periodic functions by masked openings: two parties input what they compute, so they must be semi-honest."""
 
 
 PROTOCOLS: dict[str, ProtocolOptions] = {
-    "ring": ProtocolOptions(3, True, 3, False, False),
-    "rep4-ring": ProtocolOptions(4, True, 4, False, True),
-    "ps-rep-ring": ProtocolOptions(3, False, 3, False, True),
-    "sy-rep-ring": ProtocolOptions(3, False, 3, False, True),
-    "semi2k": ProtocolOptions(2, False, 2, False, False),
-    "dealer-ring": ProtocolOptions(3, False, 0, True, False),
+    "ring": ProtocolOptions(3, True, 3, False, False, True),
+    "rep4-ring": ProtocolOptions(4, True, 4, False, True, False),
+    "ps-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
+    "sy-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
+    "semi2k": ProtocolOptions(2, False, 2, False, False, True),
+    "dealer-ring": ProtocolOptions(3, False, 0, True, False, True),
 }
 
 

@@ -88,11 +88,15 @@ def test_paper_variant_projects_by_features_in_turns(tmp_path: Path) -> None:
     assert features.factor == pytest.approx(0.15915494)
 
 
+def test_masked_openings_are_for_semi_honest_protocols() -> None:
+    assert not [name for name, options in PROTOCOLS.items() if options.masked_openings and options.active]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_protocol_options_are_in_the_program(tmp_path: Path, protocol: str) -> None:
     options = PROTOCOLS[protocol]
     got = text(tmp_path, options=MpSpdzOptions(protocol=protocol, examples=4, tile=2))  # type: ignore[arg-type]
-    for name in ("trunc_pr", "split", "edabit", "active"):
+    for name in ("trunc_pr", "split", "edabit", "active", "masked_openings"):
         assert f"    {name}={getattr(options, name)},\n" in got
 
 
@@ -133,12 +137,12 @@ def test_templates_do_no_arithmetic_and_know_no_model(name: str) -> None:
 
 SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
 KERNEL_MODULES = (
-    "activations", "attention", "encoder", "heads", "linear", "losses", "normalization", "pooling", "polynomial",
-    "prompt", "trigonometry",
+    "activations", "attention", "encoder", "heads", "linear", "losses", "masked_opening", "normalization", "phasors",
+    "pooling", "polynomial", "prompt", "trigonometry",
 )  # fmt: skip
 LOCAL = {
     "fit", "split", "degree_at", "feature_addresses", "strided", "rows_of", "to_turns", "heads_last", "plus",
-    "block_product",
+    "block_product", "series", "rounding_shift", "chosen", "factors", "gelu_even",
 }  # fmt: skip
 """Helpers that compute on public numbers, only move data, or do one local step."""
 

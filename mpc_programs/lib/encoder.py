@@ -1,11 +1,13 @@
 """One post-norm transformer encoder layer (Vaswani et al. 2017; BERT)."""
 
 from Compiler.library import break_point, for_range
+from Compiler.types import program, sfix
 
-from lib import attention
-from lib.linear import dense
+from lib import attention, masked_opening
+from lib.activations import gelu_wave
+from lib.linear import before_truncation, dense
 from lib.normalization import affine, normalize
-from lib.tensor import store
+from lib.tensor import rescale, store
 
 
 def encoder_stack(x, mask, weights, **attrs):
@@ -15,7 +17,7 @@ def encoder_stack(x, mask, weights, **attrs):
     weights: by role one tensor `[layers, *shape]` -> normalised rows `[B, T, h]`. Scale: f.
     Interval: every layer's that of `encoder_layer`.
     Error: that of `encoder_layer` a layer, as far as the model does not amplify it.
-    Rounds: 260 a layer. Opens: nothing.
+    Rounds: 215 a layer; 260 without masked openings. Opens: as `encoder_layer`.
     """
     hidden = store(x.get_vector(), *x.shape)
 
@@ -35,14 +37,30 @@ def encoder_layer(x, mask, w, *, variant, heads, features, floor, act, attention
     Shapes: x `[B, T, h]`, mask `[B, T]`; w: this layer's weights by role -> `[B, T, h]`. Scale: f.
     Interval: that of `attention`, `gelu`, `normalize`.
     Error: 1e-3 against float64 on a toy with unit-variance rows.
-    Rounds: 257, whatever B, T and h. Opens: nothing.
+    Rounds: 212, whatever B, T and h; 257 without masked openings. Opens: as `attention` and `feed_forward`.
     """
     attend = {"folded": attention.folded, "paper": attention.paper}[variant]
     y = dense(attend(x, mask, w, heads=heads, features=features, floor=floor), w["o.weight"], w["o.bias"])
     y = normalize(plus(x, y), attention_eps)
     y = affine(y, w["attention_norm.gamma"], w["attention_norm.beta"])
-    inner = dense(y, w["ffn_in.weight"], w["ffn_in.bias"], act)
-    return normalize(plus(y, dense(inner, w["ffn_out.weight"], w["ffn_out.bias"])), output_eps)
+    return normalize(plus(y, feed_forward(y, w, act)), output_eps)
+
+
+def feed_forward(x, w, act):
+    """act(x W₁ + b₁) W₂ + b₂; with GELU as a masked opening, one truncation serves both products.
+
+    Shapes: `[..., h]`, weights ffn_in `[h, inner]`, ffn_out `[inner, h]` -> `[..., h]`. Scale: f.
+    Interval: that of the activation, and |result| < 2^12.
+    Error: 1 unit, and the activation's.
+    Rounds: 7; 32 without masked openings. Opens: as the activation.
+    """
+    layers = [(w[f"ffn_{name}.weight"], w[f"ffn_{name}.bias"]) for name in ("in", "out")]
+    if not (act == "gelu" and program.masked_openings):
+        return dense(dense(x, *layers[0], act), *layers[1])
+    raw = before_truncation(x, sfix.f, *layers[0])
+    inner = store(gelu_wave(raw, 2 * sfix.f), x.total_size() // x.shape[-1], layers[0][0].shape[-1])
+    result = before_truncation(inner, masked_opening.WAVE_BITS, *layers[1])
+    return store(rescale(result, masked_opening.WAVE_BITS + sfix.f), *x.shape)
 
 
 def plus(x, y):

@@ -3,11 +3,25 @@
 from Compiler.types import sint
 
 from lib import activations
+from lib.masked_opening import TURN_BITS
 from lib.tensor import across_rows, as_matrix, store
-from lib.trigonometry import TURN_BITS
 
 PHASE_BITS = 32
 """Scale of weights that make phases."""
+
+
+def before_truncation(x, scale, weight, bias):
+    """x W + b as it comes out of the product.
+
+    Shapes: x `[..., in]` of raw or sfix values, weight `[in, out]`, bias `[out]` -> sint vector of rows * out. Scale: x
+    at `scale`, weight and bias at f -> scale + f.
+    Interval: |x W + b| * 2^(scale + f) < 2^62.
+    Error: that of weight and x.
+    Rounds: 1. Opens: nothing.
+    """
+    rows = as_matrix(x)
+    raw = sint.direct_matrix_mul(rows.address, weight.address, *rows.shape, weight.shape[-1])
+    return raw + across_rows(bias, rows.shape[0]).v * 2**scale
 
 
 def dense(x, weight, bias, act="none"):

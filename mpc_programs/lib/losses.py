@@ -12,7 +12,7 @@ def cross_entropy(logits, labels):
     Shapes: `[B, L]`, one-hot `[B, L]` -> `[B]`. Scale: f.
     Interval: |logits| < 64.
     Error: ⌈log2 L⌉ * 5e-4.
-    Rounds: 28⌈log2 L⌉ + 2. Opens: nothing.
+    Rounds: 5⌈log2 L⌉ + 3; 28⌈log2 L⌉ + 2 without masked openings. Opens: as `softplus`.
     """
     batch, count = logits.shape
     return store(log_sum_exp(transposed(logits), count) - right_logit(logits, labels), batch)
@@ -60,7 +60,7 @@ def log_sum_exp(columns, count):
     Shapes: vector of `count * B`, column by column -> vector of B. Scale: f.
     Interval: |a - b| < 128.
     Error: 5e-4 a level.
-    Rounds: 28⌈log2 count⌉. Opens: nothing.
+    Rounds: 5⌈log2 count⌉; 28⌈log2 count⌉ without masked openings. Opens: as `softplus`.
     """
     batch = columns.size // count
     while count > 1:

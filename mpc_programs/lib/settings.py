@@ -5,13 +5,14 @@ from Compiler.types import cfix, program, sfix
 RING_BITS = 64
 
 
-def configure(*, fraction_bits, value_bits, trunc_pr, split, edabit, round_nearest, active, budget):
+def configure(*, fraction_bits, value_bits, trunc_pr, split, edabit, round_nearest, active, masked_openings, budget):
     """Fix precision and protocol options; the first call of every program.
 
     `fraction_bits`, `value_bits`: sfix (f, k), |x| < 2^(k-f-1). `trunc_pr`: the protocol truncates in one
     instruction. `split`: number of shares that are split into bits locally for comparisons, 0 for none. `edabit`:
     compare with edaBits. `round_nearest`: exact rounding (slower) in place of probabilistic truncation. `active`:
-    clients get and check triples. `budget`: how long a vector MP-SPDZ's comparisons and square roots treat at once.
+    clients get and check triples. `masked_openings`: evaluate periodic functions by them (`masked_opening`) in place
+    of comparisons and series. `budget`: how long a vector MP-SPDZ's comparisons and square roots treat at once.
     Raises `ValueError` when (f, k) does not leave room for a product in the ring.
     """
     if program.options.ring and value_bits + fraction_bits >= RING_BITS:
@@ -24,6 +25,7 @@ def configure(*, fraction_bits, value_bits, trunc_pr, split, edabit, round_neare
         program.use_split(split)
     program.use_edabit(edabit)
     program.active = active
+    program.masked_openings = masked_openings
     program.budget = budget
     # Kernels end a basic block after every store, so no order of memory accesses is left for the compiler to lose.
     program.disable_memory_warnings()

@@ -2,16 +2,28 @@
 
 import math
 
-from Compiler.types import sfix
+from Compiler.types import program, sfix
 
+from lib import masked_opening
+from lib.masked_opening import TURN_BITS
 from lib.polynomial import chebyshev, fit
 from lib.tensor import integers, rescale
 
-TURN_BITS = 64
-"""Scale of a phase: 2^64 is one turn."""
-
 
 def cos_sin(phase):
+    """cos 2πθ and sin 2πθ as the protocol allows: `masked_opening.cos_sin` or `cos_sin_series`.
+
+    Shapes: sint vector of n -> two sint vectors of n, and their scale. Scale: TURN_BITS -> the third result.
+    Interval: every ring element.
+    Error: that of the two.
+    Rounds: theirs. Opens: what they open.
+    """
+    if program.masked_openings:
+        return *masked_opening.cos_sin(phase), masked_opening.PHASOR_BITS
+    return *(part.v for part in cos_sin_series(phase)), sfix.f
+
+
+def cos_sin_series(phase):
     """cos 2πθ and sin 2πθ from one comparison: the sign bit gives the half turn, what is left is a quarter turn
     either way.
 
