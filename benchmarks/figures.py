@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 from models import SHAPES
 from rows import Row
 
@@ -50,6 +51,7 @@ def growth(rows: Sequence[Row], axis: str, path: Path) -> bool:
         panel.set(xlabel=axis, title=label, xscale="log", yscale="log")
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.minorticks_off()
+        _plain(panel.yaxis)
         panel.grid(alpha=0.3)
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
@@ -60,20 +62,29 @@ def growth(rows: Sequence[Row], axis: str, path: Path) -> bool:
 def side_by_side(rows: Sequence[Row], path: Path) -> None:
     """Seconds and bytes of engines, one group a shape; a later row replaces an earlier of the same engine."""
     latest = {(row.shape, row.engine, row.attention): row for row in rows}
-    shapes = list(dict.fromkeys(row.shape for row in latest.values()))
-    engines = list(dict.fromkeys((row.engine, row.attention) for row in latest.values()))
-    figure = Figure(figsize=(11, 1.5 + 0.3 * len(latest)), layout="constrained")
-    panels = figure.subplots(len(shapes), 2, squeeze=False, sharey="row")
-    for pair, shape in zip(panels, shapes, strict=True):
-        group = [latest[shape, *engine] for engine in engines if (shape, *engine) in latest]
+    groups: dict[str, list[Row]] = {}
+    for row in latest.values():
+        groups.setdefault(row.shape, []).append(row)
+    heights = [len(group) for group in groups.values()]
+    figure = Figure(figsize=(11, 0.8 * len(groups) + 0.3 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(groups), 2, squeeze=False, sharey="row", height_ratios=heights)
+    for pair, (shape, group) in zip(panels, groups.items(), strict=True):
+        colors = ["tab:blue" if row.engine == "embedded" else "tab:gray" for row in group]
         for panel, cost in zip(pair, ("seconds", "megabytes"), strict=True):
-            bars = panel.barh(range(len(group)), [getattr(row, cost) for row in group], color="tab:gray")
-            panel.bar_label(bars, [f" {getattr(row, cost):.3g}" for row in group])
+            values = [getattr(row, cost) for row in group]
+            panel.bar_label(panel.barh(range(len(group)), values, color=colors), [f" {value:.3g}" for value in values])
             panel.set(title=f"{NAMES.get(shape, shape)}: {COSTS[cost]}", xscale="log")
             panel.margins(x=0.15)
             panel.set_yticks(range(len(group)), [f"{row.engine}, {row.attention}" for row in group])
+            _plain(panel.xaxis)
         pair[0].invert_yaxis()
     _save(figure, path)
+
+
+def _plain(axis: Any) -> None:
+    """Numbers as one writes them, not powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -58,6 +59,28 @@ def layer_inputs(shape: Shape, tokens: int) -> dict[str, np.ndarray]:
     """One example's rows, the same for every engine, none of them padding."""
     rng = np.random.default_rng(1)
     return {"x": normalised_rows((1, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
+
+
+@dataclass(frozen=True)
+class LayerTask:
+    """The layer that the embedded VM measures, for other engines; or the same with softmax attention."""
+
+    shape: Shape
+    attention: str
+    inputs: dict[str, np.ndarray]
+    """Rows `x` `[tokens, hidden]`, weights by their names without the layer's number, matrices `[out, in]`."""
+    clear: np.ndarray
+    """What float64 makes of them, `[tokens, hidden]`."""
+
+
+def layer_task(shape: Shape, tokens: int, attention: str) -> LayerTask:
+    """One layer; layers of either attention have the same weights but for their attention's own."""
+    plan = encoder_plan(shape, tokens, 1, FEATURES, attention)
+    weights = RandomWeights(shape, GenOptions(rfa_features=FEATURES), plan)
+    inputs = layer_inputs(shape, tokens)
+    clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
+    given = {name.removeprefix("layers.0."): values for name, values in weights.items()}
+    return LayerTask(shape, attention, {**given, "x": inputs["x"][0]}, clear)
 
 
 def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, threads: int) -> Row:

@@ -62,6 +62,7 @@ def memory(pid: int) -> float:
 
 def measure(folder: Path, program: Path, layer: Layer, protocol: Protocol, threads: int, what: str) -> Row:
     """One row: the first layer is the cold one."""
+    task = layer.task
     result, timers, peak = run(folder, program, protocol)
     seconds = np.diff([0.0] + [line[0] for line in timers[0]])
     last, previous = ([party[i] for party in timers] for i in (-1, -2))
@@ -70,15 +71,15 @@ def measure(folder: Path, program: Path, layer: Layer, protocol: Protocol, threa
         engine=what,
         protocol=protocol,
         parties=len(timers),
-        attention=layer.attention,
-        shape=str(layer.shape),
-        tokens=len(layer.clear),
-        features=FEATURES if layer.attention == "rfa" else 0,
+        attention=task.attention,
+        shape=str(task.shape),
+        tokens=len(task.clear),
+        features=FEATURES if task.attention == "rfa" else 0,
         seconds=seconds.tolist(),
         bytes_sent=1e6 * sum(now[1] - before[1] for now, before in zip(last, previous, strict=True)),
         rounds=int(max(now[2] - before[2] for now, before in zip(last, previous, strict=True))),
         peak_bytes=1e6 * peak,
-        error=result.reshape(layer.clear.shape) - layer.clear,
+        error=result.reshape(task.clear.shape) - task.clear,
         threads=threads,
     )
 

@@ -4,17 +4,14 @@ attention, and MP-SPDZ's own layer (softmax attention).
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from layer import encoder_plan, layer_inputs
-from models import FEATURES, RandomWeights, Shape, normalised_rows
+from layer import LayerTask, layer_task
+from models import FEATURES, Shape
+from secfwt.codegen.fixed_point import encode
 from secfwt.codegen.mpspdz_calls import PHASE_BITS
 from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
-from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_fixed import encode
-from secfwt.codegen.oracle_float import run_plan
 
 HEADER = """
 from lib.settings import configure
@@ -57,9 +54,9 @@ attention = layer.multi_head_attention
 for dense in (attention.wq, attention.wk, attention.wv, attention.output.dense, layer.intermediate.dense,
               layer.output.dense):
     fill(dense.W), fill(dense.b)
-for norm in (attention.output.layer_norm, layer.output.layer_norm):
-    norm.weights.assign_all(1)
-    norm.bias.assign_all(0)
+fill(attention.output.layer_norm.weights), fill(attention.output.layer_norm.bias)
+layer.output.layer_norm.weights.assign_all(1)
+layer.output.layer_norm.bias.assign_all(0)
 fill(layer.X)
 
 @for_range({runs})
@@ -74,63 +71,38 @@ layer.Y.get_vector().v.reveal().binary_output(0)
 
 @dataclass(frozen=True)
 class Layer:
-    """A program, the words of party 0's input and the result in float64, `[tokens, hidden]`."""
+    """A program, the words of party 0's input, and what is computed."""
 
-    shape: Shape
-    attention: str
+    task: LayerTask
     source: str
     words: np.ndarray
-    clear: np.ndarray
 
 
 def our_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer:
-    """The layer that generated programs call, with weights of a trained encoder's spread."""
-    plan = encoder_plan(shape, tokens, 1)
-    weights = RandomWeights(shape, GenOptions(rfa_features=FEATURES), plan)
-    inputs = layer_inputs(shape, tokens)
+    """The layer that generated programs call."""
+    task = layer_task(shape, tokens, "rfa")
+    weights = {name: values.T for name, values in task.inputs.items() if name != "x"}
     shapes, words = {}, []
     for name, values in weights.items():
         phase = "phase_" in name
         scale = (64 if name.endswith("bias") else PHASE_BITS) if phase else 16
-        shapes[name.removeprefix("layers.0.")] = (values.T.shape, phase)
-        words.append(encode(values.T, scale))
-    words += [encode(values, 16) for values in inputs.values()]
+        shapes[name] = (values.shape, phase)
+        words.append(encode(values, scale))
+    words += [encode(task.inputs["x"], 16), encode(np.ones(tokens), 16)]
     sizes = {"tokens": tokens, "hidden": shape.hidden, "heads": shape.heads, "features": FEATURES, "runs": runs}
-    source = header(protocol, MpSpdzOptions.budget) + OURS.format(weights=shapes, **sizes)
-    return Layer(
-        shape, "rfa", source, flat(words), run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
-    )
+    return Layer(task, header(protocol, MpSpdzOptions.budget) + OURS.format(weights=shapes, **sizes), flat(words))
 
 
 def bert_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer:
     """MP-SPDZ's own layer at its compiler's default budget: larger ones give wrong results."""
-    rng = np.random.default_rng(1)
-    h, inner = shape.hidden, shape.inner
-    dense = [
-        (rng.normal(size=(rows, columns)) / math.sqrt(rows), 0.1 * rng.normal(size=columns))
-        for rows, columns in [(h, h)] * 4 + [(h, inner), (inner, h)]
-    ]
-    x = normalised_rows((tokens, h), rng)
-    sizes = {"tokens": tokens, "hidden": h, "inner": inner, "heads": shape.heads, "runs": runs}
-    words = [encode(part, 16) for pair in dense for part in pair] + [encode(x, 16)]
+    task = layer_task(shape, tokens, "softmax")
+    given = task.inputs
+    dense = [f"{name}.{part}" for name in ("q", "k", "v", "o", "ffn_in", "ffn_out") for part in ("weight", "bias")]
+    words = [given[name].T for name in (*dense, "attention_norm.gamma", "attention_norm.beta")]
+    words.append(given["x"] * given["embeddings.gamma"] + given["embeddings.beta"])
+    sizes = {"tokens": tokens, "hidden": shape.hidden, "inner": shape.inner, "heads": shape.heads, "runs": runs}
     source = header(protocol, 1000) + BERT_LAYER.format(**sizes)
-    return Layer(shape, "softmax", source, flat(words), softmax_layer(x, dense, shape.heads))
-
-
-def softmax_layer(x: np.ndarray, dense: list[tuple[np.ndarray, np.ndarray]], heads: int) -> np.ndarray:
-    """Post-norm encoder layer (Vaswani et al. 2017) in float64; norms without affine part."""
-    q, k, v = (np.stack(np.split(x @ w + b, heads, axis=1)) for w, b in dense[:3])
-    scores = np.exp(q @ k.swapaxes(1, 2) / math.sqrt(q.shape[-1]))
-    context = np.concatenate(scores / scores.sum(-1, keepdims=True) @ v, axis=1)
-    (wo, bo), (wi, bi), (wf, bf) = dense[3:]
-    y = normalised(x + context @ wo + bo)
-    pre = y @ wi + bi
-    return normalised(y + pre / 2 * (1 + np.vectorize(math.erf)(pre / math.sqrt(2))) @ wf + bf)
-
-
-def normalised(x: np.ndarray) -> np.ndarray:
-    """Rows of mean zero and variance one."""
-    return (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+    return Layer(task, source, flat([encode(values, 16) for values in words]))
 
 
 def header(protocol: Protocol, budget: int) -> str:

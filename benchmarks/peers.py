@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from layer import encoder_plan, layer_inputs
-from models import FEATURES, RandomWeights, Shape
+from layer import LayerTask
+from models import FEATURES
 from rows import Row, measured
-from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_float import run_plan
 
 SCRIPTS = Path(__file__).parent / "peers"
 
@@ -44,33 +42,6 @@ PEERS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class LayerTask:
-    """One layer with its weights, rows and the float64 result `[tokens, hidden]`; every attention has all but its own
-    weights in common.
-    """
-
-    shape: Shape
-    tokens: int
-    attention: str
-    inputs: dict[str, np.ndarray]
-    clear: np.ndarray
-
-    def save(self, folder: Path) -> None:
-        """As peers/layer_file.py reads it."""
-        np.savez(folder / "layer.npz", heads=self.shape.heads, **self.inputs)  # type: ignore[arg-type]
-
-
-def layer_task(shape: Shape, tokens: int, attention: str) -> LayerTask:
-    """The layer that the embedded VM measures, or the same with softmax attention."""
-    plan = encoder_plan(shape, tokens, 1, FEATURES, attention)
-    weights = RandomWeights(shape, GenOptions(rfa_features=FEATURES), plan)
-    inputs = layer_inputs(shape, tokens)
-    clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
-    given = {name.removeprefix("layers.0."): values for name, values in weights.items()}
-    return LayerTask(shape, tokens, attention, {**given, "x": inputs["x"][0]}, clear)
-
-
 def check(peer: Peer, python: Path | None) -> Path:
     """The peer's interpreter. Raises PeerError where there is none, or where it lacks the peer."""
     option = f"--{peer.module}-python"
@@ -88,7 +59,7 @@ def measure(peer: Peer, python: Path, task: LayerTask, runs: int, timeout: float
     """One row. Raises PeerError with the last line it wrote when the peer fails, or takes longer than `timeout`."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        task.save(folder)
+        np.savez(folder / "layer.npz", heads=task.shape.heads, **task.inputs)  # type: ignore[arg-type]
         command = [python, peer.script, folder, "--attention", task.attention, "--runs", str(runs)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
@@ -103,7 +74,7 @@ def measure(peer: Peer, python: Path, task: LayerTask, runs: int, timeout: float
         benchmark="peers",
         attention=task.attention,
         shape=str(task.shape),
-        tokens=task.tokens,
+        tokens=len(task.clear),
         features=FEATURES if task.attention == "rfa" else 0,
         threads=0,
         error=result - task.clear,

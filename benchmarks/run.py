@@ -64,7 +64,7 @@ def peer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
         yield replace(ours, benchmark="peers")
         for key, peer in peers.PEERS.items():
             for attention in ("softmax", "rfa"):
-                task = peers.layer_task(SHAPES[name], tokens, attention)
+                task = layer.layer_task(SHAPES[name], tokens, attention)
                 try:
                     python = peers.check(peer, getattr(options, f"{key}_python"))
                     yield peers.measure(peer, python, task, options.runs)

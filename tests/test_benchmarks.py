@@ -144,7 +144,7 @@ def test_unstaged_rows_with_fewer_candidates_are_compared_by_the_pair() -> None:
 
 
 def test_a_peers_softmax_layer_differs_in_its_attention_alone() -> None:
-    rfa, softmax = (peers.layer_task(TOY, 4, attention) for attention in ("rfa", "softmax"))
+    rfa, softmax = (layer.layer_task(TOY, 4, attention) for attention in ("rfa", "softmax"))
     assert {"q.weight", "k.bias", "phase_query.weight"}.isdisjoint(rfa.inputs.keys() & softmax.inputs.keys())
     np.testing.assert_array_equal(rfa.inputs["ffn_out.weight"], softmax.inputs["ffn_out.weight"])
     plan = layer.encoder_plan(TOY, 4, 1, attention="softmax")
@@ -155,8 +155,8 @@ def test_a_peers_softmax_layer_differs_in_its_attention_alone() -> None:
 
 
 def test_a_peers_script_finds_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = peers.layer_task(TOY, 4, "rfa")
-    task.save(tmp_path)
+    task = layer.layer_task(TOY, 4, "rfa")
+    np.savez(tmp_path / "layer.npz", heads=2, **task.inputs)
     monkeypatch.syspath_prepend(str(peers.SCRIPTS))
     import layer_file
 
@@ -174,7 +174,7 @@ def fake_peer(tmp_path: Path, body: str) -> peers.Peer:
 
 
 def test_a_peers_result_becomes_a_row_with_its_error(tmp_path: Path) -> None:
-    task = peers.layer_task(TOY, 4, "softmax")
+    task = layer.layer_task(TOY, 4, "softmax")
     body = f"np.save(folder / 'result.npy', np.full((4, 8), 7.0))\nprint('chatter')\nprint(json.dumps({REPORT!r}))"
     row = peers.measure(fake_peer(tmp_path, body), Path(sys.executable), task, runs=1)
     assert (row.engine, row.attention, row.features, row.cold_seconds, row.seconds) == ("SPU 1", "softmax", 0, 2.0, 1.0)
@@ -192,7 +192,7 @@ def test_a_peers_result_becomes_a_row_with_its_error(tmp_path: Path) -> None:
 )
 def test_a_peer_that_fails_is_skipped_with_the_reason(tmp_path: Path, body: str, message: str) -> None:
     timeout = 1.0 if "sleep" in body else 300.0
-    task = peers.layer_task(TOY, 4, "rfa")
+    task = layer.layer_task(TOY, 4, "rfa")
     with pytest.raises(peers.PeerError) as caught:
         peers.measure(fake_peer(tmp_path, body), Path(sys.executable), task, 1, timeout)
     assert str(caught.value) == message
@@ -263,7 +263,7 @@ def test_absent_peers_are_named_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(layer, "measure", lambda *_: ROW)
-    monkeypatch.setattr(peers, "layer_task", lambda *_: None)
+    monkeypatch.setattr(layer, "layer_task", lambda *_: None)
     monkeypatch.setattr(run, "mpspdz_rows", lambda *_: iter([replace(ROW, engine="MP-SPDZ, our party")]))
     measured = list(run.peer_rows(run.parsed(["peers"])))
     assert [(row.benchmark, row.engine) for row in measured] == [("peers", "embedded"), ("peers", "MP-SPDZ, our party")]
