@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 from secfwt.codegen.bundle import Compiled, encoded_weights
 from secfwt.codegen.fits import Fit
-from secfwt.codegen.oracle_fixed import Machine, Words, decode, encode
+from secfwt.codegen.fixed_point import Words, decode, encode
+from secfwt.codegen.oracle_fixed import Machine
 from secfwt.codegen.plan import Stage, Value
 from secfwt.runtime.engine import Batch, Cost, Floats
 from secfwt.runtime.simulator import ring_matmul

@@ -13,8 +13,8 @@ import psutil
 from secfwt.codegen.calibrated import Ranges
 from secfwt.codegen.calibration import calibrate
 from secfwt.codegen.emit import program_text
+from secfwt.codegen.fixed_point import encode
 from secfwt.codegen.lower import Program, lower
-from secfwt.codegen.oracle_fixed import encode
 from secfwt.codegen.plan import Plan
 from secfwt.codegen.program_text import read_program
 from secfwt.codegen.schedule import schedule

@@ -28,12 +28,12 @@ from .calibration import calibrate
 from .cost import generation_cost
 from .embed import Embedder
 from .emit import program_text
+from .fixed_point import encode
 from .hf import read_model
 from .lower import Program, lower
 from .mpspdz_calls import translate
 from .mpspdz_options import MpSpdzOptions
 from .options import GenOptions
-from .oracle_fixed import encode
 from .plan import Plan
 from .prepare import prepare_weights
 from .problems import Problem, ProblemsFound, Report

@@ -13,29 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fits import Fit
+from .fixed_point import Words, encode
 from .plan import Plan, Stage, Value
 from .public import public_matrix
 
-Words = NDArray[np.int64]
 LIMB = 16
-
-
-def encode(values: NDArray[np.float64], scale: int) -> Words:
-    """round(value · 2^scale) mod 2^64; scale up to 64 (phases wrap)."""
-    x = np.asarray(values, dtype=np.float64)
-    if scale < 50:
-        return np.rint(np.ldexp(x, scale)).astype(np.int64)
-    turns = x - np.rint(np.ldexp(x, scale - 64)) * 2.0 ** (64 - scale)
-    # two exact halves: a float64 product with 2^64 may not fit an int64
-    high = np.rint(np.ldexp(turns, scale - 32))
-    low = np.rint(np.ldexp(turns - np.ldexp(high, 32 - scale), scale))
-    with np.errstate(over="ignore"):
-        return (high.astype(np.int64) << 32) + low.astype(np.int64)
-
-
-def decode(words: Words, scale: int) -> NDArray[np.float64]:
-    """The real numbers at a scale; scale 64 gives turns in [-0.5, 0.5)."""
-    return np.ldexp(words.astype(np.float64), -scale)
 
 
 def ring_matmul(a: Words, b: Words) -> Words:

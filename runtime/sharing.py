@@ -9,9 +9,12 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from ..codegen import fixed_point
+from ..codegen.fixed_point import Words, decode
 from .errors import SecfwtError
 
-Words = NDArray[np.int64]
+__all__ = ["RangeError", "Words", "decode", "encode", "join", "reconstruct", "share"]
+
 Floats = NDArray[np.float64]
 Payload = list[bytes | memoryview]
 
@@ -34,22 +37,12 @@ def encode(values: Floats, scale: int, name: str) -> Words:
     values = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(values)):
         raise RangeError(f"{name}: holds values that are not finite")
-    if scale == PHASE:
-        scaled = np.rint((values - np.rint(values)) * 2.0**PHASE)
-        return np.where(scaled >= 2.0**63, -(2.0**63), scaled).astype(np.int64)
-    scaled = np.rint(values * 2.0**scale)
-    largest = float(np.max(np.abs(scaled), initial=0.0))
-    if largest >= LIMIT:
+    largest, limit = float(np.max(np.abs(values), initial=0.0)), LIMIT / 2.0**scale
+    if scale != PHASE and largest >= limit:
         raise RangeError(
-            f"{name}: magnitude {largest / 2.0**scale:.4g} is too large for scale {scale}; "
-            f"values must stay below {LIMIT / 2.0**scale:.4g}"
+            f"{name}: magnitude {largest:.4g} is too large for scale {scale}; values must stay below {limit:.4g}"
         )
-    return scaled.astype(np.int64)
-
-
-def decode(words: Words, scale: int) -> Floats:
-    """Ring elements back to values."""
-    return words.astype(np.float64) * 2.0**-scale
+    return fixed_point.encode(values, scale)
 
 
 def join(parts: Iterable[Words]) -> Words:

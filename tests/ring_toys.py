@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.calibrated import Ranges
+from secfwt.codegen.fixed_point import encode
 from secfwt.codegen.lower import Program, lower
 from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_fixed import encode
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Plan
 from secfwt.codegen.schedule import schedule

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from secfwt.codegen.oracle_fixed import decode, encode, run_program
+from secfwt.codegen.fixed_point import decode, encode
+from secfwt.codegen.oracle_fixed import run_program
 from secfwt.runtime.clear import ClearEngine
 from secfwt.runtime.data import Example
 from secfwt.runtime.model_source import Model, load_model

@@ -10,9 +10,10 @@ from secfwt.codegen.build import build_plan
 from secfwt.codegen.calibrated import Ranges
 from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
 from secfwt.codegen.emit import program_text
+from secfwt.codegen.fixed_point import decode, encode
 from secfwt.codegen.lower import lower
 from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_fixed import decode, encode, ring_matmul, run_program
+from secfwt.codegen.oracle_fixed import ring_matmul, run_program
 from secfwt.codegen.plan import Stage
 from secfwt.codegen.problems import ProblemsFound
 from secfwt.codegen.schedule import COMMUNICATING, schedule

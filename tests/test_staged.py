@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from secfwt.codegen.bundle import Compiled, compile_model, encoded_weights
 from secfwt.codegen.emit import program_text
+from secfwt.codegen.fixed_point import decode, encode
 from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_fixed import decode, encode, run_program
+from secfwt.codegen.oracle_fixed import run_program
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Plan, Stage
 from secfwt.codegen.unstaged import unstaged

@@ -6,7 +6,8 @@ import pytest
 from ring_toys import Toy, toy
 from secfwt.codegen.cost import generation_cost, stage_cost
 from secfwt.codegen.emit import program_text
-from secfwt.codegen.oracle_fixed import decode, run_program
+from secfwt.codegen.fixed_point import decode
+from secfwt.codegen.oracle_fixed import run_program
 from secfwt.codegen.plan import Stage
 from secfwt.runtime.simulator import Simulator
 
