@@ -14,11 +14,12 @@ import numpy as np
 from layer import LayerTask
 from models import FEATURES
 from rows import Row, measured
+from secfwt.runtime.errors import SecfwtError
 
 SCRIPTS = Path(__file__).parent / "peers"
 
 
-class PeerError(Exception):
+class PeerError(SecfwtError):
     """A peer that is not there, or that did not finish: the message says why."""
 
 

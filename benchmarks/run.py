@@ -13,7 +13,7 @@ Every option that takes several values measures all combinations. docs/benchmark
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -26,7 +26,8 @@ import peers
 import rows
 from generation import Generation
 from models import FEATURES, SHAPES, Shape
-from secfwt.runtime.errors import SecfwtError
+from secfwt.codegen.problems import ProblemsFound
+from secfwt.runtime.errors import SecfwtError, reported
 
 
 def layer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
@@ -68,7 +69,7 @@ def peer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
                 try:
                     python = peers.check(peer, getattr(options, f"{key}_python"))
                     yield peers.measure(peer, python, task, options.runs)
-                except peers.PeerError as reason:
+                except SecfwtError as reason:
                     print(f"skipped {attention}: {reason}", flush=True)
         try:
             yield from (replace(row, benchmark="peers") for row in mpspdz_rows(SHAPES[name], tokens, options))
@@ -96,6 +97,17 @@ def draw(folder: Path = figures.FOLDER) -> None:
         print(folder / "peers.svg")
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """An option's type: a whole number from `least` on."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return int(text)
+
+    return number
+
+
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,19 +116,25 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     measures = {name: commands.add_parser(name, help=function.__doc__) for name, function in ROWS.items()}
     for name, command in measures.items():
         command.add_argument("--shape", nargs="+", choices=SHAPES, default=["minilm"])
-        command.add_argument("--tokens", nargs="+", type=int, default=[64 if name == "generation" else 128])
-        command.add_argument("--runs", type=int, default=0 if name == "generation" else 5, help="after a cold one")
-        command.add_argument("--threads", type=int, default=1, help="of a party of ours")
+        command.add_argument("--tokens", nargs="+", type=at_least(1), default=[64 if name == "generation" else 128])
+        command.add_argument(
+            "--runs", type=at_least(0), default=0 if name == "generation" else 5, help="after a cold one"
+        )
+        command.add_argument("--threads", type=at_least(1), default=1, help="of a party of ours")
         command.add_argument("--dry", action="store_true", help="print only, add no row, draw nothing")
         if name != "peers":
-            command.add_argument("--features", nargs="+", type=int, default=[FEATURES])
+            command.add_argument("--features", nargs="+", type=at_least(1), default=[FEATURES])
     for name in ("forward", "generation"):
-        measures[name].add_argument("--layers", nargs="+", type=int, default=[0], help="0: as many as the model has")
-    measures["generation"].add_argument("--candidates", nargs="+", type=int, default=[20])
-    measures["generation"].add_argument("--examples", nargs="+", type=int, default=[32])
-    measures["generation"].add_argument("--below-top", type=int, default=2, help="layers from the prompt to the top")
+        measures[name].add_argument(
+            "--layers", nargs="+", type=at_least(0), default=[0], help="0: as many as the model has"
+        )
+    measures["generation"].add_argument("--candidates", nargs="+", type=at_least(2), default=[20])
+    measures["generation"].add_argument("--examples", nargs="+", type=at_least(1), default=[32])
     measures["generation"].add_argument(
-        "--unstaged", type=int, default=0, help="candidates to measure unstaged as well; 0: none"
+        "--below-top", type=at_least(1), default=2, help="layers from the prompt to the top"
+    )
+    measures["generation"].add_argument(
+        "--unstaged", type=at_least(0), default=0, help="candidates, at least 2, to measure unstaged as well; 0: none"
     )
     for name, peer in peers.PEERS.items():
         measures["peers"].add_argument(f"--{name}-python", type=Path, help=f"of an environment with {peer.name}")
@@ -130,14 +148,18 @@ ROWS = {"layer": layer_rows, "forward": forward_rows, "generation": generation_r
 def main() -> None:
     """Measure, print, add each row as soon as it is there, draw."""
     options = parsed()
-    if options.benchmark == "figures":
-        return draw()
-    for row in ROWS[options.benchmark](options):
-        print(row, flush=True)
+    with reported():
+        if options.benchmark == "figures":
+            return draw()
+        try:
+            for row in ROWS[options.benchmark](options):
+                print(row, flush=True)
+                if not options.dry:
+                    rows.write(options.benchmark, [row])
+        except ProblemsFound as problems:
+            raise SecfwtError(str(problems).removeprefix("error: ")) from None
         if not options.dry:
-            rows.write(options.benchmark, [row])
-    if not options.dry:
-        draw()
+            draw()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from secfwt.codegen.schedule import schedule
 from secfwt.runtime.certificates import make_certificates
 from secfwt.runtime.client import Client
 from secfwt.runtime.deployment import Deployment
+from secfwt.runtime.errors import SecfwtError
 from secfwt.runtime.party import LocalParties
 from secfwt.runtime.sharing import Words
 
@@ -34,6 +35,12 @@ def compiled(plan: Plan, weights: Arrays, inputs: Arrays) -> tuple[Program, Plan
     """A model plan lowered with ranges calibrated on `inputs`, and its schedule."""
     program = lower(plan, weights, Ranges(calibrate(plan, weights, [inputs])))
     return program, schedule(program.plan)
+
+
+class MemoryShort(SecfwtError):  # noqa: N818
+    """A model that this machine has no room for three times over."""
+
+    exit_code = 3
 
 
 @contextmanager
@@ -55,10 +62,10 @@ def running(program: Program, ring: Plan, weights: Arrays, threads: int) -> Iter
 
 
 def check_memory(words: int, available: int) -> None:
-    """Exit when three parties and the model owner, on one machine, would need more for the weights than it has left."""
+    """Raise MemoryShort when three parties and the model owner would need more for the weights than is available."""
     needed = words * 8 * (3 * 2 + 1)
     if needed > available:
-        raise SystemExit(
+        raise MemoryShort(
             f"{words / 1e6:.0f} million weights need {needed / 1e9:.1f} GB, 16 bytes each at three parties and 8 at "
             f"the model owner; {available / 1e9:.1f} GB are free: nothing was started"
         )

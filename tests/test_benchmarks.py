@@ -107,7 +107,9 @@ def test_weights_are_the_same_at_every_reading_and_in_every_plan() -> None:
 
 def test_a_model_too_large_for_the_machine_is_refused_before_anything_starts() -> None:
     service.check_memory(1000, 56_000)
-    with pytest.raises(SystemExit, match=r"300 million weights need 16.8 GB, 16 bytes .* 2.0 GB are free: nothing was"):
+    with pytest.raises(
+        service.MemoryShort, match=r"300 million weights need 16.8 GB, 16 bytes .* 2.0 GB are free: nothing was"
+    ):
         service.check_memory(300_000_000, 2_000_000_000)
 
 
@@ -257,6 +259,24 @@ def test_every_combination_of_options_is_measured(monkeypatch: pytest.MonkeyPatc
     options = run.parsed(["forward", "--shape", "minilm", "bert-base", "--layers", "1", "0", "--tokens", "8", "16"])
     assert len(list(run.forward_rows(options))) == 8
     assert (SHAPES["bert-base"], 16, 12, 32, 5, 1) in seen
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("layer --tokens 0", "argument --tokens: '0' is not a whole number from 1 on"),
+        ("generation --candidates 1", "argument --candidates: '1' is not a whole number from 2 on"),
+        ("generation --below-top 7", "--prompt-layer is -1"),
+    ],
+)
+def test_wrong_options_end_with_a_message(
+    line: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", *line.split(), "--dry"])
+    with pytest.raises(SystemExit) as ended:
+        run.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_absent_peers_are_named_and_the_rest_is_measured(
