@@ -17,6 +17,7 @@ from .mpspdz_options import MpSpdzOptions, Protocol
 from .options import GenOptions
 from .plan import Stage
 from .problems import Problem, ProblemsFound
+from .unstaged import unstaged
 
 _D = GenOptions()
 
@@ -110,11 +111,14 @@ def cost_table(compiled: Compiled, examples: int) -> Table:
     table.add_section()
     parameters = sum(count for count, _ in sites.values())
     table.add_row("all", f"{parameters:,}", *_cells(generation_cost(ring, fits, candidates, examples)))
+    if ring.inputs("candidate"):
+        table.add_row("unstaged", "", *_cells(generation_cost(unstaged(ring), fits, candidates, examples)))
     once = stage_cost(ring, fits, Stage.SETUP, 1) + stage_cost(ring, fits, Stage.EXAMPLE, examples)
     table.add_row("before the first", "", *_cells(once))
     table.caption = (
         "bytes and multiply-accumulates over all three parties, in one tile; parts share rounds; "
-        "before the first generation: what depends on weights and examples alone"
+        "before the first generation: what depends on weights and examples alone; unstaged: were all of it "
+        "computed for every pair of candidate and example"
     )
     return table
 

@@ -146,16 +146,18 @@ def test_table_says_what_is_in_the_bundle(toy: Any, tmp_path: Path) -> None:
         for line in result.stdout.splitlines()
         if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 5
     }
-    assert {"prompt", "layer 0", "layer 1", "dense", "loss", "all", "before the first"} <= rows.keys()
+    totals = {"all", "unstaged", "before the first"}
+    assert {"prompt", "layer 0", "layer 1", "dense", "loss"} | totals <= rows.keys()
     secret = load_file(tmp_path / "out/model_owner/weights.safetensors")
     count = sum(value.size for value in secret.values())
     assert rows["all"][0] == f"{count:,}"
-    parts = [row for name, row in rows.items() if name not in ("all", "before the first")]
+    parts = [row for name, row in rows.items() if name not in totals]
     assert sum(int(row[0].replace(",", "")) for row in parts) == count
     estimate = json.loads((tmp_path / "out/public/plan.json").read_text())["estimate"]
     assert estimate["candidates"] == 4
     assert rows["all"][2] == str(estimate["per_example"]["rounds"])
     assert float(rows["all"][1]) == pytest.approx(sum(float(row[1]) for row in parts), abs=0.4)
+    assert float(rows["unstaged"][1]) > float(rows["all"][1])
 
 
 @pytest.mark.parametrize(
