@@ -1,0 +1,249 @@
+#!/usr/bin/env python
+"""What private prompt tuning reaches: few-shot test accuracy of several methods on the same shots and the same model.
+
+    python benchmarks/accuracy.py [--tasks ag_news,sst2] [--methods …] [--seeds 5] [--data ../shared/data]
+
+Rows that `results/accuracy.csv` already has are not measured again, so that a run can be continued. The settings are
+tune.py's names; their defaults here come from docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+import rows as common
+import torch
+from accuracy_clear import TorchEngine
+from accuracy_fixed import FixedPointEngine
+from accuracy_rows import AccuracyRow, append, figure, read, table
+from accuracy_tasks import TASKS, Task, draw
+from secfwt.codegen.build import build_plan
+from secfwt.runtime.data import Splits
+from secfwt.runtime.engine import Engine, Floats
+from secfwt.runtime.local import local_engine
+from secfwt.runtime.model_source import EXAMPLES, Model, load_model
+from secfwt.runtime.objective import LabelledSet, Objective, PromptSpace
+from secfwt.runtime.progress import Status
+from secfwt.runtime.run_folder import RunFolder
+from secfwt.runtime.session import asdict_sets, embed
+from secfwt.runtime.tune_options import TuneOptions
+from secfwt.runtime.tuning import tune
+
+HERE = Path(__file__).parent
+PART = 500
+"""Test rows, the first of the file, that every method is tested on; cheap methods are tested on all as well."""
+SETTINGS = {
+    "k_shot": 16, "n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "popsize": 10, "budget": 400,
+    "sigma": 0.5, "alpha": 3.0, "loss": "ce", "eval_every": 4,
+}  # fmt: skip
+STEPS, RATE = 40, 0.2
+"""Of gradient tuning: Adam on z, the step with the lowest dev loss is kept."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a prompt is found, and by which engine."""
+
+    search: Literal["none", "gradient", "evolution"]
+    attention: Literal["softmax", "rfa"]
+    engine: Literal["clear", "oracle", "parties"] = "clear"
+
+
+METHODS = {
+    "zero-shot": Method("none", "softmax"),
+    "zero-shot, RFA": Method("none", "rfa"),
+    "gradient prompt tuning": Method("gradient", "softmax"),
+    "Black-Box Tuning, softmax": Method("evolution", "softmax"),
+    "Black-Box Tuning, RFA": Method("evolution", "rfa"),
+    "private, fixed-point oracle": Method("evolution", "rfa", "oracle"),
+    "private, three parties over TLS": Method("evolution", "rfa", "parties"),
+}
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def note(self, text: str) -> None: ...
+
+    def start(self, generation: int) -> None: ...
+
+    def update(self, status: Status) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to: its prompt and the losses without it and with it."""
+
+    z: Floats
+    start_loss: float = float("nan")
+    best_loss: float = float("nan")
+    start_dev: float = float("nan")
+    best_dev: float = float("nan")
+    evaluations: int = 0
+    megabytes: float = 0.0
+
+
+def measure(task: Task, name: str, seed: int, settings: dict[str, object], data: Path) -> AccuracyRow:
+    """One row: draw the shots, find a prompt, test it."""
+    began, method = time.monotonic(), METHODS[name]
+    options = run_options(task, method, seed, settings)
+    splits = draw(task, data, options.k_shot, seed)
+    model = load_model(options, splits.labels)
+    if method.search == "none":
+        model = without_prompt(model)
+    whole = method.engine == "clear"
+    splits = replace(splits, test=splits.test if whole else splits.test[:PART])
+    with TemporaryDirectory(prefix="secfwt-accuracy-") as folder, opened(method, model, Path(folder)) as engine:
+        sets = embedded_sets(splits, model, options)
+        found = search(method, engine, model, options, sets, Path(folder) / "run")
+        engine.load_examples("test", sets["test"].batch)
+        z = found.z if method.search == "none" else PromptSpace(model.plan, options.alpha).coordinates(found.z)
+        right = engine.logits("test", z).argmax(axis=-1) == sets["test"].labels
+    return AccuracyRow(
+        task=task.name, method=name, seed=seed, settings=described(task, settings), adapter=adapter_hash(method),
+        shots=options.k_shot, evaluations=found.evaluations, start_loss=found.start_loss, best_loss=found.best_loss,
+        start_dev=found.start_dev, best_dev=found.best_dev, accuracy_part=float(right[:PART].mean()),
+        part=len(right[:PART]), accuracy=float(right.mean()) if whole else "", test=len(right) if whole else 0,
+        seconds=time.monotonic() - began, megabytes=found.megabytes, commit=common.commit(), command=common.command(),
+    )  # fmt: skip
+
+
+def run_options(task: Task, method: Method, seed: int, settings: dict[str, object]) -> TuneOptions:
+    """The options of a run, as tune.py takes them."""
+    texts = tuple(f"{label}={text}" for label, text in task.label_texts.items())
+    options = TuneOptions(
+        **{"sequence_length": task.sequence_length, **settings}, label_texts=texts, attention=method.attention,  # type: ignore[arg-type]
+        engine="clear" if method.engine == "clear" else "embedded", seed=seed,
+    )  # fmt: skip
+    options.check()
+    return options
+
+
+def without_prompt(model: Model) -> Model:
+    """The same model as a plain classifier."""
+    options = replace(model.options, n_prompt_tokens=0)
+    return replace(model, options=options, plan=build_plan(model.spec, options))
+
+
+def embedded_sets(splits: Splits, model: Model, options: TuneOptions) -> dict[str, LabelledSet]:
+    """All sets as the engine takes them."""
+    return {name: embed(name, examples, model, options, Silent()) for name, examples in asdict_sets(splits).items()}
+
+
+def opened(method: Method, model: Model, folder: Path) -> AbstractContextManager[Engine]:
+    """A method's engine."""
+    if method.engine == "parties":
+        return local_engine(model, folder / "parties", Silent())
+    if method.engine == "oracle":
+        assert model.compiled is not None
+        return nullcontext(FixedPointEngine(model.compiled))
+    return nullcontext(TorchEngine(model))
+
+
+def search(
+    method: Method, engine: Engine, model: Model, options: TuneOptions, sets: dict[str, LabelledSet], folder: Path
+) -> Found:
+    """Find a prompt with the training and the dev set; tune.py's own loop where the search is CMA-ES."""
+    if method.search == "none":
+        return Found(np.zeros(0))
+    space = PromptSpace(model.plan, options.alpha)
+    labelled = {name: sets[name] for name in ("train", "dev")}
+    objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
+    if isinstance(engine, TorchEngine) and method.search == "gradient":
+        return descend(objective, engine)
+    run = RunFolder.create(folder, options.to_json(), {})
+    outcome = tune(objective, options.search(space.dim), run, Silent())
+    run.close()
+    return Found(
+        outcome.best_z, outcome.start_loss, outcome.best_loss, outcome.start_dev, outcome.best_dev,
+        outcome.evaluations, outcome.cost.bytes_sent / 1e6,
+    )  # fmt: skip
+
+
+def descend(objective: Objective, engine: TorchEngine) -> Found:
+    """Gradient prompt tuning of the same z: Adam, and the step with the lowest dev loss."""
+    for name in ("train", "dev"):
+        objective.load(name)
+    z = torch.zeros(1, objective.space.dim, requires_grad=True)
+    optimiser = torch.optim.Adam([z], lr=RATE)
+    losses, best = [], Found(np.zeros(objective.space.dim))
+    for step in range(STEPS + 1):
+        if step % 5 == 0:
+            now = z.detach().double().numpy()
+            dev = float(objective.losses("dev", now)[0])
+            if step == 0:
+                best = replace(best, start_dev=dev, best_dev=dev)
+            elif dev < best.best_dev:
+                best = replace(best, z=now[0].copy(), best_dev=dev)
+        optimiser.zero_grad()
+        loss = engine.loss("train", objective.space.alpha * z).sum()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    return replace(best, start_loss=losses[0], best_loss=min(losses), evaluations=len(losses))
+
+
+def described(task: Task, settings: dict[str, object]) -> str:
+    """Settings as a row holds them."""
+    return " ".join(f"{name}={value}" for name, value in {"sequence_length": task.sequence_length, **settings}.items())
+
+
+def adapter_hash(method: Method) -> str:
+    """Which adapter a method runs with."""
+    if method.attention == "softmax":
+        return ""
+    return hashlib.sha256((EXAMPLES / "minilm-rfa" / "adapter.safetensors").read_bytes()).hexdigest()[:8]
+
+
+def planned(names: list[str], tasks: list[Task], seeds: int) -> Iterator[tuple[Task, str, int]]:
+    """Runs in the order they are made; without a search every seed would be the same."""
+    for task in tasks:
+        for name in names:
+            for seed in range(1, 1 + (1 if METHODS[name].search == "none" else seeds)):
+                yield task, name, seed
+
+
+def main() -> None:
+    """Measure what is missing, print the table, draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--methods", default=",".join(str(i) for i in range(len(METHODS) - 1)), help=numbered())
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=common.RESULTS / "accuracy.csv")
+    parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
+    for task, name, seed in planned(names, [TASKS[t] for t in options.tasks.split(",")], options.seeds):
+        key = task.name, name, seed, described(task, SETTINGS), adapter_hash(METHODS[name])
+        if options.report or key in {row.key for row in read(options.out)}:
+            continue
+        row = measure(task, name, seed, SETTINGS, options.data)
+        append(options.out, row)
+        print(
+            f"{row.task}, {name}, seed {seed}: {row.accuracy_part:.1%} of {row.part}, {row.seconds:.0f} s", flush=True
+        )
+    rows = read(options.out)
+    print(table(rows, list(METHODS)))
+    figure(rows, list(METHODS), HERE.parent / "docs" / "figures" / "accuracy.png")
+
+
+def numbered() -> str:
+    """The methods by number."""
+    return "; ".join(f"{i}: {name}" for i, name in enumerate(METHODS))
+
+
+if __name__ == "__main__":
+    main()

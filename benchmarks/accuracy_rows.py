@@ -1,0 +1,115 @@
+"""Rows of the accuracy benchmark, and what is read from them: a table and a figure, mean ± deviation over seeds."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyRow:
+    """One run. Accuracies are shares; `part` is the fixed part of the test file that every method is tested on."""
+
+    task: str
+    method: str
+    seed: int
+    settings: str
+    adapter: str
+    """First digits of the adapter's hash; empty for softmax attention."""
+    shots: int
+    evaluations: int
+    """Candidates whose training loss was computed (gradient tuning: steps)."""
+    start_loss: float
+    best_loss: float
+    start_dev: float
+    best_dev: float
+    accuracy_part: float
+    part: int
+    accuracy: float | str
+    """On the whole test file; empty where only the part was tested."""
+    test: int
+    seconds: float
+    megabytes: float
+    commit: str
+    command: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same run."""
+        return self.task, self.method, self.seed, self.settings, self.adapter
+
+
+def read(path: Path) -> list[AccuracyRow]:
+    """The rows of a file, oldest first; none where there is no such file."""
+    if not path.exists():
+        return []
+    kinds = {
+        f.name: {"int": int, "float": float, "float | str": _number}.get(str(f.type), str) for f in fields(AccuracyRow)
+    }
+    with path.open(newline="") as file:
+        return [AccuracyRow(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]
+
+
+def append(path: Path, row: AccuracyRow) -> None:
+    """Add one row; a new file gets a header."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(AccuracyRow)])
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+
+
+def table(rows: Sequence[AccuracyRow], methods: Sequence[str]) -> str:
+    """Markdown: a line a method, mean ± sample deviation over seeds of every task, in percent."""
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    part = {row.task: f"{row.task}, {row.part} rows" for row in rows}
+    whole = {row.task: f"all {row.test}" for row in rows}
+    head = [text for task in tasks for text in (part[task], whole[task])]
+    lines = ["| method | " + " | ".join(head) + " | seeds |", "|---" * (len(head) + 2) + "|"]
+    for method in methods:
+        chosen = [[row for row in rows if (row.task, row.method) == (task, method)] for task in tasks]
+        cells = [
+            spread([row.accuracy_part for row in group])
+            + " | "
+            + spread([a for row in group if (a := row.accuracy) != ""])
+            for group in chosen
+        ]
+        if any(chosen):
+            lines.append(f"| {method} | " + " | ".join(cells) + f" | {', '.join(str(len(g)) for g in chosen)} |")
+    return "\n".join(lines)
+
+
+def spread(shares: Sequence[float]) -> str:
+    """Percent, mean ± sample deviation; the number alone where there is one or all are the same."""
+    if not shares:
+        return "–"
+    mean = f"{100 * statistics.mean(shares):.1f}"
+    return mean if len(set(shares)) == 1 else f"{mean} ± {100 * statistics.stdev(shares):.1f}"
+
+
+def figure(rows: Sequence[AccuracyRow], methods: Sequence[str], path: Path) -> None:
+    """Every seed a dot, every mean a line, a panel a task."""
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    drawing = Figure(figsize=(4.6 * len(tasks), 3.4), layout="constrained")
+    for axes, task in zip(drawing.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        for place, method in enumerate(methods):
+            shares = [100 * row.accuracy_part for row in rows if (row.task, row.method) == (task, method)]
+            if shares:
+                axes.plot(shares, [place] * len(shares), "o", alpha=0.5)
+                axes.plot([statistics.mean(shares)] * 2, [place - 0.3, place + 0.3], color="black")
+        axes.set(title=task, xlabel="test accuracy, %", yticks=range(len(methods)), yticklabels=methods)
+        axes.invert_yaxis()
+        axes.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _number(text: str) -> float | str:
+    return float(text) if text else ""
