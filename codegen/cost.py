@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import prod
 
 from .fits import Fit
@@ -17,9 +17,11 @@ class Cost:
     bytes: int = 0
     rounds: int = 0
     macs: int = 0
+    corrections: int = 0
+    """Of the bytes those that depend on no input: shares of randomness that another party knows."""
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.bytes + other.bytes, self.rounds + other.rounds, self.macs + other.macs)
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 def rounds(v: Value, fits: list[Fit]) -> int:
@@ -45,6 +47,18 @@ def bits_per_value(v: Value, fits: list[Fit]) -> int:
     return 0
 
 
+def correction_bits(v: Value, fits: list[Fit]) -> int:
+    """Of `bits_per_value` those that depend on no input: the wrap's product of one-time bits, rotated harmonics."""
+    if v.kind == "trunc":
+        return int(v.attrs["shift"])
+    if v.kind == "cos_sin":
+        return 128
+    if v.kind == "fourier":
+        fit: Fit = fits[v.attrs["fit"]]
+        return 2 * fit.ring * len(fit.m) + (32 if fit.ring == 32 else 0)
+    return 0
+
+
 def macs(plan: Plan, v: Value) -> int:
     """Ring multiply-accumulates of one instance at all three parties."""
     if v.kind != "matmul":
@@ -52,6 +66,11 @@ def macs(plan: Plan, v: Value) -> int:
     pair = [plan[i].sharing.value for i in v.inputs]
     products = 2 if pair == ["rep", "rep"] else 2 if "rep" in pair else 1
     return 3 * products * prod(v.shape) * plan[v.inputs[0]].shape[-1]
+
+
+def _traffic(v: Value, fits: list[Fit], elements: int) -> Cost:
+    sent, corrections = (-(-elements * bits(v, fits) // 8) for bits in (bits_per_value, correction_bits))
+    return Cost(bytes=sent, corrections=corrections)
 
 
 def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cost:
@@ -62,8 +81,7 @@ def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cos
         if v.stage != stage:
             continue
         elements = plan[v.inputs[0]].size if v.kind in COMMUNICATING else 0
-        sent = -(-elements * instances * bits_per_value(v, fits) // 8)
-        total += Cost(bytes=sent, macs=macs(plan, v) * instances)
+        total += _traffic(v, fits, elements * instances) + Cost(macs=macs(plan, v) * instances)
         if v.kind in COMMUNICATING:
             groups[v.attrs["group"]] = max(groups.get(v.attrs["group"], 0), rounds(v, fits))
     return total + Cost(rounds=sum(groups.values()))
@@ -91,8 +109,8 @@ def site_costs(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> d
         if elements:
             own = groups.setdefault(v.site, {})
             own[v.attrs["group"]] = max(own.get(v.attrs["group"], 0), rounds(v, fits))
-        sent = -(-elements * bits_per_value(v, fits) // 8)
-        result[v.site] = (parameters, cost + Cost(bytes=sent, macs=macs(plan, v) * instances[v.stage]))
+        cost += _traffic(v, fits, elements) + Cost(macs=macs(plan, v) * instances[v.stage])
+        result[v.site] = (parameters, cost)
     return {
         site: (count, cost + Cost(rounds=sum(groups.get(site, {}).values()))) for site, (count, cost) in result.items()
     }

@@ -6,7 +6,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar, cast
 import numpy as np
 
 from ..codegen import mpspdz_options
+from .compare_phases import embedded_online, mpspdz_online
 from .compare_protocols import EMBEDDED, PROMISES, Numbers, Promise, embedded_numbers, mpspdz_numbers
 from .compare_task import Task
 from .engine import Engine, Floats
@@ -75,6 +76,8 @@ class Row:
     """Sharing the examples, and what is computed once for them."""
     steps: list[Spent] = field(default_factory=list)
     """Every run of the step."""
+    online_bytes: float | None = None
+    """Of a step, sent by all parties: the rest depends on no input. None also where an engine does not tell."""
     max_error: float | None = None
     """Largest difference of a loss or a logit from the float64 oracle's."""
     peak_bytes: int | None = None
@@ -101,11 +104,12 @@ def measure(protocol: str, task: Task, choices: Choices, folder: Path, display: 
     numbers = embedded_numbers() if protocol == EMBEDDED else mpspdz_numbers(_options(protocol, task, choices))
     row = Row(protocol, PROMISES[protocol], numbers)
     try:
-        with ExitStack() as parties, _deadline(choices.seconds):
+        with _deadline(choices.seconds):
             began = time.monotonic()
-            engine = parties.enter_context(open_one(protocol, task, folder, display))
-            row.start_seconds = time.monotonic() - began
-            _evaluate(engine, task, choices.runs, row, display)
+            with open_one(protocol, task, folder, display) as engine:
+                row.start_seconds = time.monotonic() - began
+                _evaluate(engine, task, choices.runs, row, display)
+            row.online_bytes = _online(row, task, folder, display, open_one)
     except Exception as error:  # whatever it is, the other protocols are still to be measured
         row.failure = " ".join(str(error).split()) or type(error).__name__
     if not row.failure and not (row.max_error or 0) <= choices.error:
@@ -139,6 +143,20 @@ def _evaluate(engine: CountingEngine, task: Task, runs: int, row: Row, display: 
     errors.append(_difference(engine.logits("set", task.z[0]), task.logits))
     row.max_error = float(np.max(errors))  # NaN stays NaN
     row.peak_bytes = engine.cost().peak_bytes
+
+
+def _online(row: Row, task: Task, folder: Path, display: Display, open_one: Open) -> float | None:
+    """Bytes of a step that all parties send online, known once a session is over."""
+    if row.protocol == EMBEDDED:
+        return embedded_online(task)
+
+    def load_alone(logs: Path) -> None:
+        with open_one(row.protocol, task, logs, display) as engine:
+            engine.load_examples("set", task.batch)
+
+    loads = row.load is not None and row.load.bytes_sent > 0
+    steps = len(row.steps) + 1 / len(task.z)  # the logits are those of one candidate
+    return mpspdz_online(folder, steps, load_alone if loads else None)
 
 
 def _spent(engine: CountingEngine, command: Callable[[], T]) -> tuple[Spent, T]:

@@ -14,7 +14,7 @@ from .compare_measure import Row
 from .compare_network import COUNTED, NETWORKS, Network, expected_seconds
 
 APART = "not told apart"
-"""Online and preprocessing: no engine counts them separately within a step."""
+"""Of bytes of an engine that does not say which of them it sent online."""
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
@@ -25,7 +25,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
     for row in rows:
         if row.failure:
             _line(console, f"FAILED {row.protocol}: {row.failure}")
-    _line(console, f"MB: all parties, one step; online and preprocessing: {APART}. {COUNTED}")
+    _line(console, f"MB: all parties, one step; preprocessing: what depends on no input. {COUNTED}")
 
 
 def table(rows: Sequence[Row], *, compact: bool) -> Table:
@@ -48,12 +48,26 @@ def table(rows: Sequence[Row], *, compact: bool) -> Table:
 def _cells(row: Row, lines: str) -> list[str]:
     promise, step = row.promise, row.step
     security = f"{promise.security}{lines}{promise.majority} majority{lines}{promise.corruptions} of {promise.parties}"
-    spent = (step.seconds, step.bytes_sent / 1e6, step.rounds) if step else (None, None, None)
-    measured = (*spent, row.max_error, row.peak_bytes and row.peak_bytes / 1e6)
+    seconds, rounds = (step.seconds, step.rounds) if step else (None, None)
+    measured = (rounds, row.max_error, row.peak_bytes and row.peak_bytes / 1e6)
     expected = [f"{_short(expected_on(row, network))} s" for network in NETWORKS]
     return [
         f"{promise.engine}{lines}{row.protocol}" if row.protocol != promise.engine else row.protocol, security,
-        *(_short(value) for value in measured), *(["failed"] * len(NETWORKS) if row.failure else expected),
+        _short(seconds), lines.join(_megabytes(row)), *(_short(value) for value in measured),
+        *(["failed"] * len(NETWORKS) if row.failure else expected),
+    ]  # fmt: skip
+
+
+def _megabytes(row: Row) -> list[str]:
+    """Of a step in all, online and for preprocessing."""
+    if row.step is None:
+        return ["-"]
+    total = _short(row.step.bytes_sent / 1e6)
+    if row.online_bytes is None:
+        return [total, APART]
+    return [
+        total, f"{_short(row.online_bytes / 1e6)} online",
+        f"{_short(max(0.0, row.step.bytes_sent - row.online_bytes) / 1e6)} prep.",
     ]  # fmt: skip
 
 
@@ -81,7 +95,8 @@ def _record(row: Row) -> dict[str, object]:
         "load_seconds": load and load.seconds, "load_bytes": load and load.bytes_sent,
         "load_rounds": load and load.rounds,
         "runs": len(row.steps), "step_seconds": step and step.seconds, "step_bytes": step and step.bytes_sent,
-        "step_busiest_bytes": step and step.busiest_bytes, "online_and_preprocessing": APART,
+        "step_busiest_bytes": step and step.busiest_bytes,
+        "step_online_bytes": step and (APART if row.online_bytes is None else row.online_bytes),
         "step_rounds": step and step.rounds, "max_error": row.max_error, "peak_bytes": row.peak_bytes,
     }  # fmt: skip
     record |= {f"expected_seconds {network}": expected_on(row, network) for network in NETWORKS}

@@ -7,10 +7,12 @@ from pathlib import Path
 
 START = re.compile(r"Starting timer 1 at ")
 STOP = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
+ONLINE = re.compile(r"^Spent \S+ seconds(?: \((\S+) MB, \d+ rounds\))? on the online phase", re.MULTILINE)
 PORT = re.compile(r"socket on \S+:(\d+) failed .*trying again in a second")
 NOISE = re.compile(
     r"^(terminate called|Using |Trying to run|Please report|The following |This program might|Consider adding|\t"
-    r"|Fatal error at .*Crash requested by program|Starting timer|Stopped timer|Aborted|\s*$)"
+    r"|Fatal error at .*Crash requested by program|Starting timer|Stopped timer|Aborted"
+    r"|Setup took |Party \d+ (is|received) |\s*$)"
 )
 """What explains no failure; a program that crashes on purpose has said why before."""
 END = 4096
@@ -31,6 +33,11 @@ class Log:
         """Whether a command is being carried out."""
         text = self.path.read_text(errors="replace")
         return len(START.findall(text)) > len(STOP.findall(text))
+
+    def online_megabytes(self) -> float | None:
+        """What the party has sent, from start to end, but for its preprocessing: it says so once it has ended."""
+        found = ONLINE.search(self.path.read_text(errors="replace"))
+        return float(found.group(1) or 0) if found else None
 
     def port_in_use(self) -> str:
         """The port that the party cannot listen on, if it says so."""

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 from mpspdz_local import installation
 from rich.console import Console
+from secfwt.codegen.cost import correction_bits, generation_cost
 from secfwt.codegen.mpspdz_options import PROTOCOLS
 from secfwt.codegen.oracle_float import run_plan
+from secfwt.codegen.plan import Stage
 from secfwt.runtime import compare_command
 from secfwt.runtime.binaries import VM, BinaryMissing, find
 from secfwt.runtime.compare_command import app
@@ -42,6 +44,7 @@ CONFIG = {
     "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32, "max_position_embeddings": 20,
 }  # fmt: skip
 SIZE = Size(tokens=6, layers=1)
+QUIET = compare_command.Notes(Console(quiet=True), "ring")
 QUICK = ["--tokens", "6", "--layers", "1", "--runs", "2"]
 
 
@@ -64,30 +67,47 @@ class Fake:
 
     name, private = "fake", True
 
-    def __init__(self, task: Task, error: float = 0.0, pause: float = 0.0) -> None:
+    def __init__(self, task: Task, error: float = 0.0, pause: float = 0.0, load_bytes: int = 0) -> None:
         self.task, self.error, self.pause, self.steps = task, error, pause, 0
+        self.load_bytes, self.loads, self.candidates = load_bytes, 0, 0
         self.closed = False
 
     def load_examples(self, name: str, batch: Batch) -> None:
         assert batch is self.task.batch
+        self.loads += 1
 
     def losses(self, name: str, z: np.ndarray) -> np.ndarray:
         time.sleep(self.pause)
         self.steps += 1
+        self.candidates += len(z)
         return self.task.losses + self.error
 
     def logits(self, name: str, z: np.ndarray) -> np.ndarray:
         np.testing.assert_array_equal(z, self.task.z[0])
+        self.candidates += 1
         return self.task.logits
 
     def cost(self) -> Cost:
-        return Cost(0.5 * self.steps, 3_000_000 * self.steps, 100 * self.steps, 7_000_000, self.steps)
+        sent = 3_000_000 * self.steps + self.load_bytes * self.loads
+        return Cost(0.5 * self.steps, sent, 100 * self.steps, 7_000_000, self.steps)
 
     def sent(self) -> list[int]:
         return [n * self.steps for n in (1_500_000, 500_000, 1_000_000)]
 
     def close(self) -> None:
         self.closed = True
+
+
+class Telling(Fake):
+    """One whose parties say at their end what they have sent online: 0.4 MB a candidate each, 0.1 MB for examples."""
+
+    def tell(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        online = 0.4 * self.candidates + 0.1 * self.loads
+        spent = f"Spent 1.5 seconds ({online:g} MB, 3 rounds) on the online phase and 2e-05 seconds (9 MB, 2 rounds) on"
+        for party in range(3):
+            said = spent if party else "Spent 1.5 seconds on the online phase and 3 seconds (9 MB, 2 rounds) on"
+            (folder / f"party{party}.log").write_text(f"Setup took 1 s\n{said} the preprocessing/offline phase.\n")
 
 
 def engines(**made: Callable[[], Fake]) -> Any:
@@ -98,6 +118,8 @@ def engines(**made: Callable[[], Fake]) -> Any:
         engine = made[protocol.replace("-", "_")]()
         yield engine
         engine.close()
+        if isinstance(engine, Telling):
+            engine.tell(folder)
 
     return open_one
 
@@ -165,14 +187,15 @@ def test_rows_table_csv_and_figure(tmp_path: Path, task: Task) -> None:
     assert list(lines) == ["embedded", "mp-spdz, ring", "mp-spdz, semi2k", "mp-spdz, dealer-ring"]
     # 0.5 s + 100 rounds + 1.5 MB of the busiest party
     embedded = lines["embedded"].split()
-    assert embedded[1:11] == ["semi-honest,", "honest", "majority,", "1", "of", "3", "0.5", "3", "100", "0.001"]
-    assert embedded[11:] == ["7", "0.584", "s", "4.56", "s", "8.62", "s"]
+    assert embedded[1:9] == ["semi-honest,", "honest", "majority,", "1", "of", "3", "0.5", "3,"]
+    assert embedded[10::2] == ["online,", "prep.", "0.001", "0.584", "4.56", "8.62"]
+    assert embedded[13:16] == ["100", "0.001", "7"]
+    assert " 3, not told apart " in lines["mp-spdz, semi2k"]
     assert lines["mp-spdz, ring"].split()[-3:] == ["failed"] * 3
     assert "FAILED ring: party 1: ended with code 1: out of memory" in text
     assert "FAILED semi2k: wrong result: 2 from the oracle's, accepted is 0.25" in text
     assert "FAILED dealer-ring: wrong result: nan" in text
     assert "ring 2^64, (f, k) = (16, 31), truncation: probabilistic, one instruction" in text
-    assert "not told apart" in text
     written = records(tmp_path)
     assert list(written) == protocols
     row = written["embedded"]
@@ -193,6 +216,36 @@ def test_exact_rounding_is_said(tmp_path: Path, task: Task) -> None:
     assert (row.numbers.truncation, row.numbers.rounding) == ("exact", "to nearest")
 
 
+def test_online_bytes_are_told_by_the_parties(tmp_path: Path, task: Task) -> None:
+    row = measured(tmp_path, task, Choices(runs=2), Telling(task))
+    assert row.online_bytes == pytest.approx(2 * 2 * 0.4e6 + 2 * 0.1e6 / 2.5)  # two parties, two candidates; examples
+
+
+def test_online_bytes_of_loading_are_measured_apart(tmp_path: Path, task: Task) -> None:
+    opened: list[Telling] = []
+
+    def another() -> Telling:
+        opened.append(Telling(task, load_bytes=1000))
+        return opened[-1]
+
+    row = measure("ring", task, Choices(runs=2), tmp_path, QUIET, engines(ring=another))
+    assert row.online_bytes == pytest.approx(2 * 2 * 0.4e6)
+    assert [engine.steps for engine in opened] == [2, 0]
+    assert [engine.loads for engine in opened] == [1, 1]
+
+
+def test_online_bytes_of_the_embedded_vm_are_its_programs(tmp_path: Path, task: Task) -> None:
+    row = measure("embedded", task, Choices(runs=1), tmp_path, QUIET, engines(embedded=lambda: Fake(task)))
+    program = task.compiled.program
+    cost = generation_cost(task.compiled.ring, program.fits, 2, 2)
+    ahead = sum(
+        v.size * (2 if v.stage == Stage.CANDIDATE else 4) * correction_bits(v, program.fits) / 8
+        for v in task.compiled.ring if v.kind == "trunc" and v.stage in (Stage.CANDIDATE, Stage.PAIR)
+    )  # fmt: skip
+    assert row.online_bytes is not None
+    assert 0 < ahead < cost.corrections == cost.bytes - row.online_bytes < cost.bytes / 2
+
+
 def test_nothing_succeeds(tmp_path: Path, task: Task) -> None:
     assert compare_command.run(task, ["ring"], Choices(), tmp_path, screen(), engines(ring=absent)) == 1
     assert records(tmp_path)["ring"]["failure"].startswith("party 1:")
@@ -207,8 +260,7 @@ def test_a_protocol_that_takes_too_long(tmp_path: Path, task: Task) -> None:
 
 
 def measured(folder: Path, task: Task, choices: Choices, engine: Fake) -> Row:
-    display = compare_command.Notes(Console(quiet=True), "ring")
-    return measure("ring", task, choices, folder, display, engines(ring=lambda: engine))
+    return measure("ring", task, choices, folder, QUIET, engines(ring=lambda: engine))
 
 
 def test_an_interruption_keeps_what_is_done(tmp_path: Path, task: Task) -> None:
@@ -279,6 +331,7 @@ def test_on_mp_spdz(config: Path, tmp_path: Path) -> None:
     assert float(row["max_error"]) < 0.02
     assert float(row["step_bytes"]) / 3 <= float(row["step_busiest_bytes"]) < float(row["step_bytes"])
     assert min(float(row[name]) for name in ("step_seconds", "step_rounds", "peak_bytes")) > 0
+    assert float(row["step_online_bytes"]) == pytest.approx(float(row["step_bytes"]), rel=0.01)  # it prepares nothing
 
 
 def test_runs_as_a_file(tmp_path: Path) -> None:
