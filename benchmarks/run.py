@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -59,29 +60,44 @@ def generation_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
 
 
 def peer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
-    """Ours, then every peer that is there, on the same layer."""
-    for name, tokens in product(options.shape, options.tokens):
-        ours = layer.measure(SHAPES[name], tokens, 1, FEATURES, options.runs, options.threads)
-        yield replace(ours, benchmark="peers")
-        for key, peer in peers.PEERS.items():
-            for attention in ("softmax", "rfa"):
-                task = layer.layer_task(SHAPES[name], tokens, attention)
-                try:
-                    python = peers.check(peer, getattr(options, f"{key}_python"))
-                    yield peers.measure(peer, python, task, options.runs)
-                except SecfwtError as reason:
-                    print(f"skipped {attention}: {reason}", flush=True)
+    """Ours, then every engine asked for that is there, on the same layer."""
+    for name, tokens, engine in product(options.shape, options.tokens, options.engines):
         try:
-            yield from (replace(row, benchmark="peers") for row in mpspdz_rows(SHAPES[name], tokens, options))
+            for row in ENGINES[engine](SHAPES[name], tokens, options):
+                yield replace(row, benchmark="peers")
         except SecfwtError as reason:
-            print(f"skipped: MP-SPDZ: {reason}", flush=True)
+            print(f"skipped {engine}: {reason}", flush=True)
+
+
+def embedded_rows(shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+    """The embedded VM."""
+    yield layer.measure(shape, tokens, 1, FEATURES, options.runs, options.threads)
+
+
+def foreign_rows(engine: str, shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+    """An engine in an environment of its own, with softmax attention and with random features."""
+    peer = peers.PEERS[engine]
+    python = peers.check(peer, getattr(options, f"{engine}_python"))
+    for attention in ("softmax", "rfa"):
+        yield peers.measure(peer, python, layer.layer_task(shape, tokens, attention), options.runs)
 
 
 def mpspdz_rows(shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
-    """Our layer on MP-SPDZ, and where asked for its own layer."""
+    """Our layer on MP-SPDZ, with our party program and with its own."""
     yield from mpspdz_layer.layer_rows(shape, tokens, "ring", options.runs, options.threads)
-    if options.bert_layer:
-        yield mpspdz_layer.bert_layer_row(shape, tokens, "ring")
+
+
+def bert_layer_rows(shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+    """MP-SPDZ's own layer."""
+    yield mpspdz_layer.bert_layer_row(shape, tokens, "ring")
+
+
+ENGINES: dict[str, Callable[[Shape, int, argparse.Namespace], Iterator[rows.Row]]] = {
+    "embedded": embedded_rows,
+    **{engine: partial(foreign_rows, engine) for engine in peers.PEERS},
+    "mp-spdz": mpspdz_rows,
+    "bert-layer": bert_layer_rows,
+}
 
 
 def draw(folder: Path = figures.FOLDER) -> None:
@@ -138,7 +154,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     for name, peer in peers.PEERS.items():
         measures["peers"].add_argument(f"--{name}-python", type=Path, help=f"of an environment with {peer.name}")
-    measures["peers"].add_argument("--bert-layer", action="store_true", help="MP-SPDZ's own layer as well: minutes")
+    measures["peers"].add_argument(
+        "--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="bert-layer, MP-SPDZ's own, takes minutes"
+    )
     return parser.parse_args(arguments)
 
 

@@ -283,10 +283,8 @@ def test_absent_peers_are_named_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(layer, "measure", lambda *_: ROW)
-    monkeypatch.setattr(layer, "layer_task", lambda *_: None)
-    monkeypatch.setattr(run, "mpspdz_rows", lambda *_: iter([replace(ROW, engine="MP-SPDZ, our party")]))
-    measured = list(run.peer_rows(run.parsed(["peers"])))
-    assert [(row.benchmark, row.engine) for row in measured] == [("peers", "embedded"), ("peers", "MP-SPDZ, our party")]
+    options = run.parsed(["peers", "--engines", "spu", "crypten", "embedded"])
+    assert [(row.benchmark, row.engine) for row in run.peer_rows(options)] == [("peers", "embedded")]
     output = capsys.readouterr().out
-    assert output.count("skipped softmax") == 2
-    assert "skipped rfa: CrypTen: no --crypten-python" in output
+    assert "skipped spu: SPU: no --spu-python" in output
+    assert "skipped crypten: CrypTen: no --crypten-python" in output
