@@ -38,7 +38,7 @@ PEERS = {
     "spu": Peer("SPU", "spu", SCRIPTS / "spu_layer.py", "pip install spu==0.9.5"),
     "crypten": Peer(
         "CrypTen", "crypten", SCRIPTS / "crypten_layer.py",
-        "pip install torch pyyaml omegaconf onnx && pip install --no-deps crypten==0.4.1",
+        "pip install torch numpy pyyaml omegaconf && pip install --no-deps crypten==0.4.1",
     ),
 }  # fmt: skip
 
