@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from .certificates import client_context
-from .connection import Connection, Frame
+from .connection import COST_BYTES, Connection, Frame
 from .deployment import Deployment
 from .engine import Cost, Progress
 from .errors import ServiceError
@@ -31,7 +31,7 @@ class Client:
     """One session. Every method raises ServiceError, which names the party, and the session is over then.
 
     `patience`: seconds to try again while the parties serve another client. `progress(done, total)` is called from
-    another thread, a few times a second while the parties compute.
+    another thread, every second while the parties compute.
     """
 
     def __init__(
@@ -54,7 +54,10 @@ class Client:
             self._connections: list[Connection] = []
             session = secrets.randbits(64)
             try:
-                self._connections = [Connection(i, p, context) for i, p in enumerate(deployment.parties)]
+                self._connections = [
+                    Connection(i, party, context, deployment.stall_timeout)
+                    for i, party in enumerate(deployment.parties)
+                ]
                 self._each([c.connect for c in self._connections])
                 answers = self._ask(Frame.HELLO, session, [[program_hash]] * 3, Frame.HELLO)
                 break
@@ -77,14 +80,16 @@ class Client:
         """All `example` inputs in program order, each `[count, *shape]`; `words` is overwritten."""
         self._done(self._ask(Frame.EXAMPLES, set_id, _prefixed(share(words), count), Frame.DONE))
 
-    def step(self, set_id: int, count: int, output: int, words: Words) -> Words:
-        """All `candidate` inputs, each `[count, *shape]` -> the output's elements; `words` is overwritten."""
-        answers = self._ask(Frame.STEP, set_id, _prefixed(share(words), count, output), Frame.RESULT)
-        self._done([answer[:32] for answer in answers], steps=1)
-        if len({len(answer) for answer in answers}) != 1:
-            self.close()
-            raise ServiceError(0, "refused", "the parties' results differ in length")
-        return reconstruct([np.frombuffer(answer, np.uint64, offset=32) for answer in answers])
+    def step(self, set_id: int, count: int, output: int, size: int, words: Words) -> Words:
+        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements; `words` is overwritten."""
+        expected = COST_BYTES + 8 * size
+        answers = self._ask(Frame.STEP, set_id, _prefixed(share(words), count, output), Frame.RESULT, expected)
+        for party, answer in enumerate(answers):
+            if len(answer) != expected:
+                self.close()
+                raise ServiceError(party, "refused", f"sent a RESULT of {len(answer)} bytes, expected {expected}")
+        self._done([answer[:COST_BYTES] for answer in answers], steps=1)
+        return reconstruct([np.frombuffer(answer, np.uint64, offset=COST_BYTES) for answer in answers])
 
     def stop(self) -> None:
         """Stop the parties."""
@@ -105,10 +110,12 @@ class Client:
     ) -> None:
         self.close()
 
-    def _ask(self, kind: Frame, argument: int, payloads: Sequence[Payload], answer: Frame) -> list[memoryview]:
+    def _ask(
+        self, kind: Frame, argument: int, payloads: Sequence[Payload], answer: Frame, longest: int = 0
+    ) -> list[memoryview]:
         def exchange(connection: Connection, payload: Payload) -> Callable[[], memoryview]:
             progress = self.progress if connection.party == 0 else None
-            return lambda: connection.exchange(kind, argument, payload, answer, progress)
+            return lambda: connection.exchange(kind, argument, payload, answer, progress, longest)
 
         return self._each([exchange(c, p) for c, p in zip(self._connections, payloads, strict=True)])
 

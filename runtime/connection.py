@@ -19,6 +19,7 @@ MAGIC = 0x31544653
 HEADER = struct.Struct("<IIQQ")
 CHUNK = 1 << 20
 CONNECT_SECONDS = 5.0
+COST_BYTES = 32
 GONE_SECONDS = 6
 """A host that vanishes is noticed after about this long."""
 
@@ -41,20 +42,23 @@ LIMITS: dict[int, int] = {
     Frame.HELLO: 16,
     Frame.ERROR: 1 << 16,
     Frame.PROGRESS: 8,
-    Frame.DONE: 32,
-    Frame.RESULT: 1 << 36,
+    Frame.DONE: COST_BYTES,
 }
-"""Longest payload of what a party sends, in bytes."""
+"""Longest payload of what a party sends, in bytes; that of a RESULT follows from what was asked."""
 COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
 
 
 class Connection:
-    """Used by one thread at a time, except for `abort`."""
+    """Used by one thread at a time, except for `abort`.
 
-    def __init__(self, party: int, address: PartyAddress, context: ssl.SSLContext) -> None:
+    `silence`: seconds without a byte after which a party counts as lost. One that computes sends PROGRESS every second.
+    """
+
+    def __init__(self, party: int, address: PartyAddress, context: ssl.SSLContext, silence: float = 60.0) -> None:
         self.party = party
         self._address = address
         self._context = context
+        self._silence = silence
         self._socket: ssl.SSLSocket | None = None
 
     def connect(self) -> memoryview:
@@ -72,7 +76,7 @@ class Connection:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, GONE_SECONDS // 2)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_SECONDS * 1000)
             self._socket = self._context.wrap_socket(raw, server_hostname=host_name(f"party{self.party}"))
-            self._socket.settimeout(None)
+            self._socket.settimeout(self._silence)
         except ssl.SSLCertVerificationError as error:
             text = f"{address.address} does not prove to be party {self.party}: {error.verify_message}"
             raise self._refused(text) from error
@@ -84,9 +88,13 @@ class Connection:
         return memoryview(b"")
 
     def exchange(
-        self, kind: Frame, argument: int, payload: Payload, answer: Frame, progress: Callable[[int, int], None] | None
-    ) -> memoryview:
-        """Send a frame, read frames up to its answer; returns the answer's payload. Raises ServiceError."""
+        self, kind: Frame, argument: int, payload: Payload, answer: Frame,
+        progress: Callable[[int, int], None] | None = None, longest: int = 0,
+    ) -> memoryview:  # fmt: skip
+        """Send a frame, read frames up to its answer; returns the answer's payload. Raises ServiceError.
+
+        `longest`: bytes that a RESULT may have.
+        """
         try:
             self._send(kind, argument, payload)
         except OSError as error:
@@ -94,13 +102,14 @@ class Connection:
             raise self._gone(error) from error
         try:
             while True:
-                got, argument, data = self._read_frame()
+                got, argument, data = self._read_frame(longest)
                 if got == answer:
                     return data
                 if got != Frame.PROGRESS or len(data) != 8:
                     raise self._refused(f"sent a frame of kind {got}, expected {answer.name}")
-                if progress:
-                    progress(argument, struct.unpack("<Q", data)[0])
+                (total,) = struct.unpack("<Q", data)
+                if progress and total:
+                    progress(argument, total)
         except OSError as error:
             raise self._gone(error) from error
 
@@ -138,10 +147,13 @@ class Connection:
             if _is_alert(error):
                 raise self._gone(error) from error
 
-    def _read_frame(self) -> tuple[int, int, memoryview]:
+    def _read_frame(self, longest: int = 0) -> tuple[int, int, memoryview]:
         magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
-        if magic != MAGIC or length > LIMITS.get(kind, 0):
+        if magic != MAGIC or (kind not in LIMITS and kind != Frame.RESULT):
             raise self._refused("sent what is not a frame of this protocol")
+        most = LIMITS.get(kind, longest)
+        if length > most:
+            raise self._refused(f"sent {length} bytes as {Frame(kind).name}, at most {most} were expected")
         data = self._read(length)
         if kind == Frame.ERROR:
             raise ServiceError(self.party, COMPLAINTS.get(argument, "refused"), bytes(data).decode(errors="replace"))
@@ -160,6 +172,8 @@ class Connection:
     def _gone(self, error: OSError) -> ServiceError:
         if _is_alert(error):
             return self._refused(f"does not accept this client's certificate: {error}")
+        if isinstance(error, TimeoutError) and error.errno is None:
+            return self._lost(f"no sign of life for {self._silence:.0f} s: it is stopped, or its host hangs")
         reason = "closed without a goodbye" if isinstance(error, ssl.SSLEOFError) else error.strerror or str(error)
         return self._lost(f"the connection to {self._address.address} is lost: {reason}")
 

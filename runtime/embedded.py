@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import replace
 
 from ..codegen.program_text import OutputSpec, ProgramHeader
@@ -100,8 +101,8 @@ class EmbeddedEngine:
         if z[0].size != candidate.size:
             raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
         words = encode(z, candidate.scale, f"candidates of set {name}").ravel()
-        result = self._client.step(set_id, len(z), index, words)
-        return decode(result, spec.scale).reshape(_shape(spec, len(z), examples))
+        shape = _shape(spec, len(z), examples)
+        return decode(self._client.step(set_id, len(z), index, math.prod(shape), words), spec.scale).reshape(shape)
 
 
 def _shape(spec: OutputSpec, candidates: int, examples: int) -> tuple[int, ...]:

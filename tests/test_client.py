@@ -127,7 +127,7 @@ def test_answers_and_costs_are_added_up(fakes: FakeParties):
     with fakes.client(progress=lambda done, total: seen.append((done, total))) as client:
         assert client.weights_loaded
         client.send_examples(3, 2, np.arange(10))
-        assert client.step(3, 5, 0, np.arange(5)).tolist() == [15]
+        assert client.step(3, 5, 0, 1, np.arange(5)).tolist() == [15]
         cost = client.cost
     assert (cost.seconds, cost.bytes_sent, cost.rounds, cost.peak_bytes, cost.steps) == (2.0, 6000, 14, 10**6, 1)
     assert seen == [(1, 2), (1, 2)]
@@ -182,9 +182,61 @@ def test_a_party_that_disappears_is_named_at_once(fakes: FakeParties):
     client = fakes.client()
     began = time.monotonic()
     with pytest.raises(ServiceError, match=r"party 1: the connection to .* is lost") as error:
-        client.step(0, 1, 0, np.arange(5))
+        client.step(0, 1, 0, 1, np.arange(5))
     assert time.monotonic() - began < 5
     assert (error.value.party, error.value.failure) == (1, "lost")
+
+
+def sign_of_life(connection: ssl.SSLSocket) -> None:
+    send(connection, Frame.PROGRESS, 0, bytes(8))
+
+
+def slow(connection: ssl.SSLSocket) -> None:
+    """Two seconds for every command, with signs of life."""
+    greet(connection)
+    while True:
+        kind, _, _ = read(connection)
+        for _ in range(10):
+            time.sleep(0.2)
+            sign_of_life(connection)
+        send(connection, Frame.RESULT if kind == Frame.STEP else Frame.DONE, 0, bytes(40))
+
+
+def test_a_party_that_is_stopped_is_told_from_those_that_compute(fakes: FakeParties):
+    fakes.deployment = fakes.deployment.model_copy(update={"stall_timeout": 1})
+    fakes.start([slow, silent_in_a_step, slow])
+    client = fakes.client()
+    with pytest.raises(
+        ServiceError, match="party 1: no sign of life for 1 s: it is stopped, or its host hangs"
+    ) as error:
+        client.step(0, 1, 0, 1, np.arange(5))
+    assert error.value.failure == "lost"
+
+
+def test_slow_parties_are_waited_for(fakes: FakeParties):
+    fakes.deployment = fakes.deployment.model_copy(update={"stall_timeout": 1})
+    fakes.start([slow] * 3)
+    seen: list[tuple[int, int]] = []
+    with fakes.client(progress=lambda done, total: seen.append((done, total))) as client:
+        assert client.step(0, 1, 0, 1, np.arange(5)).tolist() == [0]
+    assert seen == []  # nothing was counted
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(40 - 8, r"party \d: sent a RESULT of 32 bytes, expected 40"),
+     (40 + 8, r"party \d: sent 48 bytes as RESULT, at most 40 were expected")],
+)  # fmt: skip
+def test_a_result_has_the_size_that_was_asked_for(fakes: FakeParties, size: int, message: str):
+    def answer(connection: ssl.SSLSocket) -> None:
+        greet(connection)
+        read(connection)
+        send(connection, Frame.RESULT, 0, bytes(size))
+        connection.recv(1)
+
+    fakes.start([answer] * 3)
+    with pytest.raises(ServiceError, match=message):
+        fakes.client().step(0, 1, 0, 1, np.arange(5))
 
 
 def complaining(text: bytes, argument: int) -> Behaviour:
@@ -209,7 +261,7 @@ def test_the_cause_is_raised_not_its_consequences(fakes: FakeParties):
     fakes.start([complaining(b"party 2 ended the session", 1)] * 2 + [complaining(b"out of memory", 0)])
     client = fakes.client()
     with pytest.raises(ServiceError, match="party 2: out of memory"):
-        client.step(0, 1, 0, np.arange(5))
+        client.step(0, 1, 0, 1, np.arange(5))
 
 
 def test_busy_parties_are_asked_again(fakes: FakeParties):
@@ -231,9 +283,9 @@ def test_busy_parties_are_asked_again(fakes: FakeParties):
     ("data", "message"),
     [
         (bytes(24), "not a frame"),
-        (HEADER.pack(MAGIC, Frame.RESULT, 0, 1 << 60), "not a frame"),
-        (HEADER.pack(MAGIC, Frame.DONE, 0, 33), "not a frame"),
-        (HEADER.pack(MAGIC, Frame.ERROR, 0, 1 << 20), "not a frame"),
+        (HEADER.pack(MAGIC, Frame.RESULT, 0, 1 << 60), "sent 1152921504606846976 bytes as RESULT, at most 0 were"),
+        (HEADER.pack(MAGIC, Frame.DONE, 0, 33), "sent 33 bytes as DONE, at most 32 were"),
+        (HEADER.pack(MAGIC, Frame.ERROR, 0, 1 << 20), "sent 1048576 bytes as ERROR, at most 65536 were"),
         (HEADER.pack(MAGIC, 42, 0, 8), "not a frame"),
         (HEADER.pack(MAGIC, Frame.RESULT, 0, 0), "sent a frame of kind 9, expected DONE"),
         (HEADER.pack(MAGIC, Frame.ERROR, 0, 2) + b"\xff!", "party 1: �!"),

@@ -108,7 +108,7 @@ def test_weights_and_examples_outlive_a_session(service: Running):
     words = encode(Z, 16, "z").ravel()
     with Client(service.deployment, "data-owner", service.header.hash) as client:
         assert client.weights_loaded
-        assert client.step(0, 3, 0, words) / 2.0**16 == pytest.approx(LOSSES, abs=TOLERANCE)
+        assert client.step(0, 3, 0, 3, words) / 2.0**16 == pytest.approx(LOSSES, abs=TOLERANCE)
 
 
 def test_new_weights_forget_the_examples_computed_with_the_old(service: Running):
@@ -118,7 +118,7 @@ def test_new_weights_forget_the_examples_computed_with_the_old(service: Running)
         Client(service.deployment, "data-owner", service.header.hash) as client,
         pytest.raises(ServiceError, match="no set of examples 0"),
     ):
-        client.step(0, 3, 0, encode(Z, 16, "z").ravel())
+        client.step(0, 3, 0, 3, encode(Z, 16, "z").ravel())
 
 
 def test_stop_ends_all_parties_with_exit_code_0(own_service: Running):
@@ -376,6 +376,26 @@ def test_a_killed_party_is_named_by_all(own_service: Running, victim: int):
     assert [code for i, code in enumerate(codes) if i != victim] == [3, 3]
     for i in {0, 1, 2} - {victim}:
         assert f"party {victim} is gone" in own_service.local._logs[i].read_text()
+
+
+def test_a_stopped_party_is_named_and_can_go_on(own_service: Running):
+    patient = own_service.deployment.model_copy(update={"stall_timeout": 5})
+    engine = EmbeddedEngine(patient, own_service.header)
+    engine.load_examples("train", Batch({"x": X}))
+    os.kill(own_service.local.pids[1], signal.SIGSTOP)
+    with pytest.raises(ServiceError, match="party 1: no sign of life for 5 s: it is stopped, or its host hangs"):
+        engine.losses("train", Z)
+    os.kill(own_service.local.pids[1], signal.SIGCONT)
+    check_service(own_service.deployment, own_service.header)
+
+
+def test_a_party_that_waits_gives_signs_of_life(service: Running):
+    client = service.raw()
+    client.hello()
+    client.send(0, Frame.STOP, 0, b"")  # the others have not heard of it
+    assert client.connections[0]._read_frame() == (Frame.PROGRESS, 0, bytes(8))
+    client.die()
+    check_service(service.deployment, service.header)
 
 
 def test_an_idle_party_notices_that_another_is_gone(own_service: Running):

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "net/heartbeat.h"
 #include "net/log.h"
 
 namespace secfwt {
@@ -15,7 +16,7 @@ using std::chrono::seconds;
 constexpr auto kHelloWait = seconds(2);  // for the client that party 0 has chosen
 constexpr auto kStall = seconds(30);     // for the next byte of a command, or for one that another party already has
 constexpr auto kAnswer = seconds(30);    // for a client to take the next bytes of an answer
-constexpr auto kProgress = std::chrono::milliseconds(250);
+constexpr auto kHeartbeat = seconds(1);  // between signs of life while a client waits
 
 // The client asked for something it may not have; the text is for it.
 struct Refusal : std::runtime_error {
@@ -47,10 +48,18 @@ void Service::run() {
     doorman_.open();
     for (bool stop = false; !stop;) {
       const Proposal mine = client_ ? listen() : greet();
-      const std::string objection = agreement_.agree(mine);
-      if (objection.empty()) {
+      total_ = done_ = 0;
+      std::optional<Reply> reply;
+      const std::string objection = [&] {
+        const Heartbeat alive(kHeartbeat, [&] { tell_progress(mine); });
+        const std::string why = agreement_.agree(mine);
+        if (why.empty()) reply = perform(mine);
+        return why;
+      }();
+      if (reply) {
+        answer(reply->kind, reply->argument, reply->payload, reply->tail);
         stop = mine.kind == word(Frame::stop);
-        perform(mine);
+        if (stop) client_->stream.finish();
       } else {
         drop(mine.kind == word(Frame::hello) ? Complaint::busy : Complaint::consequence, objection);
       }
@@ -245,38 +254,39 @@ Shares Service::read_shares(u64 words) try {
   throw Refusal("out of memory for " + std::to_string(words) + " values");
 }
 
-void Service::perform(const Proposal& command) {
+Service::Reply Service::perform(const Proposal& command) {
   const auto start = Clock::now();
   const u64 bytes = party_.bytes_sent(), rounds = party_.rounds;
-  auto last = start;
-  const auto progress = [&](u64 done, u64 total) {
-    if (Clock::now() - last < kProgress) return;
-    last = Clock::now();
-    answer(Frame::progress, done, {total});
-  };
+  const auto progress = [&](u64 done, u64 total) { total_ = total, done_ = done; };
   const auto cost = [&]() -> Words {
     return {static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count()), party_.bytes_sent() - bytes,
             party_.rounds - rounds, peak_memory()};
   };
   switch (static_cast<Frame>(command.kind)) {
     case Frame::hello:
-      return answer(Frame::hello, static_cast<u64>(party_.id), {engine_.has_weights() ? u64{1} : u64{0}, sessions_++});
+      return {Frame::hello, static_cast<u64>(party_.id), {engine_.has_weights() ? u64{1} : u64{0}, sessions_++}, {}};
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
       engine_.set_weights(std::move(payload_));
-      return answer(Frame::done, 0, cost());
+      return {Frame::done, 0, cost(), {}};
     case Frame::examples:
       engine_.set_examples(command.argument, command.count, std::move(payload_), progress);
       sets_.insert(command.argument);
-      return answer(Frame::done, 0, cost());
+      return {Frame::done, 0, cost(), {}};
     case Frame::step: {
-      const Words result = engine_.step(command.argument, command.count, command.output, std::move(payload_), progress);
-      return answer(Frame::result, 0, cost(), result);
+      Words result = engine_.step(command.argument, command.count, command.output, std::move(payload_), progress);
+      return {Frame::result, 0, cost(), std::move(result)};
     }
     default:  // STOP
-      answer(Frame::done, 0, cost());
-      client_->stream.finish();
+      return {Frame::done, 0, cost(), {}};
   }
+}
+
+// The only sign of life of a party that computes, or waits for others: from a thread of its own, so that a client can
+// tell it from one that is stopped.
+void Service::tell_progress(const Proposal& command) {
+  const u64 done = done_;
+  if (client_ && command.kind != word(Frame::hello)) answer(Frame::progress, done, {total_});
 }
 
 // A client that does not take its answer cannot stop the computation, which the other parties are part of: it loses its

@@ -2,6 +2,7 @@
 // parties.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <set>
 #include <string>
@@ -30,7 +31,13 @@ class Service {
   u64 checked_count(u64 count, u64 words, const std::string& what) const;
   u64 share_bytes(u64 words) const;
 
-  void perform(const Proposal& command);
+  struct Reply {
+    Frame kind;
+    u64 argument;
+    Words payload, tail;
+  };
+  Reply perform(const Proposal& command);
+  void tell_progress(const Proposal& command);
   void answer(Frame kind, u64 argument, const Words& payload, const Words& tail = {});
   void drop(Complaint complaint, const std::string& text);
 
@@ -44,6 +51,7 @@ class Service {
   bool client_broken_ = false;  // an answer did not get through
   bool in_frame_ = false;       // a frame has begun to arrive
   Shares payload_;
+  std::atomic<u64> done_{0}, total_{0};  // parts of the command in progress
   std::set<u64> sets_;
   u64 sessions_ = 0;
 };
