@@ -58,14 +58,14 @@ def all_ready(folder: Path) -> bool:
     [
         ("ring", 3, ["-b", "1000000"]),
         ("rep4-ring", 4, ["-b", "10000"]),
-        ("semi2k", 2, ["-b", "10000", "-e", "-N", "2"]),
+        ("semi2k", 2, ["-b", "10000", "-e", "-N", "2", "-o", "use_kos"]),
     ],
 )
 def test_command_lines(tmp_path: Path, protocol: str, count: int, options: list[str]) -> None:
     with parties(tmp_path, "print(sys.argv[1:])\n", protocol) as running:
         assert running.wait(20) == [0] * count
     for i in range(count):
-        want = ["-ip", "hosts", *options, "-p", str(i), "program"]
+        want = ["-v", "-ip", "hosts", *options, "-p", str(i), "program"]
         assert (tmp_path / "logs" / f"party{i}.log").read_text() == f"{want}\n"
     ports = [line.split(":")[1] for line in (tmp_path / "hosts").read_text().split()]
     assert len(set(ports)) == count
