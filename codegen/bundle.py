@@ -40,7 +40,7 @@ from .problems import Problem, ProblemsFound, Report
 from .schedule import schedule
 from .spec import ModelSpec
 from .target_mpspdz import render
-from .weights import Weights
+from .weights import Weights, Widened
 
 CALIBRATION_TEXTS = 48
 PARTS = {"public", "model_owner", "data_owner"}
@@ -92,10 +92,7 @@ def compile_model(
     sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
     if given is not None and calibration is None:
         sites |= given.calibration
-    wide = {
-        name: np.asarray(value, np.float64) for name, value in weights.items() if not name.startswith("embeddings.word")
-    }
-    program = lower(plan, wide, Ranges(sites))
+    program = lower(plan, Widened(weights), Ranges(sites))
     return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)
 
 
@@ -131,7 +128,7 @@ def _calibration_inputs(
 def encoded_weights(compiled: Compiled) -> dict[str, Any]:
     """The model owner's folded weights in ring elements (int64), by name."""
     assert compiled.weights is not None
-    wide = {n: np.asarray(v, np.float64) for n, v in compiled.weights.items() if not n.startswith("embeddings.word")}
+    wide = Widened(compiled.weights)
     return {f.name: encode(np.asarray(f.make(wide)), f.scale) for f in compiled.program.folds.values()}
 
 

@@ -20,6 +20,7 @@ Made from these by the model owner (`prepare.py`), as the plan needs them:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,22 @@ from .spec import ModelSpec
 
 Shape = tuple[int, ...]
 Weights = dict[str, NDArray[np.floating[Any]]]
+
+
+class Widened(Mapping[str, NDArray[np.float64]]):
+    """Weights in float64, each widened when it is read: all of a large model at once would take gigabytes."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return np.asarray(self._weights[name], np.float64)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
 
 def checkpoint_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, Shape]:
