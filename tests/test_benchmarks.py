@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +65,13 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert rows.read("absent", tmp_path) == []
 
 
-@pytest.mark.parametrize("path", sorted(rows.RESULTS.glob("*.csv")), ids=lambda path: path.stem)
-def test_rows_of_the_repository_name_what_they_measured(path: Path) -> None:
-    header = path.read_text().partition("\n")[0]
-    if header != ",".join(f.name for f in fields(rows.Row)):
-        pytest.skip("rows of another kind")
-    for row in rows.read(path.stem):
+@pytest.mark.parametrize("name", ["layer", "forward", "generation", "mpspdz_layer", "peers"])
+def test_rows_of_the_repository_are_whole(name: str) -> None:
+    for row in rows.read(name):
         assert row.seconds_min <= row.seconds <= row.seconds_max
         assert row.megabytes > 0
         assert row.commit
-        assert "/tmp/" not in row.command
+        assert row.command.startswith("python benchmarks/")
 
 
 def test_the_first_run_is_the_cold_one_and_counts_only_when_alone() -> None:
