@@ -38,7 +38,7 @@ def _(i):
     start_timer(1)
     rows = normalization.affine(x, w["embeddings.gamma"], w["embeddings.beta"])
     result = encoder.encoder_layer(
-        rows, mask, w, variant="folded", heads={heads}, features={features}, floor=0.02, act="gelu",
+        rows, mask, w, variant="folded", heads={heads}, features={features}, floor=0.02, act="gelu", reach=12,
         attention_eps=1e-12, output_eps=1e-12,
     )
     out.assign_vector(result.get_vector())

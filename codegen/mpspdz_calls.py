@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .calibrated import Ranges
 from .mpspdz_options import MpSpdzOptions
 from .plan import Plan, Stage, Value
 from .problems import Report
@@ -111,6 +112,7 @@ class _Translator:
     def __init__(self, plan: Plan, options: MpSpdzOptions) -> None:
         self.plan = plan
         self.options = options
+        self.ranges = Ranges(plan.meta.get("calibration", {}))
         self.program = Program()
         self.names: dict[int, str] = {}
         self.has_candidates = bool(plan.inputs("candidate"))
@@ -146,6 +148,8 @@ class _Translator:
         if value.kind == "loss":
             kernel += _LOSSES[value.attrs["loss"]]
             keywords = keywords if value.attrs["loss"] == "hinge" else {}
+        if value.attrs.get("act") == "gelu":
+            keywords["reach"] = self.ranges.half_width("head.dense")
         if value.kind == "prompt":
             self._candidate(value)
         weights = [self._weight(value, role, name) for role, name in value.weights.items()]
@@ -215,8 +219,10 @@ class _Translator:
             role: replace(c, name=f'{stack}["{role}"]', shape=(len(layers), *c.shape)) for role, c in containers.items()
         }
         arguments = (self.names[affine.inputs[0]], self.names[first.inputs[1]], stack)
-        keywords = tuple((name, first.attrs[name]) for name in ENCODER_ATTRS)
-        self._call(last, Call(f"encoder_{last.id}", "encoder.encoder_stack", arguments, keywords))
+        keywords = {name: first.attrs[name] for name in ENCODER_ATTRS}
+        if first.attrs["act"] == "gelu":
+            keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.gelu") for _, x in layers)
+        self._call(last, Call(f"encoder_{last.id}", "encoder.encoder_stack", arguments, tuple(keywords.items())))
 
     def _outputs(self) -> None:
         outputs = {output.name: output for output in self.plan.outputs}

@@ -67,10 +67,10 @@ class Task:
 
     @cached_property
     def compiled(self) -> Compiled:
-        """For the embedded VM, its ranges calibrated on this very step. Raises ProblemsFound."""
-        sites = calibrate(self.plan, self.weights, [{**self.batch.inputs, "z": self.z}])
+        """For the embedded VM. Raises ProblemsFound."""
         named = {name for v in self.plan for name in v.weights.values()}
-        program = lower(self.plan, {n: np.asarray(self.weights[n], np.float64) for n in named}, Ranges(sites))
+        wide = {n: np.asarray(self.weights[n], np.float64) for n in named}
+        program = lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
         return Compiled(self.spec, self.options, self.plan, program, schedule(program.plan), self.weights, None)
 
 
@@ -107,6 +107,8 @@ def make_task(source: Path, size: Size) -> Task:
     batch = Batch({name: inputs[name] for name in (str(v.attrs["name"]) for v in plan.inputs("example"))})
     (candidate,) = plan.inputs("candidate")
     z = rng.normal(size=(size.candidates, *candidate.shape))
+    # every engine's ranges are those of this very step
+    plan.meta["calibration"] = calibrate(plan, weights, [{**batch.inputs, "z": z}])
     outputs = run_plan(plan, weights, {**batch.inputs, "z": z})
     name = source.name if source.is_dir() else source.stem
     return Task(name, spec, options, plan, weights, batch, z, outputs["loss"], outputs["logits"][0])

@@ -37,7 +37,7 @@ ELEMENTWISE = """
 from lib import activations, attention, normalization, trigonometry
 from lib.tensor import rescale
 near, x, phase, positive, small = get({n}), get({n}), get({n}, kind=sint), get({n}), get({n})
-out(activations.gelu(near))
+out(activations.gelu(near, reach=12))
 out(activations.tanh(near))
 out(activations.softplus(x.get_vector()))
 out(activations.relu(x))
@@ -150,7 +150,8 @@ out(attention.paper(x, mask, w, **sizes))
 out(normalization.normalize(x, 1e-12))
 out(normalization.normalize(x, 0.5))
 out(normalization.normalize(get(7, {h}), 1e-12))
-out(encoder.encoder_layer(x, mask, w, variant="folded", act="gelu", attention_eps=1e-12, output_eps=1e-12, **sizes))
+eps = dict(attention_eps=1e-12, output_eps=1e-12)
+out(encoder.encoder_layer(x, mask, w, variant="folded", act="gelu", reach=12, **eps, **sizes))
 out(losses.cross_entropy(logits, labels))
 hinge = losses.hinge(logits, labels, margin=2.0)
 out(hinge)

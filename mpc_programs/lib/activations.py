@@ -11,8 +11,6 @@ from lib.fourier import shortest_even_wave
 from lib.polynomial import chebyshev, fit, normalised
 from lib.tensor import integers, raw_product, rescale, store
 
-GELU_REACH = 12
-"""Where the wave that stands for GELU begins to bend back."""
 GELU_TOLERANCE = 3.5e-4
 """Largest error of that wave: every further harmonic costs 32 bytes a value and is worth a factor of five."""
 TOLERANCE = 1e-4
@@ -41,28 +39,29 @@ def relu(x):
     return store(rectified(x.get_vector()), *x.shape)
 
 
-def gelu(x):
+def gelu(x, *, reach):
     """x Φ(x), the exact form: `gelu_wave`, or x/2 plus an even part on [-4, 4], relu beyond.
 
     Shapes: any -> the same. Scale: f.
-    Interval: |x| < GELU_REACH - 1; |x| < 128 without masked openings.
+    Interval: |x| < reach - 1; |x| < 128, whatever `reach`, without masked openings.
     Error: 4e-4; 2e-4 without masked openings.
-    Rounds: 5, 330 bytes a value; 26, 540 bytes without masked openings. Opens: as `masked_opening.own_number`.
+    Rounds: 5, 330 bytes a value at reach 12; 26, 540 bytes without masked openings. Opens: as
+    `masked_opening.own_number`.
     """
     if program.masked_openings:
-        return store(rescale(gelu_wave(x.get_vector().v, sfix.f), masked_opening.WAVE_BITS), *x.shape)
+        return store(rescale(gelu_wave(x.get_vector().v, sfix.f, reach=reach), masked_opening.WAVE_BITS), *x.shape)
     return store(smooth_relu(x.get_vector(), gelu_even, 4, 8), *x.shape)
 
 
-def gelu_wave(raw, scale):
+def gelu_wave(raw, scale, *, reach):
     """x Φ(x) by one masked opening.
 
     Shapes: sint vector -> sint vector. Scale: `scale`, up to 2f -> masked_opening.WAVE_BITS.
-    Interval: |x| < GELU_REACH - 1.
-    Error: 4e-4; 4e-3 in the last unit before GELU_REACH.
-    Rounds: 3, 296 bytes a value. Opens: as `masked_opening.own_number`.
+    Interval: |x| < reach - 1.
+    Error: 4e-4; 4e-3 in the last unit before `reach`; it grows linearly beyond.
+    Rounds: 3, 296 bytes a value at reach 12, 32 more for every 2 of reach. Opens: as `masked_opening.own_number`.
     """
-    return smooth_relu_wave(raw, scale, gelu_even, GELU_REACH, 3, GELU_TOLERANCE)
+    return smooth_relu_wave(raw, scale, gelu_even, reach, 3, GELU_TOLERANCE)
 
 
 def gelu_even(x):

@@ -31,7 +31,7 @@ def encoder_stack(x, mask, weights, **attrs):
     return hidden
 
 
-def encoder_layer(x, mask, w, *, variant, heads, features, floor, act, attention_eps, output_eps):
+def encoder_layer(x, mask, w, *, variant, heads, features, floor, act, attention_eps, output_eps, **limits):
     """Attention, output projection, layer norm, feed-forward, layer norm without its affine part.
 
     Shapes: x `[B, T, h]`, mask `[B, T]`; w: this layer's weights by role -> `[B, T, h]`. Scale: f.
@@ -43,22 +43,22 @@ def encoder_layer(x, mask, w, *, variant, heads, features, floor, act, attention
     y = dense(attend(x, mask, w, heads=heads, features=features, floor=floor), w["o.weight"], w["o.bias"])
     y = normalize(plus(x, y), attention_eps)
     y = affine(y, w["attention_norm.gamma"], w["attention_norm.beta"])
-    return normalize(plus(y, feed_forward(y, w, act)), output_eps)
+    return normalize(plus(y, feed_forward(y, w, act, **limits)), output_eps)
 
 
-def feed_forward(x, w, act):
+def feed_forward(x, w, act, **limits):
     """act(x W₁ + b₁) W₂ + b₂; with GELU as a masked opening, one truncation serves both products.
 
     Shapes: `[..., h]`, weights ffn_in `[h, inner]`, ffn_out `[inner, h]` -> `[..., h]`. Scale: f.
-    Interval: that of the activation, and |result| < 2^12.
+    Interval: that of the activation, which takes the limits, and |result| < 2^12.
     Error: 1 unit, and the activation's.
     Rounds: 7; 32 without masked openings. Opens: as the activation.
     """
     layers = [(w[f"ffn_{name}.weight"], w[f"ffn_{name}.bias"]) for name in ("in", "out")]
     if not (act == "gelu" and program.masked_openings):
-        return dense(dense(x, *layers[0], act), *layers[1])
+        return dense(dense(x, *layers[0], act, **limits), *layers[1])
     raw = before_truncation(x, sfix.f, *layers[0])
-    inner = store(gelu_wave(raw, 2 * sfix.f), x.total_size() // x.shape[-1], layers[0][0].shape[-1])
+    inner = store(gelu_wave(raw, 2 * sfix.f, **limits), x.total_size() // x.shape[-1], layers[0][0].shape[-1])
     result = before_truncation(inner, masked_opening.WAVE_BITS, *layers[1])
     return store(rescale(result, masked_opening.WAVE_BITS + sfix.f), *x.shape)
 

@@ -24,17 +24,17 @@ def before_truncation(x, scale, weight, bias):
     return raw + across_rows(bias, rows.shape[0]).v * 2**scale
 
 
-def dense(x, weight, bias, act="none"):
+def dense(x, weight, bias, act="none", **limits):
     """act(x W + b).
 
     Shapes: x `[..., in]`, weight `[in, out]`, bias `[out]` -> `[..., out]`. Scale: f.
-    Interval: |x W + b| < 2^(k-f-1).
+    Interval: |x W + b| < 2^(k-f-1), and that of the activation, which takes the limits.
     Error: 1 unit, then the activation's.
     Rounds: 3, and the activation's. Opens: nothing.
     """
     rows = as_matrix(x)
     y = rows.direct_mul(weight) + across_rows(bias, rows.shape[0])
-    return getattr(activations, act)(store(y, *x.shape[:-1], weight.shape[-1]))
+    return getattr(activations, act)(store(y, *x.shape[:-1], weight.shape[-1]), **limits)
 
 
 def phases(x, weight, bias):
