@@ -92,6 +92,7 @@ def compile_model(
     sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
     if given is not None and calibration is None:
         sites |= given.calibration
+    plan.meta["calibration"] = sites
     program = lower(plan, Widened(weights), Ranges(sites))
     return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)
 
