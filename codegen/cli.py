@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .bundle import Compiled, Target, generate
-from .cost import Cost, generation_cost, site_costs, stage_cost
+from .cost import Cost, generation_cost, kept_bytes, site_costs, stage_cost
 from .mpspdz_options import MpSpdzOptions, Protocol
 from .options import GenOptions
 from .plan import Stage
@@ -118,7 +118,9 @@ def cost_table(compiled: Compiled, examples: int) -> Table:
     table.caption = (
         "bytes and multiply-accumulates over all three parties, in one tile; parts share rounds; "
         "before the first generation: what depends on weights and examples alone; unstaged: were all of it "
-        "computed for every pair of candidate and example"
+        "computed for every pair of candidate and example\n"
+        f"between steps a party keeps shares in memory: {kept_bytes(ring, Stage.SETUP) / 1e6:,.1f} MB of the model, "
+        f"{kept_bytes(ring, Stage.EXAMPLE) / 1e6:,.3f} MB of every example"
     )
     return table
 

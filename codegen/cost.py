@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from math import prod
 
 from .fits import Fit
-from .plan import Plan, Stage, Value
+from .plan import Plan, Sharing, Stage, Value
 from .schedule import COMMUNICATING
 
 
@@ -85,6 +85,15 @@ def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cos
         if v.kind in COMMUNICATING:
             groups[v.attrs["group"]] = max(groups.get(v.attrs["group"], 0), rounds(v, fits))
     return total + Cost(rounds=sum(groups.values()))
+
+
+def kept_bytes(plan: Plan, stage: Stage) -> int:
+    """Memory that one party needs for shares of a stage's values (one instance) that stay from step to step: those that
+    a later stage reads. A replicated value is two components of eight bytes."""
+    kept = {o.value for o in plan.outputs} | {i for v in plan for i in v.inputs if plan[i].stage != v.stage}
+    if stage == Stage.SETUP:
+        kept |= {v.id for v in plan.inputs("weight")}
+    return sum(8 * v.size * (2 if v.sharing is Sharing.REP else 1) for v in plan if v.stage == stage and v.id in kept)
 
 
 def generation_cost(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> Cost:

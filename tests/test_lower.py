@@ -8,7 +8,7 @@ import pytest
 from ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.calibrated import Ranges
-from secfwt.codegen.cost import bits_per_value, generation_cost, rounds, stage_cost
+from secfwt.codegen.cost import bits_per_value, generation_cost, kept_bytes, rounds, stage_cost
 from secfwt.codegen.emit import program_text
 from secfwt.codegen.fixed_point import decode, encode
 from secfwt.codegen.lower import lower
@@ -180,6 +180,17 @@ def test_generation_cost_adds_up() -> None:
     gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32)
     harmonics = len(t.program.fits[gelu.attrs["fit"]].m)
     assert bits_per_value(gelu, t.program.fits) == 64 + 64 * harmonics + 34 + 128
+
+
+def test_kept_memory_is_what_later_stages_read() -> None:
+    t = toy("bert", prompt_layer=1)
+    weights = sum(v.size for v in t.ring.inputs("weight")) + sum(v.size for v in t.ring.inputs("public")) / 2
+    assert kept_bytes(t.ring, Stage.SETUP) == 16 * weights
+    labels = t.reference["logits"].shape[-1]
+    sums = HEADS * 2 * FEATURES * (HIDDEN // HEADS + 1)  # S and n of the tokens
+    queries = HEADS * 2 * FEATURES
+    # and the residual of the one row that the head reads, additive; labels and the example's weight
+    assert kept_bytes(t.ring, Stage.EXAMPLE) == 16 * (sums + queries + labels + 1) + 8 * HIDDEN
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])
