@@ -16,7 +16,7 @@ from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.unstaged import unstaged
 from secfwt.runtime.sharing import decode
-from service import EMBEDDED, compiled, run_steps, running, words
+from service import EMBEDDED, compiled, run_steps, running
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def measure(size: Generation, staged: bool, runs: int, threads: int) -> Row:
     if not staged:
         ring = unstaged(ring)
     with running(program, ring, weights, threads) as client:
-        client.send_examples(0, size.examples, words(ring, "example", inputs))
-        steps = run_steps(client, ring, inputs, size.candidates, runs + 1)
+        steps = run_steps(client, ring, inputs, size.examples, size.candidates, runs + 1)
     return measured(
         benchmark="generation" if staged else "generation, unstaged",
         **EMBEDDED,
@@ -60,6 +59,8 @@ def measure(size: Generation, staged: bool, runs: int, threads: int) -> Row:
         features=size.features,
         candidates=size.candidates,
         examples=size.examples,
+        load_seconds=steps.load_seconds,
+        load_megabytes=steps.load_bytes / 1e6,
         seconds=steps.seconds,
         bytes_sent=steps.bytes_sent,
         rounds=steps.rounds,

@@ -12,7 +12,7 @@ from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Output, Plan, Stage, Visibility
 from secfwt.runtime.sharing import decode
-from service import EMBEDDED, compiled, run_steps, running, words
+from service import EMBEDDED, compiled, run_steps, running
 
 DENSE = {"rfa": ("phase_query", "phase_key"), "softmax": ("q", "k")}
 
@@ -91,8 +91,7 @@ def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, th
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     program, ring = compiled(plan, weights, inputs)
     with running(program, ring, weights, threads) as client:
-        client.send_examples(0, 1, words(ring, "example", inputs))
-        steps = run_steps(client, ring, inputs, 1, runs + 1)
+        steps = run_steps(client, ring, inputs, 1, 1, runs + 1)
     return measured(
         benchmark="layer" if layers == 1 else "forward",
         **EMBEDDED,

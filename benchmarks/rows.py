@@ -32,6 +32,9 @@ class Row:
     features: int = 32
     candidates: int = 1
     examples: int = 1
+    load_seconds: float = 0.0
+    """Of a generation: sharing the examples and computing once what no candidate changes."""
+    load_megabytes: float = 0.0
     cold_seconds: float = 0.0
     """The first run after the weights; not one of `runs`. 0: not measured."""
     seconds: float
@@ -61,7 +64,7 @@ class Row:
 
 
 def measured(
-    *, seconds: Sequence[float], bytes_sent: int, peak_bytes: int, error: np.ndarray, **known: str | int
+    *, seconds: Sequence[float], bytes_sent: int, peak_bytes: int, error: np.ndarray, **known: str | int | float
 ) -> Row:
     """A row from the seconds of all runs, the cold one first (it counts where it is the only one), and the errors."""
     warm = seconds[1:] or seconds

@@ -90,8 +90,10 @@ def words(ring: Plan, kind: str, inputs: Arrays) -> Words:
 
 @dataclass
 class Steps:
-    """Steps of one session: seconds of each, the cost of the last, its result."""
+    """Steps of one session: seconds of each, the cost of the last, its result; and what the examples cost before."""
 
+    load_seconds: float
+    load_bytes: int
     seconds: list[float] = field(default_factory=list)
     bytes_sent: int = 0
     rounds: int = 0
@@ -99,9 +101,10 @@ class Steps:
     result: Words = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def run_steps(client: Client, ring: Plan, inputs: Arrays, candidates: int, runs: int) -> Steps:
-    """The same step `runs` times, on the client's first set of examples; it opens the first output, of candidates."""
-    steps = Steps()
+def run_steps(client: Client, ring: Plan, inputs: Arrays, examples: int, candidates: int, runs: int) -> Steps:
+    """Share the examples, then the same step `runs` times; it opens the first output, of candidates."""
+    client.send_examples(0, examples, words(ring, "example", inputs))
+    steps = Steps(client.cost.seconds, client.cost.bytes_sent)
     size = candidates * ring[ring.outputs[0].value].size
     for _ in range(runs):
         seconds, sent, rounds = client.cost.seconds, client.cost.bytes_sent, client.cost.rounds
