@@ -48,6 +48,7 @@ class Row:
     peak_memory_mb: float
     """Of the largest party."""
     threads: int
+    """Of a party; 0: as the engine likes."""
     commit: str
     command: str
 
@@ -85,13 +86,15 @@ def measured(
 
 
 def commit() -> str:
-    """Short hash of the checkout, with a plus where it has changes."""
-    here = Path(__file__).parent
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True
-    ).stdout.strip()
-    dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True).stdout
-    return head + ("+" if dirty.strip() else "")
+    """Short hash of the checkout, with a plus where its code has changes."""
+    head = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "-uno", "--", ":(top)", ":(top,exclude)docs", f":(exclude){RESULTS.name}")
+    return head + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def command() -> str:
