@@ -41,6 +41,8 @@ def forward_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
     """Whole passes, or the lowest layers of one."""
     for name, tokens, layers, features in product(options.shape, options.tokens, options.layers, options.features):
         shape = SHAPES[name]
+        if layers > shape.layers:
+            raise SecfwtError(f"--layers is {layers}, {name} has {shape.layers}")
         yield layer.measure(shape, tokens, layers or shape.layers, features, options.runs, options.threads)
 
 

@@ -263,6 +263,7 @@ def test_every_combination_of_options_is_measured(monkeypatch: pytest.MonkeyPatc
     [
         ("layer --tokens 0", "argument --tokens: '0' is not a whole number from 1 on"),
         ("generation --candidates 1", "argument --candidates: '1' is not a whole number from 2 on"),
+        ("forward --layers 7", "--layers is 7, minilm has 6"),
         ("generation --below-top 7", "--prompt-layer is -1"),
     ],
 )
