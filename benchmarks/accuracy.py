@@ -26,25 +26,28 @@ from accuracy_clear import TorchEngine
 from accuracy_fixed import FixedPointEngine
 from accuracy_rows import AccuracyRow, append, figure, read, table
 from accuracy_tasks import TASKS, Task, draw
+from rich.console import Console
 from secfwt.codegen.build import build_plan
 from secfwt.runtime.data import Splits
 from secfwt.runtime.engine import Engine, Floats
 from secfwt.runtime.local import local_engine
 from secfwt.runtime.model_source import EXAMPLES, Model, load_model
 from secfwt.runtime.objective import LabelledSet, Objective, PromptSpace
-from secfwt.runtime.progress import Status
+from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.run_folder import RunFolder
 from secfwt.runtime.session import asdict_sets, embed
 from secfwt.runtime.tune_options import TuneOptions
 from secfwt.runtime.tuning import tune
 
 HERE = Path(__file__).parent
+FIGURE = HERE.parent / "docs" / "figures" / "accuracy.png"
 PART = 500
 """Test rows, the first of the file, that every method is tested on; cheap methods are tested on all as well."""
 SETTINGS = {
     "k_shot": 16, "n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "popsize": 10, "budget": 400,
     "sigma": 0.5, "alpha": 3.0, "loss": "ce", "eval_every": 4,
 }  # fmt: skip
+SILENT = PlainDisplay(Console(quiet=True))
 STEPS, RATE = 40, 0.2
 """Of gradient tuning: Adam on z, the step with the lowest dev loss is kept."""
 
@@ -67,18 +70,6 @@ METHODS = {
     "private, fixed-point oracle": Method("evolution", "rfa", "oracle"),
     "private, three parties over TLS": Method("evolution", "rfa", "parties"),
 }
-
-
-class Silent:
-    """A display that shows nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def start(self, generation: int) -> None: ...
-
-    def update(self, status: Status) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -138,13 +129,13 @@ def without_prompt(model: Model) -> Model:
 
 def embedded_sets(splits: Splits, model: Model, options: TuneOptions) -> dict[str, LabelledSet]:
     """All sets as the engine takes them."""
-    return {name: embed(name, examples, model, options, Silent()) for name, examples in asdict_sets(splits).items()}
+    return {name: embed(name, examples, model, options, SILENT) for name, examples in asdict_sets(splits).items()}
 
 
 def opened(method: Method, model: Model, folder: Path) -> AbstractContextManager[Engine]:
     """A method's engine."""
     if method.engine == "parties":
-        return local_engine(model, folder / "parties", Silent())
+        return local_engine(model, folder / "parties", SILENT)
     if method.engine == "oracle":
         assert model.compiled is not None
         return nullcontext(FixedPointEngine(model.compiled))
@@ -163,7 +154,7 @@ def search(
     if isinstance(engine, TorchEngine) and method.search == "gradient":
         return descend(objective, engine)
     run = RunFolder.create(folder, options.to_json(), {})
-    outcome = tune(objective, options.search(space.dim), run, Silent())
+    outcome = tune(objective, options.search(space.dim), run, SILENT)
     run.close()
     return Found(
         outcome.best_z, outcome.start_loss, outcome.best_loss, outcome.start_dev, outcome.best_dev,
@@ -237,7 +228,7 @@ def main() -> None:
         )
     rows = read(options.out)
     print(table(rows, list(METHODS)))
-    figure(rows, list(METHODS), HERE.parent / "docs" / "figures" / "accuracy.png")
+    figure(rows, list(METHODS), FIGURE)
 
 
 def numbered() -> str:

@@ -15,14 +15,17 @@ from secfwt.runtime.clear import ClearEngine
 from secfwt.runtime.data import Example
 from secfwt.runtime.model_source import Model, load_model
 from secfwt.runtime.objective import LabelledSet, PromptSpace
-from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.session import embed
 from secfwt.runtime.tune_options import TuneOptions
 from toys import save_sentence_transformer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import accuracy
+import explore
 from accuracy_clear import TorchEngine
 from accuracy_fixed import FixedPointEngine, TabledMachine
+from accuracy_rows import AccuracyRow, append, figure, read, spread, table
+from accuracy_tasks import Task, draw, draw_held_out
 
 TEXTS = ["good film", "a bad film", "it was very very good .", "the news was bad", "sport"]
 LABELS = ["good", "bad", "good", "bad", "good"]
@@ -36,21 +39,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Silent(PlainDisplay):
-    def __init__(self) -> None:
-        """No console."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-
 def model_and_set(directory: Path, **more: Any) -> tuple[Model, LabelledSet, np.ndarray]:
     options = TuneOptions(model=str(directory), **(OPTIONS | more))
     model = load_model(options, ["bad", "good"])
     examples = [Example(text, label) for text, label in zip(TEXTS, LABELS, strict=True)]
     space = PromptSpace(model.plan, 1.0)
     z = space.coordinates(np.random.default_rng(0).normal(size=(3, space.dim)))
-    return model, embed("train", examples, model, options, Silent()), z
+    return model, embed("train", examples, model, options, accuracy.SILENT), z
 
 
 @pytest.mark.parametrize("attention", ["softmax", "rfa"])
@@ -93,3 +88,102 @@ def test_lookup_tables_hold_the_oracles_values(directory: Path) -> None:
     tabled, plain = TabledMachine(fits, {}), super(TabledMachine, TabledMachine(fits, {}))
     for v in looked_up:
         assert np.array_equal(tabled.run(v, phases), plain._fourier(v, phases))
+
+
+TASK = Task("films", "films", 4, 10, {"good": "good film", "bad": "bad film"})
+SETTINGS = {"k_shot": 2, "n_prompt_tokens": 2, "prompt_layer": 1, "intrinsic_dim": 6, "popsize": 4, "budget": 12}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "films").mkdir()
+    for name, count in (("train", 24), ("dev", 8)):
+        rows = [f"film number {i} was very {label}\t{label}" for i in range(count // 2) for label in ("good", "bad")]
+        (folder / "films" / f"{name}.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    return folder
+
+
+def test_shots_are_of_rows_that_nothing_was_trained_on(data: Path) -> None:
+    public = {example.text for example in draw_held_out(TASK, data, 2, 1, 0).train}
+    drawn = draw(TASK, data, 2, 1)
+    assert [len(part) for part in (drawn.train, drawn.dev, drawn.test)] == [4, 4, 8]
+    assert {e.text for e in drawn.train} == public
+    for seed in range(5):
+        drawn = draw(TASK, data, 2, seed)
+        assert not {"film number 0 was very good", "film number 1 was very bad"} & {
+            e.text for e in drawn.train + drawn.dev
+        }
+        held_out = draw_held_out(TASK, data, 2, seed, 100)
+        assert not {e.text for e in held_out.test} & {e.text for e in held_out.train + held_out.dev}
+
+
+@pytest.mark.parametrize("name", accuracy.METHODS)
+def test_every_method_makes_a_row(directory: Path, data: Path, name: str) -> None:
+    row = accuracy.measure(TASK, name, 1, SETTINGS | {"model": str(directory)}, data)
+    assert 0 <= row.accuracy_part <= 1
+    searched, private = accuracy.METHODS[name].search != "none", name.startswith("private")
+    assert (row.evaluations > 0) == searched
+    assert (row.accuracy == "") == private
+    assert (row.megabytes > 0) == (name == "private, three parties over TLS")
+    if searched:
+        assert row.best_loss < row.start_loss
+        assert row.best_dev <= row.start_dev
+
+
+def test_private_row_is_the_clear_ones_up_to_fixed_point(directory: Path, data: Path) -> None:
+    settings = SETTINGS | {"model": str(directory)}
+    names = ("Black-Box Tuning, RFA", "private, fixed-point oracle", "private, three parties over TLS")
+    clear, oracle, parties = (accuracy.measure(TASK, name, 1, settings, data) for name in names)
+    for private in (oracle, parties):
+        assert private.start_loss == pytest.approx(clear.start_loss, abs=0.05)
+        assert private.start_dev == pytest.approx(clear.start_dev, abs=0.05)
+    assert parties.start_loss == pytest.approx(oracle.start_loss, abs=0.01)
+
+
+def row(seed: int, share: float, **more: Any) -> AccuracyRow:
+    values: dict[str, Any] = {
+        "task": "films", "method": "zero-shot", "seed": seed, "settings": "a=1", "adapter": "", "shots": 2,
+        "evaluations": 8, "start_loss": 0.5, "best_loss": 0.4, "start_dev": 0.5, "best_dev": 0.4,
+        "accuracy_part": share, "part": 8, "accuracy": share, "test": 8, "seconds": 1.0, "megabytes": 0.0,
+        "commit": "c", "command": "d",
+    }  # fmt: skip
+    return AccuracyRow(**(values | more))
+
+
+def test_rows_come_back_and_are_tabulated(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    assert read(path) == []
+    rows = [row(1, 0.5), row(2, 0.75, accuracy=""), row(1, 0.25, method="other")]
+    for each in rows:
+        append(path, each)
+    assert read(path) == rows
+    lines = table(rows, ["zero-shot", "other", "absent"]).splitlines()
+    assert lines[2:] == ["| zero-shot | 62.5 ± 17.7 | 50.0 | 2 |", "| other | 25.0 | 25.0 | 1 |"]
+    assert spread([]) == "–"
+    figure(rows, ["zero-shot", "other"], tmp_path / "figures" / "f.png")
+    assert (tmp_path / "figures" / "f.png").stat().st_size > 1000
+
+
+def test_what_is_measured_is_not_measured_again(
+    tmp_path: Path, directory: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(accuracy, "TASKS", {"films": TASK})
+    monkeypatch.setattr(accuracy, "SETTINGS", SETTINGS | {"model": str(directory)})
+    monkeypatch.setattr(accuracy, "FIGURE", tmp_path / "figure.png")
+    arguments = ["--data", str(data), "--tasks", "films", "--methods", "0,3", "--out", str(tmp_path / "rows.csv")]
+    for seeds in (1, 1, 2):
+        monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments, "--seeds", str(seeds)])
+        accuracy.main()
+    assert [(r.method, r.seed) for r in read(tmp_path / "rows.csv")] == [
+        ("zero-shot", 1), ("Black-Box Tuning, softmax", 1), ("Black-Box Tuning, softmax", 2),
+    ]  # fmt: skip
+    assert "| Black-Box Tuning, softmax |" in capsys.readouterr().out
+
+
+def test_exploration_changes_one_thing() -> None:
+    base = explore.settings_of("ag_news", "base")
+    for variant, change in explore.VARIANTS.items():
+        settings = explore.settings_of("ag_news", variant)
+        assert {name for name in settings if settings[name] != base.get(name)} <= change.keys()
+    assert explore.settings_of("ag_news", "half the evaluations")["budget"] == base["budget"] / 2

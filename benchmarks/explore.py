@@ -1,0 +1,192 @@
+#!/usr/bin/env python
+"""What makes few-shot forward-only tuning work: one setting changed at a time, in the clear, tested on held-out rows.
+
+    python benchmarks/explore.py ag_news|sst2|topics [--variants base,"layer 4",…] [--seeds 3] [--data ../shared/data]
+
+Test files are not touched: shots come from the rows that nothing was trained on, and what remains of those rows is the
+test (topics: its own three files). Every run is tested with several choices of the final prompt. Rows that
+`results/explore.csv` already has are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rows as common
+import torch
+from accuracy import SILENT
+from accuracy_clear import TorchEngine
+from accuracy_rows import spread
+from accuracy_tasks import TASKS, draw_held_out
+from secfwt.codegen.build import build_plan
+from secfwt.runtime.data import Splits
+from secfwt.runtime.engine import Floats
+from secfwt.runtime.model_source import load_model
+from secfwt.runtime.objective import Objective, PromptSpace
+from secfwt.runtime.search import CmaSearch
+from secfwt.runtime.session import asdict_sets, embed, load_splits
+from secfwt.runtime.tune_options import TuneOptions
+
+HELD_OUT = 400
+"""Rows that a run is tested on."""
+COMMON = {"n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "sigma": 0.5, "alpha": 3.0, "loss": "ce"}
+BASE: dict[str, dict[str, Any]] = {
+    "ag_news": COMMON | {"k_shot": 16, "popsize": 10, "budget": 400, "attention": "softmax", "sequence_length": 32},
+    "sst2": COMMON | {"k_shot": 16, "popsize": 10, "budget": 400, "attention": "softmax", "sequence_length": 32},
+    "topics": COMMON | {"k_shot": 8, "popsize": 8, "budget": 80, "attention": "rfa", "sequence_length": 21},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "layer 4": {"prompt_layer": 4},
+    "layer 3": {"prompt_layer": 3},
+    "1 row": {"n_prompt_tokens": 1},
+    "10 rows": {"n_prompt_tokens": 10},
+    "dimension 8": {"intrinsic_dim": 8},
+    "dimension 100": {"intrinsic_dim": 100},
+    "scale 1": {"alpha": 1.0},
+    "scale 6": {"alpha": 6.0},
+    "sigma 1": {"sigma": 1.0},
+    "population 20": {"popsize": 20},
+    "half the evaluations": {"budget": 0.5},
+    "twice the evaluations": {"budget": 2.0},
+    "hinge": {"loss": "hinge"},
+    "temperature 10": {"temperature": 10.0},
+    "temperature 40": {"temperature": 40.0},
+    "deep 4 and 5": {"prompt_layer": 4, "deep": True},
+    "random features": {"attention": "rfa"},
+    "64 tokens": {"sequence_length": 64},
+    "labels alone": {"label_texts": ()},
+    "4 shots 160 evaluations": {"k_shot": 4, "budget": 160},
+    "16 shots 40 evaluations": {"k_shot": 16, "budget": 40},
+    "16 shots": {"k_shot": 16},
+    "16 shots dimension 8": {"k_shot": 16, "intrinsic_dim": 8},
+    "about": {
+        "label_texts": tuple(f"{x}=This text is about {x}." for x in ("astronomy", "cooking", "gardening", "sailing"))
+    },
+}
+CHOICES = ("start", "best on dev", "last mean", "averaged mean", "averaged mean or start")
+"""Prompts that are tested: z = 0; the lowest dev loss of candidates and means; the search's last mean; the means of the
+second half of the generations, averaged; the latter if its dev loss is lower than the start's."""
+
+
+def settings_of(task: str, variant: str) -> dict[str, Any]:
+    """Base and change; a budget below 4 is a multiple of the base's."""
+    texts = {} if task == "topics" else {"label_texts": tuple(f"{k}={v}" for k, v in TASKS[task].label_texts.items())}
+    settings = {**BASE[task], **texts, **VARIANTS[variant]}
+    if settings["budget"] < 4:
+        settings["budget"] = int(settings["budget"] * BASE[task]["budget"])
+    return settings
+
+
+def splits_of(task: str, data: Path, options: TuneOptions) -> Splits:
+    """Shots, dev and what is held out."""
+    if task == "topics":
+        return load_splits(options)
+    return draw_held_out(TASKS[task], data, options.k_shot, options.seed, HELD_OUT)
+
+
+def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) -> tuple[Objective, TuneOptions]:
+    """The objective of a run, all sets loaded."""
+    temperature = settings.get("temperature")
+    given = {name: value for name, value in settings.items() if name != "temperature"}
+    options = TuneOptions(**given, engine="clear", seed=seed)
+    options.check()
+    splits = splits_of(task, data, options)
+    model = load_model(options, splits.labels)
+    if temperature:
+        chosen = replace(model.options, temperature=temperature)
+        model = replace(model, options=chosen, plan=build_plan(model.spec, chosen))
+    sets = {name: embed(name, examples, model, options, SILENT) for name, examples in asdict_sets(splits).items()}
+    space = PromptSpace(model.plan, options.alpha)
+    objective = Objective(TorchEngine(model), space, "losses", options.loss, options.margin, sets)
+    for name in sets:
+        objective.load(name)
+    return objective, options
+
+
+def search(objective: Objective, options: TuneOptions) -> dict[str, Floats]:
+    """One run of CMA-ES; the prompts of `CHOICES`."""
+    start = np.zeros(objective.space.dim)
+    cma = CmaSearch(objective.space.dim, popsize=options.popsize, sigma=options.sigma, seed=options.seed)
+    start_dev = lowest = float(objective.losses("dev", start[None])[0])
+    best, means = start, []
+    for generation in range(1, options.budget // options.popsize + 1):
+        z = cma.ask()
+        losses = objective.losses("train", z)
+        cma.tell(z, losses)
+        means.append(cma.mean)
+        if generation % 4 == 0:
+            contenders = np.stack([z[losses.argmin()], cma.mean])
+            dev = objective.losses("dev", contenders)
+            if dev.min() < lowest:
+                lowest, best = float(dev.min()), contenders[dev.argmin()]
+    averaged = np.mean(means[len(means) // 2 :], axis=0)
+    better = float(objective.losses("dev", averaged[None])[0]) < start_dev
+    return dict(zip(CHOICES, (start, best, means[-1], averaged, averaged if better else start), strict=True))
+
+
+def main() -> None:
+    """Measure what is missing, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=BASE)
+    parser.add_argument("--variants", default="base")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parent.parent.parent / "shared" / "data")
+    parser.add_argument("--out", type=Path, default=common.RESULTS / "explore.csv")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    for variant in given.variants.split(","):
+        settings = settings_of(given.task, variant)
+        for seed in range(1, given.seeds + 1):
+            if (given.task, variant, str(seed)) in {(r["task"], r["variant"], r["seed"]) for r in stored(given.out)}:
+                continue
+            began = time.process_time()
+            objective, options = objective_of(given.task, given.data, settings, seed)
+            shares = {name: f"{objective.accuracy('test', z):.4f}" for name, z in search(objective, options).items()}
+            add(given.out, {
+                "task": given.task, "variant": variant, "seed": seed, **shares,
+                "test": len(objective.sets["test"].labels), "cpu_seconds": f"{time.process_time() - began:.1f}",
+                "commit": common.commit(), "command": common.command(),
+                "settings": " ".join(f"{k}={v}" for k, v in settings.items() if k != "label_texts"),
+            })  # fmt: skip
+    print(table(stored(given.out), given.task))
+
+
+def stored(path: Path) -> list[dict[str, str]]:
+    """The rows there are."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add(path: Path, row: Mapping[str, object]) -> None:
+    """Append a row."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def table(rows: list[dict[str, str]], task: str) -> str:
+    """Markdown: accuracy without tuning, points gained by every choice of the prompt; mean ± deviation over seeds."""
+    lines = ["| " + " | ".join(("variant", *CHOICES, "seeds")) + " |", "|---" * (len(CHOICES) + 2) + "|"]
+    for variant in dict.fromkeys(row["variant"] for row in rows if row["task"] == task):
+        group = [row for row in rows if (row["task"], row["variant"]) == (task, variant)]
+        gains = [spread([float(row[choice]) - float(row["start"]) for row in group]) for choice in CHOICES[1:]]
+        start = spread([float(row["start"]) for row in group])
+        lines.append(f"| {variant} | {start} | " + " | ".join(gains) + f" | {len(group)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
