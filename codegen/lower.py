@@ -10,6 +10,7 @@ import numpy as np
 
 from .calibrated import Ranges
 from .fits import Fit
+from .live_rows import pooled_by
 from .lower_layer import LayerLowering, Part
 from .lower_loss import cross_entropy, hinge
 from .nonlinear import inverse_root, precise_even_part, tanh
@@ -154,7 +155,7 @@ class _Lowering:
         else:
             tokens = r[x.rows.tokens].shape[0]
             parts = (Part(x.rows.tokens, r.slice(mask, -1, 0, tokens)), Part(x.rows.prompt, None))
-        pool = self._pooled_by(v)
+        pool = pooled_by(self.source, v)
         if pool is None:
             return self.layers.layer(v, parts, tuple(part.rows for part in parts), x.gamma, x.beta)
         first, mean = parts[0].rows, None
@@ -168,19 +169,13 @@ class _Lowering:
             mean = self._choice(pool, self.tokens) if pool.kind == "mean_rows" else None
         return self.layers.layer(v, parts, (reads,), x.gamma, x.beta, mean)
 
-    def _pooled_by(self, v: Value) -> Value | None:
-        """The choice of rows that alone reads a layer's output: the layer computes no other row."""
-        readers = [w for w in self.source if v.id in w.inputs]
-        pools = ("first_row", "select_row", "mean_rows", "token_rows")
-        return readers[0] if len(readers) == 1 and readers[0].kind in pools else None
-
     def _choice(self, pool: Value, rows: int) -> int:
         """Weights `[1, rows]` of the first rows in a choice or a mean."""
         return self.ring.reshape(self.ring.slice(self._value(pool.inputs[1]), -1, 0, rows), (1, rows))
 
     def _pooled(self, v: Value) -> int:
         """The layer below has pooled already."""
-        if self._pooled_by(self.source[v.inputs[0]]) is not v:
+        if pooled_by(self.source, self.source[v.inputs[0]]) is not v:
             raise ValueError(f"value {v.id} ({v.kind}) is not the only reader of a layer")
         return self._value(v.inputs[0])
 
