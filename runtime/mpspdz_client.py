@@ -8,6 +8,7 @@ only if c = ab (Damgård et al., eprint 2015/1006).
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
@@ -221,9 +222,19 @@ class MpSpdzClient:
         return data
 
     def _waited(self, party: int, deadline: float) -> None:
+        """While one party keeps the client waiting, another may have gone."""
         self._watch()
+        for other in self._parties:
+            if self._gone(other):
+                raise self._lost(other, "it closed the connection")
         if time.monotonic() > deadline:
             raise ServiceError(party, "lost", "it did not answer in time")
+
+    def _gone(self, party: int) -> bool:
+        """Whether the party has closed its end, read or not."""
+        poll = select.poll()
+        poll.register(self._sockets[party], select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _lost(self, party: int, text: str) -> ServiceError:
         """The cause, if `watch` finds one in a moment, else `text`."""

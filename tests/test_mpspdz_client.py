@@ -257,6 +257,17 @@ def test_a_party_that_closes_is_named(data: Path, peers: list[Peer]) -> None:
     assert error.value.failure == "lost"
 
 
+def test_a_party_that_closes_while_another_is_silent_is_named(data: Path, peers: list[Peer]) -> None:
+    done = threading.Event()
+    peers.append(Peer("P0", data, lambda _: (done.wait(10), None)[1]))
+    peers.append(Peer("P1", data, lambda peer: (peer.receive(), peer.send(bytes(8)))[1]))
+    try:
+        with connect(peers, data) as client, pytest.raises(ServiceError, match="party 1: it closed the connection"):
+            client.take(1)
+    finally:
+        done.set()
+
+
 def test_the_cause_goes_before_the_lost_connection(data: Path, peers: list[Peer]) -> None:
     failed = threading.Event()
 
