@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from . import VERSION
-from .adapter import read_adapter
+from .adapter import find_adapter
 from .build import build_plan
 from .calibrated import Ranges
 from .calibration import calibrate
@@ -76,7 +76,7 @@ def compile_model(
     Raises `ProblemsFound` with all problems of the step that found any.
     """
     report = Report()
-    given = read_adapter(adapter) if adapter is not None else None
+    given = find_adapter(source, adapter)
     if given is not None:
         options = given.options(options)
     spec = read_model(source, options)

@@ -36,7 +36,17 @@ class Ranges:
             return default
         return seen["min"] / self.reach, seen["max"] * self.reach
 
-    def low(self, site: str, default: float) -> float:
-        """Smallest value seen of a quantity that may be negative, with margin."""
+    def activation_width(self, site: str) -> float:
+        """Half width that an activation's even part is fitted on: the fit holds on twice that, less the 3 units that
+        GELU takes to become linear."""
+        return self.half_width(site) / 2 + 1.5
+
+    def variance(self, site: str) -> tuple[float, float]:
+        """A layer norm's variances."""
+        return self.interval(site, (0.05, 50.0))
+
+    def denominator(self, site: str) -> tuple[float, float]:
+        """Attention denominators over F·T, at most 1; noise may take them below zero."""
         seen = self.sites.get(site)
-        return default if seen is None else min(0.0, seen["min"]) * self.reach
+        low = -0.15 if seen is None else min(0.0, seen["min"]) * self.reach
+        return max(-1.0, low - 0.02), 1.02

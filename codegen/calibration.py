@@ -43,9 +43,19 @@ def _summary(parts: list[tuple[Array, float]]) -> dict[str, float]:
     order = np.argsort(values)
     values, rank = values[order], np.cumsum(weight[order])
     low, high = (float(values[min(np.searchsorted(rank, q * rank[-1]), values.size - 1)]) for q in QUANTILES)
+    return _site(float(values[0]), low, high, float(values[-1]))
+
+
+def summary(values: Array) -> dict[str, float]:
+    """The same of values that are all there."""
+    low, high = np.quantile(values, QUANTILES)
+    return _site(float(values.min()), float(low), float(high), float(values.max()))
+
+
+def _site(least: float, low: float, high: float, most: float) -> dict[str, float]:
     return {
-        "min": outward(float(values[0]), up=False),
-        "max": outward(float(values[-1]), up=True),
+        "min": outward(least, up=False),
+        "max": outward(most, up=True),
         f"q{QUANTILES[0]}": outward(low, up=False),
         f"q{QUANTILES[1]}": outward(high, up=True),
     }

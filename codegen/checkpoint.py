@@ -67,9 +67,10 @@ _HEADS: dict[tuple[Family, HeadKind], dict[str, str]] = {
         "vocab_projector": "head.out",
     },
 }
-# What checkpoints may hold beside the tensors that are read: buffers, and heads that are not used.
+# What checkpoints may hold beside the tensors that are read here: buffers, heads that are not used, and a converted
+# model's features (`adapter.py`).
 _BENIGN = re.compile(
-    r"(embeddings\.position_ids|pooler\.|cls\.|lm_head\.|vocab_\w+\.|(pre_)?classifier\.|qa_outputs\.)"
+    r"(rfa\.|embeddings\.position_ids|pooler\.|cls\.|lm_head\.|vocab_\w+\.|(pre_)?classifier\.|qa_outputs\.)"
 )
 
 

@@ -37,7 +37,7 @@ def add_features(weights: Weights, spec: ModelSpec, options: GenOptions) -> Weig
     heads, dim = spec.num_attention_heads, spec.head_dim
     for i in range(spec.num_hidden_layers):
         rng = np.random.default_rng([options.seed, i])
-        omega = np.stack([orthogonal_features(options.rfa_features, dim, rng) for _ in range(heads)])
+        omega = np.stack([orthogonal_features(options.features_of(i), dim, rng) for _ in range(heads)])
         if options.rfa_variant == "paper":
             result[f"layers.{i}.features"] = omega.astype(np.float32)
             continue

@@ -116,9 +116,7 @@ class LayerLowering:
         to do."""
         features, smallest = v.attrs["features"], v.attrs["floor"]
         padded = 2**bits / rows
-        low = self.ranges.low(f"layers.{v.attrs['layer']}.den", -0.15) - 0.02
-        low = max(-1.0, low) / padded
-        high = 1.02 / padded
+        low, high = (x / padded for x in self.ranges.denominator(f"layers.{v.attrs['layer']}.den"))
         theta, turn = self.r.phase(denominator, features * 1.2 * (high - low))
         factor = 2.0**fold / features * padded
         return self.r.fourier(theta, reciprocal(low, high, turn / features, factor=factor, unit=padded, floor=smallest))
@@ -186,8 +184,7 @@ class LayerLowering:
         hidden, inner = r[x].shape[-1], v.attrs["intermediate"]
         p = f"layers.{i}"
         gamma, beta = f"{p}.attention_norm.gamma", f"{p}.attention_norm.beta"
-        # the fit holds on twice its width, less the 3 units that GELU takes to become linear
-        width = self.ranges.half_width(f"{p}.gelu") / 2 + 1.5
+        width = self.ranges.activation_width(f"{p}.gelu")
         fit = even_part(v.attrs["act"], width)
         first = r.weight(
             f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)
@@ -237,7 +234,7 @@ class LayerLowering:
         r = self.r
         hidden = r[centred].shape[-1]
         shrink = hidden / 2.0**bits if bits else 1.0
-        low, high = self.ranges.interval(site, (0.05, 50.0))
+        low, high = self.ranges.variance(site)
         low, high = low * shrink**2, high * shrink**2
         row = r.trunc(centred, ROW, -bits)
         # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk, not an

@@ -76,9 +76,10 @@ def checkpoint_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, S
 
 def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
     """Tensors that the plan needs beyond those of the checkpoint."""
-    h, heads, features = spec.hidden_size, spec.num_attention_heads, options.rfa_features
+    h, heads = spec.hidden_size, spec.num_attention_heads
     shapes: dict[str, Shape] = {}
     for i in range(spec.num_hidden_layers if options.attention == "rfa" else 0):
+        features = options.features_of(i)
         if options.rfa_variant == "folded":
             shapes |= _dense(f"layers.{i}.phase_query", heads * features, h)
             shapes |= _dense(f"layers.{i}.phase_key", heads * features, h)

@@ -1,247 +1,135 @@
-"""`secfwt-convert`: adapt a sentence encoder to folded random-feature attention, on public text, in the clear.
+"""`secfwt-convert`: adapt a sentence encoder to random-feature attention, on public text, in the clear.
 
-    python -m secfwt.runtime.convert MODEL_DIR --text FILE... --out DIR --steps N --seed S
+    secfwt-convert MODEL_DIR --text FILE... --out DIR [--features 32 --rank 16 …]
+    secfwt-convert --resume runs/convert-…
 
-The result, `adapter.safetensors` and `adapter.json`, replaces the attention's query and key projections by phase
-projections (docs/program.md) and some biases and layer norms by trained ones; every other weight stays the original's.
+The result replaces the attention's queries and keys by random features (docs/adaptation.md) and changes biases, layer
+norms and, by low rank, the other matrices; it is an adapter beside the untouched model, or a model directory.
 Torch is needed here and nowhere else in the package.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
+import signal
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import FrameType
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
 
-from ..codegen.calibration import QUANTILES, outward
-from ..codegen.checkpoint import load_checkpoint
-from ..codegen.embed import Embedder, Settings, embedding_tables
-from ..codegen.hf import read_model
-from ..codegen.options import GenOptions
 from ..codegen.problems import ProblemsFound
-from ..codegen.tokenizer import load_tokenizer
+from .conversion_options import ConversionError, ConvertOptions
+from .errors import SecfwtError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .adaptation import Corpus
-    from .student import Shape
-
-Floats = NDArray[np.float32]
-MIN_TEXTS = 64
-MAX_TOKENS = 64
-TEXT_COLUMNS = ("text", "sentence", "sentence1")
-
-
-class ConvertError(Exception):
-    """An input that cannot be used; the message names it and what would be accepted."""
-
-
-def read_texts(argument: str) -> list[str]:
-    """Texts of `FILE` or, for `FILE:N`, its first N.
-
-    Accepted: .txt (one text a line), .jsonl, .csv and .tsv with a column text, sentence or sentence1.
-    """
-    name, colon, count = argument.rpartition(":")
-    path, limit = (Path(name), int(count)) if colon and count.isdigit() else (Path(argument), None)
-    if not path.is_file():
-        raise ConvertError(f"--text {argument}: no such file")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConvertError(f"--text {path}: byte {error.start} is not UTF-8") from None
-    if path.suffix == ".txt":
-        texts = lines
-    elif path.suffix == ".jsonl":
-        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        texts = _column(path, ((number, _record(path, number, line)) for number, line in numbered))
-    elif path.suffix in (".csv", ".tsv"):
-        tabs = path.suffix == ".tsv"
-        quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-        reader = csv.DictReader(lines, delimiter="\t" if tabs else ",", quoting=quoting)
-        texts = _column(path, ((reader.line_num, record) for record in reader))
-    else:
-        raise ConvertError(f"--text {path}: unknown extension {path.suffix!r}; accepted: .txt, .jsonl, .csv, .tsv")
-    return [t.strip() for t in texts if t.strip()][:limit]
-
-
-def _record(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ConvertError(f"--text {path}: line {number}: not JSON: {error.msg}") from None
-    if not isinstance(record, dict):
-        raise ConvertError(f"--text {path}: line {number}: expected a JSON object")
-    return record
-
-
-def _column(path: Path, records: Iterable[tuple[int, dict[str, Any]]]) -> list[str]:
-    texts, column = [], None
-    for number, record in records:
-        column = column or next((c for c in TEXT_COLUMNS if c in record), None)
-        if column is None:
-            raise ConvertError(f"--text {path}: none of the columns {', '.join(TEXT_COLUMNS)}")
-        if not isinstance(record.get(column), str):
-            raise ConvertError(f"--text {path}: line {number}: no column {column!r}")
-        texts.append(record[column])
-    if not texts:
-        raise ConvertError(f"--text {path}: no records")
-    return texts
-
-
-def load_original(model: Path, features: int, floor: float) -> tuple[Embedder, Shape, dict[str, Tensor]]:
-    """A model directory's embedder, its encoder's shape, its weights by canonical name. Raises `ProblemsFound`."""
-    import torch
-
-    from .student import Shape
-
-    # the head plays no part in adaptation: any two labels will do
-    options = GenOptions(
-        sequence_length=MAX_TOKENS, n_prompt_tokens=0, rfa_features=features, rfa_floor=floor,
-        head="prototypes", label_texts=("yes", "no"),
-    )  # fmt: skip
-    spec = read_model(model, options)
-    weights = load_checkpoint(model, spec)
-    embedder = Embedder(load_tokenizer(model), embedding_tables(weights), Settings.of(spec, options))
-    shape = Shape(
-        layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
-        eps=spec.layer_norm_eps, act=spec.hidden_act, features=features, floor=floor,
-    )  # fmt: skip
-    return embedder, shape, {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-
-
-def tokenise(embedder: Embedder, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids with the special tokens, cut at `MAX_TOKENS`."""
-    embedder.tokenizer.enable_truncation(MAX_TOKENS)
-    return [encoding.ids for encoding in embedder.tokenizer.encode_batch(list(texts))]
-
-
-def measure(corpus: Corpus, adapter: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-    """On texts never trained on: how close the embeddings are to the original's, and every site's range."""
-    import torch
-
-    from .student import encode
-
-    cosines, prompted = [], []
-    seen: dict[str, list[Floats]] = {}
-    weights = {**corpus.teacher, **adapter}
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with torch.no_grad():
-        for x, rows in corpus.epoch():
-            traces, mine, _ = encode(x, rows, weights, corpus.shape, rfa=True)
-            originals, original, _ = encode(x, rows, corpus.teacher, corpus.shape, rfa=False)
-            cosines.append((mine * original).sum(-1).numpy())
-            at = corpus.shape.layers * 2 // 3
-            prompt = corpus.prompt(originals[at].sites["hidden"], rows, at)
-            mine = encode(x, rows, weights, corpus.shape, rfa=True, prompt=prompt, at=at)[1]
-            original = encode(x, rows, corpus.teacher, corpus.shape, rfa=False, prompt=prompt, at=at)[1]
-            prompted.append((mine * original).sum(-1).numpy())
-            for layer, trace in enumerate(traces):
-                for site, value in trace.sites.items():
-                    seen.setdefault(f"layers.{layer}.{site}", []).append(value.numpy().ravel())
-    torch.set_float32_matmul_precision(precision)
-    fidelity = {"texts": len(corpus.texts)} | _cosine_summary("cosine", cosines) | _cosine_summary("prompted", prompted)
-    return fidelity, {site: _range(np.concatenate(values)) for site, values in seen.items()}
-
-
-def _cosine_summary(name: str, parts: list[Floats]) -> dict[str, float]:
-    values = np.concatenate(parts)
-    return {f"{name}_mean": round(float(values.mean()), 4), f"{name}_q0.05": round(float(np.quantile(values, 0.05)), 4)}
-
-
-def _range(values: Floats) -> dict[str, float]:
-    low, high = np.quantile(values, QUANTILES)
-    return {
-        "min": outward(float(values.min()), up=False), "max": outward(float(values.max()), up=True),
-        f"q{QUANTILES[0]}": outward(float(low), up=False), f"q{QUANTILES[1]}": outward(float(high), up=True),
-    }  # fmt: skip
-
-
-def save(out: Path, adapter: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write both files; matrices and vectors as float16."""
-    from safetensors.torch import save_file
-
-    out.mkdir(parents=True, exist_ok=True)
-    halves = {name: tensor.half().contiguous() for name, tensor in sorted(adapter.items())}
-    save_file(halves, out / "adapter.safetensors")
-    (out / "adapter.json").write_text(json.dumps(description, indent=1) + "\n")
-
-
-def convert(options: argparse.Namespace) -> None:
-    """Read, train, measure, write."""
-    try:
-        import torch
-    except ImportError:
-        raise ConvertError("convert needs PyTorch, which is not installed: pip install torch") from None
-    from .adaptation import Corpus, Recipe, adapt
-
-    started = time.monotonic()
-    texts = [text for argument in options.text for text in read_texts(argument)]
-    held_out = [text for argument in options.held_out for text in read_texts(argument)]
-    if not held_out:
-        held_out, texts = texts[::20], [t for i, t in enumerate(texts) if i % 20]
-    if len(texts) < MIN_TEXTS:
-        needed = f"at least {MIN_TEXTS} are needed, some thousands are better"
-        raise ConvertError(f"--text: {len(texts)} texts to train on; {needed}")
-    embedder, shape, teacher = load_original(options.model, options.features, options.floor)
-    recipe = Recipe(steps=options.steps, seed=options.seed)
-    training = Corpus(tokenise(embedder, texts), embedder, teacher, shape, recipe)
-    unseen = tokenise(embedder, held_out)
-
-    def log(line: str) -> None:
-        print(f"[{time.monotonic() - started:6.0f} s] {line}", flush=True)
-
-    def checkpoint(parameters: dict[str, Tensor]) -> None:
-        adapter = {name: tensor.detach().half().float() for name, tensor in parameters.items()}
-        fidelity, calibration = measure(Corpus(unseen, embedder, teacher, shape, recipe), adapter)
-        description = {
-            "base": options.base or options.model.resolve().name, "features": shape.features, "variant": "folded",
-            "floor": shape.floor, "steps": options.steps, "seed": options.seed,
-            "fidelity": fidelity, "calibration": calibration,
-        }  # fmt: skip
-        save(options.out, adapter, description)
-        log(", ".join(f"{name} {value}" for name, value in fidelity.items()))
-
-    log(f"{len(texts)} texts to train on, {len(held_out)} held out")
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")  # bfloat16 products where the processor has them: several times faster
-    try:
-        adapt(training, log, checkpoint)
-    finally:
-        torch.set_float32_matmul_precision(precision)
+TORCH_MISSING = "convert needs PyTorch, which is not installed: pip install torch"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="secfwt-convert", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("model", type=Path, help="Hugging Face BERT directory")
-    measured = "texts to measure on (default: 1 in 20)"
-    for option, text in (("--text", "public texts, or a file's first N"), ("--held-out", measured)):
-        parser.add_argument(option, nargs="+", default=[], metavar="FILE[:N]", help=text)
-    parser.add_argument("--out", type=Path, required=True, help="directory of the adapter")
-    parser.add_argument("--base", help="name of the original that adapter.json gives (default: the directory's)")
-    parser.add_argument("--features", type=int, default=32, help="random features a head")
-    parser.add_argument("--floor", type=float, default=0.02, help="smallest denominator, see docs/program.md")
-    parser.add_argument("--steps", type=int, default=1650)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    """Command line. Exit code 2: input that cannot be used; 3: a file that cannot be written; 130: interrupted."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder: Path | None = given.resume
     try:
-        convert(options)
+        from .conversion import convert, read_material
+        from .conversion_display import ConversionDisplay
+        from .conversion_run import ConversionRun
+
+        if given.resume:
+            _refuse_others(given)
+            run, options = ConversionRun.open(given.resume)
+            material = read_material(options)
+        else:
+            options = _options(given)
+            material = read_material(options)
+            run = ConversionRun.create(given.run, options)
+        folder = run.path
+        report = convert(material, options, run, ConversionDisplay(Console()))
+        after = report["after"]
+        cosines = f"{after['cosine_mean']:.3f} mean, {after['cosine_q0.05']:.3f} at the 5th percentile"
+        print(f"cosine to the original's embedding on unseen text: {cosines}")
+        print(f"wrote {options.out}; reports in {folder}")
+    except ImportError as error:
+        _end(TORCH_MISSING if (error.name or "").startswith("torch") else str(error), 2)
     except ProblemsFound as found:
         print(found, file=sys.stderr)
         raise SystemExit(2) from None
-    except ConvertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except SecfwtError as error:
+        _end(str(error), error.exit_code)
+    except OSError as error:
+        place = f"cannot write {error.filename or given.out or folder}: {error.strerror or error}"
+        _end(f"{place}; continue with --resume {folder}" if folder else place, 3)
+    except KeyboardInterrupt:
+        _end(f"interrupted; continue with --resume {folder}", 130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="secfwt-convert", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("model", nargs="?", type=Path, help="Hugging Face BERT-like directory")
+    parser.add_argument("--text", nargs="+", metavar="FILE[:N]", help="public texts, or a file's first N records")
+    parser.add_argument("--held-out", nargs="+", metavar="FILE[:N]", help="texts to measure on (default: 1 in 20)")
+    parser.add_argument("--out", type=Path, help="directory of the result")
+    parser.add_argument("--output", choices=("adapter", "model"), help="a small adapter, or a whole model directory")
+    parser.add_argument("--base", help="name of the original that adapter.json gives (default: the directory's)")
+    parser.add_argument("--features", help="random features a head: N, one for each layer (N,N,…), or auto")
+    parser.add_argument("--feature-error", type=float, help="auto: largest error of a layer's attention output")
+    parser.add_argument("--feature-kind", choices=("learned", "random"), help="random: orthogonal, as drawn")
+    parser.add_argument("--rfa", choices=("folded", "paper"), help="variant of random-feature attention")
+    parser.add_argument("--floor", type=float, help="smallest denominator, see docs/program.md")
+    parser.add_argument("--rank", type=int, help="of the low-rank changes; 0: none")
+    parser.add_argument("--layer-steps", type=int, help="stage 1: every layer alone")
+    parser.add_argument("--steps", type=int, help="stage 2: end to end")
+    parser.add_argument("--fitted-steps", type=int, help="stage 3: through the protocol's fits")
+    parser.add_argument("--gelu-limit", type=float, help="GELU inputs beyond this are penalised")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--seed", type=int)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--run", type=Path, help="run folder (default: runs/convert-<time>)")
+    where.add_argument("--resume", type=Path, metavar="RUN", help="continue an earlier conversion")
+    defaults = ConvertOptions("", "", ())
+    for action in parser._actions:
+        value = getattr(defaults, action.dest, None)
+        if value not in (None, "", ()) and action.help:
+            action.help += f" (default: {value})"
+    return parser
+
+
+def _options(given: argparse.Namespace) -> ConvertOptions:
+    """Options as typed, the defaults where nothing was. Raises `ConversionError`."""
+    for name, value in (("MODEL_DIR", given.model), ("--text", given.text), ("--out", given.out)):
+        if not value:
+            raise ConversionError(f"{name} is missing")
+    typed: dict[str, Any] = {n: _plain(value) for n in _names() if (value := getattr(given, n)) is not None}
+    return ConvertOptions(**typed)
+
+
+def _refuse_others(given: argparse.Namespace) -> None:
+    typed = [name for name in _names() if getattr(given, name) is not None]
+    if typed:
+        option = "MODEL_DIR" if typed[0] == "model" else f"--{typed[0].replace('_', '-')}"
+        raise ConversionError(f"{option} is given with --resume: a conversion goes on with the options it began with")
+
+
+def _names() -> list[str]:
+    return [field.name for field in fields(ConvertOptions)]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 if __name__ == "__main__":

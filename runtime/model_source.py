@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..codegen.adapter import read_adapter
+from ..codegen.adapter import find_adapter
 from ..codegen.build import build_plan
 from ..codegen.bundle import Compiled, compile_model
 from ..codegen.embed import Embedder
@@ -65,7 +65,7 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     path = Path(options.model) if options.model else default_model()
     adapter = _adapter(options)
     chosen = _gen_options(options, path, labels)
-    given = read_adapter(adapter) if adapter else None
+    given = find_adapter(path, adapter) if options.attention == "rfa" else None
     if given:
         chosen = given.options(chosen)
     spec = read_model(path, chosen)
@@ -79,13 +79,13 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
         plan = build_plan(spec, chosen)
         plan.meta["calibration"] = given.calibration if given else {}
         content = hashlib.sha256(json.dumps(plan.meta).encode()).hexdigest()
-        return Model(name, spec, chosen, plan, embedder, adapter is not None, content, weights)
+        return Model(name, spec, chosen, plan, embedder, given is not None, content, weights)
     compiled = compile_model(path, chosen, adapter)
     if compiled.weights is None or compiled.embedder is None:
         raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
     content = hashlib.sha256(compiled.text.encode()).hexdigest()
     return Model(
-        name, spec, compiled.options, compiled.plan, compiled.embedder, adapter is not None, content,
+        name, spec, compiled.options, compiled.plan, compiled.embedder, given is not None, content,
         compiled.weights, compiled,
     )  # fmt: skip
 

@@ -142,7 +142,8 @@ def _counts(sizes: dict[str, int]) -> str:
 
 def _describe(model: Model) -> str:
     spec, options = model.spec, model.options
-    attention = options.attention if options.attention == "softmax" else f"rfa, {options.rfa_features} features"
+    features = "/".join(map(str, options.rfa_layer_features or (options.rfa_features,)))
+    attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
     if options.attention == "rfa" and not model.adapted:
         attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
     return (

@@ -1,6 +1,7 @@
 """The encoder in torch, twice: the softmax original (teacher) and its random-feature form (student).
 
-Weights are a plain mapping from canonical name (`codegen/weights.py`) to tensor: what is trained is what is stored.
+Weights are a plain mapping from canonical name (`codegen/weights.py`) to tensor: what is trained is what is stored. A
+matrix may have a low-rank change beside it, `{name}.up` `[out, r]` times `{name}.down` `[r, in]`.
 Only rows that carry a token are computed: `hidden` is `[N, h]`, and `Rows` says where the N rows stand in their texts.
 """
 
@@ -10,25 +11,30 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 Weights = Mapping[str, Tensor]
+Forms = Mapping[str, Callable[[Tensor], Tensor]]
+"""What stands in for a non-linearity, by calibration site; sites that are not named are exact."""
+EXACT: Forms = {}
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "relu": functional.relu}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a forward pass has to know of a model beside its weights."""
+    """What a forward pass has to know of a model beside its weights; `features` has a count for every layer."""
 
     layers: int
     heads: int
     hidden: int
     eps: float
     act: str = "gelu"
-    features: int = 32
+    features: tuple[int, ...] = ()
+    variant: Literal["folded", "paper"] = "folded"
     floor: float = 0.02
 
 
@@ -60,24 +66,36 @@ class Rows:
 
 @dataclass
 class Trace:
-    """What one encoder layer did: output rows, attention's share before the layer norm, values at calibration sites."""
+    """What one encoder layer did: output rows, attention's share before the layer norm, values at calibration sites.
+
+    `sums`: the rows that go into its two layer norms, by site (`attention_var`, `output_var`).
+    """
 
     hidden: Tensor
     attention: Tensor
     sites: dict[str, Tensor]
+    sums: dict[str, Tensor]
 
 
 def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
-    """x·Wᵀ + b."""
-    return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    """(W + up·down) x + b."""
+    y = functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    if (up := weights.get(f"{name}.up")) is None:
+        return y
+    return y + functional.linear(functional.linear(x, weights[f"{name}.down"]), up)
 
 
-def norm(x: Tensor, weights: Weights, name: str, eps: float) -> tuple[Tensor, Tensor]:
-    """Layer norm with its affine part, and the variance of every row."""
-    centred = x - x.mean(-1, keepdim=True)
-    variance = centred.square().mean(-1, keepdim=True)
-    normalised = centred * torch.rsqrt(variance + eps)
-    return normalised * weights[f"{name}.gamma"] + weights[f"{name}.beta"], variance.squeeze(-1)
+def variance(x: Tensor) -> Tensor:
+    """Of every row, `[N, 1]`, in float32."""
+    return x.float().var(-1, correction=0, keepdim=True)
+
+
+def norm(x: Tensor, weights: Weights, name: str, eps: float, root: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Layer norm with its affine part; `root` stands in for 1/√(variance + eps)."""
+    gamma, beta = weights[f"{name}.gamma"], weights[f"{name}.beta"]
+    if root is None:
+        return functional.layer_norm(x, x.shape[-1:], gamma, beta, eps)
+    return (x - x.mean(-1, keepdim=True)) * root(variance(x)) * gamma + beta
 
 
 def split(x: Tensor, rows: Rows, heads: int) -> Tensor:
@@ -98,43 +116,62 @@ def softmax_attention(x: Tensor, rows: Rows, weights: Weights, layer: int, shape
     return join(logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1) @ v, rows)
 
 
-def feature_map(x: Tensor, rows: Rows, weights: Weights, name: str, heads: int) -> Tensor:
-    """[cos 2πθ, sin 2πθ] of the phases θ = W x + b, `[B, H, T, 2F]`."""
-    angle = 2 * math.pi * split(linear(x, weights, name), rows, heads)
-    return torch.cat([angle.cos(), angle.sin()], -1)
+def phases(x: Tensor, weights: Weights, layer: int, which: Literal["query", "key"], shape: Shape) -> Tensor:
+    """Angles in radians, `[N, H·F]`, always in float32: bfloat16 has too few digits for several turns."""
+    prefix = f"layers.{layer}"
+    if shape.variant == "folded":
+        with torch.autocast(x.device.type, enabled=False):
+            return 2 * math.pi * linear(x, weights, f"{prefix}.phase_{which}")
+    heads = linear(x, weights, f"{prefix}.{which[0]}").float()
+    with torch.autocast(x.device.type, enabled=False):
+        unit = functional.normalize(heads.reshape(len(x), shape.heads, -1), dim=-1)
+        return torch.einsum("nhd,hfd->nhf", unit, weights[f"{prefix}.features"]).flatten(1)
 
 
 def rfa_attention(
-    x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape
+    x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Folded random-feature attention (docs/program.md): output `[N, h]`, and what it went through.
+    """Random-feature attention (docs/program.md): output `[N, h]`, and what it went through.
 
     `den` `[N, H]` and `numerator` `[N, h]` are divided by F·T; `value` is `[N, h]`.
     """
-    prefix = f"layers.{layer}"
-    phi_q = feature_map(x, rows, weights, f"{prefix}.phase_query", shape.heads)
-    phi_k = feature_map(x, rows, weights, f"{prefix}.phase_key", shape.heads) * rows.mask[:, None, :, None]
-    value = linear(x, weights, f"{prefix}.v")
-    scale = (shape.features * rows.nominal)[:, None, None, None]
-    numerator = phi_q @ (phi_k.transpose(2, 3) @ split(value, rows, shape.heads)) / scale
-    den = phi_q @ phi_k.sum(2)[..., None] / scale
+    value = linear(x, weights, f"layers.{layer}.v")
+    values = split(value, rows, shape.heads)
+    query, key = (phases(x, weights, layer, which, shape) for which in ("query", "key"))
+    scale = (shape.features[layer] * rows.nominal)[:, None, None, None]
+    numerator: Tensor = torch.zeros(())
+    den: Tensor = torch.zeros(())
+    waves: tuple[Callable[[Tensor], Tensor], ...] = (torch.cos, torch.sin)
+    for wave in waves:
+        q, k = (split(wave(angle).to(value.dtype), rows, shape.heads) for angle in (query, key))
+        k = k * rows.mask[:, None, :, None]  # cos 0 = 1 where there is no token
+        numerator = numerator + q @ (k.transpose(2, 3) @ values)
+        den = den + q @ k.sum(2)[..., None]
+    numerator, den = numerator / scale, den / scale
+    inverse = forms.get(f"layers.{layer}.den", lambda d: 1 / d.clamp(min=shape.floor))(den)
     sites = {"den": join(den, rows), "numerator": join(numerator, rows), "value": value}
-    return join(numerator / den.clamp(min=shape.floor), rows), sites
+    return join(numerator * inverse, rows), sites
 
 
-def encoder_layer(x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, *, rfa: bool) -> Trace:
+def encoder_layer(
+    x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, *, rfa: bool, forms: Forms = EXACT
+) -> Trace:
     """One post-norm layer; site names are those of `codegen/oracle_float.py`."""
     prefix = f"layers.{layer}"
-    context, sites = rfa_attention(x, rows, weights, layer, shape) if rfa else (
+    context, sites = rfa_attention(x, rows, weights, layer, shape, forms) if rfa else (
         softmax_attention(x, rows, weights, layer, shape), {}
     )  # fmt: skip
     sites |= {"hidden": x, "attention_out": context}
     attention = linear(context, weights, f"{prefix}.o")
-    x, sites["attention_var"] = norm(x + attention, weights, f"{prefix}.attention_norm", shape.eps)
+    sums = {"attention_var": x + attention}
+    root = forms.get(f"{prefix}.attention_var")
+    x = norm(sums["attention_var"], weights, f"{prefix}.attention_norm", shape.eps, root)
     sites["gelu"] = linear(x, weights, f"{prefix}.ffn_in")
-    output = linear(ACTIVATIONS[shape.act](sites["gelu"]), weights, f"{prefix}.ffn_out")
-    hidden, sites["output_var"] = norm(x + output, weights, f"{prefix}.output_norm", shape.eps)
-    return Trace(hidden, attention, sites)
+    act = forms.get(f"{prefix}.gelu", ACTIVATIONS[shape.act])
+    sums["output_var"] = x + linear(act(sites["gelu"]), weights, f"{prefix}.ffn_out")
+    root = forms.get(f"{prefix}.output_var")
+    hidden = norm(sums["output_var"], weights, f"{prefix}.output_norm", shape.eps, root)
+    return Trace(hidden, attention, sites, sums)
 
 
 def insert(x: Tensor, rows: Rows, prompt: Tensor) -> tuple[Tensor, Rows]:
@@ -148,13 +185,21 @@ def insert(x: Tensor, rows: Rows, prompt: Tensor) -> tuple[Tensor, Rows]:
 
 
 def encode(
-    x: Tensor, rows: Rows, weights: Weights, shape: Shape, *, rfa: bool, prompt: Tensor | None = None, at: int = 0
+    x: Tensor,
+    rows: Rows,
+    weights: Weights,
+    shape: Shape,
+    *,
+    rfa: bool,
+    prompt: Tensor | None = None,
+    at: int = 0,
+    forms: Forms = EXACT,
 ) -> tuple[list[Trace], Tensor, Rows]:
     """Every layer's trace and the pooled unit embedding `[B, h]`; `prompt` enters before layer `at`."""
     traces = []
     for layer in range(shape.layers):
         if prompt is not None and layer == at:
             x, rows = insert(x, rows, prompt)
-        traces.append(encoder_layer(x, rows, weights, layer, shape, rfa=rfa))
+        traces.append(encoder_layer(x, rows, weights, layer, shape, rfa=rfa, forms=forms))
         x = traces[-1].hidden
     return traces, functional.normalize(rows.mean(x), dim=-1), rows

@@ -1,217 +1,273 @@
-"""The converter to random-feature attention, on a tiny encoder; its torch model against the float oracle."""
+"""`secfwt-convert` end to end on a tiny encoder."""
 
+import errno
 import json
-import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from secfwt.codegen.adapter import read_adapter
-from secfwt.codegen.build import build_encoder
-from secfwt.codegen.checkpoint import load_checkpoint
-from secfwt.codegen.hf import read_model
+from secfwt.codegen.bundle import compile_model
 from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_float import run_plan
-from secfwt.codegen.prepare import prepare_weights
-from secfwt.runtime.convert import ConvertError, main, read_texts
+from secfwt.runtime.convert import main
+from toy_encoder import write_model, write_texts
 
 torch = pytest.importorskip("torch")
+from secfwt.runtime.conversion_display import ConversionDisplay  # noqa: E402
+from secfwt.runtime.training import Progress  # noqa: E402
 
-WORDS = [
-    "the", "a", "red", "blue", "small", "boat", "star", "tree",
-    "soup", "runs", "shines", "grows", "boils", "over", "under", "near",
-]  # fmt: skip
 SHIPPED = Path(__file__).parent.parent / "examples/minilm-rfa"
+SHORT = ["--features", "8", "--rank", "2", "--layer-steps", "20", "--steps", "20", "--fitted-steps", "6", "--seed", "3"]
+SITES = ("gelu", "attention_var", "output_var", "den", "value", "attention_out", "numerator", "hidden")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer BERT with a vocabulary of twenty words."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from tokenizers.processors import BertProcessing
-
-    directory = tmp_path_factory.mktemp("model")
-    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(directory / "tokenizer.json"))
-    hidden, inner = 16, 32
-    config = {
-        "model_type": "bert", "architectures": ["BertModel"], "hidden_size": hidden, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": inner, "hidden_act": "gelu", "vocab_size": len(vocabulary),
-        "max_position_embeddings": 64, "type_vocab_size": 2,
-    }  # fmt: skip
-    (directory / "config.json").write_text(json.dumps(config))
-    rng = np.random.default_rng(0)
-
-    def normal(*shape: int) -> np.ndarray:
-        return (rng.standard_normal(shape) / math.sqrt(shape[-1])).astype(np.float32)
-
-    tensors = {
-        f"embeddings.{n}_embeddings.weight": 4 * normal(rows, hidden)
-        for n, rows in (("word", len(vocabulary)), ("position", 64), ("token_type", 2))
-    }
-    shapes = {
-        "attention.self.query": (hidden, hidden), "attention.self.key": (hidden, hidden),
-        "attention.self.value": (hidden, hidden), "attention.output.dense": (hidden, hidden),
-        "intermediate.dense": (inner, hidden), "output.dense": (hidden, inner),
-    }  # fmt: skip
-    norms = ["embeddings.LayerNorm"]
-    for i in range(2):
-        norms += [f"encoder.layer.{i}.{n}" for n in ("attention.output.LayerNorm", "output.LayerNorm")]
-        for name, shape in shapes.items():
-            tensors[f"encoder.layer.{i}.{name}.weight"] = 2 * normal(*shape)
-            tensors[f"encoder.layer.{i}.{name}.bias"] = 0.1 * normal(shape[0])
-    for name in norms:
-        tensors[f"{name}.weight"] = 1 + 0.1 * normal(hidden)
-        tensors[f"{name}.bias"] = 0.1 * normal(hidden)
-    save_file(tensors, directory / "model.safetensors")
-    return directory
+    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(1)
-    path = tmp_path_factory.mktemp("texts") / "texts.txt"
-    path.write_text("\n".join(" ".join(rng.choice(WORDS, int(rng.integers(3, 12)))) for _ in range(200)))
-    return path
+    return write_texts(tmp_path_factory.mktemp("texts") / "texts.txt")
 
 
 @pytest.fixture(scope="module")
-def adapter(model: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("adapter")
-    run(model, texts, out, steps=60)
-    return out
+def folder(model: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conversion: `adapter` and its run folder `run`."""
+    folder = tmp_path_factory.mktemp("conversion")
+    run(model, texts, folder)
+    return folder
 
 
-def run(model: Path, texts: Path, out: Path, steps: int) -> None:
-    main([str(model), "--text", str(texts), "--out", str(out), "--features", "8", "--steps", str(steps), "--seed", "3"])
+def arguments(model: Path, texts: Path, folder: Path, *more: str) -> list[str]:
+    where = ["--out", str(folder / "adapter"), "--run", str(folder / "run")]
+    return [str(model), "--text", str(texts), *where, *SHORT, *more]
 
 
-def test_same_seed_reproduces_the_adapter(model: Path, texts: Path, adapter: Path, tmp_path: Path) -> None:
-    run(model, texts, tmp_path, steps=60)
-    first, again = (load_file(d / "adapter.safetensors") for d in (adapter, tmp_path))
-    assert first.keys() == again.keys()
-    assert all(np.array_equal(first[name], again[name]) for name in first)
-    assert (adapter / "adapter.json").read_text() == (tmp_path / "adapter.json").read_text()
+def run(model: Path, texts: Path, folder: Path, *more: str) -> None:
+    main(arguments(model, texts, folder, *more))
 
 
-def test_training_improves_fidelity(model: Path, texts: Path, adapter: Path, tmp_path: Path) -> None:
-    run(model, texts, tmp_path, steps=4)
-    early, late = (json.loads((d / "adapter.json").read_text())["fidelity"] for d in (tmp_path, adapter))
-    assert late["cosine_mean"] > early["cosine_mean"]
+def described(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "adapter" / "adapter.json").read_text())
+    return content
 
 
-def test_torch_and_the_float_oracle_agree(model: Path, adapter: Path) -> None:
-    """The adapted encoder in torch computes what the generated program's plan computes."""
-    from secfwt.runtime.student import Rows, Shape, encode
-
-    described = read_adapter(adapter)
-    options = described.options(GenOptions(sequence_length=12, n_prompt_tokens=0, label_texts=("boat", "star")))
-    spec = read_model(model, options)
-    weights, embedder = prepare_weights(model, spec, options, described)
-    inputs, _ = embedder.encode(["the red boat runs", "a star shines over the small blue tree"])
-    expected = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-    rows = Rows(torch.from_numpy(inputs["mask"] > 0), torch.full((2,), 12.0))
-    x = rows.unpad(torch.from_numpy(inputs["x"])) * tensors["embeddings.gamma"] + tensors["embeddings.beta"]
-    shape = Shape(2, 2, 16, spec.layer_norm_eps, features=8, floor=described.floor)
-    pooled = encode(x, rows, tensors, shape, rfa=True)[1].numpy()
-    np.testing.assert_allclose(pooled, expected / np.linalg.norm(expected, axis=-1, keepdims=True), atol=1e-5)
+def same_tensors(one: Path, other: Path) -> bool:
+    first, again = (load_file(folder / "adapter" / "adapter.safetensors") for folder in (one, other))
+    return first.keys() == again.keys() and all(np.array_equal(first[name], again[name]) for name in first)
 
 
-def test_softmax_original_agrees_with_the_float_oracle(model: Path) -> None:
-    from secfwt.runtime.student import Rows, Shape, encode
-
-    options = GenOptions(
-        sequence_length=9, n_prompt_tokens=0, attention="softmax", label_texts=("red boat", "blue star")
-    )
-    spec = read_model(model, options)
-    weights, embedder = prepare_weights(model, spec, options)
-    inputs, _ = embedder.encode(["soup boils", "the small tree grows near the boat"])
-    expected = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
-    tensors = {name: torch.from_numpy(np.array(v)) for name, v in load_checkpoint(model, spec).items()}
-    rows = Rows(torch.from_numpy(inputs["mask"] > 0), torch.full((2,), 9.0))
-    x = rows.unpad(torch.from_numpy(inputs["x"])) * tensors["embeddings.gamma"] + tensors["embeddings.beta"]
-    pooled = encode(x, rows, tensors, Shape(2, 2, 16, spec.layer_norm_eps), rfa=False)[1].numpy()
-    np.testing.assert_allclose(pooled, expected / np.linalg.norm(expected, axis=-1, keepdims=True), atol=1e-5)
+def test_same_seed_reproduces_the_adapter(model: Path, texts: Path, folder: Path, tmp_path: Path) -> None:
+    run(model, texts, tmp_path)
+    assert same_tensors(folder, tmp_path)
+    assert described(folder) == described(tmp_path)
 
 
-def test_adapter_describes_every_site(adapter: Path) -> None:
-    described = json.loads((adapter / "adapter.json").read_text())
-    assert described["features"] == 8
-    assert described["variant"] == "folded"
+def test_training_improves_fidelity(folder: Path) -> None:
+    report = json.loads((folder / "run" / "fidelity.json").read_text())
+    assert report["after"]["cosine_mean"] > report["before"]["cosine_mean"]
+    for before, after in zip(report["before"]["layers"], report["after"]["layers"], strict=True):
+        assert after["attention_error"] < before["attention_error"]
+
+
+def test_the_adapter_says_what_it_is_for(folder: Path) -> None:
+    content = described(folder)
+    assert (content["features"], content["variant"], content["rank"], content["steps"]) == (8, "folded", 2, [20, 20, 6])
     for layer in range(2):
-        for site in ("gelu", "attention_var", "output_var", "den", "value", "attention_out", "numerator", "hidden"):
-            seen = described["calibration"][f"layers.{layer}.{site}"]
+        for site in SITES:
+            seen = content["calibration"][f"layers.{layer}.{site}"]
             assert seen["min"] <= seen["q0.0001"] <= seen["q0.9999"] <= seen["max"]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("a.txt", "one\n\n two \n", ["one", "two"]),
-        ("a.tsv", 'text\tlabel\nsay "hi\tx\n', ['say "hi']),
-        ("a.csv", 'sentence1,label\n"one, two",x\n', ["one, two"]),
-        ("a.jsonl", '{"text": "one", "label": "x"}\n', ["one"]),
-    ],
-)
-def test_texts_are_read_from_every_format(tmp_path: Path, name: str, content: str, expected: list[str]) -> None:
-    (tmp_path / name).write_text(content)
-    assert read_texts(str(tmp_path / name)) == expected
+def test_the_run_folder_holds_log_reports_and_figures(folder: Path) -> None:
+    log = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in log] == ["layers"] * 20 + ["whole"] * 20 + ["fitted"] * 6
+    assert all(np.isfinite(line["loss"]) for line in log)
+    table = (folder / "run" / "fidelity.md").read_text()
+    assert "| cosine to the original's embedding, mean |" in table
+    assert "leave the interval" in table
+    for figure in ("loss.png", "fidelity.png"):
+        assert (folder / "run" / figure).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_colon_limits_the_texts(texts: Path) -> None:
-    assert len(read_texts(f"{texts}:7")) == 7
+def test_a_killed_conversion_resumes_to_the_same_result(model: Path, texts: Path, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "secfwt.runtime.convert", *arguments(model, texts, tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    log = tmp_path / "run" / "log.jsonl"
+    deadline = time.monotonic() + 300
+    while not (log.exists() and log.read_text().count('"whole"') > 5):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "adapter").exists()
+    main(["--resume", str(tmp_path / "run")])
+    assert same_tensors(folder, tmp_path)
+    assert (tmp_path / "run" / "log.jsonl").read_text().count("\n") == 46
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.pdf", "x", r"unknown extension '\.pdf'; accepted: \.txt"),
-        ("a.tsv", "words\tlabel\nx\ty\n", "none of the columns text, sentence, sentence1"),
-        ("a.jsonl", '{"text": "one"}\n{"text"\n', "line 2: not JSON"),
-        ("a.jsonl", '{"text": "one"}\n{"label": "x"}\n', "line 2: no column 'text'"),
-        ("a.csv", "", "no records"),
-    ],
-)
-def test_unusable_text_files_are_named(tmp_path: Path, name: str, content: str, message: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ConvertError, match=message):
-        read_texts(str(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--text: 0 texts to train on; at least 64 are needed"),
-        (["--text", "nowhere.txt"], "--text nowhere.txt: no such file"),
-    ],
-)
-def test_too_little_text_ends_with_one_message(
-    model: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+def test_a_training_stopped_between_two_steps_goes_on_as_if_it_had_not(
+    model: Path, texts: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("secfwt.runtime.training.CHECKPOINT_SECONDS", 0.0)
+    for step in (30, 43):  # within stages 2 and 3
+        monkeypatch.setattr(ConversionDisplay, "update", stopping_after(step))
+        with pytest.raises(SystemExit) as exit_:
+            main(["--resume", str(tmp_path / "run")] if step > 30 else arguments(model, texts, tmp_path))
+        assert exit_.value.code == 130
+    monkeypatch.undo()
+    main(["--resume", str(tmp_path / "run")])
+    assert same_tensors(folder, tmp_path)
+
+
+def stopping_after(step: int) -> Callable[[ConversionDisplay, Progress], None]:
+    """Stands in for the display; interrupts the conversion at that step of all."""
+
+    def update(_: ConversionDisplay, progress: Progress) -> None:
+        if {"layers": 0, "whole": 20, "fitted": 40}[progress.stage] + progress.step >= step:
+            raise KeyboardInterrupt
+
+    return update
+
+
+def test_another_text_does_not_resume(
+    model: Path, texts: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    options = json.loads((tmp_path / "run" / "options.json").read_text())
+    options["options"]["text"] = [f"{texts}:150"]
+    (tmp_path / "run" / "options.json").write_text(json.dumps(options))
+    fails(capsys, ["--resume", str(tmp_path / "run")], 2, "model or texts changed")
+
+
+def test_a_whole_model_needs_no_adapter(model: Path, texts: Path, folder: Path, tmp_path: Path) -> None:
+    run(model, texts, tmp_path, "--output", "model")
+    options = GenOptions(sequence_length=12, n_prompt_tokens=2, label_texts=("boat", "star"))
+    beside = compile_model(model, options, folder / "adapter")
+    within = compile_model(tmp_path / "adapter", options)
+    assert within.text == beside.text
+    assert within.weights is not None
+    assert beside.weights is not None
+    assert all(np.array_equal(within.weights[name], value) for name, value in beside.weights.items())
+
+
+def test_a_converted_model_is_refused(
+    model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converted = tmp_path / "converted"
+    shutil.copytree(model, converted)
+    config = json.loads((converted / "config.json").read_text()) | {"rfa": {"features": 8, "floor": 0.1}}
+    (converted / "config.json").write_text(json.dumps(config))
+    fails(capsys, arguments(converted, texts, tmp_path), 2, "is converted already: give the original")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--rfa", "paper"], ["--feature-kind", "random"], ["--features", "4,9"], ["--rfa", "paper", "--rank", "0"]],
+    ids=" ".join,
+)
+def test_every_kind_of_features_makes_a_program(model: Path, texts: Path, tmp_path: Path, more: list[str]) -> None:
+    run(model, texts, tmp_path, *more)
+    options = GenOptions(sequence_length=12, n_prompt_tokens=2, label_texts=("boat", "star"))
+    compiled = compile_model(model, options, tmp_path / "adapter")
+    given = read_adapter(tmp_path / "adapter")
+    assert compiled.options.rfa_variant == given.variant
+    assert [compiled.options.features_of(i) for i in range(2)] == list(given.features * 2)[:2]
+
+
+def test_counts_of_features_are_chosen_by_error(model: Path, texts: Path, tmp_path: Path) -> None:
+    run(model, texts, tmp_path, "--features", "auto", "--feature-error", "9")
+    assert described(tmp_path)["features"] == 16, "an error that anything reaches takes the fewest"
+
+
+def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
+    """Run and expect this exit code and one line that holds the message."""
     with pytest.raises(SystemExit) as exit_:
-        main([str(model), "--out", str(tmp_path), *arguments])
-    assert exit_.value.code == 2
-    assert message in capsys.readouterr().err
+        main(arguments)
+    said = capsys.readouterr().err
+    assert exit_.value.code == code, said
+    assert message in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--text", "nowhere.txt"], "--text nowhere.txt: no such file"),
+        (["--features", "0"], "--features is 0: accepted: one count, 2 of them"),
+        (["--features", "8,8,8"], "--features is 8,8,8: accepted"),
+        (["--rank", "-1"], "--rank is -1: it must be at least 0"),
+        (["--floor", "0"], "--floor is 0.0: it must be positive"),
+    ],
+)
+def test_unusable_options_end_with_one_message(
+    model: Path, texts: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails(capsys, arguments(model, texts, tmp_path, *more), 2, message)
+    assert not any(tmp_path.iterdir()), "nothing is written"
+
+
+def test_too_little_text_is_counted(
+    model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = arguments(model, Path(f"{texts}:40"), tmp_path)
+    fails(capsys, few, 2, "38 texts to train on; at least 64 are needed")
+    fails(capsys, [str(model), "--out", str(tmp_path / "x")], 2, "--text is missing")
+
+
+def test_an_output_that_is_something_else_is_refused(
+    model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "thesis.tex").touch()
+    fails(capsys, arguments(model, texts, tmp_path), 2, "exists and is no conversion")
 
 
 def test_a_directory_without_a_model_is_named(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main([str(tmp_path), "--text", str(texts), "--out", str(tmp_path / "out")])
+        main(arguments(tmp_path / "nothing", texts, tmp_path))
     assert exit_.value.code == 2
     assert "config.json" in capsys.readouterr().err
 
 
+def test_a_full_disk_ends_with_the_way_to_go_on(
+    model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "adapter"))
+
+    monkeypatch.setattr("secfwt.runtime.conversion_output.save_file", full)
+    fails(capsys, arguments(model, texts, tmp_path), 3, "No space left on device; continue with --resume")
+    assert not (tmp_path / "adapter").exists()
+    monkeypatch.undo()
+    main(["--resume", str(tmp_path / "run")])
+    assert (tmp_path / "adapter" / "adapter.json").is_file()
+
+
+def test_a_run_folder_is_not_used_twice(
+    model: Path, texts: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails(capsys, arguments(model, texts, folder), 2, "holds a conversion: give another folder, or --resume")
+    fails(capsys, ["--resume", str(folder / "run"), "--rank", "2"], 2, "--rank is given with --resume")
+    fails(capsys, ["--resume", str(folder / "none")], 2, "no conversion there")
+
+
 def test_shipped_adapter_is_complete() -> None:
-    described = read_adapter(SHIPPED)
-    assert described.features == 32
-    for layer in range(6):
+    adapter = read_adapter(SHIPPED)
+    counts = adapter.features if len(adapter.features) > 1 else adapter.features * 6
+    for layer, count in enumerate(counts):
         for side in ("phase_query", "phase_key"):
-            assert described.tensors[f"layers.{layer}.{side}.weight"].shape == (384, 384)
-    assert (SHIPPED / "adapter.safetensors").stat().st_size <= 4_500_000
+            assert adapter.tensors[f"layers.{layer}.{side}.weight"].shape == (12 * count, 384)
+    assert (SHIPPED / "adapter.safetensors").stat().st_size <= 5_000_000

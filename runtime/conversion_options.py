@@ -1,0 +1,65 @@
+"""What the user of `secfwt-convert` chooses; kept in the conversion's run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import SecfwtError
+
+
+class ConversionError(SecfwtError):
+    """An input that cannot be used; the message names it and what would be accepted."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Options of a conversion; the defaults made the shipped MiniLM adapter."""
+
+    model: str
+    out: str
+    text: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
+    output: Literal["adapter", "model"] = "adapter"
+    base: str = ""
+    """The original's name in adapter.json; empty: that of its directory."""
+    features: str = "32"
+    """Random features a head: one count, one for each layer with commas between, or `auto`."""
+    feature_error: float = 0.35
+    """With `auto`: largest error of a layer's attention output that fewer features may cause."""
+    feature_kind: Literal["learned", "random"] = "learned"
+    rfa: Literal["folded", "paper"] = "folded"
+    floor: float = 0.02
+    """The attention denominator, divided by features and rows, is never taken below this."""
+    rank: int = 16
+    """Of the low-rank changes of the other matrices; 0: none."""
+    layer_steps: int = 500
+    steps: int = 1500
+    fitted_steps: int = 300
+    gelu_limit: float = 10.0
+    """GELU inputs beyond this are penalised; a narrower interval takes fewer harmonics, which is less traffic."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("rank", 0), ("layer_steps", 0), ("steps", 0), ("fitted_steps", 0), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be at least {low}")
+        for name in ("floor", "feature_error", "gelu_limit"):
+            if not getattr(self, name) > 0:
+                raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be positive")
+
+    def feature_counts(self, layers: int) -> tuple[int, ...] | None:
+        """Features of every layer; None: to be chosen. Raises `ConversionError`."""
+        if self.features == "auto":
+            return None
+        try:
+            counts = tuple(int(count) for count in self.features.split(","))
+        except ValueError:
+            counts = ()
+        if len(counts) not in (1, layers) or min(counts, default=0) < 1:
+            raise ConversionError(
+                f"--features is {self.features}: accepted: one count, {layers} of them with commas between "
+                "(a layer each), or auto"
+            )
+        return counts * layers if len(counts) == 1 else counts
