@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from secfwt.runtime.clear import ClearEngine
 from secfwt.runtime.engine import Floats
-from secfwt.runtime.progress import LiveDisplay, PlainDisplay, Status, clock, make_display
+from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.report import summary, write_report
 from secfwt.runtime.run_folder import RunFolder, RunFolderError
 from secfwt.runtime.search import SearchError
@@ -201,33 +201,3 @@ def test_report_files_and_summary(tmp_path: Path) -> None:
     text = summary(result)
     assert text.startswith("NOT PRIVATE")
     assert f"-> {outcome.best_loss:.4f}" in text
-
-
-def test_plain_progress_lines() -> None:
-    stream = io.StringIO()
-    display = make_display(Console(file=stream, width=200))
-    assert type(display) is PlainDisplay
-    display.start(0)
-    display.note("[not markup]")
-    display.update(Status(2, 10, 0.51234, 0.6, 20, 1_500_000))
-    display.stop()
-    first, second = stream.getvalue().splitlines()
-    assert first == "[not markup]"
-    assert second.startswith("generation 2/10  loss 0.5123  dev 0.6000  ")
-    assert "1.5 MB" in second
-    assert second.endswith(" left")
-
-
-def test_live_progress_on_a_terminal() -> None:
-    stream = io.StringIO()
-    display = make_display(Console(file=stream, width=120, force_terminal=True, legacy_windows=False))
-    assert isinstance(display, LiveDisplay)
-    display.start(3)
-    display.update(Status(4, 10, 0.5, 0.6, 40, 0))
-    display.stop()
-    display.stop()
-    assert "generation 4/10" in stream.getvalue()
-
-
-def test_clock() -> None:
-    assert [clock(s) for s in (0, 59.6, 3599, 3725)] == ["0:00", "1:00", "59:59", "1:02:05"]
