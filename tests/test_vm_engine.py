@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from ring_builder import LABELS, RingProgram, run
-from secfwt.runtime.simulator import Simulator, SimulatorError, ring_matmul
+from secfwt.runtime.simulator import Counters, Simulator, SimulatorError, ring_matmul
 
 Shape = tuple[int, ...]
 RNG = np.random.default_rng(7)
@@ -210,12 +211,13 @@ def staged_inputs(c: int, e: int) -> tuple[np.ndarray, ...]:
     return w, x, z, RNG.integers(0, 2, e)
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 5])
 @pytest.mark.parametrize("tile_words", [1, 40, 100, 300, 1 << 22])
-def test_stages_and_tiles(tile_words: int) -> None:
+def test_stages_and_tiles(tile_words: int, lanes: int) -> None:
     c, e = 5, 9
     w, x, z, label = staged_inputs(c, e)
     p, outputs = staged_program()
-    sim = Simulator(p.text(*outputs), tile_words)
+    sim = Simulator(p.text(*outputs), tile_words, lanes=lanes)
     sim.weights(w.astype(np.int64))
     sim.examples(e, np.concatenate([x.reshape(-1), label]).astype(np.int64), set_id=5)
     got = [sim.step(c, z.astype(np.int64), i, set_id=5).view(np.int64) / 2**12 for i in range(3)]
@@ -230,7 +232,7 @@ def test_tiles_of_one_pair_and_all_pairs_use_rounds_as_documented() -> None:
     w, x, z, label = staged_inputs(c, e)
     p, outputs = staged_program()
     for tile_words, pair_tiles in ((1, c * e), (35 * e, c), (35 * 2, 2 * c), (35 * c * e, 1)):
-        sim = Simulator(p.text(*outputs), tile_words)
+        sim = Simulator(p.text(*outputs), tile_words, lanes=1)
         sim.weights(w.astype(np.int64))
         sim.examples(e, np.concatenate([x.reshape(-1), label]).astype(np.int64))
         before = sim.counters()
@@ -239,6 +241,39 @@ def test_tiles_of_one_pair_and_all_pairs_use_rounds_as_documented() -> None:
         before = sim.counters()
         sim.step(c, z.astype(np.int64), 2)  # needs no pairs
         assert (sim.counters() - before).rounds == 3
+
+
+def timed_step(lanes: int, network: tuple[float, float]) -> tuple[float, Counters]:
+    c, e = 3, 4
+    w, x, z, label = staged_inputs(c, e)
+    p, outputs = staged_program()
+    sim = Simulator(p.text(*outputs), 1, lanes=lanes, network=network)
+    sim.weights(w.astype(np.int64))
+    sim.examples(e, np.concatenate([x.reshape(-1), label]).astype(np.int64))
+    before, start = sim.counters(), perf_counter()
+    sim.step(c, z.astype(np.int64))
+    return perf_counter() - start, sim.counters() - before
+
+
+def test_lanes_wait_at_the_same_time() -> None:
+    """12 tiles of 4 rounds: three lanes need the rounds, and on a slow network the time, of 4 tiles."""
+    latency = 0.02
+    (alone, more), (together, fewer) = timed_step(1, (latency, 0)), timed_step(3, (latency, 0))
+    assert (more.rounds, fewer.rounds) == (3 + 4 * 12 + 3, 3 + 4 * 4 + 3)
+    assert alone > latency * more.rounds
+    assert together < 0.75 * alone
+
+
+def test_a_slow_network_takes_as_long_as_its_bytes() -> None:
+    bandwidth = 20_000
+    seconds, traffic = timed_step(2, (0, bandwidth))
+    assert seconds > traffic.bytes_sent[0] / 2 / bandwidth  # one of its two links carries at least half
+
+
+def test_lanes_are_limited() -> None:
+    for lanes in (0, 65):
+        with pytest.raises(SimulatorError, match=f"lanes: 1 to 64, not {lanes}"):
+            Simulator(staged_program()[0].text(10), lanes=lanes)
 
 
 def test_only_what_an_output_needs_is_computed() -> None:

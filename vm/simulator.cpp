@@ -2,63 +2,94 @@
 // but inputs arrive in the clear and are shared here. For tests, for cost calibration and for rehearsals; it protects
 // nothing.
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
 #include "mpc/engine.h"
+#include "mpc/memory_link.h"
 #include "ring/gemm.h"
 
 namespace secfwt {
 namespace {
 
-// Passes everything on and, while `log` is set, keeps a copy of what arrives.
-class Tap : public Channel {
+// What a party receives over one link, in the order in which it is read; kept while `on`.
+struct Log {
+  bool on = false;
+  std::mutex mutex;
+  std::vector<u8> received;
+};
+
+// Passes everything on and keeps a copy of what is read.
+class TapChannel : public Channel {
  public:
-  explicit Tap(std::unique_ptr<Channel> inner) : inner_(std::move(inner)) {}
+  TapChannel(Channel& inner, Log& log) : inner_(inner), log_(log) {}
   void send(Bytes bytes) override {
     sent_ += bytes.size();
-    inner_->send(std::move(bytes));
+    inner_.send(std::move(bytes));
   }
   void recv(void* out, std::size_t n) override {
-    inner_->recv(out, n);
-    if (log) received.insert(received.end(), static_cast<u8*>(out), static_cast<u8*>(out) + n);
+    inner_.recv(out, n);
+    std::lock_guard<std::mutex> lock(log_.mutex);
+    if (log_.on) log_.received.insert(log_.received.end(), static_cast<u8*>(out), static_cast<u8*>(out) + n);
+  }
+
+ private:
+  Channel& inner_;
+  Log& log_;
+};
+
+class Tap : public Link {
+ public:
+  explicit Tap(std::unique_ptr<MemoryLink> inner) : inner_(std::move(inner)) {}
+  Channel& channel(u32 number) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return channels_.try_emplace(number, inner_->channel(number), log).first->second;
   }
 
   // Tells the other end that this one is gone.
-  void close() { inner_.reset(); }
-  bool closed() const { return !inner_; }
+  void close() {
+    inner_->close();
+    closed_ = true;
+  }
+  bool closed() const { return closed_; }
 
-  bool log = false;
-  std::vector<u8> received;
+  Log log;
 
  private:
-  std::unique_ptr<Channel> inner_;
+  std::unique_ptr<MemoryLink> inner_;
+  std::atomic<bool> closed_{false};
+  std::mutex mutex_;
+  std::map<u32, TapChannel> channels_;
 };
 
-// One party with its channels and its engine.
+// One party with its links and its engine.
 struct Seated {
   std::unique_ptr<Tap> prev, next;
-  std::unique_ptr<Party> party;
+  Lanes lanes;
   std::unique_ptr<Engine> engine;
 };
 
 class Simulator {
  public:
-  Simulator(const std::string& text, std::size_t tile_words) : program_(parse_program(text)) {
+  Simulator(const std::string& text, std::size_t tile_words, std::size_t lanes, Network network)
+      : program_(parse_program(text)) {
+    if (lanes < 1 || lanes > 64) throw std::invalid_argument("lanes: 1 to 64, not " + std::to_string(lanes));
     for (int i = 0; i < 3; ++i) {
-      auto ends = memory_channel();
+      auto ends = memory_link(network);
       seats_[i].next = std::make_unique<Tap>(std::move(ends.first));
       seats_[(i + 1) % 3].prev = std::make_unique<Tap>(std::move(ends.second));
     }
     each([&](int i) {
       Seated& seat = seats_[i];
-      seat.party = std::make_unique<Party>(connect_party(i, seat.prev.get(), seat.next.get()));
-      seat.engine = std::make_unique<Engine>(program_, *seat.party, tile_words);
+      seat.lanes = connect_lanes(i, lanes, *seat.prev, *seat.next);
+      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words);
     });
   }
 
@@ -96,20 +127,20 @@ class Simulator {
 
   // What each party has sent so far.
   void counters(u64 bytes[3], u64* rounds) const {
-    for (int i = 0; i < 3; ++i) bytes[i] = seats_[i].party->bytes_sent();
-    *rounds = seats_[0].party->rounds;
+    for (int i = 0; i < 3; ++i) bytes[i] = seats_[i].engine->bytes_sent();
+    *rounds = seats_[0].engine->rounds();
   }
 
   void record(bool on) {
     for (Seated& seat : seats_)
       for (Tap* tap : {seat.prev.get(), seat.next.get()}) {
-        tap->log = on;
-        tap->received.clear();
+        tap->log.on = on;
+        tap->log.received.clear();
       }
   }
 
   const std::vector<u8>& received(int party, bool from_next) const {
-    return (from_next ? seats_[party].next : seats_[party].prev)->received;
+    return (from_next ? seats_[party].next : seats_[party].prev)->log.received;
   }
 
  private:
@@ -188,10 +219,13 @@ using secfwt::u8;
 
 extern "C" {
 
-// nullptr on failure.
-Simulator* secfwt_create(const char* program, std::size_t tile_words, char* error, std::size_t error_size) {
+// Between the parties lies a network with a latency in seconds, one way, and bytes a second in each direction (0: any
+// number). nullptr on failure.
+Simulator* secfwt_create(const char* program, std::size_t tile_words, std::size_t lanes, double latency,
+                         double bytes_per_second, char* error, std::size_t error_size) {
   Simulator* out = nullptr;
-  guarded(error, error_size, [&] { out = new Simulator(program, tile_words); });
+  const secfwt::Network network{std::chrono::duration<double>(latency), bytes_per_second};
+  guarded(error, error_size, [&] { out = new Simulator(program, tile_words, lanes, network); });
   return out;
 }
 

@@ -1,6 +1,7 @@
-// A reliable ordered byte channel to one other party.
+// Reliable ordered byte channels to one other party: a link holds any number of them.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,7 @@ struct PeerLost : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// One thread sends and one receives at a time.
 class Channel {
  public:
   virtual ~Channel() = default;
@@ -31,10 +33,19 @@ class Channel {
   u64 bytes_sent() const { return sent_; }
 
  protected:
-  u64 sent_ = 0;
+  std::atomic<u64> sent_{0};
 };
 
-// Two ends of an in-memory channel, for simulations and tests.
-std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> memory_channel();
+// All channels to one party. Thread-safe.
+class Link {
+ public:
+  // Channels from here on carry what nobody waits for yet: it goes when there is nothing else to send, and send() waits
+  // while much of it is queued.
+  static constexpr u32 kBulk = u32{1} << 31;
+
+  virtual ~Link() = default;
+  // The two ends' channels of one number are connected. It lives as long as the link.
+  virtual Channel& channel(u32 number) = 0;
+};
 
 }  // namespace secfwt

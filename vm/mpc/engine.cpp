@@ -1,9 +1,14 @@
 #include "mpc/engine.h"
 
 #include <algorithm>
+#include <array>
+#include <exception>
+#include <mutex>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
+#include "mpc/local_ops.h"
 #include "mpc/reshare.h"
 
 namespace secfwt {
@@ -28,6 +33,28 @@ Value compact(const Value& value) {
   return out;
 }
 
+Value zero_value(Sharing sharing, std::size_t candidates, const Shape& shape) {
+  Value out = make_value(sharing, candidates, 1, shape);
+  for (int p = 0; p < out.parts(); ++p) std::fill_n(out.x[p].get(), out.words(), 0);
+  return out;
+}
+
+// Tells how many tiles of all are done, whichever lane they were computed in.
+class Counted {
+ public:
+  Counted(const Engine::Progress& progress, std::size_t total) : progress_(progress), total_(total) {}
+  void one_done() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++done_;
+    if (progress_) progress_(done_, total_);
+  }
+
+ private:
+  const Engine::Progress& progress_;
+  std::size_t total_, done_ = 0;
+  std::mutex mutex_;
+};
+
 // Additive share of a value at party `id`.
 const u64* additive(const Value& value, int id, const u64* zeros) {
   return value.sharing == Sharing::pub && id != 0 ? zeros : value.x[0].get();
@@ -35,8 +62,11 @@ const u64* additive(const Value& value, int id, const u64* zeros) {
 
 }  // namespace
 
-Engine::Engine(Program program, Party& party, std::size_t tile_words)
-    : program_(std::move(program)), party_(party), tile_words_(std::max<std::size_t>(tile_words, 1)) {
+Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words)
+    : program_(std::move(program)),
+      lanes_(lanes),
+      main_(lanes.at(0)),
+      tile_words_(std::max<std::size_t>(tile_words / lanes.size(), 1)) {
   Ids roots;
   for (const Output& output : program_.outputs) roots.push_back(output.value);
   const std::vector<bool> all = needed(roots);
@@ -113,7 +143,7 @@ void Engine::bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares,
 void Engine::set_weights(Shares weights) {
   Environment values(program_.values.size());
   bind_inputs(Kind::weight, 1, 1, std::move(weights), "weights", values);
-  run_section(program_, setup_section_, values, party_);
+  run_section(program_, setup_section_, values, main_);
   setup_ = std::move(values);
   examples_.clear();
   loaded_ = true;
@@ -131,22 +161,25 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
 
   std::size_t largest = 1;
   for (std::size_t i : example_section_.nodes) largest = std::max(largest, volume(program_.values[i].shape));
-  const Ranges tiles(count, std::max<std::size_t>(1, tile_words_ / largest));
+  const Ranges tiles(count, tile_items(count, largest));
   ExampleSet set{count, Environment(program_.values.size())};
-  for (std::size_t t = 0; t < tiles.count(); ++t) {
+  for (std::size_t i : example_section_.nodes)
+    if (example_section_.keep[i])
+      set.values[i] = make_value(program_.values[i].sharing, 1, count, program_.values[i].shape);
+  Counted counted(progress, tiles.count());
+  in_lanes(tiles.count(), [&](std::size_t lane, std::size_t t) {
     Environment values = setup_;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i].x[0]) values[i] = inputs[i].slice(0, 1, tiles.begin(t), tiles.end(t));
-    run_section(program_, example_section_, values, party_);
+    run_section(program_, example_section_, values, lanes_[lane]);
     for (std::size_t i : example_section_.nodes) {
-      if (!example_section_.keep[i]) continue;
-      Value& kept = set.values[i];
-      if (t == 0) kept = make_value(values[i].sharing, 1, count, values[i].shape);
+      const Value& kept = set.values[i];
+      if (!kept.x[0]) continue;
       for (int p = 0; p < kept.parts(); ++p)
         std::copy_n(values[i].x[p].get(), values[i].words(), kept.x[p].get() + tiles.begin(t) * kept.instance());
     }
-    if (progress) progress(t + 1, tiles.count());
-  }
+    counted.one_done();
+  });
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].x[0] && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
   examples_[id] = std::move(set);
@@ -172,18 +205,18 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
 
   Environment values = setup_;
   bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
-  run_section(program_, steps.before, values, party_);
+  run_section(program_, steps.before, values, main_);
 
   Words result;
   if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, progress, values, result);
-  run_section(program_, steps.after, values, party_);
+  run_section(program_, steps.after, values, main_);
   if (result.empty()) {
     const Value& value = values[wanted.value];
     const Words zeros(value.words());
-    const u64* share = additive(value, party_.id, zeros.data());
+    const u64* share = additive(value, main_.id, zeros.data());
     result.assign(share, share + value.words());
   }
-  add_zero_share(party_, result.data(), result.size());
+  add_zero_share(main_, result.data(), result.size());
   return result;
 }
 
@@ -192,33 +225,77 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
   const bool opens_pairs = program_.values[output].stage == Stage::pair;
   const std::size_t words = volume(program_.values[output].shape);
   if (opens_pairs) result.resize(candidates * set.count * words);
-  for (std::size_t i : steps.pairs.nodes)
-    if (program_.values[i].kind == Kind::reduce_examples) {
-      values[i] = make_value(program_.values[i].sharing, candidates, 1, program_.values[i].shape);
-      for (int p = 0; p < values[i].parts(); ++p) std::fill_n(values[i].x[p].get(), values[i].words(), 0);
-    }
+  // Sums over examples, by lane.
+  std::vector<Environment> totals(lanes_.size(), Environment(values.size()));
+  for (Environment& total : totals)
+    for (std::size_t i : steps.pairs.nodes)
+      if (program_.values[i].kind == Kind::reduce_examples)
+        total[i] = zero_value(program_.values[i].sharing, candidates, program_.values[i].shape);
 
-  const std::size_t most = std::max<std::size_t>(1, tile_words_ / steps.pair_words);
+  const std::size_t most = tile_items(candidates * set.count, steps.pair_words);
   const Ranges examples(set.count, most);
   const Ranges batches(candidates, std::max<std::size_t>(1, most / std::min(most, set.count)));
-  for (std::size_t b = 0; b < batches.count(); ++b)
-    for (std::size_t t = 0; t < examples.count(); ++t) {
-      const std::size_t c0 = batches.begin(b), c1 = batches.end(b), e0 = examples.begin(t), e1 = examples.end(t);
-      Environment tile(values.size());
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const Value& from = set.values[i].x[0] ? set.values[i] : values[i];
-        if (from.x[0]) tile[i] = from.slice(c0, c1, e0, e1);
-      }
-      run_section(program_, steps.pairs, tile, party_);
-      if (opens_pairs) {
-        const Value& value = tile[output];
-        const Words zeros(value.words());
-        const u64* share = additive(value, party_.id, zeros.data());
-        for (std::size_t c = c0; c < c1; ++c, share += value.e * words)
-          std::copy_n(share, value.e * words, result.data() + (c * set.count + e0) * words);
-      }
-      if (progress) progress(b * examples.count() + t + 1, batches.count() * examples.count());
+  const std::size_t tiles = batches.count() * examples.count();
+  Counted counted(progress, tiles);
+  in_lanes(tiles, [&](std::size_t lane, std::size_t t) {
+    const std::size_t b = t / examples.count(), e = t % examples.count();
+    const std::size_t c0 = batches.begin(b), c1 = batches.end(b), e0 = examples.begin(e), e1 = examples.end(e);
+    const std::array<const Environment*, 3> sources{&values, &set.values, &totals[lane]};
+    Environment tile(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i)
+      for (const Environment* from : sources)
+        if ((*from)[i].x[0]) tile[i] = (*from)[i].slice(c0, c1, e0, e1);
+    run_section(program_, steps.pairs, tile, lanes_[lane]);
+    if (opens_pairs) {
+      const Value& value = tile[output];
+      const Words zero(value.words());
+      const u64* share = additive(value, main_.id, zero.data());
+      for (std::size_t c = c0; c < c1; ++c, share += value.e * words)
+        std::copy_n(share, value.e * words, result.data() + (c * set.count + e0) * words);
     }
+    counted.one_done();
+  });
+
+  for (std::size_t i : steps.pairs.nodes)
+    if (program_.values[i].kind == Kind::reduce_examples) {
+      values[i] = totals[0][i];
+      for (std::size_t lane = 1; lane < totals.size(); ++lane) accumulate_examples(totals[lane][i], values[i]);
+    }
+}
+
+// How many of `count` instances, each with values of up to `words` words, a tile may hold: every lane gets something.
+std::size_t Engine::tile_items(std::size_t count, std::size_t words) const {
+  const std::size_t share = (count + lanes_.size() - 1) / lanes_.size();
+  return std::max<std::size_t>(1, std::min(tile_words_ / words, share));
+}
+
+u64 Engine::bytes_sent() const {
+  u64 sum = 0;
+  for (const Party& lane : lanes_) sum += lane.bytes_sent();
+  return sum;
+}
+
+void Engine::in_lanes(std::size_t count, const std::function<void(std::size_t, std::size_t)>& body) {
+  const std::size_t n = std::min(count, lanes_.size());
+  std::vector<std::exception_ptr> errors(n);
+  std::vector<u64> before;
+  for (const Party& lane : lanes_) before.push_back(lane.rounds);
+  const auto run = [&](std::size_t lane) {
+    try {
+      for (std::size_t i = lane; i < count; i += n) body(lane, i);
+    } catch (...) {
+      errors[lane] = std::current_exception();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::size_t lane = 1; lane < n; ++lane) threads.emplace_back(run, lane);
+  run(0);
+  for (std::thread& thread : threads) thread.join();
+  u64 longest = 0;
+  for (std::size_t lane = 0; lane < n; ++lane) longest = std::max(longest, lanes_[lane].rounds - before[lane]);
+  main_.rounds = before[0] + longest;
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
 }
 
 }  // namespace secfwt

@@ -21,11 +21,16 @@ class Engine {
  public:
   using Progress = std::function<void(u64 done, u64 total)>;
 
-  // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples
-  // (more pairs than that are computed tile by tile). The same at all parties.
-  Engine(Program program, Party& party, std::size_t tile_words = std::size_t{1} << 22);
+  // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples,
+  // in all lanes together (more pairs than that are computed tile by tile). Tiles are computed in as many lanes at the
+  // same time as there are: while one waits for messages, another computes. The same at all parties.
+  Engine(Program program, Lanes& lanes, std::size_t tile_words = std::size_t{1} << 22);
 
   const Program& program() const { return program_; }
+  int party() const { return main_.id; }
+  u64 bytes_sent() const;
+  // One after another: of lanes that run at the same time the longest counts.
+  u64 rounds() const { return main_.rounds; }
 
   // All `weight` inputs, concatenated in program order; runs the setup stage and forgets all examples.
   // This and the following throw std::invalid_argument, before anything is sent, where numbers or lengths do not fit
@@ -59,11 +64,15 @@ class Engine {
   Section section(const std::vector<bool>& needed, const std::function<bool(const Node&)>& belongs) const;
   std::vector<bool> needed(const Ids& roots) const;
   void bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares, const char* what, Environment& values) const;
+  std::size_t tile_items(std::size_t count, std::size_t words) const;
+  // Items [0, count), item i in lane i mod the number of lanes.
+  void in_lanes(std::size_t count, const std::function<void(std::size_t lane, std::size_t item)>& body);
   void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
                  const Progress& progress, Environment& values, Words& result);
 
   Program program_;
-  Party& party_;
+  Lanes& lanes_;
+  Party& main_;  // the lane of what is not cut into tiles
   std::size_t tile_words_;
   bool loaded_ = false;
   Section setup_section_, example_section_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "mpc/channel.h"
 #include "ring/prg.h"
@@ -24,5 +25,10 @@ struct Party {
 
 // Draws the key shared with `next` from the operating system, sends it, and receives the one shared with `prev`.
 Party connect_party(int id, Channel* prev, Channel* next);
+
+// A party as often as it computes different things at the same time: each lane has keys of its own, and channel
+// 1 + lane of both links.
+using Lanes = std::vector<Party>;
+Lanes connect_lanes(int id, std::size_t count, Link& prev, Link& next);
 
 }  // namespace secfwt

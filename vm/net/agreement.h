@@ -5,7 +5,7 @@
 #include <array>
 #include <optional>
 
-#include "net/peer_channel.h"
+#include "net/peer_link.h"
 #include "net/wire.h"
 
 namespace secfwt {

@@ -33,31 +33,31 @@ TlsStream reach(int id, const Address& address, const TlsContext& tls, Clock::ti
 
 }  // namespace
 
-std::array<std::unique_ptr<PeerChannel>, 3> meet(int id, const std::array<Address, 3>& addresses, const TlsContext& tls,
-                                                 Doorman& doorman, const Hash& program, PeerGroup& group,
-                                                 Clock::time_point deadline) {
-  std::array<std::unique_ptr<PeerChannel>, 3> channels;
+std::array<std::unique_ptr<PeerLink>, 3> meet(int id, const std::array<Address, 3>& addresses, const TlsContext& tls,
+                                              Doorman& doorman, const Hash& program, PeerGroup& group,
+                                              Clock::time_point deadline) {
+  std::array<std::unique_ptr<PeerLink>, 3> links;
   for (int peer = 0; peer < 3; ++peer) {
     if (peer == id) continue;
     auto stream = peer < id ? reach(peer, addresses[peer], tls, deadline) : doorman.wait_for_party(peer, deadline);
     set_tcp_options(stream.fd(), kPeerSeconds);
-    channels[peer] = std::make_unique<PeerChannel>(std::move(stream), "party " + std::to_string(peer), group);
+    links[peer] = std::make_unique<PeerLink>(std::move(stream), "party " + std::to_string(peer), group);
   }
   try {
-    for (auto& channel : channels)
-      if (channel) channel->send({program.begin(), program.end()});
+    for (auto& link : links)
+      if (link) link->channel(0).send({program.begin(), program.end()});
     for (int peer = 0; peer < 3; ++peer) {
       Hash theirs;
       if (peer == id) continue;
-      channels[peer]->recv(theirs.data(), theirs.size());
+      links[peer]->channel(0).recv(theirs.data(), theirs.size());
       if (theirs != program)
         throw SetupError("party " + std::to_string(peer) +
-                         " runs another program than this one, or with another --tile-words");
+                         " runs another program than this one, or with another --tile-words or --lanes");
     }
   } catch (const PeerLost& loss) {
     throw SetupError(std::string("while the parties connect: ") + loss.what());
   }
-  return channels;
+  return links;
 }
 
 }  // namespace secfwt

@@ -40,8 +40,8 @@ u64 memory() { return static_cast<u64>(sysconf(_SC_PHYS_PAGES)) * static_cast<u6
 
 }  // namespace
 
-Service::Service(Engine& engine, Party& party, Agreement& agreement, Doorman& doorman, PeerGroup& group)
-    : engine_(engine), party_(party), agreement_(agreement), doorman_(doorman), group_(group) {}
+Service::Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group)
+    : engine_(engine), agreement_(agreement), doorman_(doorman), group_(group) {}
 
 void Service::run() {
   try {
@@ -88,7 +88,7 @@ Proposal Service::greet() {
       if (theirs->kind != word(Frame::hello)) return end;
       chosen = theirs->session;
     }
-    if (party_.id == 0 || chosen) client_ = doorman_.take(chosen);
+    if (engine_.party() == 0 || chosen) client_ = doorman_.take(chosen);
     if (client_) {
       client_broken_ = false;
       return {0, client_->session, word(Frame::hello), 0, 0, 0};
@@ -217,7 +217,7 @@ Proposal Service::read_command() {
 }
 
 u64 Service::share_bytes(u64 words) const {
-  return party_.id == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64);
+  return engine_.party() == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64);
 }
 
 // Ring elements of `count` instances, refused before anything is allocated if their shares would take more than half of
@@ -241,11 +241,11 @@ Shares Service::read_shares(u64 words) try {
     out.resize(words);
     read(out.data(), words * sizeof(u64));
   };
-  if (party_.id == 2)
+  if (engine_.party() == 2)
     given(shares.x0);
   else
     seeded(shares.x0);
-  if (party_.id == 1)
+  if (engine_.party() == 1)
     given(shares.x1);
   else
     seeded(shares.x1);
@@ -256,15 +256,16 @@ Shares Service::read_shares(u64 words) try {
 
 Service::Reply Service::perform(const Proposal& command) {
   const auto start = Clock::now();
-  const u64 bytes = party_.bytes_sent(), rounds = party_.rounds;
+  const u64 bytes = engine_.bytes_sent(), rounds = engine_.rounds();
   const auto progress = [&](u64 done, u64 total) { total_ = total, done_ = done; };
   const auto cost = [&]() -> Words {
-    return {static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count()), party_.bytes_sent() - bytes,
-            party_.rounds - rounds, peak_memory()};
+    return {static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count()), engine_.bytes_sent() - bytes,
+            engine_.rounds() - rounds, peak_memory()};
   };
   switch (static_cast<Frame>(command.kind)) {
     case Frame::hello:
-      return {Frame::hello, static_cast<u64>(party_.id), {engine_.has_weights() ? u64{1} : u64{0}, sessions_++}, {}};
+      return {
+          Frame::hello, static_cast<u64>(engine_.party()), {engine_.has_weights() ? u64{1} : u64{0}, sessions_++}, {}};
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
       engine_.set_weights(std::move(payload_));

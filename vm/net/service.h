@@ -15,7 +15,7 @@ namespace secfwt {
 
 class Service {
  public:
-  Service(Engine& engine, Party& party, Agreement& agreement, Doorman& doorman, PeerGroup& group);
+  Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group);
   // Serves until the data owner says STOP. A client may die at any moment; a peer may not: throws PeerLost then, after
   // telling the client.
   void run();
@@ -42,7 +42,6 @@ class Service {
   void drop(Complaint complaint, const std::string& text);
 
   Engine& engine_;
-  Party& party_;
   Agreement& agreement_;
   Doorman& doorman_;
   PeerGroup& group_;

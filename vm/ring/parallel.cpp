@@ -39,6 +39,8 @@ class Loop {
     if (error_) std::rethrow_exception(error_);
   }
 
+  std::size_t helpers = 0;  // workers on this loop; the pool's
+
  private:
   const std::size_t n_, chunk_;
   const Body& body_;
@@ -51,10 +53,6 @@ class Pool {
  public:
   ~Pool() { stop(); }
 
-  // The pool runs one loop at a time; who does not get it works alone.
-  bool acquire() { return !busy_.exchange(true, std::memory_order_acquire); }
-  void release() { busy_.store(false, std::memory_order_release); }
-
   unsigned size() const { return size_; }
 
   void resize(unsigned n) {
@@ -62,24 +60,26 @@ class Pool {
     size_ = n;
   }
 
+  // Several threads may run loops at the same time: workers help with the oldest first.
   void run(Loop& loop) {
-    start();
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      loop_ = &loop;
+      while (workers_.size() + 1 < size_) workers_.emplace_back([this] { serve(); });
+      loops_.push_back(&loop);
     }
     wake_.notify_all();
+    inside = true;
     loop.work();
+    inside = false;
     std::unique_lock<std::mutex> lock(mutex_);
-    loop_ = nullptr;
-    idle_.wait(lock, [&] { return working_ == 0; });
+    loops_.erase(std::find(loops_.begin(), loops_.end(), &loop));
+    idle_.wait(lock, [&] { return loop.helpers == 0; });
   }
+
+  // Whether this thread works on a loop: loops within it run inline.
+  static thread_local bool inside;
 
  private:
-  void start() {
-    while (workers_.size() + 1 < size_) workers_.emplace_back([this] { serve(); });
-  }
-
   void stop() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -91,29 +91,38 @@ class Pool {
     stopping_ = false;
   }
 
+  Loop* waiting() const {
+    const auto found = std::find_if(loops_.begin(), loops_.end(), [](const Loop* loop) { return !loop->exhausted(); });
+    return found == loops_.end() ? nullptr : *found;
+  }
+
   void serve() {
+    inside = true;
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [&] { return stopping_ || (loop_ && !loop_->exhausted()); });
+      Loop* loop = nullptr;  // looked up once: its own thread may exhaust it at any moment
+      wake_.wait(lock, [&] {
+        loop = waiting();
+        return stopping_ || loop;
+      });
       if (stopping_) return;
-      Loop* loop = loop_;
-      ++working_;
+      ++loop->helpers;
       lock.unlock();
       loop->work();
       lock.lock();
-      if (--working_ == 0) idle_.notify_one();
+      if (--loop->helpers == 0) idle_.notify_all();
     }
   }
 
-  std::atomic<bool> busy_{false};
   std::atomic<unsigned> size_{std::max(1u, std::thread::hardware_concurrency())};
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::vector<std::thread> workers_;
-  Loop* loop_ = nullptr;
-  std::size_t working_ = 0;
+  std::vector<Loop*> loops_;
   bool stopping_ = false;
 };
+
+thread_local bool Pool::inside = false;
 
 Pool& pool() {
   static Pool instance;
@@ -122,11 +131,7 @@ Pool& pool() {
 
 }  // namespace
 
-void set_threads(unsigned n) {
-  while (!pool().acquire()) std::this_thread::yield();
-  pool().resize(std::max(1u, n));
-  pool().release();
-}
+void set_threads(unsigned n) { pool().resize(std::max(1u, n)); }
 
 unsigned threads() { return pool().size(); }
 
@@ -135,13 +140,12 @@ void parallel_for(std::size_t n, std::size_t grain, const Body& body) {
   grain = std::max<std::size_t>(grain, 1);
   // Four chunks a thread even out what other processes take away.
   std::size_t chunk = std::max(grain, (n + 4 * threads() - 1) / (4 * threads()));
-  if (chunk >= n || threads() == 1 || !pool().acquire()) {
+  if (chunk >= n || threads() == 1 || Pool::inside) {
     body(0, n);
     return;
   }
   Loop loop(n, chunk, body);
   pool().run(loop);
-  pool().release();
   loop.rethrow();
 }
 

@@ -6,12 +6,14 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <tuple>
 
 #include "check.h"
 #include "mpc/bits.h"
 #include "mpc/engine.h"
 #include "mpc/fourier.h"
 #include "mpc/harmonics.h"
+#include "mpc/memory_link.h"
 #include "mpc/reshare.h"
 #include "mpc/truncate.h"
 #include "ring/gemm.h"
@@ -25,18 +27,18 @@ using Keys = std::array<Key, 3>;
 // Passes messages on and keeps what arrives.
 class Tap : public Channel {
  public:
-  Tap(std::unique_ptr<Channel> inner, std::vector<u8>& view) : inner_(std::move(inner)), view_(view) {}
+  Tap(Channel& inner, std::vector<u8>& view) : inner_(inner), view_(view) {}
   void send(Bytes bytes) override {
     sent_ += bytes.size();
-    inner_->send(std::move(bytes));
+    inner_.send(std::move(bytes));
   }
   void recv(void* out, std::size_t n) override {
-    inner_->recv(out, n);
+    inner_.recv(out, n);
     view_.insert(view_.end(), static_cast<u8*>(out), static_cast<u8*>(out) + n);
   }
 
  private:
-  std::unique_ptr<Channel> inner_;
+  Channel& inner_;
   std::vector<u8>& view_;
 };
 
@@ -50,11 +52,13 @@ Keys random_keys() { return {random_key(), random_key(), random_key()}; }
 // Runs body(party) at three parties with the given keys.
 Trace run(const Keys& keys, const std::function<void(Party&)>& body) {
   Trace trace;
+  std::unique_ptr<Link> links[3][2];
   std::unique_ptr<Channel> prev[3], next[3];
   for (int i = 0; i < 3; ++i) {
-    auto ends = memory_channel();
-    next[i] = std::make_unique<Tap>(std::move(ends.first), trace.from_next[i]);
-    prev[(i + 1) % 3] = std::make_unique<Tap>(std::move(ends.second), trace.from_prev[(i + 1) % 3]);
+    auto ends = memory_link();
+    next[i] = std::make_unique<Tap>(ends.first->channel(1), trace.from_next[i]);
+    prev[(i + 1) % 3] = std::make_unique<Tap>(ends.second->channel(1), trace.from_prev[(i + 1) % 3]);
+    links[i][0] = std::move(ends.first), links[i][1] = std::move(ends.second);
   }
   std::thread threads[3];
   u64 bytes[3], rounds[3];
@@ -69,6 +73,19 @@ Trace run(const Keys& keys, const std::function<void(Party&)>& body) {
   trace.bytes = bytes[0] + bytes[1] + bytes[2];
   trace.rounds = rounds[0];
   return trace;
+}
+
+// Runs body(lanes) at three parties.
+void run_lanes(std::size_t count, const std::function<void(Lanes&)>& body) {
+  std::unique_ptr<Link> prev[3], next[3];
+  for (int i = 0; i < 3; ++i) std::tie(next[i], prev[(i + 1) % 3]) = memory_link();
+  std::thread threads[3];
+  for (int i = 0; i < 3; ++i)
+    threads[i] = std::thread([&, i] {
+      Lanes lanes = connect_lanes(i, count, *prev[i], *next[i]);
+      body(lanes);
+    });
+  for (std::thread& thread : threads) thread.join();
 }
 
 // A random additive sharing of z.
@@ -499,24 +516,26 @@ TEST(engine_runs_stages_and_tiles) {
         }
   const auto ws = additive(w), xs = additive(x), zs = additive(z);
   const auto shares = [](const std::array<Words, 3>& s, int id) { return Shares{s[id], s[(id + 1) % 3]}; };
-  for (std::size_t tile : {std::size_t{1}, std::size_t{50}, std::size_t{1} << 20}) {
-    Words parts[3], rows[3];
-    run(random_keys(), [&](Party& party) {
-      Engine engine(program, party, tile);
-      engine.set_weights(shares(ws, party.id));
-      engine.set_examples(3, E, shares(xs, party.id));
-      parts[party.id] = engine.step(3, C, 0, shares(zs, party.id));
-      rows[party.id] = engine.step(3, C, 1, shares(zs, party.id));
-      CHECK_THROWS(engine.step(4, C, 0, shares(zs, party.id)), std::invalid_argument);
-      CHECK_THROWS(engine.step(3, C + 1, 0, shares(zs, party.id)), std::invalid_argument);
-      CHECK_THROWS(engine.step(3, 3, 1, Shares{Words(12), Words(12)}), std::invalid_argument);
-    });
-    CHECK_EQ(rows[0].size(), C * E * 5);
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      const i64 error = static_cast<i64>(parts[0][i] + parts[1][i] + parts[2][i]) - expected[i];
-      CHECK(error >= 0 && error <= static_cast<i64>(3 * E));
+  for (std::size_t tile : {std::size_t{1}, std::size_t{50}, std::size_t{1} << 20})
+    for (std::size_t count : {1, 2, 5}) {
+      Words parts[3], rows[3];
+      run_lanes(count, [&](Lanes& lanes) {
+        const Party& party = lanes[0];
+        Engine engine(program, lanes, tile);
+        engine.set_weights(shares(ws, party.id));
+        engine.set_examples(3, E, shares(xs, party.id));
+        parts[party.id] = engine.step(3, C, 0, shares(zs, party.id));
+        rows[party.id] = engine.step(3, C, 1, shares(zs, party.id));
+        CHECK_THROWS(engine.step(4, C, 0, shares(zs, party.id)), std::invalid_argument);
+        CHECK_THROWS(engine.step(3, C + 1, 0, shares(zs, party.id)), std::invalid_argument);
+        CHECK_THROWS(engine.step(3, 3, 1, Shares{Words(12), Words(12)}), std::invalid_argument);
+      });
+      CHECK_EQ(rows[0].size(), C * E * 5);
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        const i64 error = static_cast<i64>(parts[0][i] + parts[1][i] + parts[2][i]) - expected[i];
+        CHECK(error >= 0 && error <= static_cast<i64>(3 * E));
+      }
     }
-  }
 }
 
 // An output that no protocol has touched: without its share of zero, the client would get the shares of the inputs.
@@ -531,8 +550,9 @@ TEST(results_are_masked_by_a_fresh_share_of_zero) {
   const Words z = random_words(n);
   const auto x = additive(z);
   std::array<Words, 3> parts[2];
-  run(random_keys(), [&](Party& party) {
-    Engine engine(program, party);
+  run_lanes(1, [&](Lanes& lanes) {
+    const Party& party = lanes[0];
+    Engine engine(program, lanes);
     engine.set_weights({});
     for (auto& part : parts) part[party.id] = engine.step(0, 1, 0, Shares{x[party.id], x[(party.id + 1) % 3]});
   });
@@ -552,6 +572,26 @@ TEST(results_are_masked_by_a_fresh_share_of_zero) {
     for (std::size_t j = 0; j < n; ++j) CHECK_EQ(part[0][j] + part[1][j] + part[2][j], 2 * z[j]);
 }
 
+// Lanes run at the same time: equal keys would mask two values alike.
+TEST(lanes_have_keys_of_their_own) {
+  std::vector<u8> drawn[3][4][2];
+  run_lanes(4, [&](Lanes& lanes) {
+    for (std::size_t lane = 0; lane < 4; ++lane)
+      for (int k = 0; k < 2; ++k) {
+        auto& bytes = drawn[lanes[0].id][lane][k];
+        bytes.resize(16384);
+        (k == 0 ? lanes[lane].stream0 : lanes[lane].stream1).fill(0, 0, bytes.data(), bytes.size());
+      }
+  });
+  std::vector<const std::vector<u8>*> all;
+  for (int i = 0; i < 3; ++i)
+    for (int lane = 0; lane < 4; ++lane) {
+      CHECK(drawn[i][lane][1] == drawn[(i + 1) % 3][lane][0]);
+      all.push_back(&drawn[i][lane][0]);
+    }
+  CHECK(distinct_words(all));
+}
+
 TEST(program_errors_name_the_line) {
   const auto message = [](const std::string& body) -> std::string {
     try {
@@ -568,10 +608,10 @@ TEST(program_errors_name_the_line) {
 }
 
 TEST(a_lost_peer_is_noticed) {
-  auto ends = memory_channel();
-  ends.second->send({1, 2});
+  auto ends = memory_link();
+  ends.second->channel(7).send({1, 2});
   ends.second.reset();
   u8 bytes[3];
-  CHECK_THROWS(ends.first->recv(bytes, 3), PeerLost);
-  CHECK_THROWS(ends.first->send({1}), PeerLost);
+  CHECK_THROWS(ends.first->channel(7).recv(bytes, 3), PeerLost);
+  CHECK_THROWS(ends.first->channel(7).send({1}), PeerLost);
 }

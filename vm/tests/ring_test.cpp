@@ -336,6 +336,25 @@ TEST(parallel_for_covers_once) {
   set_threads(before);
 }
 
+TEST(parallel_for_serves_several_threads) {
+  const unsigned before = threads();
+  set_threads(3);
+  std::atomic<std::size_t> sum{0}, inner{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([&] {
+      for (int i = 0; i < 2000; ++i)
+        parallel_for(64, 1, [&](std::size_t lo, std::size_t hi) {
+          sum += hi - lo;
+          parallel_for(2, 1, [&](std::size_t l, std::size_t h) { inner += h - l; });
+        });
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK_EQ(sum.load(), std::size_t{4 * 2000 * 64});
+  CHECK(inner >= 4 * 2000 * 2);
+  set_threads(before);
+}
+
 TEST(parallel_for_passes_exceptions_on) {
   const unsigned before = threads();
   set_threads(3);

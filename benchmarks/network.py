@@ -1,0 +1,66 @@
+#!/usr/bin/env python
+"""A generation on simulated networks: how much of its waiting the embedded VM hides.
+
+    python benchmarks/network.py [--candidates 4] [--examples 8] [--tokens 16] [--runs 3] [--lanes 1 --lanes 2]
+
+Three parties in one process (nothing is protected), with latency and bandwidth between them. Seconds a step by lanes
+and network: read ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+from generation import Generation, generation_inputs
+from models import SHAPES, RandomWeights, model_spec
+from secfwt.codegen.build import build_plan
+from secfwt.codegen.emit import program_text
+from secfwt.codegen.options import GenOptions
+from secfwt.codegen.oracle_fixed import encode
+from secfwt.runtime.simulator import Simulator
+from service import compiled, words
+
+NETWORKS = {"3 Gbit/s, 0.8 ms": (0.0008, 3e9 / 8), "200 Mbit/s, 40 ms": (0.04, 2e8 / 8)}
+"""Latency in seconds, bytes a second each way."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--examples", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--lanes", type=int, action="append", help="repeatable; 1, 2 and 4 where not given")
+    parser.add_argument("--tile-words", type=int, default=1 << 20)
+    options = parser.parse_args()
+    size = Generation(SHAPES["minilm"], 4, options.candidates, options.examples, options.tokens)
+    chosen = GenOptions(sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=size.candidates)
+    plan = build_plan(model_spec(size.shape), chosen)
+    weights = RandomWeights(size.shape, chosen, plan)
+    inputs = generation_inputs(size, chosen.intrinsic_dim)
+    program, ring = compiled(plan, weights, {name: values[:2] for name, values in inputs.items()})
+    shared = np.concatenate([encode(np.asarray(f.make(weights)), f.scale).ravel() for f in program.folds.values()])
+    for name, network in NETWORKS.items():
+        for lanes in options.lanes or (1, 2, 4):
+            simulator = Simulator(program_text(ring, program.fits), options.tile_words, lanes=lanes, network=network)
+            simulator.weights(shared)
+            simulator.examples(size.examples, words(ring, "example", inputs))
+            seconds, cpu = [], time.process_time()
+            for _ in range(options.runs + 1):
+                start, before = time.perf_counter(), simulator.counters()
+                simulator.step(size.candidates, words(ring, "candidate", inputs))
+                seconds.append(time.perf_counter() - start)
+            traffic, cpu = simulator.counters() - before, (time.process_time() - cpu) / (options.runs + 1)
+            print(
+                f"{name:18} {lanes} lanes: {statistics.median(seconds[1:]):7.2f} s a step, {cpu:.2f} s of processors, "
+                f"{traffic.total / 1e6:.0f} MB, {traffic.rounds} rounds",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
