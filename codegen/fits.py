@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .harmonics import fit_harmonics, series
+
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], Floats]
 GAP_WEIGHT = 0.002
@@ -95,25 +97,15 @@ def _solve(
     ring: int,
 ) -> Fit:
     """Weighted ridge fit of the points (x, y); the error is that of the first `core` of them."""
-    angle = 2 * pi * np.outer(x / period, harmonics)
-    columns = [np.ones((x.size, 1))]
-    if cosines:
-        columns.append(np.cos(angle))
-    if sines:
-        columns.append(np.sin(angle))
-    basis = np.hstack(columns)
-    n = len(harmonics)
     # Ridge: a coefficient c costs c·2^-fa of rounding noise at every point, which is just another residual to minimise.
     # It also bounds the condition number, so that the normal equations are accurate.
-    noise = 2.0**-fa / 3 * np.sqrt(np.sum(w**2))
-    ridge = np.full(basis.shape[1], noise**2)
-    ridge[0] = 0.0
-    weighted = basis * w[:, None]
-    solution = np.linalg.solve(weighted.T @ weighted + np.diag(ridge), weighted.T @ (y * w))
-    re = solution[1 : n + 1] if cosines else np.zeros(n)
-    im = -solution[-n:] if sines else np.zeros(n)
-    residual = float(np.max((np.abs(basis @ solution - y) * w)[:core]))
-    return Fit(k, fc, fa, ring, _rounded(solution[:1])[0], tuple(harmonics), _rounded(re), _rounded(im), residual)
+    ridge = (2.0**-fa / 3) ** 2 * float(np.sum(w**2))
+    amplitudes = fit_harmonics(x / period, y, w, harmonics, ridge, cosines=cosines, sines=sines)
+    residual = float(np.max(np.abs(series(x[:core] / period, amplitudes) - y[:core]) * w[:core]))
+    const, re, im = (
+        _rounded(part) for part in (amplitudes[:1].real, amplitudes[harmonics].real, amplitudes[harmonics].imag)
+    )
+    return Fit(k, fc, fa, ring, const[0], tuple(harmonics), re, im, residual)
 
 
 def fold_even(f: Function, half_width: float, n: int, *, k: int, fc: int, fa: int, ring: int) -> Fit:

@@ -1,8 +1,13 @@
 """Fourier fits: error on the interval, behaviour beyond it, and the rounding noise a fixed-point evaluation adds."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from secfwt.codegen.fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even, softplus_even
+from secfwt.codegen.harmonics import fit_harmonics, series
 from secfwt.codegen.nonlinear import hinge_bend, inverse_root
 
 
@@ -87,6 +92,34 @@ def test_cheapest_takes_the_smallest_that_reaches_the_target() -> None:
 
     assert len(cheapest(make, 2e-3, (4, 6, 8, 12)).m) == min(n for n in (4, 6, 8, 12) if make(n).error <= 2e-3)
     assert len(cheapest(make, 1e-30, (4, 8)).m) == 8
+
+
+def test_harmonics_are_the_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    theta, y, w = rng.random(200), rng.normal(size=200), rng.random(200) + 0.5
+    for cosines, sines in ((True, True), (True, False), (False, True)):
+        amplitudes = fit_harmonics(theta, y, w, [1, 2, 5], 0.3, cosines=cosines, sines=sines)
+        angle = 2 * np.pi * np.outer(theta, [1, 2, 5])
+        basis = np.hstack([np.ones((200, 1)), *[np.cos(angle)] * cosines, *[np.sin(angle)] * sines])
+        ridge = np.sqrt(0.3) * np.eye(basis.shape[1])[1:]
+        stacked = np.vstack([basis * w[:, None], ridge])
+        expected = np.linalg.lstsq(stacked, np.concatenate([y * w, np.zeros(len(ridge))]), rcond=None)[0]
+        assert np.max(np.abs(series(theta, amplitudes) - basis @ expected)) < 1e-12
+        assert np.all(amplitudes[[3, 4]] == 0)
+
+
+def test_text_does_not_depend_on_the_number_of_threads() -> None:
+    code = "from secfwt.codegen.nonlinear import inverse_root; print(inverse_root(0.05, 50.0, 60.0).text())"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(texts) == 1
 
 
 def test_text_is_exact_and_stable() -> None:
