@@ -69,12 +69,7 @@ class Connection:
         except OSError as error:
             raise self._lost(f"cannot connect to {address.address}: {error.strerror or error}") from error
         try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_SECONDS // 2)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, GONE_SECONDS // 2)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_SECONDS * 1000)
+            prepare(raw)
             self._socket = self._context.wrap_socket(raw, server_hostname=host_name(f"party{self.party}"))
             self._socket.settimeout(self._silence)
         except ssl.SSLCertVerificationError as error:
@@ -186,3 +181,15 @@ class Connection:
 
 def _is_alert(error: OSError) -> bool:
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+
+
+def prepare(raw: socket.socket, patience: float = GONE_SECONDS) -> None:
+    """Small messages go at once, and a host that vanishes is noticed after GONE_SECONDS, or after `patience` seconds
+    where it has not taken what was sent, which may be no more than a program that does not read.
+    """
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_SECONDS // 2)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, GONE_SECONDS // 2)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(patience * 1000))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .certificates import CLIENTS, client_context
+from .connection import prepare
 from .errors import ServiceError
 from .mpspdz_words import Limbs, Ring
 from .sharing import Words
@@ -111,8 +112,7 @@ class MpSpdzClient:
     ) -> ssl.SSLSocket:
         raw = self._reach(party, address, deadline)
         try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            prepare(raw, CONNECT_SECONDS)
             raw.settimeout(max(SLICE, deadline - time.monotonic()))
             raw.sendall(struct.pack("<I", len(number)) + number)
             secure = context.wrap_socket(raw, server_hostname=f"P{party}")
