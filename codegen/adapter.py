@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from .options import GenOptions
 from .problems import Problem, ProblemsFound, Report
@@ -38,6 +38,8 @@ class Description(BaseModel):
     features: PositiveInt | list[PositiveInt]
     variant: Literal["folded", "paper"] = "folded"
     floor: PositiveFloat
+    activation: Literal["", "gelu", "relu"] = ""
+    harmonics: NonNegativeInt = 0
     calibration: dict[str, dict[str, float]] = {}
 
 
@@ -50,28 +52,25 @@ class Adapter:
     """An adapter as read; nothing is checked against a model yet."""
 
     tensors: Weights
-    features: tuple[int, ...]
-    """One count for all layers, or one for each."""
-    variant: Literal["folded", "paper"]
-    floor: float
-    calibration: dict[str, dict[str, float]]
+    description: Description
 
-    @staticmethod
-    def of(description: Description, tensors: Weights) -> Adapter:
-        """Tensors with their description."""
-        given = description.features
-        features = tuple(given) if isinstance(given, list) else (given,)
-        return Adapter(tensors, features, description.variant, description.floor, description.calibration)
+    @property
+    def features(self) -> tuple[int, ...]:
+        """Random features a head: one count for all layers, or one for each."""
+        given = self.description.features
+        return tuple(given) if isinstance(given, list) else (given,)
 
     def options(self, options: GenOptions) -> GenOptions:
-        """`options` with the attention that the adapter was trained for."""
+        """`options` with the attention and the activation that the adapter was trained for."""
         return replace(
             options,
             attention="rfa",
             rfa_features=max(self.features),
             rfa_layer_features=self.features if len(self.features) > 1 else (),
-            rfa_variant=self.variant,
-            rfa_floor=self.floor,
+            rfa_variant=self.description.variant,
+            rfa_floor=self.description.floor,
+            activation=self.description.activation,
+            activation_harmonics=self.description.harmonics,
         )
 
 
@@ -113,7 +112,7 @@ def _read(settings: Path, kind: type[Description | _ConvertedConfig], tensors: P
         ]) from None  # fmt: skip
     except (OSError, ValueError) as e:
         raise ProblemsFound([Problem("error", f"cannot read the adapter in {settings.parent}: {e}")]) from None
-    return Adapter.of(content if isinstance(content, Description) else content.rfa, values)
+    return Adapter(values, content if isinstance(content, Description) else content.rfa)
 
 
 def apply_adapter(weights: Weights, spec: ModelSpec, options: GenOptions, adapter: Adapter) -> Weights:

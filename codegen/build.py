@@ -165,7 +165,8 @@ def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: i
         "encoder_layer", (rows, mask), shape=plan[rows].shape,
         weights={role: f"layers.{layer}.{role}" for role in _layer_roles(options)},
         layer=layer, heads=spec.num_attention_heads, head_dim=spec.head_dim, intermediate=spec.intermediate_size,
-        act=spec.hidden_act, attention_eps=spec.layer_norm_eps, output_eps=spec.layer_norm_eps,
+        act=options.activation or spec.hidden_act, harmonics=options.activation_harmonics,
+        attention_eps=spec.layer_norm_eps, output_eps=spec.layer_norm_eps,
         attention=options.attention, features=options.features_of(layer), variant=options.rfa_variant,
         floor=options.rfa_floor,
     )  # fmt: skip

@@ -91,7 +91,7 @@ def compile_model(
     weights, embedder = prepare_weights(source, spec, options, given)
     sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
     if given is not None and calibration is None:
-        sites |= given.calibration
+        sites |= given.description.calibration
     plan.meta["calibration"] = sites
     program = lower(plan, Widened(weights), Ranges(sites))
     return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)

@@ -185,7 +185,7 @@ class LayerLowering:
         p = f"layers.{i}"
         gamma, beta = f"{p}.attention_norm.gamma", f"{p}.attention_norm.beta"
         width = self.ranges.activation_width(f"{p}.gelu")
-        fit = even_part(v.attrs["act"], width)
+        fit = even_part(v.attrs["act"], width, v.attrs["harmonics"])
         first = r.weight(
             f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)
         )

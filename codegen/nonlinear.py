@@ -24,11 +24,12 @@ def _counts(low: int, high: int) -> tuple[int, ...]:
 
 
 @cache
-def even_part(act: str, width: float) -> Fit:
-    """act(u) - u/2 (gelu, relu) on ±`width`, to 2e-3 where 24 (relu: 32) harmonics reach that; in Z_2^32."""
+def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
+    """act(u) - u/2 (gelu, relu) on ±`width`, to 2e-3 where 24 (relu: 32) harmonics reach that, or by so many as are
+    given; in Z_2^32."""
     fa = 13
     fc = 30 - ceil(log2(1.01 * width)) - fa
-    counts = tuple(range(4, 25)) if act == "gelu" else (16, 24, 32)
+    counts = (harmonics,) if harmonics else tuple(range(4, 25)) if act == "gelu" else (16, 24, 32)
     return cheapest(lambda n: fold_even(EVEN[act], width, n, k=16, fc=fc, fa=fa, ring=32), 2e-3, counts)
 
 

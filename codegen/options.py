@@ -47,6 +47,10 @@ class GenOptions:
     """Phases straight from hidden rows, or from q and k scaled to unit length (Peng et al. 2021)."""
     rfa_floor: float = 0.02
     """The attention denominator, divided by features and rows, is never taken below this."""
+    activation: Literal["", "gelu", "relu"] = ""
+    """The feed-forward network's, where an adapter changed it; empty: the model's own."""
+    activation_harmonics: int = 0
+    """Harmonics of its fit on the embedded VM; 0: as many as an error of 2e-3 takes."""
     head: HeadChoice = "auto"
     """How logits are read off; auto asks the checkpoint's architecture."""
     labels: tuple[str, ...] = ()
@@ -66,7 +70,7 @@ class GenOptions:
         report = Report()
         for name, low in (
             ("sequence_length", 2), ("n_prompt_tokens", 0), ("prompt_layer", 0), ("frozen_layers", 0),
-            ("intrinsic_dim", 1), ("popsize", 2), ("rfa_features", 1), ("seed", 0),
+            ("intrinsic_dim", 1), ("popsize", 2), ("rfa_features", 1), ("activation_harmonics", 0), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 report.error(f"{_flag(name)} is {getattr(self, name)}", f"It must be at least {low}.")
@@ -77,8 +81,8 @@ class GenOptions:
             )
         for name, accepted in (
             ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
-            ("rfa_variant", ("folded", "paper")), ("weights", ("private", "public")),
-            ("head", ("auto", "classification", "masked_lm", "prototypes")),
+            ("rfa_variant", ("folded", "paper")), ("activation", ("", "gelu", "relu")),
+            ("weights", ("private", "public")), ("head", ("auto", "classification", "masked_lm", "prototypes")),
         ):  # fmt: skip
             if getattr(self, name) not in accepted:
                 report.error(f"{_flag(name)} is {getattr(self, name)!r}", f"Accepted: {', '.join(accepted)}.")

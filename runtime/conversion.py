@@ -95,7 +95,8 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
     description = {
         "base": options.base or Path(options.model).resolve().name,
         "features": shape.features if len(set(shape.features)) > 1 else shape.features[0],
-        "variant": shape.variant, "floor": shape.floor, "rank": recipe.rank,
+        "variant": shape.variant, "floor": shape.floor,
+        "activation": shape.student_act, "harmonics": shape.harmonics, "rank": recipe.rank,
         "steps": [recipe.layer_steps, recipe.whole_steps, recipe.fitted_steps], "seed": recipe.seed,
         "fidelity": {name: value for name, value in result["after"].items() if name != "layers"},
         "calibration": state.calibration,
@@ -132,7 +133,8 @@ def read_material(options: ConvertOptions) -> Material:
     embedder.tokenizer.enable_truncation(MAX_TOKENS)
     shape = Shape(
         layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
-        eps=spec.layer_norm_eps, act=spec.hidden_act, variant=options.rfa, floor=options.floor,
+        eps=spec.layer_norm_eps, act=spec.hidden_act,
+        student_act=options.activation, harmonics=options.harmonics, variant=options.rfa, floor=options.floor,
     )  # fmt: skip
     options.feature_counts(shape.layers)
     device = torch.device(options.device if options.device != "auto" else _best_device())

@@ -38,11 +38,22 @@ class ConvertOptions:
     fitted_steps: int = 300
     gelu_limit: float = 10.0
     """GELU inputs beyond this are penalised; a narrower interval takes fewer harmonics, which is less traffic."""
+    activation: Literal["", "gelu", "relu"] = ""
+    """The student's activation; empty: the original's."""
+    harmonics: int = 0
+    """Of its fit; 0: as many as an error of 2e-3 takes. Fewer are coarser and cost less traffic."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("rank", 0), ("layer_steps", 0), ("steps", 0), ("fitted_steps", 0), ("seed", 0)):
+        for name, low in (
+            ("rank", 0),
+            ("harmonics", 0),
+            ("layer_steps", 0),
+            ("steps", 0),
+            ("fitted_steps", 0),
+            ("seed", 0),
+        ):
             if getattr(self, name) < low:
                 raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be at least {low}")
         for name in ("floor", "feature_error", "gelu_limit"):

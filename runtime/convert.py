@@ -84,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="stage 2: end to end")
     parser.add_argument("--fitted-steps", type=int, help="stage 3: through the protocol's fits")
     parser.add_argument("--gelu-limit", type=float, help="GELU inputs beyond this are penalised")
+    parser.add_argument("--activation", choices=("gelu", "relu"), help="of the student (default: the original's)")
+    parser.add_argument("--harmonics", type=int, help="of the activation's fit; 0: what an error of 2e-3 takes")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--seed", type=int)
     where = parser.add_mutually_exclusive_group()

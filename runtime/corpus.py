@@ -38,10 +38,12 @@ class Corpus:
         self.embedder, self.teacher = embedder, teacher
         self.batch_rows, self.padded, self.splice = batch_rows, padded, splice
         self.device = teacher["embeddings.gamma"].device
+        share = np.cumsum([len(text) ** 2 for text in self.texts])
+        self._drawn_below = share / share[-1]
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        """About `batch_rows` rows of texts of like length."""
-        centre = int(rng.integers(len(self.texts)))
+        """About `batch_rows` rows of texts of like length; long ones, which are harder, come more often."""
+        centre = int(np.searchsorted(self._drawn_below, rng.random()))
         count = max(1, self.batch_rows // len(self.texts[centre]))
         low = max(0, min(centre - NEIGHBOURS * count // 2, len(self.texts) - NEIGHBOURS * count))
         window = range(low, min(len(self.texts), low + NEIGHBOURS * count))

@@ -61,7 +61,7 @@ def fitted_forms(shape: Shape, ranges: Ranges, device: torch.device) -> Forms:
 
 def _activation(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
     width = ranges.activation_width(site)
-    bent = curve(even_part(shape.act, width), 4 * width, device)
+    bent = curve(even_part(shape.student_act or shape.act, width, shape.harmonics), 4 * width, device)
     return lambda u: u / 2 + bent(u)
 
 

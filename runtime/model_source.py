@@ -77,7 +77,7 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     if options.engine != "embedded":
         weights, embedder = prepare_weights(path, spec, chosen, given)
         plan = build_plan(spec, chosen)
-        plan.meta["calibration"] = given.calibration if given else {}
+        plan.meta["calibration"] = given.description.calibration if given else {}
         content = hashlib.sha256(json.dumps(plan.meta).encode()).hexdigest()
         return Model(name, spec, chosen, plan, embedder, given is not None, content, weights)
     compiled = compile_model(path, chosen, adapter)

@@ -33,6 +33,11 @@ class Shape:
     hidden: int
     eps: float
     act: str = "gelu"
+    """The original's activation."""
+    student_act: str = ""
+    """The student's; empty: the same."""
+    harmonics: int = 0
+    """Of its fit; 0: as many as an error of 2e-3 takes."""
     features: tuple[int, ...] = ()
     variant: Literal["folded", "paper"] = "folded"
     floor: float = 0.02
@@ -167,7 +172,7 @@ def encoder_layer(
     root = forms.get(f"{prefix}.attention_var")
     x = norm(sums["attention_var"], weights, f"{prefix}.attention_norm", shape.eps, root)
     sites["gelu"] = linear(x, weights, f"{prefix}.ffn_in")
-    act = forms.get(f"{prefix}.gelu", ACTIVATIONS[shape.act])
+    act = forms.get(f"{prefix}.gelu", ACTIVATIONS[(shape.student_act if rfa else "") or shape.act])
     sums["output_var"] = x + linear(act(sites["gelu"]), weights, f"{prefix}.ffn_out")
     root = forms.get(f"{prefix}.output_var")
     hidden = norm(sums["output_var"], weights, f"{prefix}.output_norm", shape.eps, root)

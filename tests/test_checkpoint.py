@@ -149,7 +149,7 @@ def test_an_adapter_replaces_tensors_and_sets_the_attention(directory: Path, spe
     calibration = {"layers.0.gelu": {"min": -1, "max": 2}}
     halves = {name: tensor.half() for name, tensor in phases.items()}
     adapter = read_adapter(adapter_files(directory, halves, calibration=calibration))
-    assert adapter.calibration == calibration
+    assert adapter.description.calibration == calibration
     options = adapter.options(GenOptions(attention="softmax", rfa_features=99))
     assert (options.attention, options.rfa_features, options.rfa_floor) == ("rfa", 6, 0.1)
     weights, _ = prepare_weights(directory, spec, options, adapter)

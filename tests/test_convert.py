@@ -175,7 +175,14 @@ def test_a_converted_model_is_refused(
 
 @pytest.mark.parametrize(
     "more",
-    [["--rfa", "paper"], ["--feature-kind", "random"], ["--features", "4,9"], ["--rfa", "paper", "--rank", "0"]],
+    [
+        ["--rfa", "paper"],
+        ["--feature-kind", "random"],
+        ["--features", "4,9"],
+        ["--rfa", "paper", "--rank", "0"],
+        ["--harmonics", "2"],
+        ["--activation", "relu", "--harmonics", "4"],
+    ],
     ids=" ".join,
 )
 def test_every_kind_of_features_makes_a_program(model: Path, texts: Path, tmp_path: Path, more: list[str]) -> None:
@@ -183,7 +190,7 @@ def test_every_kind_of_features_makes_a_program(model: Path, texts: Path, tmp_pa
     options = GenOptions(sequence_length=12, n_prompt_tokens=2, label_texts=("boat", "star"))
     compiled = compile_model(model, options, tmp_path / "adapter")
     given = read_adapter(tmp_path / "adapter")
-    assert compiled.options.rfa_variant == given.variant
+    assert compiled.options.rfa_variant == given.description.variant
     assert [compiled.options.features_of(i) for i in range(2)] == list(given.features * 2)[:2]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
-from secfwt.codegen.adapter import Adapter
+from secfwt.codegen.adapter import Adapter, Description
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.bundle import compile_model, write_bundle
 from secfwt.codegen.embed import Embedder
@@ -62,7 +62,9 @@ def test_an_adapter_leaves_frozen_layers_as_they_were_trained(tmp_path: Path) ->
     plain, _ = prepare_weights(tmp_path, spec, options)
     phases = {name: value for name, value in plain.items() if ".phase_" in name}
     adapted = {f"layers.{i}.v.bias": plain[f"layers.{i}.v.bias"] + 1 for i in range(2)}
-    weights, embedder = prepare_weights(tmp_path, spec, options, Adapter(phases | adapted, 32, "folded", 0.02, {}))
+    weights, embedder = prepare_weights(
+        tmp_path, spec, options, Adapter(phases | adapted, Description(features=32, floor=0.02))
+    )
     assert embedder.frozen is not None
     assert np.array_equal(embedder.frozen.weights["layers.0.v.bias"], plain["layers.0.v.bias"])
     assert np.array_equal(weights["layers.1.v.bias"], adapted["layers.1.v.bias"])

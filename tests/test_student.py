@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from secfwt.codegen.adapter import Adapter
+from secfwt.codegen.adapter import Adapter, Description
 from secfwt.codegen.build import build_encoder, check_fit
 from secfwt.codegen.checkpoint import load_checkpoint
 from secfwt.codegen.hf import read_model
@@ -59,7 +59,7 @@ def unit(rows: Any) -> Any:
 @pytest.mark.parametrize("features", [(8, 8), (5, 9)])
 def test_random_features_agree_with_the_float_oracle(model: Path, variant: Any, features: tuple[int, ...]) -> None:
     tensors = adapter_tensors(variant, features)
-    adapter = Adapter(tensors, features, variant, 0.05, {})
+    adapter = Adapter(tensors, Description(features=list(features), variant=variant, floor=0.05))
     options = adapter.options(GenOptions(sequence_length=TOKENS, n_prompt_tokens=0, label_texts=("boat", "star")))
     spec = read_model(model, options)
     weights, embedder = prepare_weights(model, spec, options, adapter)
@@ -85,7 +85,7 @@ def test_softmax_original_agrees_with_the_float_oracle(model: Path) -> None:
 
 
 def test_adapters_with_features_for_other_layers_are_refused(model: Path) -> None:
-    adapter = Adapter({}, (8, 8, 8), "folded", 0.05, {})
+    adapter = Adapter({}, Description(features=[8, 8, 8], floor=0.05))
     options = adapter.options(GenOptions(sequence_length=TOKENS, n_prompt_tokens=0, label_texts=("boat", "star")))
     spec = read_model(model, replace(options, rfa_layer_features=()))
     with pytest.raises(ProblemsFound, match="features for 3 layers, the model has 2 layers"):
