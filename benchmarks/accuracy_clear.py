@@ -178,7 +178,7 @@ class TorchEngine:
             k = k * mask[:, None, :, None].to(self._dtype)
             # floor · features · rows, as the program counts them: with all of its padding
             rows = self._options.sequence_length + self._options.n_prompt_tokens * (layer >= self._first)
-            floor = self._options.rfa_floor * self._options.rfa_features * rows
+            floor = self._options.rfa_floor * self._options.features_of(layer) * rows
             numerator = q @ (k.transpose(-1, -2) @ v)
             out = numerator / (q @ k.sum(-2)[..., None]).clamp(min=floor)
         return out.transpose(1, 2).flatten(2)
