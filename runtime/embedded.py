@@ -33,9 +33,9 @@ class EmbeddedEngine:
         program: ProgramHeader,
         *,
         patience: float = 10.0,
-        progress: Progress | None = None,
+        progress: Progress = lambda done, total: None,
     ) -> None:
-        self._program = program
+        self._program, self._progress = program, progress
         self._sets: dict[str, tuple[int, int]] = {}
         self._client = Client(deployment, "data-owner", program.hash, patience=patience, progress=progress)
         if program.of_kind("weight") and not self._client.weights_loaded:
@@ -55,6 +55,7 @@ class EmbeddedEngine:
                 raise InputError(f"examples {name}: {spec.name} {got}, expected {list(expected)}")
         words = join(encode(batch.inputs[spec.name], spec.scale, f"examples {name}: {spec.name}") for spec in specs)
         set_id, _ = self._sets.pop(name, (len(self._sets), 0))
+        self._progress(0, 0)
         self._client.send_examples(set_id, count, words)
         self._sets[name] = set_id, count
 
@@ -102,6 +103,7 @@ class EmbeddedEngine:
             raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
         words = encode(z, candidate.scale, f"candidates of set {name}").ravel()
         shape = _shape(spec, len(z), examples)
+        self._progress(0, 0)
         return decode(self._client.step(set_id, len(z), index, math.prod(shape), words), spec.scale).reshape(shape)
 
 

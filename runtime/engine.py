@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
-"""Told how many parts of how many are done, from whatever thread knows."""
+"""Told how many parts of how many are done, from whatever thread knows; 0 of 0 when a step begins."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class MpSpdzEngine:
 
     A set of examples is shared once and stays in a range of the program's tiles. Sets that do not fit all at once are
     shared again when they are used; one that does not fit alone is evaluated in pieces. `progress` hears how many tiles
-    of how many a step or a set has behind it. Raises InputError and RangeError before anything is sent, ServiceError
+    of how many a step has behind it. Raises InputError and RangeError before anything is sent, ServiceError
     when a party refuses or is gone.
     """
 
@@ -96,6 +96,7 @@ class MpSpdzEngine:
         rows = self._rows(name, z)
         popsize, pieces = self._program.popsize, self._set(name)
         result = np.zeros(len(z))
+        self._progress(0, 0)
         done, total = 0, len(z) * sum(len(piece.words) for piece in pieces)
         for start in range(0, len(z), popsize):
             count = min(popsize, len(z) - start)
@@ -113,6 +114,7 @@ class MpSpdzEngine:
         rows = self._rows(name, z[None])
         labels = self._program.num_labels
         parts = []
+        self._progress(0, 0)
         done, total = 0, sum(len(piece.words) for piece in self._set(name))
         for number, piece in enumerate(self._set(name)):
             self._step(Command.LOGITS, name, number, rows)
@@ -157,10 +159,10 @@ class MpSpdzEngine:
                 self._places.clear()
                 first = 0
             self._say(Command.EXAMPLES, 0, first, len(words))
-            for number_of_tile, tile in enumerate(words):
+            for tile in words:
                 for part in tile:
                     self._client.give(part)
-                self._hear(number_of_tile, 1, len(words))
+                self._client.hear()
             self._places[name, number] = first
         return self._places[name, number]
 

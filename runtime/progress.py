@@ -39,17 +39,14 @@ class Step:
     """How far the parties are with what they were asked last: tiles of (candidate, example) pairs, or of examples."""
 
     def __init__(self) -> None:
-        self._done = self._total = self._first = 0
-        self._began = 0.0
+        self._began = time.monotonic()
 
-    def text(self, done: int, total: int, now: float) -> str:
-        """Share and time left, at the rate since the first report; a count that does not grow begins a new step."""
-        if total != self._total or done <= self._done:
-            self._began, self._first = now, done
-        self._done, self._total = done, total
-        if done == self._first:
-            return f"{done / total:.0%}"
-        return f"{done / total:.0%}, {clock((now - self._began) / (done - self._first) * (total - done))} left"
+    def text(self, done: int, total: int) -> str:
+        """Share and time left, at the rate since the step began."""
+        if not done:
+            return "0%"
+        left = (time.monotonic() - self._began) / done * (total - done)
+        return f"{done / total:.0%}, {clock(left)} left"
 
 
 class Display(Protocol):
@@ -65,7 +62,7 @@ class Display(Protocol):
         """A generation is complete."""
 
     def part(self, done: int, total: int) -> None:
-        """The parties have done a part of a step. May come from any thread, often."""
+        """The parties have done a part of a step; 0 of 0: one begins. May come from any thread, often."""
 
     def stop(self) -> None:
         """The search is over, however it ended. Safe to call twice."""
@@ -97,9 +94,10 @@ class PlainDisplay:
 
     def part(self, done: int, total: int) -> None:
         """Print how far a step is, if nothing was printed for a while."""
-        text = self._step.text(done, total, time.monotonic())
-        if time.monotonic() - self._spoke >= QUIET_SECONDS:
-            self.note(f"{self._doing}: {text}")
+        if not total:
+            self._step = Step()
+        elif time.monotonic() - self._spoke >= QUIET_SECONDS:
+            self.note(f"{self._doing}: {self._step.text(done, total)}")
 
     def stop(self) -> None:
         """What comes now is the end."""
@@ -134,10 +132,9 @@ class LiveDisplay(PlainDisplay):
 
     def part(self, done: int, total: int) -> None:
         """Redraw the bar; before and after the search there is none."""
-        if self._task is None or self._bar.finished:
+        if self._task is None or not total:
             return super().part(done, total)
-        text = self._step.text(done, total, time.monotonic())
-        self._bar.update(self._task, description=f"{self._status}  (step: {text})")
+        self._bar.update(self._task, description=f"{self._status}  (step: {self._step.text(done, total)})")
 
     def stop(self) -> None:
         """Leave the bar as it is and give the line back."""

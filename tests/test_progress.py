@@ -29,13 +29,30 @@ def test_bytes_that_nobody_knows_are_not_shown() -> None:
     assert " MB " not in Status(2, 10, 0.5, 0.6, 20, 0).text(1.0, 2)
 
 
-def test_share_and_time_left_of_a_step() -> None:
+def test_share_and_time_left_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     step = Step()
-    assert step.text(1, 10, now=100.0) == "10%"
-    assert step.text(4, 10, now=106.0) == "40%, 0:12 left"
-    assert step.text(10, 10, now=118.0) == "100%, 0:00 left"
-    assert step.text(2, 10, now=130.0) == "20%"  # another step
-    assert step.text(3, 12, now=131.0) == "25%"  # and another
+    assert step.text(0, 10) == "0%"
+    now = 108.0
+    assert step.text(4, 10) == "40%, 0:12 left"
+    now = 120.0
+    assert step.text(10, 10) == "100%, 0:00 left"
+
+
+def test_every_step_has_a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    display = PlainDisplay(Console(file=stream, width=200))
+    display.part(0, 0)
+    now = 110.0
+    display.part(5, 10)
+    display.part(0, 0)
+    now = 111.0
+    display.part(1, 10)
+    assert stream.getvalue() == "preparing: 50%, 0:10 left\npreparing: 10%, 0:09 left\n"
 
 
 def test_quick_steps_print_nothing() -> None:
@@ -59,7 +76,7 @@ def test_long_steps_say_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> Non
     display.stop()
     display.part(4, 4)
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "preparing: 25%"
+    assert lines[0].startswith("preparing: 25%, ")
     assert lines[1].startswith("generation 3/10: 50%, ")
     assert lines[2].startswith("generation 3/10  loss")
     assert lines[3].startswith("generation 4/10: 75%, ")
@@ -75,7 +92,7 @@ def test_live_bar_on_a_terminal() -> None:
     display.update(Status(4, 10, 0.5, 0.6, 40, 0))
     display.part(1, 4)
     display._bar.refresh()
-    assert "(step: 25%)" in stream.getvalue()
+    assert "(step: 25%, " in stream.getvalue()
     display.stop()
     display.stop()
     display.part(2, 4)
