@@ -54,7 +54,7 @@ class FrozenLayers:
         length = x.shape[1]
         clear = replace(
             self.options, weights="private", frozen_layers=0, n_prompt_tokens=0, deep=False, attention="softmax",
-            sequence_length=length,
+            activation="", sequence_length=length,
         )  # fmt: skip
         plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]

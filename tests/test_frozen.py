@@ -11,6 +11,7 @@ from secfwt.codegen.adapter import Adapter, Description
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.bundle import compile_model, write_bundle
 from secfwt.codegen.embed import Embedder
+from secfwt.codegen.frozen import FrozenLayers
 from secfwt.codegen.hf import read_model
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
@@ -68,6 +69,9 @@ def test_an_adapter_leaves_frozen_layers_as_they_were_trained(tmp_path: Path) ->
     assert embedder.frozen is not None
     assert np.array_equal(embedder.frozen.weights["layers.0.v.bias"], plain["layers.0.v.bias"])
     assert np.array_equal(weights["layers.1.v.bias"], adapted["layers.1.v.bias"])
+    rows = np.random.default_rng(0).normal(size=(2, 10, 32)).astype(np.float32)
+    other = FrozenLayers(spec, replace(options, activation="relu"), embedder.frozen.weights)
+    assert np.array_equal(embedder.frozen(rows, rows[..., 0] > 0), other(rows, rows[..., 0] > 0))
 
 
 def test_with_public_weights_the_data_owner_may_know_every_value(tmp_path: Path) -> None:
