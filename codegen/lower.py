@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -11,9 +10,9 @@ import numpy as np
 from .calibrated import Ranges
 from .fits import Fit
 from .live_rows import pooled_by
+from .lower_head import Norm, cosine, dense
 from .lower_layer import LayerLowering, Part
 from .lower_loss import cross_entropy, hinge
-from .nonlinear import inverse_root, precise_even_part, tanh
 from .plan import Output, Plan, Value
 from .problems import Problem, ProblemsFound
 from .ring import Fold, Ring, Weights
@@ -93,12 +92,12 @@ class _Lowering:
             raise ValueError(f"value {i} ({self.source[i].kind}) is needed by itself, but what follows was to fold it")
         return value
 
-    def _row(self, i: int) -> tuple[int, str, str]:
+    def _row(self, i: int) -> tuple[int, Norm]:
         """Joined rows and the names of their affine part."""
         value = self.done[i]
         if not isinstance(value, Affine) or not isinstance(value.rows, int):
             raise ValueError(f"value {i} ({self.source[i].kind}) is no affine rows")
-        return value.rows, value.gamma, value.beta
+        return value.rows, (value.gamma, value.beta)
 
     # inputs
 
@@ -184,75 +183,17 @@ class _Lowering:
     # heads
 
     def _dense(self, v: Value) -> int:
-        kernel, bias = v.weights["weight"], v.weights["bias"]
-        x, gamma, beta = (
-            self._row(v.inputs[0])
-            if isinstance(self.done[v.inputs[0]], Affine)
-            else (self._value(v.inputs[0]), None, None)
-        )
-
-        def matrix(w: Weights) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-            scaled = w[kernel] if gamma is None else w[kernel] * w[gamma]
-            return np.asarray(scaled.T)
-
-        def offset(w: Weights) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-            return np.asarray(w[bias] if beta is None else w[bias] + w[kernel] @ w[beta])
-
-        return self._activated(v, x, kernel, bias, matrix, offset)
-
-    def _activated(
-        self,
-        v: Value,
-        x: int,
-        kernel: str,
-        bias: str,
-        matrix: Callable[[Weights], object],
-        offset: Callable[[Weights], object],
-    ) -> int:
-        r, out = self.ring, v.shape[-1]
-        shape = (r[x].shape[-1], out)
-        act = v.attrs["act"]
-
-        def product(name: str, scale: int, factor: float) -> int:
-            m = r.weight(f"{kernel}{name}", shape, scale, lambda w: factor * np.asarray(matrix(w)))
-            b = r.weight(f"{bias}{name}", (out,), scale + ROW, lambda w: factor * np.asarray(offset(w)))
-            return r.add(r.matmul(x, m), b)
-
-        if act == "none":
-            return (
-                r.reshape(r.trunc(product("", 24, 1.0), ROW), (out,))
-                if len(v.shape) == 1
-                else r.trunc(product("", 24, 1.0), ROW)
-            )
         width = self.ranges.half_width("head.dense")
-        if act == "tanh":
-            row = r.fourier(product(".phase", 48, 1 / (4 * width)), tanh(width))
-            return r.declare(r.trunc(row, ROW), bound=1.01)
-        bent = r.fourier(product(".phase", 48, 1 / (4 * width)), precise_even_part(act, width))
-        linear = product("", 24, 0.5)
-        return r.trunc(r.add(linear, r.raise_scale(bent, r[linear].scale)), ROW)
+        if isinstance(self.done[v.inputs[0]], Affine):
+            return dense(self.ring, v, *self._row(v.inputs[0]), width)
+        return dense(self.ring, v, self._value(v.inputs[0]), None, width)
 
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
         return self.layers.normalise_any(self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
 
     def _cosine(self, v: Value) -> int:
-        r = self.ring
-        x, gamma, beta = self._row(v.inputs[0])
-        hidden, labels = r[x].shape[-1], v.shape[0]
-        name, temperature = v.weights["prototypes"], v.attrs["temperature"]
-        g = r.weight(gamma, (hidden,), 24, lambda w: w[gamma])
-        b = r.weight(beta, (hidden,), 24 + ROW, lambda w: w[beta])
-        low, high = self.ranges.interval("head.norm2", (0.25, 100.0))
-        row = r.trunc(r.add(r.mul(x, g), b), ROW)
-        prototypes = r.weight(name, (hidden, labels), 16, lambda w: temperature * w[name].T)
-        # |scores| <= temperature · ‖row‖; the square of the row's norm is calibrated
-        scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
-        square = r.sum(r.mul(row, row), -1)
-        theta, period = r.phase(square, 1.2 * (high - low))
-        inverse = r.fourier(theta, inverse_root(low, high, period, target=3e-4))
-        logits = r.trunc(r.mul(scores, inverse, bound=1.1 * temperature), ROW)
-        return r.reshape(logits, (labels,))
+        return cosine(self.ring, v, *self._row(v.inputs[0]), *self.ranges.interval("head.norm2", (0.25, 100.0)))
 
     # losses
 
