@@ -7,6 +7,7 @@ Only rows that carry a token are computed: `hidden` is `[N, h]`, and `Rows` says
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -133,6 +134,11 @@ def phases(x: Tensor, weights: Weights, layer: int, which: Literal["query", "key
         return torch.einsum("nhd,hfd->nhf", unit, weights[f"{prefix}.features"]).flatten(1)
 
 
+def reciprocal(x: Tensor, floor: float) -> Tensor:
+    """1 / max(x, floor)."""
+    return x.clamp(min=floor).reciprocal()
+
+
 def rfa_attention(
     x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -153,7 +159,8 @@ def rfa_attention(
         numerator = numerator + q @ (k.transpose(2, 3) @ values)
         den = den + q @ k.sum(2)[..., None]
     numerator, den = numerator / scale, den / scale
-    inverse = forms.get(f"layers.{layer}.den", lambda d: 1 / d.clamp(min=shape.floor))(den)
+    exact = functools.partial(reciprocal, floor=shape.floor)
+    inverse = forms.get(f"layers.{layer}.den", exact)(den)
     sites = {"den": join(den, rows), "numerator": join(numerator, rows), "value": value}
     return join(numerator * inverse, rows), sites
 
