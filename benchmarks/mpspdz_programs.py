@@ -10,8 +10,8 @@ import numpy as np
 from layer import LayerTask, layer_task
 from models import FEATURES, Shape
 from secfwt.codegen.fixed_point import encode
-from secfwt.codegen.mpspdz_calls import PHASE_BITS
 from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
+from secfwt.codegen.mpspdz_weights import PHASE_BITS
 
 HEADER = """
 from lib.settings import configure
@@ -38,7 +38,7 @@ def _(i):
     start_timer(1)
     rows = normalization.affine(x, w["embeddings.gamma"], w["embeddings.beta"])
     result = encoder.encoder_layer(
-        rows, mask, w, variant="folded", heads={heads}, features={features}, floor=0.02, act="gelu", reach=12,
+        rows, rows, mask, w, variant="folded", heads={heads}, features={features}, floor=0.02, act="gelu", reach=12,
         attention_eps=1e-12, output_eps=1e-12,
     )
     out.assign_vector(result.get_vector())

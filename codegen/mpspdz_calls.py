@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from .calibrated import Ranges
+from .live_rows import pooled_by
 from .mpspdz_options import MpSpdzOptions
+from .mpspdz_program import Call, Container, Program
+from .mpspdz_stages import join_stages
+from .mpspdz_weights import weight_container
 from .plan import Plan, Stage, Value
 from .problems import Report
 
-PHASE_BITS = 32
-"""Scale of weights that make phases; their biases are phases, scale 64 (`lib/linear.py`)."""
-
 ENCODER_ATTRS = ("variant", "heads", "features", "floor", "act", "attention_eps", "output_eps")
-
-
-@dataclass(frozen=True)
-class Container:
-    """A variable of the program that a client fills, and how the client encodes it: round(value * factor * 2^scale)."""
-
-    name: str
-    shape: tuple[int, ...]
-    sources: tuple[str, ...]
-    """Canonical weight names, one a layer where layers are stacked; or the input's name."""
-    scale: int
-    integer: bool = False
-    """Raw ring elements (phases) in place of sfix."""
-    transposed: bool = False
-    """Sent as `[in, out]`; checkpoints hold `[out, in]`."""
-    factor: float = 1.0
-
-
-@dataclass(frozen=True)
-class Call:
-    """One line of the program: `result = kernel(arguments, keywords)`."""
-
-    result: str
-    kernel: str
-    arguments: tuple[str, ...]
-    keywords: tuple[tuple[str, Any], ...] = ()
-
-
-@dataclass
-class Program:
-    """What the template prints."""
-
-    weights: list[Container] = field(default_factory=list)
-    stacks: dict[str, dict[str, Container]] = field(default_factory=dict)
-    examples: list[Container] = field(default_factory=list)
-    candidates: list[Container] = field(default_factory=list)
-    kept: list[Container] = field(default_factory=list)
-    """Results of `load` that `evaluate` reads."""
-    load: list[Call] = field(default_factory=list)
-    evaluate: list[Call] = field(default_factory=list)
-    loss: str = ""
-    logits: str = ""
-    num_labels: int = 0
-    popsize: int = 1
-
-    @property
-    def inputs(self) -> list[Container]:
-        """Containers that the data owner fills."""
-        return self.examples + self.candidates
-
-    @property
-    def wire(self) -> list[Container]:
-        """Weight containers in the order in which the model owner sends them."""
-        return self.weights + [c for stack in self.stacks.values() for c in stack.values()]
 
 
 def translate(plan: Plan, options: MpSpdzOptions) -> Program:
@@ -116,11 +62,19 @@ class _Translator:
         self.program = Program()
         self.names: dict[int, str] = {}
         self.has_candidates = bool(plan.inputs("candidate"))
+        if self.has_candidates:
+            self.program.popsize = plan.meta["options"]["popsize"]
+        self.program.pair_tiles = self._pair_tiles()
         position = 0
         while position < len(plan.values):
             position += self._value(position)
         self._outputs()
-        self._keep()
+        shapes = {self.names[v.id]: v.shape for v in plan if v.id in self.names}
+        join_stages(self.program, shapes, options)
+
+    def _pair_tiles(self) -> int:
+        rows = self.options.tile * max((v.shape[0] for v in self.plan if v.kind == "encoder_layer"), default=1)
+        return max(1, min(self.options.rows // rows, self.program.popsize * self.options.tiles))
 
     def _value(self, position: int) -> int:
         """Translate the value at this position; returns how many values that covered."""
@@ -143,11 +97,16 @@ class _Translator:
         self.names[value.id] = name + index
 
     def _operation(self, value: Value) -> None:
+        below = self.plan[value.inputs[0]]
+        if below.kind == "encoder_layer" and self._pool(below) is value:
+            return self._pooled(value)
         kernel, attrs = _KERNELS[value.kind]
         keywords = {name: value.attrs[name] for name in attrs}
         if value.kind == "loss":
             kernel += _LOSSES[value.attrs["loss"]]
             keywords = keywords if value.attrs["loss"] == "hinge" else {}
+        if value.kind == "mean_examples":
+            keywords["tiles"] = self.program.pair_tiles
         if value.attrs.get("act") == "gelu":
             keywords["reach"] = self.ranges.half_width("head.dense")
         if value.kind == "prompt":
@@ -161,35 +120,24 @@ class _Translator:
         source = self.plan[value.inputs[0]]
         number = len(self.program.candidates)
         name = f"{source.attrs['name']}_rows" + (f"_{number}" if number else "")
-        self.program.popsize = self.plan.meta["options"]["popsize"]
-        shape = (self.program.popsize, *value.shape)
+        shape = (self.program.popsize, 1, *value.shape)
         self.program.candidates.append(Container(name, shape, (source.attrs["name"],), self.options.fraction_bits))
         self.names[source.id] = f"{name}[candidate]"
 
     def _call(self, value: Value, call: Call) -> None:
-        group = self.program.load if self._is_loaded(value) else self.program.evaluate
-        group.append(call)
+        self._group(value).append(call)
         self.names[value.id] = call.result
 
-    def _is_loaded(self, value: Value) -> bool:
-        """Whether the value is computed when examples arrive; without candidates there is nothing to wait for."""
-        return self.has_candidates and value.stage == Stage.EXAMPLE
+    def _group(self, value: Value) -> list[Call]:
+        """Where the value is computed: when examples arrive, if it can be; without candidates there is no later."""
+        loaded = self.has_candidates and value.stage == Stage.EXAMPLE
+        return self.program.load if loaded else self.program.evaluate
 
     def _weight(self, value: Value, role: str, name: str) -> str:
         variable = name.replace(".", "_")
-        container = self._container(value, role, variable, (name,))
-        self.program.weights.append(container)
+        container = weight_container(self.plan, value, role, (name,), self.options.fraction_bits)
+        self.program.weights.append(replace(container, name=variable))
         return variable
-
-    def _container(self, value: Value, role: str, variable: str, sources: tuple[str, ...]) -> Container:
-        shape = _weight_shape(value, role, self.plan)
-        bits = self.options.fraction_bits
-        if role == "features":
-            return Container(variable, shape, sources, PHASE_BITS, integer=True, factor=0.15915494309189535)  # 1/2π
-        if role.startswith("phase_"):
-            scale = PHASE_BITS if role.endswith("weight") else 64
-            return Container(variable, shape, sources, scale, integer=True, transposed=len(shape) > 1)
-        return Container(variable, shape, sources, bits, transposed=len(shape) > 1 and role != "p0")
 
     def _stack(self, position: int) -> list[tuple[Value, Value]]:
         """The longest run of (affine, encoder layer) pairs from here whose layers differ in their weights only."""
@@ -199,48 +147,76 @@ class _Translator:
             affine, layer = values[position : position + 2]
             if affine.kind != "affine" or layer.kind != "encoder_layer" or layer.inputs[0] != affine.id:
                 break
-            if layers and not _same_layer(layers[-1][1], affine, layer):
+            pooled = self._pool(layer) is not None
+            if layers and (pooled or not _same_layer(layers[-1][1], affine, layer)):
                 break
             layers.append((affine, layer))
             position += 2
+            if pooled:
+                break
         return layers
 
     def _encoder(self, layers: list[tuple[Value, Value]]) -> None:
         affine, first = layers[0]
         last = layers[-1][1]
         stack = f"layers_{first.attrs['layer']}"
+        bits = self.options.fraction_bits
         containers: dict[str, Container] = {}
         for role in affine.weights:
             sources = tuple(a.weights[role] for a, _ in layers)
-            containers[f"input_norm.{role}"] = self._container(affine, role, "", sources)
+            containers[f"input_norm.{role}"] = weight_container(self.plan, affine, role, sources, bits)
         for role in first.weights:
-            containers[role] = self._container(first, role, "", tuple(layer.weights[role] for _, layer in layers))
+            containers[role] = weight_container(self.plan, first, role, tuple(x.weights[role] for _, x in layers), bits)
         self.program.stacks[stack] = {
             role: replace(c, name=f'{stack}["{role}"]', shape=(len(layers), *c.shape)) for role, c in containers.items()
         }
-        arguments = (self.names[affine.inputs[0]], self.names[first.inputs[1]], stack)
+        kernel = "encoder.encoder_stack"
+        arguments: tuple[str, ...] = (self.names[affine.inputs[0]], self.names[first.inputs[1]], stack)
+        if pool := self._pool(last):
+            kernel, arguments = "encoder.reading_layer", (self._reads(pool, affine), *arguments)
         keywords = {name: first.attrs[name] for name in ENCODER_ATTRS}
         if first.attrs["act"] == "gelu":
             keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.gelu") for _, x in layers)
-        self._call(last, Call(f"encoder_{last.id}", "encoder.encoder_stack", arguments, tuple(keywords.items())))
+        self._call(last, Call(f"encoder_{last.id}", kernel, arguments, tuple(keywords.items())))
+
+    def _pool(self, layer: Value) -> Value | None:
+        """What alone reads a layer's output, and not every row of it."""
+        pool = pooled_by(self.plan, layer)
+        some = pool is not None and (pool.kind != "mean_rows" or self._prompt_rows(pool) > 0)
+        return pool if some else None
+
+    def _reads(self, pool: Value, affine: Value) -> str:
+        """The rows below a layer that those which `pool` reads are made of."""
+        x = self.names[affine.inputs[0]]
+        if pool.kind in ("first_row", "select_row"):
+            arguments = (x, *(self.names[i] for i in pool.inputs[1:]))
+            call = Call(f"reads_{pool.id}", f"pooling.{pool.kind}", arguments)
+        else:
+            call = Call(f"reads_{pool.id}", "prompt.token_rows", (x,), (("n", self._prompt_rows(pool)),))
+        self._group(pool).append(call)
+        return call.result
+
+    def _prompt_rows(self, pool: Value) -> int:
+        """How many of the rows are the prompt's, which a mean over tokens and token_rows leave out."""
+        source = pool if pool.kind == "token_rows" else self.plan[pool.inputs[1]]
+        return int(source.attrs["n"]) if source.kind in ("token_rows", "insert_mask") else 0
+
+    def _pooled(self, pool: Value) -> None:
+        """What is left to do for `pool` where its layer has computed no other rows."""
+        rows = self.names[pool.inputs[0]]
+        if pool.kind == "token_rows":
+            self.names[pool.id] = rows
+        elif pool.kind == "mean_rows":
+            select = self.plan[pool.inputs[1]].inputs[0]  # before columns for the prompt were put in
+            self._call(pool, Call(f"mean_rows_{pool.id}", "pooling.mean_rows", (rows, self.names[select])))
+        else:
+            self._call(pool, Call(f"{pool.kind}_{pool.id}", "pooling.first_row", (rows,)))
 
     def _outputs(self) -> None:
         outputs = {output.name: output for output in self.plan.outputs}
         self.program.loss = self.names[outputs["loss"].value]
         self.program.logits = self.names[outputs["logits"].value]
         self.program.num_labels = self.plan[outputs["logits"].value].shape[-1]
-
-    def _keep(self) -> None:
-        """Give `evaluate` the results of `load` that it reads, as containers over all tiles."""
-        made = {call.result: call for call in self.program.load}
-        values = {self.names[v.id]: v for v in self.plan if v.id in self.names}
-        needed = {a for call in self.program.evaluate for a in call.arguments if a in made}
-        bits, batch = self.options.fraction_bits, (self.options.tiles, self.options.tile)
-        self.program.kept = [Container(n, (*batch, *values[n].shape), (n,), bits) for n in made if n in needed]
-        self.program.evaluate = [
-            replace(call, arguments=tuple(f"kept_{a}[tile]" if a in needed else a for a in call.arguments))
-            for call in self.program.evaluate
-        ]
 
 
 def _same_layer(previous: Value, affine: Value, layer: Value) -> bool:
@@ -249,25 +225,3 @@ def _same_layer(previous: Value, affine: Value, layer: Value) -> bool:
         affine.inputs == (previous.id,) and attrs[0] == attrs[1] and previous.inputs[1:] == layer.inputs[1:]
         and previous.shape == layer.shape and previous.stage == layer.stage
     )  # fmt: skip
-
-
-def _weight_shape(value: Value, role: str, plan: Plan) -> tuple[int, ...]:
-    """Shape of one weight as the program holds it: matrices `[in, out]`."""
-    attrs, width = value.attrs, value.shape[-1]
-    if value.kind == "prompt":
-        return value.shape
-    if value.kind in ("dense", "cosine"):
-        return (width,) if role == "bias" else (plan[value.inputs[0]].shape[-1], width)
-    if value.kind == "affine":
-        return (width,)
-    heads, size, angles = attrs["heads"], attrs["head_dim"], attrs["heads"] * attrs["features"]
-    if role == "features":
-        return (heads, attrs["features"], size)
-    if role.startswith("attention_norm"):
-        return (width,)
-    name, part = role.split(".")
-    inner = attrs["intermediate"]
-    phase = (width, angles)
-    sizes = {"ffn_in": (width, inner), "ffn_out": (inner, width), "phase_query": phase, "phase_key": phase}
-    matrix = sizes.get(name, (width, width))
-    return matrix if part == "weight" else matrix[1:]

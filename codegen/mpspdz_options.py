@@ -44,20 +44,23 @@ class MpSpdzOptions:
     examples: int = 32
     """Room for examples, all sets together, each in whole tiles; missing ones have weight 0."""
     tile: int = 8
-    """Examples that are evaluated at once."""
+    """Examples of a tile: they meet the same candidate at once."""
+    rows: int = 1024
+    """Token rows that are evaluated at once: whole tiles, each under one candidate, or one tile that has more. More of
+    them take fewer rounds and more memory."""
     fraction_bits: int = 16
     value_bits: int = 31
     """Numbers are below 2^(value_bits - fraction_bits - 1)."""
     round_nearest: bool = False
     """Exact rounding in place of probabilistic truncation, which leaks (docs/mp-spdz.md): slower."""
-    budget: int = 200_000
-    """How long a vector MP-SPDZ's comparisons treat at once; it decides rounds, not results."""
+    budget: int = 500_000
+    """How long a vector MP-SPDZ's comparisons and truncations treat at once; it decides rounds, not results."""
 
     def __post_init__(self) -> None:
         report = Report()
         if self.protocol not in PROTOCOLS:
             report.error(f"--protocol is {self.protocol!r}", f"Accepted: {', '.join(PROTOCOLS)}.")
-        for name in ("examples", "tile", "budget"):
+        for name in ("examples", "tile", "rows", "budget"):
             if getattr(self, name) < 1:
                 report.error(f"--{name} is {getattr(self, name)}", "It must be at least 1.")
         if not 8 <= self.fraction_bits <= 16 or not self.fraction_bits + 8 <= self.value_bits <= 31:

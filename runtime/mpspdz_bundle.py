@@ -9,8 +9,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..codegen.build import build_plan
-from ..codegen.mpspdz_calls import Program, translate
+from ..codegen.mpspdz_calls import translate
 from ..codegen.mpspdz_options import MpSpdzOptions
+from ..codegen.mpspdz_program import Program
 from ..codegen.plan import Plan
 from ..codegen.target_mpspdz import identity
 from ..codegen.weights import Weights

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..codegen.mpspdz_calls import Program
 from ..codegen.mpspdz_options import MpSpdzOptions
+from ..codegen.mpspdz_program import Program
 from ..codegen.plan import Plan
 from .embedded import InputError
 from .engine import Batch, Cost, Floats, Progress

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codegen.mpspdz_calls import Container, Program
 from ..codegen.mpspdz_options import MpSpdzOptions
+from ..codegen.mpspdz_program import Container, Program
 from ..codegen.plan import Value
 from ..codegen.public import public_matrix
 from ..codegen.weights import Weights

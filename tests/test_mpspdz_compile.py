@@ -57,7 +57,7 @@ def bytecode(result: Compiled) -> int:
 
 def test_bytecode_does_not_grow_with_depth(tmp_path: Path) -> None:
     sizes = []
-    for layers in (1, 4):
+    for layers in (2, 5):
         folder = tmp_path / str(layers)
         folder.mkdir()
         sizes.append(bytecode(compiled(folder, sized_plan(layers, hidden=64, tokens=8), MpSpdzOptions())))

@@ -11,10 +11,8 @@ from lib.fourier import shortest_even_wave
 from lib.polynomial import chebyshev, fit, normalised
 from lib.tensor import integers, raw_product, rescale, store
 
-GELU_TOLERANCE = 3.5e-4
-"""Largest error of that wave: every further harmonic costs 32 bytes a value and is worth a factor of five."""
 TOLERANCE = 1e-4
-"""Of the waves of functions that few values go through."""
+"""Largest error of the waves: a harmonic more costs 32 bytes a value and is worth a factor of five."""
 
 
 def none(x):
@@ -44,8 +42,8 @@ def gelu(x, *, reach):
 
     Shapes: any -> the same. Scale: f.
     Interval: |x| < reach - 1; |x| < 128, whatever `reach`, without masked openings.
-    Error: 4e-4; 2e-4 without masked openings.
-    Rounds: 5, 330 bytes a value at reach 12; 26, 540 bytes without masked openings. Opens: as
+    Error: 2e-4.
+    Rounds: 5, 360 bytes a value at reach 12; 26, 540 bytes without masked openings. Opens: as
     `masked_opening.own_number`.
     """
     if program.masked_openings:
@@ -58,10 +56,10 @@ def gelu_wave(raw, scale, *, reach):
 
     Shapes: sint vector -> sint vector. Scale: `scale`, up to 2f -> masked_opening.WAVE_BITS.
     Interval: |x| < reach - 1.
-    Error: 4e-4; 4e-3 in the last unit before `reach`; it grows linearly beyond.
-    Rounds: 3, 296 bytes a value at reach 12, 32 more for every 2 of reach. Opens: as `masked_opening.own_number`.
+    Error: 2e-4; 4e-3 in the last unit before `reach`; it grows linearly beyond.
+    Rounds: 3, 328 bytes a value at reach 12, 32 more for every 2 of reach. Opens: as `masked_opening.own_number`.
     """
-    return smooth_relu_wave(raw, scale, gelu_even, reach, 3, GELU_TOLERANCE)
+    return smooth_relu_wave(raw, scale, gelu_even, reach, 3)
 
 
 def gelu_even(x):
@@ -80,7 +78,7 @@ def tanh(x):
     if program.masked_openings:
         width = 16  # tanh x is odd about 0, as an even wave is about its width, and flat from there on
         from_width = round(width * 2**sfix.f) - x.get_vector().v
-        wave = even_wave_of(from_width, sfix.f, lambda v: math.tanh(width - v), width, TOLERANCE)
+        wave = even_wave_of(from_width, sfix.f, lambda v: math.tanh(width - v), width)
         return store(rescale(wave, masked_opening.WAVE_BITS), *x.shape)
     limit = 5
     inside = clamp(x.get_vector(), -limit, limit)
@@ -103,31 +101,31 @@ def softplus(x):
         return math.log(2 * math.cosh(v / 2))
 
     if program.masked_openings:
-        return rescale(smooth_relu_wave(x.v, sfix.f, even, 128, 8, TOLERANCE), masked_opening.WAVE_BITS)
+        return rescale(smooth_relu_wave(x.v, sfix.f, even, 128, 8), masked_opening.WAVE_BITS)
     return smooth_relu(x, even, 8, 12)
 
 
-def smooth_relu_wave(raw, scale, even, reach, bend, tolerance):
+def smooth_relu_wave(raw, scale, even, reach, bend):
     """x/2 + even(x) by one masked opening; even(x) is even, and close to linear from |x| = `bend` on.
 
     Shapes: sint vector -> sint vector. Scale: `scale`, up to 2f -> masked_opening.WAVE_BITS.
     Interval: |x| < reach; the error grows linearly beyond.
-    Error: `tolerance` and reach * 2e-6, and how far even(`bend`) is from linear where |x| is near reach.
+    Error: TOLERANCE and reach * 2e-6, and how far even(`bend`) is from linear where |x| is near reach.
     Rounds: 3. Opens: as `masked_opening.own_number`.
     """
-    wave = even_wave_of(raw, scale, even, (reach + bend) / 2, tolerance)
+    wave = even_wave_of(raw, scale, even, (reach + bend) / 2)
     return wave + raw * 2 ** (masked_opening.WAVE_BITS - 1 - scale)
 
 
-def even_wave_of(raw, scale, function, width, tolerance):
+def even_wave_of(raw, scale, function, width):
     """An even function on [-width, width] by one masked opening; `fourier.even_wave` says what it is beyond.
 
     Shapes: sint vector -> sint vector. Scale: `scale` -> masked_opening.WAVE_BITS.
     Interval: |x| < width.
-    Error: `tolerance` + width * 4e-6.
+    Error: TOLERANCE + width * 4e-6.
     Rounds: 3. Opens: as `masked_opening.own_number`.
     """
-    centre, amplitudes = shortest_even_wave(function, width, tolerance)
+    centre, amplitudes = shortest_even_wave(function, width, TOLERANCE)
     phase = raw * round(2 ** (masked_opening.TURN_BITS - scale) / (4 * width))
     return masked_opening.wave(phase, amplitudes) + round(centre * 2**masked_opening.WAVE_BITS)
 

@@ -13,29 +13,33 @@ from lib.activations import at_least
 from lib.linear import PHASE_BITS, dense, phases, to_turns
 from lib.normalization import unit_rows
 from lib.polynomial import chebyshev, fit, normalised
-from lib.tensor import across_columns, gather, rescale, scratch, store, view
+from lib.tensor import across_columns, as_matrix, gather, rescale, scratch, store, view
 from lib.trigonometry import cos_sin
 
 LARGEST_DENOMINATOR = 1.1
 """cos sums over features and rows, divided by their number, stay below 1; the rest is room for error."""
 
 
-def folded(x, mask, w, *, heads, features, floor):
+def folded(reads, x, mask, w, *, heads, features, floor):
     """Attention whose phases are one matrix product from the hidden rows (projection folded into query and key
     weights).
 
-    Shapes: x `[B, T, h]`, mask `[B, T]`, weights phase_query, phase_key `[h, H·F]`, v `[h, H·D]` -> `[B, T, H·D]`.
+    Shapes: reads `[B, R, h]`, x `[B, T, h]`, mask `[B, T]`, weights phase_query, phase_key `[h, H·F]`, v `[h, H·D]` ->
+    `[B, R, H·D]`: what the rows `reads` find in the rows x.
     Scale: f, phase weights at PHASE_BITS.
     Interval: |v| < 64, T and F up to 2^9.
     Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
     Rounds: 55; 75 without masked openings. Opens: as `cos_sin`.
     """
-    query, key = (phases(x, w[f"phase_{part}.weight"], w[f"phase_{part}.bias"]) for part in ("query", "key"))
+    query, key = (
+        phases(rows, w[f"phase_{part}.weight"], w[f"phase_{part}.bias"])
+        for part, rows in (("query", reads), ("key", x))
+    )
     values = dense(x, w["v.weight"], w["v.bias"])
     return from_phases(query, key, values, mask, heads, features, floor)
 
 
-def paper(x, mask, w, *, heads, features, floor):
+def paper(reads, x, mask, w, *, heads, features, floor):
     """Attention with q and k scaled to unit length first, then projected by Ω/2π (Peng et al. 2021, section 3.1).
 
     Shapes: as `folded`, weights q, k `[h, H·D]`, features `[H, F, D]` holding Ω/2π. Scale: f, features at
@@ -44,14 +48,24 @@ def paper(x, mask, w, *, heads, features, floor):
     Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
     Rounds: 205; 225 without masked openings. Opens: as `cos_sin`.
     """
-    rows = x.total_size() // x.shape[-1]
     size = x.shape[-1] // heads
-    units = [
-        unit_rows(view(dense(x, w[f"{part}.weight"], w[f"{part}.bias"]), rows * heads, size)) for part in ("q", "k")
-    ]
-    query, key = (head_phases(view(u, rows, heads * size), w["features"]) for u in units)
+    query, key = (
+        head_phases(units(dense(rows, w[f"{part}.weight"], w[f"{part}.bias"]), size), w["features"])
+        for part, rows in (("q", reads), ("k", x))
+    )
     values = dense(x, w["v.weight"], w["v.bias"])
     return from_phases(query, key, values, mask, heads, features, floor)
+
+
+def units(x, size):
+    """Every `size` columns of a row at unit length.
+
+    Shapes: `[..., c]` -> `[rows, c]`. Scale: f.
+    Interval: that of `unit_rows`.
+    Error: that of `unit_rows`.
+    Rounds: 68. Opens: nothing.
+    """
+    return as_matrix(view(unit_rows(view(x, x.total_size() // size, size)), *x.shape))
 
 
 def head_phases(x, projection):
@@ -80,20 +94,23 @@ def head_phases(x, projection):
 def from_phases(query, key, values, mask, heads, features, floor):
     """Attention output from phases; padding rows (mask 0) give neither keys nor weight.
 
-    Shapes: query, key: sint vectors of `B·T * H·F`; values `[B, T, H·D]`, mask `[B, T]` -> `[B, T, H·D]`. Scale:
-    TURN_BITS and f -> f.
+    Shapes: query, key: sint vectors of `B·R * H·F` and `B·T * H·F`; values `[B, T, H·D]`, mask `[B, T]` ->
+    `[B, R, H·D]`. Scale: TURN_BITS and f -> f.
     Interval: |values| < 64, T and F up to 2^9.
     Error: as `folded`.
     Rounds: 52; 72 without masked openings. Opens: as `cos_sin`.
     """
     batch, tokens, width = values.shape
     size = width // heads
-    rows = batch * tokens
     angles = heads * features
+    rows = batch * tokens
+    reads = query.size // angles // batch
     cosine, sine, scale = cos_sin(query.concat([query, key]))
-    halves = [[part.get_vector(i * rows * angles, rows * angles) for part in (cosine, sine)] for i in range(2)]
     # φ of query and of key: cosines, then sines, one row a token.
-    phi = [store(sint.concat(half), 2, rows, angles) for half in halves]
+    phi_query, phi_key = (
+        store(sint.concat([part.get_vector(base, size) for part in (cosine, sine)]), 2, size // angles, angles)
+        for base, size in ((0, query.size), (query.size, key.size))
+    )
     values = view(with_mask(values, mask, heads), rows, heads * (size + 1))
 
     blocks = [(example, head) for example in range(batch) for head in range(heads)]
@@ -101,27 +118,28 @@ def from_phases(query, key, values, mask, heads, features, floor):
     token_bits, feature_bits = (math.ceil(math.log2(count)) for count in (tokens, features))
     sums = [
         block_product(
-            phi[1], feature_addresses(rows, angles, head, features), regint.inc(tokens, example * tokens) * angles,
+            phi_key, feature_addresses(rows, angles, head, features), regint.inc(tokens, example * tokens) * angles,
             values, regint.inc(tokens, example * tokens), regint.inc(size + 1, head * (size + 1)),
         )
         for example, head in blocks
     ]  # fmt: skip
     state = store(rescale(sint.concat(sums), scale + sfix.f + token_bits), batch, heads, 2 * features, size + 1)
-    # φ(q)ᵀ [S n], divided by a power of two from F on: [B, H, T, D+1]
+    # φ(q)ᵀ [S n], divided by a power of two from F on: [B, H, R, D+1]
     read = [
         block_product(
-            phi[0], regint.inc(tokens, example * tokens) * angles, feature_addresses(rows, angles, head, features),
+            phi_query, regint.inc(reads, example * reads) * angles,
+            feature_addresses(batch * reads, angles, head, features),
             state[example][head], regint.inc(2 * features), regint.inc(size + 1),
         )
         for example, head in blocks
     ]  # fmt: skip
-    result = store(rescale(sint.concat(read), scale + sfix.f + feature_bits), batch * heads * tokens, size + 1)
+    result = store(rescale(sint.concat(read), scale + sfix.f + feature_bits), batch * heads * reads, size + 1)
     denominator = gather(result, regint.inc(result.shape[0], size, size + 1))
     numerator = gather(result, strided(result.shape[0], size, size + 1))
     share = tokens / 2**token_bits * features / 2**feature_bits
     inverse = reciprocal(denominator, floor * share, LARGEST_DENOMINATOR * share)
-    weighted = store(numerator * across_columns(inverse, size), batch, heads, tokens, size)
-    return store(heads_last(weighted), batch, tokens, width)
+    weighted = store(numerator * across_columns(inverse, size), batch, heads, reads, size)
+    return store(heads_last(weighted), batch, reads, width)
 
 
 def block_product(a, rows, columns, b, inner, across):

@@ -32,15 +32,16 @@ def hinge(logits, labels, *, margin):
     return store(rescale(row_sums(raw_product(rectified(gaps), wrong), count), 2 * sfix.f), batch)
 
 
-def mean_examples(loss, weights):
-    """Σ weight * loss over this tile's examples; the data owner's weights add up to 1 over the whole set.
+def mean_examples(loss, weights, *, tiles):
+    """Σ weight * loss over the examples of every tile; the data owner's weights add up to 1 over the whole set.
 
-    Shapes: `[B]`, `[B, 1]` -> vector of 1. Scale: f.
+    Shapes: `[B]`, `[B, 1]` -> vector of `tiles`. Scale: f.
     Interval: |result| < 2^(k-f-1).
     Error: 1 unit a tile, and the weights'.
     Rounds: 3 a tile. Opens: nothing.
     """
-    return rescale(raw_product(loss.get_vector(), weights.get_vector()).sum(), 2 * sfix.f)
+    weighted = raw_product(loss.get_vector(), weights.get_vector())
+    return rescale(row_sums(weighted, weighted.size // tiles), 2 * sfix.f)
 
 
 def right_logit(logits, labels):

@@ -2,35 +2,35 @@
 
 from Compiler.types import sfix
 
-from lib.tensor import store
+from lib.tensor import across_rows, store
 
 
 def prompt(offset, p0):
-    """p0 + A·z, where the data owner, who knows both, has multiplied the public A with z.
+    """p0 + A·z of some candidates, where the data owner, who knows both, has multiplied the public A with z.
 
-    Shapes: offset `[n, h]`, p0 `[n, h]` -> `[n, h]`. Scale: f.
+    Shapes: offset `[C, n, h]`, p0 `[n, h]` -> `[C, n, h]`. Scale: f.
     Interval: all.
     Error: 0.
     Rounds: 0. Opens: nothing.
     """
-    return store(offset.get_vector() + p0.get_vector(), *p0.shape)
+    return store(offset.get_vector() + across_rows(p0, offset.shape[0]), *offset.shape)
 
 
 def insert(x, rows):
-    """The prompt's rows behind row 0 of every example.
+    """A prompt's rows behind row 0 of every example: of C candidates, each has B/C examples, one behind the other.
 
-    Shapes: x `[B, T, h]`, rows `[n, h]` -> `[B, T+n, h]`. Scale: f.
+    Shapes: x `[B, T, h]`, rows `[C, n, h]` -> `[B, T+n, h]`. Scale: f.
     Interval: all.
     Error: 0.
     Rounds: 0. Opens: nothing.
     """
     batch, tokens, width = x.shape
-    new = rows.get_vector()
+    candidates, added = rows.shape[:2]
     parts = []
     for example in range(batch):
-        row = x[example]
-        parts += [row.get_part_vector(0, 1), new, row.get_part_vector(1, tokens - 1)]
-    return store(sfix.concat(parts), batch, tokens + rows.shape[0], width)
+        row, new = x[example], rows[example * candidates // batch]
+        parts += [row.get_part_vector(0, 1), new.get_vector(), row.get_part_vector(1, tokens - 1)]
+    return store(sfix.concat(parts), batch, tokens + added, width)
 
 
 def token_rows(x, *, n):

@@ -21,7 +21,7 @@ from Compiler.library import (
 )
 from Compiler.types import cint, regint, sfix, sint
 
-from lib.tensor import tensor
+from lib.tensor import in_pieces, tensor
 
 STOP, EXAMPLES, LOSSES, LOGITS = range(4)
 CHUNK = 100_000
@@ -55,19 +55,12 @@ def receive(client, container):
     Rounds: 1 a piece. Opens: to the parties, each value plus a fresh uniform mask; to the client, its masks.
     """
     flat = container if len(container.shape) == 1 else container.to_array()
-    size = flat.total_size()
-    pieces, rest = divmod(size, CHUNK)
 
     def fill(base, count):
         values = sint.receive_from_client(1, regint(client), size=count)[0]
         flat.assign_vector(values if flat.value_type is sint else sfix._new(values), base)
 
-    @for_range(pieces)
-    def _(i):
-        fill(i * CHUNK, CHUNK)
-
-    if rest:
-        fill(pieces * CHUNK, rest)
+    in_pieces(flat.total_size(), CHUNK, fill)
 
 
 def tell(client, *words):
@@ -94,12 +87,13 @@ def keep(x, place):
     break_point()
 
 
-def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, popsize):
+def run(*, identity, weights, examples, candidates, load, evaluate, pair_tiles, num_labels, popsize):
     """Serve until the data owner says STOP.
 
     `weights`: containers that the model owner fills once. `examples`: containers `[tiles, tile, *shape]`,
-    `candidates`: `[popsize, *shape]`, which the data owner fills. `load(tile)` runs when a tile has arrived,
-    `evaluate(candidate, tile)` returns the tile's weighted loss and its logits `[tile, L]`. Opens: to the data
+    `candidates`: `[popsize, 1, *shape]`, which the data owner fills. `load(tile)` runs when a tile has arrived,
+    `evaluate(candidates, tiles)`, lists of `pair_tiles` numbers, returns the weighted loss of each tile under its
+    candidate and the logits `[pair_tiles * tile, L]`. Opens: to the data
     owner, for LOSSES one number a candidate, for LOGITS those of the asked tiles under one candidate.
     """
     model_owner, data_owner = accept(identity)
@@ -108,8 +102,9 @@ def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, 
     for owner in (model_owner, data_owner):
         tell(owner, READY)
     tiles, tile = examples[0].shape[:2]
-    losses = tensor((popsize,))
-    logits = tensor((tiles, tile, num_labels))
+    # one place more, for what nobody asked for
+    losses = tensor((popsize + 1,))
+    logits = tensor((tiles + 1, tile, num_labels))
 
     def read_examples(first, used):
         @for_range(first, first + used)
@@ -127,14 +122,24 @@ def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, 
             for container in candidates:
                 receive(data_owner, container[candidate])
 
-        @for_range(count)
-        def _(candidate):
-            @for_range(first, first + used)
-            def _(i):
-                loss, outputs = evaluate(candidate, i)
-                losses[candidate] += loss
-                keep(outputs, logits[i])
-                tell(data_owner, candidate * used + i - first + 1)
+        total = count * used
+
+        @for_range((total + pair_tiles - 1) // pair_tiles)
+        def _(batch):
+            numbers = [batch * pair_tiles + i for i in range(pair_tiles)]
+            asked = [number < total for number in numbers]
+            under = [wanted * (number // used) for number, wanted in zip(numbers, asked, strict=True)]
+            on = [
+                first + wanted * (number - number // used * used) for number, wanted in zip(numbers, asked, strict=True)
+            ]
+            loss, outputs = evaluate(under, on)
+            for i, wanted in enumerate(asked):
+                losses[wanted.if_else(under[i], popsize)] += loss[i]
+                keep(outputs.get_part(i * tile, tile), logits[wanted.if_else(on[i], tiles)])
+
+                @if_(wanted)
+                def _(number=numbers[i]):
+                    tell(data_owner, number + 1)
 
     @do_while
     def _():
@@ -155,7 +160,7 @@ def run(*, identity, weights, examples, candidates, load, evaluate, num_labels, 
 
         @if_(word == LOSSES)
         def _():
-            reveal(data_owner, losses)
+            reveal(data_owner, losses.get_part(0, popsize))
 
         @if_(word == LOGITS)
         def _():

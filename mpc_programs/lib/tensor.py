@@ -2,9 +2,10 @@
 
 import math
 from functools import reduce
+from itertools import count
 from operator import mul
 
-from Compiler.library import break_point
+from Compiler.library import break_point, for_range
 from Compiler.types import Array, MultiArray, regint, sfix, sint
 
 LARGEST = 63
@@ -45,6 +46,39 @@ def view(x, *shape):
 def as_matrix(x):
     """`[..., c]` as `[rows, c]`."""
     return view(x, x.total_size() // x.shape[-1], x.shape[-1])
+
+
+def picked(x, numbers):
+    """The tensors x[i], one behind the other, for every i of `numbers`, which may be known at run time only.
+
+    x `[n, m, *shape]` -> `[len(numbers) * m, *shape]`; local.
+    """
+    parts = [x[i].get_vector() for i in numbers]
+    return store(type(parts[0]).concat(parts), len(numbers) * x.shape[1], *x.shape[2:])
+
+
+def in_pieces(size, most, body):
+    """body(base, count) for consecutive pieces of at most `most` of `size` elements; all but the last in a loop."""
+    pieces, rest = divmod(size, most)
+    if pieces:
+
+        @for_range(pieces)
+        def _(i):
+            body(i * most, most)
+
+    if rest:
+        body(pieces * most, rest)
+
+
+def elementwise(function, vector, most):
+    """A container of function(vector), in equal pieces of at most `most` elements, so that one loop does all."""
+    size = vector.size
+    pieces = next(n for n in count(-(-size // most)) if size % n == 0)
+    source = store(vector, size)
+    result = scratch(source.shape, type(vector))
+    in_pieces(size, size // pieces, lambda at, n: result.assign_vector(function(source.get_vector(at, n)), at))
+    break_point()
+    return result
 
 
 def gather(x, addresses):

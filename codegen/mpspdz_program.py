@@ -1,0 +1,62 @@
+"""An MP-SPDZ program as the template prints it: containers, calls, and what the runtime must know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Container:
+    """A variable of the program that a client fills, and how the client encodes it: round(value * factor * 2^scale)."""
+
+    name: str
+    shape: tuple[int, ...]
+    sources: tuple[str, ...]
+    """Canonical weight names, one a layer where layers are stacked; or the input's name."""
+    scale: int
+    integer: bool = False
+    """Raw ring elements (phases) in place of sfix."""
+    transposed: bool = False
+    """Sent as `[in, out]`; checkpoints hold `[out, in]`."""
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One line of the program: `result = kernel(arguments, keywords)`."""
+
+    result: str
+    kernel: str
+    arguments: tuple[str, ...]
+    keywords: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass
+class Program:
+    """What the template prints."""
+
+    weights: list[Container] = field(default_factory=list)
+    stacks: dict[str, dict[str, Container]] = field(default_factory=dict)
+    examples: list[Container] = field(default_factory=list)
+    candidates: list[Container] = field(default_factory=list)
+    kept: list[Container] = field(default_factory=list)
+    """Results of `load` that `evaluate` reads."""
+    load: list[Call] = field(default_factory=list)
+    evaluate: list[Call] = field(default_factory=list)
+    loss: str = ""
+    logits: str = ""
+    num_labels: int = 0
+    popsize: int = 1
+    pair_tiles: int = 1
+    """Tiles, each under one candidate, that `evaluate` takes at once."""
+
+    @property
+    def inputs(self) -> list[Container]:
+        """Containers that the data owner fills."""
+        return self.examples + self.candidates
+
+    @property
+    def wire(self) -> list[Container]:
+        """Weight containers in the order in which the model owner sends them."""
+        return self.weights + [c for stack in self.stacks.values() for c in stack.values()]
