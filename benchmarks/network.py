@@ -2,9 +2,10 @@
 """A generation on simulated networks: how much of its waiting the embedded VM hides.
 
     python benchmarks/network.py [--candidates 4] [--examples 8] [--tokens 16] [--runs 3] [--lanes 1 --lanes 2]
+        [--ahead-mb 256] [--pause SECONDS]
 
-Three parties in one process (nothing is protected), with latency and bandwidth between them. Seconds a step by lanes
-and network: read ratios.
+Three parties in one process (nothing is protected), with latency and bandwidth between them. Seconds a step by network,
+lanes and what may be dealt ahead, with a pause before every step: read ratios.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from itertools import product
 
 import numpy as np
 from generation import Generation, generation_inputs
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--lanes", type=int, action="append", help="repeatable; 1, 2 and 4 where not given")
     parser.add_argument("--tile-words", type=int, default=1 << 20)
+    parser.add_argument("--ahead-mb", type=int, default=256)
+    parser.add_argument("--pause", type=float, default=0, help="seconds the data owner takes between steps")
     options = parser.parse_args()
     size = Generation(SHAPES["minilm"], 4, options.candidates, options.examples, options.tokens)
     chosen = GenOptions(sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=size.candidates)
@@ -45,18 +49,22 @@ def main() -> None:
     program, ring = compiled(plan, weights, {name: values[:2] for name, values in inputs.items()})
     shared = np.concatenate([encode(np.asarray(f.make(weights)), f.scale).ravel() for f in program.folds.values()])
     for name, network in NETWORKS.items():
-        for lanes in options.lanes or (1, 2, 4):
-            simulator = Simulator(program_text(ring, program.fits), options.tile_words, lanes=lanes, network=network)
+        for lanes, ahead in product(options.lanes or (1, 2, 4), (0, options.ahead_mb)):
+            simulator = Simulator(
+                program_text(ring, program.fits), options.tile_words, lanes=lanes, ahead=ahead << 20, network=network
+            )
             simulator.weights(shared)
             simulator.examples(size.examples, words(ring, "example", inputs))
             seconds, cpu = [], time.process_time()
             for _ in range(options.runs + 1):
+                time.sleep(options.pause)
                 start, before = time.perf_counter(), simulator.counters()
                 simulator.step(size.candidates, words(ring, "candidate", inputs))
                 seconds.append(time.perf_counter() - start)
             traffic, cpu = simulator.counters() - before, (time.process_time() - cpu) / (options.runs + 1)
             print(
-                f"{name:18} {lanes} lanes: {statistics.median(seconds[1:]):7.2f} s a step, {cpu:.2f} s of processors, "
+                f"{name:18} {lanes} lanes, {ahead:3} MB ahead: {statistics.median(seconds[1:]):7.2f} s a step, "
+                f"{cpu:.2f} s of processors, "
                 f"{traffic.total / 1e6:.0f} MB, {traffic.rounds} rounds",
                 flush=True,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil, hypot, pi, sqrt
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -209,7 +210,7 @@ def openings(sim: Simulator, n: int) -> np.ndarray:
 
 def test_openings_are_independent_and_reduced() -> None:
     """δ is uniform for equal phases, differs between equal values of a tensor and between runs, and has k bits."""
-    n, runs = 120, 250
+    n, runs = 512, 60  # whole batches of tuples
     sim = cos_sin((3 * n, 1), 16)
     x = np.full(3 * n, 3 << 60, np.uint64)
     opened = []
@@ -223,3 +224,96 @@ def test_openings_are_independent_and_reduced() -> None:
     for sample in (deltas, deltas[1:] - deltas[:-1], deltas[:, 1:] - deltas[:, :-1], deltas[:, n:] - deltas[:, :-n]):
         assert_uniform((sample >> 8).astype(np.int64).reshape(-1))
         assert_uniform((sample & 255).astype(np.int64).reshape(-1))
+
+
+# Randomness dealt ahead
+
+
+AHEAD = Series(16, 13, 13, 32, 0.5, [1, 2, 5], [1.0, 0.0, 0.25], [0.0, 2.0, 0.5])
+
+
+def ahead_program(n: int, ahead: int, lanes: int = 2) -> Simulator:
+    """A series and a cos_sin of every pair."""
+    program = RingProgram()
+    fit = program.fit(AHEAD)
+    x = program.v("example", (), (n,), "example", scale=64, name="x")
+    z = program.v("candidate", (), (n,), scale=64, name="z")
+    pair = program.v("add", (x, z), (n,), "pair", scale=64)
+    wave = program.v("fourier", (pair,), (n,), "pair", scale=26, fit=fit, group=0)
+    circle = program.v("cos_sin", (pair,), (2 * n,), "pair", scale=26, k=16, fc=13, fa=13, group=0)
+    both = program.v("concat", (wave, circle), (3 * n,), "pair", scale=26, axis=-1)
+    return Simulator(program.text(both), ahead=ahead, lanes=lanes)
+
+
+def expected_pairs(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    turns = (x[None] + z[:, None]) / 2.0**64
+    angle = 2 * pi * turns
+    return np.concatenate([AHEAD(turns.reshape(-1)).reshape(turns.shape), np.cos(angle), np.sin(angle)], -1)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("ahead", [0, 20_000, 1 << 30])
+def test_results_and_traffic_do_not_depend_on_what_was_dealt_ahead(ahead: int, lanes: int) -> None:
+    """Steps of two sizes in turn, with pauses in which tuples are dealt."""
+    n, count = 130, 4
+    sim = ahead_program(n, ahead, lanes)
+    x = RNG.integers(0, 2**64, (count, n), dtype=np.uint64)
+    sim.examples(count, x)
+    for candidates in (3, 1, 3, 3, 2):
+        z = RNG.integers(0, 2**64, (candidates, n), dtype=np.uint64)
+        before = sim.counters()
+        got = sim.step(candidates, z).view(np.int64).reshape(candidates, count, 3 * n) / 2.0**26
+        assert np.abs(got - expected_pairs(x, z)).max() < 5e-3
+        values = candidates * count * n
+        sent = (sim.counters() - before).total
+        fixed = values * (4 * 2 + 3 * 8 + 16 + 4) + values * (4 * 2 + 16 + 32)
+        assert fixed <= sent < fixed * 1.01 + 200  # packed bits are rounded up to bytes
+        sleep(0.05)
+
+
+def test_what_is_dealt_ahead_shortens_a_step_on_a_slow_network() -> None:
+    n, count, bandwidth = 1000, 8, 500_000
+    series = Series(16, 13, 13, 64, 0, list(range(1, 33)), [0.01] * 32, [0.0] * 32)
+    program = RingProgram()
+    fit = program.fit(series)
+    x = program.v("example", (), (n,), "example", scale=64, name="x")
+    z = program.v("candidate", (), (n,), scale=64, name="z")
+    wave = program.v(
+        "fourier", (program.v("add", (x, z), (n,), "pair", scale=64),), (n,), "pair", scale=26, fit=fit, group=0
+    )
+    sim = Simulator(program.text(wave), ahead=1 << 30, network=(0, bandwidth))
+    sim.examples(count, RNG.integers(0, 2**64, (count, n), dtype=np.uint64))
+    z_values = RNG.integers(0, 2**64, n, dtype=np.uint64)
+
+    def seconds() -> float:
+        start = perf_counter()
+        sim.step(1, z_values)
+        return perf_counter() - start
+
+    cold = seconds()
+    dealt = n * count * 32 * 16 / 3
+    assert cold > dealt / bandwidth  # one third of the tuples on each link
+    sleep(1.3 * dealt / bandwidth)
+    assert seconds() < 0.5 * cold
+
+
+def test_views_stay_uniform_and_fresh_when_dealt_ahead() -> None:
+    n, count = 5120, 3
+    sim = ahead_program(n, 1 << 30, lanes=1)
+    same = np.full(n, 2**61 - 1, np.uint64)
+    sim.examples(count, np.tile(same, count))
+    views = []
+    for _ in range(3):
+        sim.record()
+        sim.step(1, same)
+        received = (sim.received(p, from_next=d) for p in range(3) for d in (False, True))
+        views.append([np.frombuffer(view, np.uint8) for view in received])
+        sleep(0.2)
+    for runs in zip(*views, strict=True):
+        assert len({view.size for view in runs}) == 1
+        for i, first in enumerate(runs):
+            assert_uniform(first)
+            for second in runs[:i]:
+                assert_uniform(first ^ second)
+            for lag in (1, 2, 4, 8, 16):
+                assert_uniform(first[lag:] ^ first[:-lag])

@@ -25,16 +25,16 @@ namespace {
 constexpr const char* kUsage =
     "usage: secfwt-vm --party 0|1|2 --program FILE --listen HOST:PORT --peer0 HOST:PORT --peer1 HOST:PORT --peer2 "
     "HOST:PORT\n"
-    "                 --ca FILE --cert FILE --key FILE [--threads N] [--lanes N] [--tile-words N] "
+    "                 --ca FILE --cert FILE --key FILE [--threads N] [--lanes N] [--tile-words N] [--ahead-mb N] "
     "[--connect-timeout SECONDS] [--stop-with-stdin]\n"
     "exit codes: 0 stopped by the data owner, 2 cannot start, 3 another party is gone, 1 anything else";
 
 class Options {
  public:
   Options(int argc, char** argv) {
-    const std::set<std::string> known{"--party", "--program",    "--listen",         "--peer0", "--peer1",
-                                      "--peer2", "--ca",         "--cert",           "--key",   "--threads",
-                                      "--lanes", "--tile-words", "--connect-timeout"};
+    const std::set<std::string> known{
+        "--party", "--program", "--listen",  "--peer0", "--peer1",      "--peer2",    "--ca",
+        "--cert",  "--key",     "--threads", "--lanes", "--tile-words", "--ahead-mb", "--connect-timeout"};
     for (int i = 1; i < argc; ++i) {
       const std::string option = argv[i];
       if (option == "--stop-with-stdin") {
@@ -98,6 +98,7 @@ int serve(const Options& options) {
   set_threads(static_cast<unsigned>(options.number("--threads", cores, 1, 1024)));
   const u64 lane_count = options.number("--lanes", 2, 1, 64);
   const u64 tile_words = options.number("--tile-words", u64{1} << 22, 1 << 10, u64{1} << 40);
+  const u64 ahead = options.number("--ahead-mb", 256, 0, u64{1} << 20) << 20;
   const auto deadline = Clock::now() + std::chrono::seconds(options.number("--connect-timeout", 60, 1, 86400));
   const Address own = parse_address(options.text("--listen"), "--listen");
   std::array<Address, 3> addresses;
@@ -114,12 +115,13 @@ int serve(const Options& options) {
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
-  const Hash agreed =
-      hash_of(text + "\nparties 3 tile-words " + std::to_string(tile_words) + " lanes " + std::to_string(lane_count));
+  const Hash agreed = hash_of(text + "\nparties 4 tile-words " + std::to_string(tile_words) + " lanes " +
+                              std::to_string(lane_count) + " ahead " + std::to_string(ahead));
   const auto links = meet(id, addresses, tls, doorman, agreed, group, deadline);
   PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
-  Lanes lanes = connect_lanes(id, lane_count, prev, next);
-  Engine engine(std::move(program), lanes, tile_words);
+  Lanes lanes = connect_lanes(id, lane_count, program.fits, prev, next);
+  Engine engine(std::move(program), lanes, tile_words, ahead);
+  log_line("keeps at most " + std::to_string(ahead >> 20) + " MB of randomness for the next step");
   if (engine.program().words(Kind::weight) == 0) engine.set_weights({});
   Agreement agreement(id, prev.channel(0), next.channel(0), group);
   std::cout << "listening" << std::endl;

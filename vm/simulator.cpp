@@ -78,7 +78,7 @@ struct Seated {
 
 class Simulator {
  public:
-  Simulator(const std::string& text, std::size_t tile_words, std::size_t lanes, Network network)
+  Simulator(const std::string& text, std::size_t tile_words, std::size_t lanes, u64 ahead, Network network)
       : program_(parse_program(text)) {
     if (lanes < 1 || lanes > 64) throw std::invalid_argument("lanes: 1 to 64, not " + std::to_string(lanes));
     for (int i = 0; i < 3; ++i) {
@@ -88,8 +88,8 @@ class Simulator {
     }
     each([&](int i) {
       Seated& seat = seats_[i];
-      seat.lanes = connect_lanes(i, lanes, *seat.prev, *seat.next);
-      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words);
+      seat.lanes = connect_lanes(i, lanes, program_.fits, *seat.prev, *seat.next);
+      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words, ahead);
     });
   }
 
@@ -219,13 +219,13 @@ using secfwt::u8;
 
 extern "C" {
 
-// Between the parties lies a network with a latency in seconds, one way, and bytes a second in each direction (0: any
-// number). nullptr on failure.
-Simulator* secfwt_create(const char* program, std::size_t tile_words, std::size_t lanes, double latency,
+// `ahead`: bytes of tuples that may be dealt before a step needs them. Between the parties lies a network with a
+// latency in seconds, one way, and bytes a second in each direction (0: any number). nullptr on failure.
+Simulator* secfwt_create(const char* program, std::size_t tile_words, std::size_t lanes, u64 ahead, double latency,
                          double bytes_per_second, char* error, std::size_t error_size) {
   Simulator* out = nullptr;
   const secfwt::Network network{std::chrono::duration<double>(latency), bytes_per_second};
-  guarded(error, error_size, [&] { out = new Simulator(program, tile_words, lanes, network); });
+  guarded(error, error_size, [&] { out = new Simulator(program, tile_words, lanes, ahead, network); });
   return out;
 }
 

@@ -55,6 +55,13 @@ class Counted {
   std::mutex mutex_;
 };
 
+std::vector<TuplePool*> all_pools(const Lanes& lanes) {
+  std::vector<TuplePool*> pools;
+  for (const Party& lane : lanes)
+    for (const auto& pool : lane.pools) pools.push_back(pool.get());
+  return pools;
+}
+
 // Additive share of a value at party `id`.
 const u64* additive(const Value& value, int id, const u64* zeros) {
   return value.sharing == Sharing::pub && id != 0 ? zeros : value.x[0].get();
@@ -62,11 +69,12 @@ const u64* additive(const Value& value, int id, const u64* zeros) {
 
 }  // namespace
 
-Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words)
+Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead)
     : program_(std::move(program)),
       lanes_(lanes),
       main_(lanes.at(0)),
-      tile_words_(std::max<std::size_t>(tile_words / lanes.size(), 1)) {
+      tile_words_(std::max<std::size_t>(tile_words / lanes.size(), 1)),
+      dealer_(all_pools(lanes), ahead) {
   Ids roots;
   for (const Output& output : program_.outputs) roots.push_back(output.value);
   const std::vector<bool> all = needed(roots);
@@ -205,6 +213,7 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
 
   Environment values = setup_;
   bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
+  dealer_.step_begins();
   run_section(program_, steps.before, values, main_);
 
   Words result;
@@ -217,6 +226,7 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     result.assign(share, share + value.words());
   }
   add_zero_share(main_, result.data(), result.size());
+  dealer_.step_done();
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mpc/dealer.h"
 #include "mpc/interpreter.h"
 #include "mpc/party.h"
 #include "mpc/program.h"
@@ -24,7 +25,9 @@ class Engine {
   // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples,
   // in all lanes together (more pairs than that are computed tile by tile). Tiles are computed in as many lanes at the
   // same time as there are: while one waits for messages, another computes. The same at all parties.
-  Engine(Program program, Lanes& lanes, std::size_t tile_words = std::size_t{1} << 22);
+  // `ahead`: bytes of tuples that may be dealt before they are needed, by this party; they lie in the next one's
+  // memory.
+  Engine(Program program, Lanes& lanes, std::size_t tile_words = std::size_t{1} << 22, u64 ahead = 0);
 
   const Program& program() const { return program_; }
   int party() const { return main_.id; }
@@ -79,6 +82,7 @@ class Engine {
   std::vector<Steps> steps_;  // by output
   Environment setup_;
   std::map<u64, ExampleSet> examples_;
+  Dealer dealer_;
 };
 
 }  // namespace secfwt

@@ -5,25 +5,27 @@
 #include <memory>
 
 #include "mpc/program.h"
+#include "mpc/tuples.h"
 #include "mpc/two_party.h"
 
 namespace secfwt {
 
 // LEFT and RIGHT learn δ = phase + ρ mod 2^k. Each of the three messages it is made of is masked by a pad of its own,
-// HELPER's by one that LEFT and one that RIGHT does not know, and HELPER knows their sum ρ. It shares c_m = A_m
-// e^(-2πi·m·ρ/2^k) for each harmonic: RIGHT's part is a pad, LEFT's is sent. Then each multiplies its part with
-// e^(2πi·m·δ/2^k), and the real parts add up to f.
+// HELPER's by one that LEFT and one that RIGHT does not know; ρ is their sum, and the tuple (mpc/tuples.h) shares c_m =
+// A_m e^(-2πi·m·ρ/2^k) for each harmonic. LEFT and RIGHT multiply their parts with e^(2πi·m·δ/2^k), and the real parts
+// add up to f.
 //
 // Phases are rounded share by share: an error of at most 1.5 units of 2^-k turn. Over all parties 4k bits, 2·ring bits
 // a harmonic, 16 bytes, and 34 bits more for the lift if ring = 32; 2 rounds, or 3.
 //
-// `phase`: this party's additive share, n words.
-std::unique_ptr<Task> make_fourier(const Seat& seat, const u64* phase, std::size_t n, const Fit& fit, Target out);
+// `pool` has the tuples of `fit`. `phase`: this party's additive share, n words.
+std::unique_ptr<Task> make_fourier(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t n, const Fit& fit,
+                                   Target out);
 
 // cos and sin of rows of `width` phases, from one opening each: every row of the result holds a block of cosines, then
 // one of sines. Over all parties 4k bits, 16 bytes for the harmonic and 32 to reshare; 2 rounds. `precision` has the
 // one harmonic 1 and ring 64.
-std::unique_ptr<Task> make_cos_sin(const Seat& seat, const u64* phase, std::size_t rows, std::size_t width,
-                                   const Fit& precision, Target out);
+std::unique_ptr<Task> make_cos_sin(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t rows,
+                                   std::size_t width, const Fit& precision, Target out);
 
 }  // namespace secfwt

@@ -4,6 +4,7 @@
 #include "mpc/local_ops.h"
 #include "mpc/reshare.h"
 #include "mpc/truncate.h"
+#include "mpc/tuples.h"
 
 namespace secfwt {
 namespace {
@@ -66,9 +67,10 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
     if (node.kind == Kind::trunc)
       tasks.push_back(std::make_unique<Truncate>(seat, x + lo, n, node.shift, target(lo)));
     else if (node.kind == Kind::fourier)
-      tasks.push_back(make_fourier(seat, x + lo, n, program.fits[node.fit], target(lo)));
+      tasks.push_back(make_fourier(seat, *party.pools[node.fit], x + lo, n, program.fits[node.fit], target(lo)));
     else
-      tasks.push_back(make_cos_sin(seat, x + lo * width, n, width, node.precision, target(2 * lo * width)));
+      tasks.push_back(make_cos_sin(seat, *party.pools[node.fit], x + lo * width, n, width, program.fits[node.fit],
+                                   target(2 * lo * width)));
   }
 }
 

@@ -1,5 +1,7 @@
 #include "mpc/party.h"
 
+#include "mpc/tuples.h"
+
 namespace secfwt {
 
 Party connect_party(int id, Channel* prev, Channel* next) {
@@ -10,11 +12,25 @@ Party connect_party(int id, Channel* prev, Channel* next) {
   return Party{id, Stream(theirs), Stream(mine), prev, next};
 }
 
-Lanes connect_lanes(int id, std::size_t count, Link& prev, Link& next) {
+Lanes connect_lanes(int id, std::size_t count, const std::vector<Fit>& fits, Link& prev, Link& next) {
   Lanes lanes;
-  for (u32 lane = 0; lane < count; ++lane)
-    lanes.push_back(connect_party(id, &prev.channel(1 + lane), &next.channel(1 + lane)));
+  u32 bulk = Link::kBulk;
+  for (u32 lane = 0; lane < count; ++lane) {
+    Party party = connect_party(id, &prev.channel(1 + lane), &next.channel(1 + lane));
+    for (const Fit& fit : fits) {
+      const u64 number = party.pools.size();
+      party.pools.push_back(std::make_shared<TuplePool>(party, number, fit, prev.channel(bulk), next.channel(bulk)));
+      ++bulk;
+    }
+    lanes.push_back(std::move(party));
+  }
   return lanes;
+}
+
+u64 Party::bytes_sent() const {
+  u64 sum = prev->bytes_sent() + next->bytes_sent();
+  for (const auto& pool : pools) sum += pool->taken() * pool->tuple_bytes();
+  return sum;
 }
 
 }  // namespace secfwt

@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "mpc/channel.h"
+#include "mpc/program.h"
 #include "ring/prg.h"
 
 namespace secfwt {
+
+class TuplePool;
 
 // x = x0+x1+x2. Party i holds components i and i+1, and the keys of those components: key j is held by parties j-1 and
 // j.
@@ -19,16 +22,18 @@ struct Party {
   Channel* prev;   // party id-1, who also holds key id
   Channel* next;   // party id+1, who also holds key id+1
   u64 rounds = 0;
+  std::vector<std::shared_ptr<TuplePool>> pools{};  // by fit
 
-  u64 bytes_sent() const { return prev->bytes_sent() + next->bytes_sent(); }
+  // Of tuples what has been taken counts, whenever it was sent.
+  u64 bytes_sent() const;
 };
 
 // Draws the key shared with `next` from the operating system, sends it, and receives the one shared with `prev`.
 Party connect_party(int id, Channel* prev, Channel* next);
 
 // A party as often as it computes different things at the same time: each lane has keys of its own, and channel
-// 1 + lane of both links.
+// 1 + lane of both links; for each fit a pool of tuples, and a bulk channel.
 using Lanes = std::vector<Party>;
-Lanes connect_lanes(int id, std::size_t count, Link& prev, Link& next);
+Lanes connect_lanes(int id, std::size_t count, const std::vector<Fit>& fits, Link& prev, Link& next);
 
 }  // namespace secfwt

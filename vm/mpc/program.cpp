@@ -273,6 +273,20 @@ std::size_t Program::words(Kind input) const {
   return n;
 }
 
+// Every precision of cos_sin becomes a fit, once.
+void add_precisions(Program& program) {
+  const auto first = static_cast<std::ptrdiff_t>(program.fits.size());
+  for (Node& node : program.values) {
+    if (node.kind != Kind::cos_sin) continue;
+    const Fit& wanted = node.precision;
+    const auto found = std::find_if(program.fits.begin() + first, program.fits.end(), [&](const Fit& fit) {
+      return fit.k == wanted.k && fit.fc == wanted.fc && fit.fa == wanted.fa;
+    });
+    node.fit = static_cast<std::size_t>(found - program.fits.begin());
+    if (found == program.fits.end()) program.fits.push_back(wanted);
+  }
+}
+
 Program parse_program(const std::string& text) {
   Program program;
   std::istringstream in(text);
@@ -312,6 +326,7 @@ Program parse_program(const std::string& text) {
   if (!ended) last.fail("the file ends where a line 'end' is expected");
   if (program.outputs.empty()) last.fail("the program has no output: a line 'out <name> <value>' is expected");
   check_groups(program);
+  add_precisions(program);
   return program;
 }
 

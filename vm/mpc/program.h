@@ -81,7 +81,7 @@ struct Node {
   std::size_t lo = 0, hi = 0;     // slice
   std::vector<std::size_t> axes;  // permute
   int shift = 0;                  // trunc
-  std::size_t fit = 0;            // fourier
+  std::size_t fit = 0;            // fourier, cos_sin
   Fit precision;                  // cos_sin: k, fc, fa
   u64 group = 0;                  // trunc, reshare, cos_sin, fourier
 };
@@ -94,7 +94,7 @@ struct Output {
 
 struct Program {
   std::vector<Node> values;
-  std::vector<Fit> fits;
+  std::vector<Fit> fits;  // those of the text, then the precisions of cos_sin
   std::vector<Output> outputs;
 
   // Ring elements of all inputs of a kind, for one instance.

@@ -52,7 +52,7 @@ std::array<std::unique_ptr<PeerLink>, 3> meet(int id, const std::array<Address, 
       links[peer]->channel(0).recv(theirs.data(), theirs.size());
       if (theirs != program)
         throw SetupError("party " + std::to_string(peer) +
-                         " runs another program than this one, or with another --tile-words or --lanes");
+                         " runs another program than this one, or with another --tile-words, --lanes or --ahead-mb");
     }
   } catch (const PeerLost& loss) {
     throw SetupError(std::string("while the parties connect: ") + loss.what());

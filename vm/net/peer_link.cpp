@@ -13,7 +13,7 @@ using Wait = TlsStream::Wait;
 
 constexpr std::size_t kTurn = 1 << 20;             // bytes in one direction before the other gets its turn
 constexpr std::size_t kRecord = 16 << 10;          // of TLS: so much of a message goes with its head
-constexpr std::size_t kBacklog = 4 << 20;          // bytes of bulk that may wait to be sent
+constexpr std::size_t kBacklog = 1 << 20;          // bytes of bulk that may wait to be sent
 constexpr auto kGrace = std::chrono::seconds(10);  // on a machine that is busy with other things, too
 
 }  // namespace

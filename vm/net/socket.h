@@ -56,7 +56,8 @@ Fd listen_on(const Address& address);
 // SetupError for a host name that does not resolve for good.
 Fd connect_to(const Address& address, Clock::time_point deadline);
 
-// No delay for small messages; a vanished host is noticed after about `seconds`, idle or not.
+// No delay for small messages, and little unsent in the kernel; a vanished host is noticed after about `seconds`, idle
+// or not.
 void set_tcp_options(int fd, int seconds);
 
 // Polls until something happens or the deadline passes; false then. Signals do not end it.

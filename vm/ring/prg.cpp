@@ -38,9 +38,12 @@ class Cipher {
     keyed_ = true;
   }
 
-  void generate(u64 first_block, u8* out, std::size_t bytes) {
-    u8 counter[16] = {};
-    for (int i = 0; i < 8; ++i) counter[15 - i] = static_cast<u8>(first_block >> (8 * i));
+  void generate(u64 number, u64 first_block, u8* out, std::size_t bytes) {
+    u8 counter[16];
+    for (int i = 0; i < 8; ++i) {
+      counter[7 - i] = static_cast<u8>(number >> (8 * i));
+      counter[15 - i] = static_cast<u8>(first_block >> (8 * i));
+    }
     if (EVP_EncryptInit_ex(context_, nullptr, nullptr, nullptr, counter) != 1) fail("AES-128-CTR counter setup");
     static const u8 zeros[16384] = {};  // stays in the first-level cache
     while (bytes > 0) {
@@ -78,15 +81,15 @@ Key random_key() {
   return key;
 }
 
-void expand(const Key& key, u64 first_block, void* out, std::size_t bytes) {
+void expand(const Key& key, u64 first_block, void* out, std::size_t bytes, u64 number) {
   constexpr std::size_t piece = 256 * 1024, blocks = piece / 16;
   u8* bytes_out = static_cast<u8*>(out);
   if (bytes <= 2 * piece) {
-    cipher_for(key).generate(first_block, bytes_out, bytes);
+    cipher_for(key).generate(number, first_block, bytes_out, bytes);
     return;
   }
   parallel_for((bytes + piece - 1) / piece, 1, [&](std::size_t lo, std::size_t hi) {
-    cipher_for(key).generate(first_block + lo * blocks, bytes_out + lo * piece,
+    cipher_for(key).generate(number, first_block + lo * blocks, bytes_out + lo * piece,
                              std::min(hi * piece, bytes) - lo * piece);
   });
 }

@@ -1,6 +1,7 @@
 // The protocols and the interpreter, three parties as threads: exactness, traffic, and what a single party gets to see.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -76,13 +77,13 @@ Trace run(const Keys& keys, const std::function<void(Party&)>& body) {
 }
 
 // Runs body(lanes) at three parties.
-void run_lanes(std::size_t count, const std::function<void(Lanes&)>& body) {
+void run_lanes(std::size_t count, const std::function<void(Lanes&)>& body, const std::vector<Fit>& fits = {}) {
   std::unique_ptr<Link> prev[3], next[3];
   for (int i = 0; i < 3; ++i) std::tie(next[i], prev[(i + 1) % 3]) = memory_link();
   std::thread threads[3];
   for (int i = 0; i < 3; ++i)
     threads[i] = std::thread([&, i] {
-      Lanes lanes = connect_lanes(i, count, *prev[i], *next[i]);
+      Lanes lanes = connect_lanes(i, count, fits, *prev[i], *next[i]);
       body(lanes);
     });
   for (std::thread& thread : threads) thread.join();
@@ -97,7 +98,7 @@ std::array<Words, 3> additive(const Words& z) {
 }
 
 // A protocol that takes n additive values to `outputs`·n replicated ones.
-using Protocol = std::function<std::unique_ptr<Task>(const Seat&, const u64*, std::size_t, Target)>;
+using Protocol = std::function<std::unique_ptr<Task>(Party&, int rotation, const u64*, std::size_t, Target)>;
 
 struct Result {
   Words z;
@@ -115,7 +116,7 @@ Result apply(const Protocol& protocol, const std::array<Words, 3>& x, std::size_
     Tasks tasks;
     for (int t = 0; t < 3; ++t) {
       const std::size_t lo = third(n, t), length = third(n, t + 1) - lo;
-      tasks.push_back(protocol(Seat(party, t), x[party.id].data() + lo, length,
+      tasks.push_back(protocol(party, t, x[party.id].data() + lo, length,
                                Target{y0.data() + outputs * lo, y1.data() + outputs * lo}));
     }
     run_tasks(tasks, party);
@@ -126,8 +127,8 @@ Result apply(const Protocol& protocol, const std::array<Words, 3>& x, std::size_
 }
 
 Protocol truncation(int shift) {
-  return [shift](const Seat& seat, const u64* z, std::size_t n, Target out) {
-    return std::make_unique<Truncate>(seat, z, n, shift, out);
+  return [shift](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
+    return std::make_unique<Truncate>(Seat(party, rotation), z, n, shift, out);
   };
 }
 
@@ -141,9 +142,16 @@ Fit example_fit(int k, int ring) {
   return fit;
 }
 
+// The tuples of the only series a party evaluates, dealt over its ordinary channels.
+TuplePool& pool_of(Party& party, const Fit& fit) {
+  if (party.pools.empty()) party.pools.push_back(std::make_shared<TuplePool>(party, 0, fit, *party.prev, *party.next));
+  return *party.pools[0];
+}
+
 Protocol series(const Fit& fit) {
-  return
-      [&fit](const Seat& seat, const u64* z, std::size_t n, Target out) { return make_fourier(seat, z, n, fit, out); };
+  return [&fit](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
+    return make_fourier(Seat(party, rotation), pool_of(party, fit), z, n, fit, out);
+  };
 }
 
 Fit unit_fit() {
@@ -323,9 +331,11 @@ TEST(cos_sin_fills_rows_with_cosines_then_sines) {
   const Fit fit = unit_fit();
   const std::size_t width = 7;
   const Words z = random_words(30 * width);
-  const Result r = apply([&](const Seat& seat, const u64* x, std::size_t n,
-                             Target out) { return make_cos_sin(seat, x, n / width, width, fit, out); },
-                         additive(z), 2, random_keys());
+  const Result r = apply(
+      [&](Party& party, int rotation, const u64* x, std::size_t n, Target out) {
+        return make_cos_sin(Seat(party, rotation), pool_of(party, fit), x, n / width, width, fit, out);
+      },
+      additive(z), 2, random_keys());
   for (std::size_t i = 0; i < z.size(); ++i) {
     const double angle = 2 * M_PI * std::ldexp(static_cast<double>(z[i]), -64);
     const std::size_t at = i / width * 2 * width + i % width;
@@ -373,7 +383,7 @@ TEST(pads_are_drawn_once_for_every_use) {
     run(random_keys(), [&](Party& party) {
       Words y0(2 * n), y1(2 * n);
       Tasks tasks;
-      tasks.push_back(protocol(Seat(party, 0), x[party.id].data(), n, Target{y0.data(), y1.data()}));
+      tasks.push_back(protocol(party, 0, x[party.id].data(), n, Target{y0.data(), y1.data()}));
       run_tasks(tasks, party);
       const std::size_t drawn[3] = {expected.key0, 0, expected.key2};
       CHECK_EQ(16 * party.stream0.used(), drawn[party.id]);
@@ -385,12 +395,39 @@ TEST(pads_are_drawn_once_for_every_use) {
   for (int k : {16, 32})
     for (int ring : {32, 64}) {
       const Fit fit = example_fit(k, ring);
-      const std::size_t angle = n * static_cast<std::size_t>(k) / 8;
-      const std::size_t amplitudes = 2 * fit.harmonics.size() * n * static_cast<std::size_t>(ring) / 8;
-      // Two messages of the opening under each key, then the lift, then the result's components.
+      // The lift, then the result's components; pads of the opening come from the tuples' own streams.
       const std::size_t lift0 = ring == 32 ? bits + word : 0, lift2 = ring == 32 ? bits : 0;
-      check(series(fit), {2 * angle + lift0 + word, 2 * angle + amplitudes + lift2 + word});
+      check(series(fit), {lift0 + word, lift2 + word});
     }
+}
+
+// Whatever the pool, the role and the tuple: no eight bytes of a key's pads occur twice.
+TEST(tuples_have_pads_of_their_own) {
+  const Fit wide = example_fit(32, 64), narrow = example_fit(16, 32);
+  run(random_keys(), [&](Party& party) {
+    std::vector<std::vector<u8>> pads;
+    for (u64 number = 0; number < 4; ++number) {
+      TuplePool pool(party, number, number % 2 == 0 ? wide : narrow, *party.prev, *party.next);
+      for (Role role : {LEFT, RIGHT, HELPER}) {
+        pool.take(role, 77);
+        const u64 first = pool.take(role, 4000);
+        CHECK_EQ(first, u64{77});
+        pads.emplace_back(4000 * sizeof(u32));
+        if (number % 2 == 0)
+          pool.pads(role, first, 4000, reinterpret_cast<u32*>(pads.back().data()));
+        else
+          pool.pads(role, first, 4000, reinterpret_cast<u16*>(pads.back().data()));
+      }
+    }
+    pads.emplace_back(16384);  // what tasks draw
+    party.stream0.fill(0, 0, pads.back().data(), 16384);
+    std::vector<const std::vector<u8>*> all;
+    for (auto& bytes : pads) {
+      if (&bytes != &pads.back() && (all.size() / 3) % 2 == 1) bytes.resize(4000 * sizeof(u16));
+      all.push_back(&bytes);
+    }
+    CHECK(distinct_words(all));
+  });
 }
 
 // The same shares everywhere, and amplitudes of zero, so that nothing but pads tells one value from another: in all
@@ -406,7 +443,7 @@ TEST(no_pad_is_used_for_two_values) {
       y1[party.id].resize(n);
       Tasks tasks;
       for (int t = 0; t < 3; ++t)
-        tasks.push_back(protocol(Seat(party, t), x[party.id].data() + t * n / 3, n / 3,
+        tasks.push_back(protocol(party, t, x[party.id].data() + t * n / 3, n / 3,
                                  Target{y0[party.id].data() + t * n / 3, y1[party.id].data() + t * n / 3}));
       run_tasks(tasks, party);
     });
@@ -435,7 +472,7 @@ TEST(top_bits_have_pads_of_their_own) {
   const Trace trace = run(keys, [&](Party& party) {
     Words y0(n), y1(n);
     Tasks tasks;
-    tasks.push_back(truncation(16)(Seat(party, 0), x[party.id].data(), n, Target{y0.data(), y1.data()}));
+    tasks.push_back(truncation(16)(party, 0, x[party.id].data(), n, Target{y0.data(), y1.data()}));
     run_tasks(tasks, party);
   });
   Words handed(n);
@@ -463,7 +500,8 @@ TEST(the_two_messages_of_an_opening_are_masked_independently) {
       const Trace trace = run(keys, [&](Party& party) {
         Words y0(n), y1(n);
         Tasks tasks;
-        tasks.push_back(make_fourier(Seat(party, LEFT), x[party.id].data(), n, fit, Target{y0.data(), y1.data()}));
+        tasks.push_back(make_fourier(Seat(party, LEFT), pool_of(party, fit), x[party.id].data(), n, fit,
+                                     Target{y0.data(), y1.data()}));
         run_tasks(tasks, party);
       });
       std::vector<u16> other(n);  // both streams begin with a message of the opening
@@ -536,6 +574,49 @@ TEST(engine_runs_stages_and_tiles) {
         CHECK(error >= 0 && error <= static_cast<i64>(3 * E));
       }
     }
+}
+
+TEST(engine_deals_ahead_while_it_runs_and_between_steps) {
+  const Program program = parse_program(
+      "secfwt-program 1\n"
+      "fit 0 k=16 fc=13 fa=13 ring=32 const=0.5 m=1,3 re=1,0 im=0,0.5\n"
+      "v 0 candidate rep 64 3000 candidate - name=z\n"
+      "v 1 example rep 64 3000 example - name=x\n"
+      "v 2 pair rep 64 3000 add 0,1\n"
+      "v 3 pair rep 26 3000 fourier 2 fit=0 group=0\n"
+      "v 4 pair rep 26 6000 cos_sin 2 k=32 fc=13 fa=13 group=0\n"
+      "out wave 3\n"
+      "out circle 4\n"
+      "end\n");
+  const std::size_t C = 2, E = 3;
+  const Words z = random_words(C * 3000), x = random_words(E * 3000);
+  const auto zs = additive(z), xs = additive(x);
+  const auto shares = [](const std::array<Words, 3>& parts, int i) { return Shares{parts[i], parts[(i + 1) % 3]}; };
+  for (u64 ahead : {u64{0}, u64{50000}, u64{1} << 30}) {
+    std::array<Words, 3> waves[4];
+    run_lanes(
+        2,
+        [&](Lanes& lanes) {
+          const int id = lanes[0].id;
+          Engine engine(program, lanes, 6000, ahead);
+          engine.set_weights({});
+          engine.set_examples(0, E, shares(xs, id));
+          for (auto& wave : waves) {
+            wave[id] = engine.step(0, C, 0, shares(zs, id));
+            engine.step(0, 1, 1,
+                        Shares{Words(zs[id].begin(), zs[id].begin() + 3000),
+                               Words(zs[(id + 1) % 3].begin(), zs[(id + 1) % 3].begin() + 3000)});
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          }
+        },
+        program.fits);
+    for (const auto& wave : waves)
+      for (std::size_t i = 0; i < C * E * 3000; ++i) {
+        const u64 phase = z[i / (E * 3000) * 3000 + i % 3000] + x[i % (E * 3000)];
+        const double f = std::ldexp(static_cast<double>(static_cast<i64>(wave[0][i] + wave[1][i] + wave[2][i])), -26);
+        CHECK(std::abs(f - evaluate(program.fits[0], std::ldexp(static_cast<double>(phase), -64))) < 2e-3);
+      }
+  }
 }
 
 // An output that no protocol has touched: without its share of zero, the client would get the shares of the inputs.

@@ -1,0 +1,43 @@
+// Deals tuples ahead of their use, in a thread of its own: while a party waits for messages, and between steps.
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include "mpc/tuples.h"
+
+namespace secfwt {
+
+// Of every pool as many as steps took lately, as far as the budget goes.
+class Dealer {
+ public:
+  // `bytes`: how much may be dealt and not used, in all. It lies in the memory of the next party.
+  Dealer(std::vector<TuplePool*> pools, u64 bytes);
+  ~Dealer();
+  void step_begins();
+  // Expects the next step to take as much as the last. Throws what has ended the thread, but for PeerLost.
+  void step_done();
+
+ private:
+  struct Goal {
+    TuplePool* pool;
+    u64 before = 0;  // taken when the last step ended
+    u64 recent = 0;  // taken by a step, lately
+    u64 wanted = 0;  // to be ahead
+  };
+
+  void run();
+  Goal* neediest();
+
+  const u64 bytes_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Goal> goals_;
+  std::exception_ptr error_;
+  bool stopping_ = false, stepping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace secfwt

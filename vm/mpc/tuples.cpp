@@ -1,0 +1,168 @@
+#include "mpc/tuples.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "mpc/harmonics.h"
+#include "ring/parallel.h"
+
+namespace secfwt {
+namespace {
+
+constexpr std::size_t kBatchBytes = 1 << 16;  // about so many where tuples are large
+constexpr std::size_t kMessage = 1 << 18;     // bytes, at most, that are dealt ahead at a time
+constexpr std::size_t kGroup = 1 << 21;       // bytes that are dealt or used together
+
+std::size_t bytes_of(const Fit& fit) { return 2 * fit.harmonics.size() * static_cast<std::size_t>(fit.ring) / 8; }
+
+std::size_t batch_of(const Fit& fit) {
+  std::size_t batch = TuplePool::kMost;
+  while (batch > 64 && batch * bytes_of(fit) > kBatchBytes) batch /= 2;
+  return batch;
+}
+
+}  // namespace
+
+TuplePool::TuplePool(const Party& party, u64 number, const Fit& fit, Channel& prev, Channel& next)
+    : fit_(fit),
+      number_(number),
+      tuple_bytes_(bytes_of(fit)),
+      batch_(batch_of(fit)),
+      prev_(prev),
+      next_(next),
+      left_pads_(stream(party.stream0, Purpose::left_pads)),
+      right_pads_(stream(party.stream1, Purpose::right_pads)),
+      right_amplitudes_(stream(party.stream1, Purpose::amplitudes)),
+      helper_left_pads_(stream(party.stream1, Purpose::left_pads)),
+      helper_right_pads_(stream(party.stream0, Purpose::right_pads)),
+      helper_amplitudes_(stream(party.stream0, Purpose::amplitudes)) {}
+
+Stream TuplePool::stream(const Stream& key, Purpose purpose) const {
+  return key.numbered(1 + 3 * number_ + static_cast<u64>(purpose));
+}
+
+u64 TuplePool::take(Role role, std::size_t n) { return taken_[role].fetch_add(n); }
+
+u64 TuplePool::ahead() const {
+  const u64 taken = taken_[HELPER], dealt = dealt_;
+  return dealt > taken ? dealt - taken : 0;
+}
+
+// In the stream of pads a batch has one pad a tuple for LEFT's (or RIGHT's) message, then one for HELPER's.
+template <class Angle>
+void TuplePool::add_pads(const Stream& stream, bool helpers, u64 first, std::size_t n, Angle* out) const {
+  constexpr std::size_t kCipherBlock = 16 / sizeof(Angle);
+  Angle pads[kMost];
+  while (n > 0) {
+    const std::size_t at = first % batch_, count = std::min(n, batch_ - at), skip = at % kCipherBlock;
+    const u64 element = (2 * (first / batch_) + helpers) * batch_ + at - skip;
+    stream.fill(0, element * sizeof(Angle), pads, (skip + count) * sizeof(Angle));
+    for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<Angle>(out[i] + pads[skip + i]);
+    first += count, n -= count, out += count;
+  }
+}
+
+template <class Angle>
+void TuplePool::pads(Role role, u64 first, std::size_t n, Angle* out) const {
+  std::fill_n(out, n, Angle{0});
+  if (role == LEFT) return add_pads(left_pads_, false, first, n, out);
+  if (role == RIGHT) return add_pads(right_pads_, false, first, n, out);
+  add_pads(helper_left_pads_, true, first, n, out);
+  add_pads(helper_right_pads_, true, first, n, out);
+}
+
+template <class R>
+void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
+                           const std::function<void(std::size_t, std::size_t, const R*)>& body) {
+  if (n == 0) return;
+  const u64 end = first + n, last_batch = (end - 1) / batch_;
+  const std::size_t group = std::max<std::size_t>(1, kGroup / batch_bytes());
+  Bytes buffer;
+  for (u64 b = first / batch_; b <= last_batch; b += group) {
+    const std::size_t batches = std::min<u64>(group, last_batch + 1 - b);
+    buffer.resize(batches * batch_bytes());
+    if (role == LEFT) {
+      std::copy(rest_.begin(), rest_.end(), buffer.begin());
+      prev_.recv(buffer.data() + rest_.size(), buffer.size() - rest_.size());
+      rest_.clear();
+    }
+    parallel_for(batches, 1, [&](std::size_t lo, std::size_t hi) {
+      for (; lo < hi; ++lo) {
+        u8* const at = buffer.data() + lo * batch_bytes();
+        const u64 from = std::max(first, (b + lo) * batch_), to = std::min(end, (b + lo + 1) * batch_);
+        if (role == RIGHT) right_amplitudes_.fill(0, (b + lo) * batch_bytes(), at, batch_bytes());
+        body(from - first, to - from, reinterpret_cast<const R*>(at) + from % batch_);
+      }
+    });
+  }
+  if (role == LEFT && end % batch_ != 0)
+    rest_.assign(buffer.end() - static_cast<std::ptrdiff_t>(batch_bytes()), buffer.end());
+}
+
+void TuplePool::deal_taken() {
+  std::lock_guard<std::mutex> lock(dealing_);
+  while (dealt_ < taken_[HELPER]) {
+    const std::size_t missing = (taken_[HELPER] - dealt_ + batch_ - 1) / batch_;
+    deal(std::min(missing, std::max<std::size_t>(1, kGroup / batch_bytes())), true);
+  }
+}
+
+void TuplePool::deal_ahead(u64 most) {
+  std::lock_guard<std::mutex> lock(dealing_);
+  const std::size_t batches = (most + batch_ - 1) / batch_;
+  deal(std::min(batches, std::max<std::size_t>(1, kMessage / batch_bytes())), false);
+}
+
+void TuplePool::deal(std::size_t batches, bool threaded) {
+  Bytes message(batches * batch_bytes());
+  const u64 first = dealt_ / batch_;
+  const auto body = [&](std::size_t lo, std::size_t hi) {
+    for (; lo < hi; ++lo) {
+      u8* const out = message.data() + lo * batch_bytes();
+      if (fit_.ring == 32)
+        fit_.k == 16 ? deal_batch<u16>(first + lo, reinterpret_cast<u32*>(out))
+                     : deal_batch<u32>(first + lo, reinterpret_cast<u32*>(out));
+      else
+        fit_.k == 16 ? deal_batch<u16>(first + lo, reinterpret_cast<u64*>(out))
+                     : deal_batch<u32>(first + lo, reinterpret_cast<u64*>(out));
+    }
+  };
+  if (threaded)
+    parallel_for(batches, 1, body);
+  else
+    body(0, batches);
+  next_.send(std::move(message));
+  dealt_ += batches * batch_;
+}
+
+template <class Angle, class R>
+void TuplePool::deal_batch(u64 index, R* out) const {
+  constexpr int kPhasorBits = 30;
+  Angle rho[kMost] = {};
+  i32 re[kMost], im[kMost];
+  for (bool helpers : {false, true}) {
+    add_pads(helper_left_pads_, helpers, index * batch_, batch_, rho);
+    add_pads(helper_right_pads_, helpers, index * batch_, batch_, rho);
+  }
+  Bytes pads(batch_bytes());
+  helper_amplitudes_.fill(0, index * batch_bytes(), pads.data(), pads.size());
+  R* at = out;
+  for (const Harmonic& harmonic : fit_.harmonics) {
+    phasors(rho, harmonic.m, kPhasorBits, batch_, re, im);
+    ::secfwt::amplitudes(re, im, std::ldexp(harmonic.re, fit_.fc - kPhasorBits),
+                         std::ldexp(harmonic.im, fit_.fc - kPhasorBits), batch_, at, at + batch_);
+    at += 2 * batch_;
+  }
+  const R* const pad = reinterpret_cast<const R*>(pads.data());
+  for (std::size_t i = 0; i < batch_bytes() / sizeof(R); ++i) out[i] -= pad[i];
+}
+
+template void TuplePool::pads(Role, u64, std::size_t, u16*) const;
+template void TuplePool::pads(Role, u64, std::size_t, u32*) const;
+template void TuplePool::amplitudes(Role, u64, std::size_t,
+                                    const std::function<void(std::size_t, std::size_t, const u32*)>&);
+template void TuplePool::amplitudes(Role, u64, std::size_t,
+                                    const std::function<void(std::size_t, std::size_t, const u64*)>&);
+
+}  // namespace secfwt
