@@ -3,56 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
-from models import FEATURES, RandomWeights, Shape, normalised_rows
+from models import FEATURES, RandomWeights, Shape, model_spec, normalised_rows
 from rows import Row, measured
+from secfwt.codegen.build import build_encoder
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
-from secfwt.codegen.plan import Output, Plan, Stage, Visibility
+from secfwt.codegen.plan import Plan, Stage
 from secfwt.runtime.sharing import decode
 from service import EMBEDDED, compiled, run_steps, running
-
-DENSE = {"rfa": ("phase_query", "phase_key"), "softmax": ("q", "k")}
 
 
 def encoder_plan(shape: Shape, tokens: int, layers: int, features: int = FEATURES, attention: str = "rfa") -> Plan:
     """Rows in, layers, normalised rows out; the rows count as a candidate so that one step is one forward pass."""
-    plan = Plan()
-    size = (tokens, shape.hidden)
-    x = plan.add(
-        "candidate",
-        shape=size,
-        stage=Stage.CANDIDATE,
-        visibility=Visibility.DATA,
-        bound=sqrt(shape.hidden),
-        name="x",
-    )
-    mask = plan.add("example", shape=(tokens,), stage=Stage.EXAMPLE, visibility=Visibility.DATA, bound=1.0, name="mask")
-    dense = [f"{n}.{p}" for n in (*DENSE[attention], "v", "o", "ffn_in", "ffn_out") for p in ("weight", "bias")]
-    for i in range(layers):
-        norm = f"layers.{i - 1}.output_norm" if i else "embeddings"
-        full = plan.add("affine", (x,), shape=size, weights={p: f"{norm}.{p}" for p in ("gamma", "beta")})
-        x = plan.add(
-            "encoder_layer",
-            (full, mask),
-            shape=size,
-            weights={role: f"layers.{i}.{role}" for role in (*dense, "attention_norm.gamma", "attention_norm.beta")},
-            layer=i,
-            heads=shape.heads,
-            head_dim=shape.hidden // shape.heads,
-            intermediate=shape.inner,
-            act="gelu",
-            attention_eps=1e-12,
-            output_eps=1e-12,
-            attention=attention,
-            features=features,
-            variant="folded",
-            floor=0.02,
+    source = build_encoder(model_spec(shape), encoder_options(tokens, features, attention), layers)
+    plan = Plan(outputs=source.outputs)
+    for v in source:
+        rows = v.attrs.get("name") == "x"
+        plan.add(
+            "candidate" if rows else v.kind,
+            v.inputs,
+            shape=v.shape,
+            stage=Stage.CANDIDATE if rows else None if v.inputs else v.stage,
+            visibility=v.visibility,
+            bound=v.bound,
+            weights=v.weights,
+            **v.attrs,
         )
-    plan.outputs.append(Output("rows", x))
     return plan
+
+
+def encoder_options(tokens: int, features: int, attention: str = "rfa") -> GenOptions:
+    """An encoder without prompt."""
+    return GenOptions(sequence_length=tokens, n_prompt_tokens=0, rfa_features=features, attention=attention)
 
 
 def layer_inputs(shape: Shape, tokens: int) -> dict[str, np.ndarray]:
@@ -76,7 +60,7 @@ class LayerTask:
 def layer_task(shape: Shape, tokens: int, attention: str) -> LayerTask:
     """One layer; layers of either attention have the same weights but for their attention's own."""
     plan = encoder_plan(shape, tokens, 1, FEATURES, attention)
-    weights = RandomWeights(shape, GenOptions(rfa_features=FEATURES), plan)
+    weights = RandomWeights(shape, encoder_options(tokens, FEATURES), plan)
     inputs = layer_inputs(shape, tokens)
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     given = {name.removeprefix("layers.0."): values for name, values in weights.items()}
@@ -86,7 +70,7 @@ def layer_task(shape: Shape, tokens: int, attention: str) -> LayerTask:
 def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, threads: int) -> Row:
     """One row: a cold step, then `runs`."""
     plan = encoder_plan(shape, tokens, layers, features)
-    weights = RandomWeights(shape, GenOptions(rfa_features=features), plan)
+    weights = RandomWeights(shape, encoder_options(tokens, features), plan)
     inputs = layer_inputs(shape, tokens)
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     program, ring = compiled(plan, weights, inputs)
