@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import psutil
 import pytest
 from mpspdz_local import Toy, installation
 from rich.console import Console
-from secfwt.codegen.mpspdz_options import PROTOCOLS
+from secfwt.codegen.mpspdz_calls import translate
+from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
 from secfwt.runtime import mpspdz_local
 from secfwt.runtime.engine import Batch, Engine
 from secfwt.runtime.errors import ServiceError
@@ -28,9 +30,9 @@ ERROR = 1e-3
 
 
 @contextmanager
-def service(folder: Path, toy: Toy, protocol: str, sets: list[int]) -> Iterator[Engine]:
+def service(folder: Path, toy: Toy, protocol: str, sets: list[int], **choices: int) -> Iterator[Engine]:
     installation(protocol)
-    options = options_for(protocol, sets)  # type: ignore[arg-type]
+    options = replace(options_for(protocol, sets), **choices)  # type: ignore[arg-type]
     display = make_display(Console(quiet=True))
     with mpspdz_engine(toy.plan, toy.weights, options, folder / "parties", display) as engine:
         yield engine
@@ -67,6 +69,21 @@ def test_losses_and_logits_are_the_oracles(tmp_path: Path, head: str, choices: d
     assert cost.steps == 5
     assert min(cost.seconds, cost.bytes_sent, cost.rounds, cost.peak_bytes) > 0
     assert not (tmp_path / "parties" / "ring-64-3" / "Player-Data").exists()  # keys
+
+
+@pytest.mark.slow
+def test_pairs_of_candidates_and_tiles_are_taken_three_at_a_time(tmp_path: Path) -> None:
+    """Two candidates on two tiles of eight rows an example: three pairs of tiles, then one and two that nobody asked
+    for.
+    """
+    toy = Toy(tmp_path)
+    choices = {"tile": 2, "rows": 3 * 2 * 8}
+    assert translate(toy.plan, MpSpdzOptions(examples=4, **choices)).pair_tiles == 3
+    with service(tmp_path, toy, "ring", [4], **choices) as engine:
+        engine.load_examples("train", toy.batch)
+        losses, logits = engine.losses("train", toy.z), engine.logits("train", toy.z[1])
+    np.testing.assert_allclose(losses, toy.reference()["loss"], atol=ERROR)
+    np.testing.assert_allclose(logits, toy.reference()["logits"][1], atol=ERROR)
 
 
 @pytest.mark.slow
