@@ -41,8 +41,8 @@ from secfwt.runtime.tuning import tune
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parent / "docs" / "figures" / "accuracy.png"
-PART = 500
-"""Test rows, the first of the file, that every method is tested on; cheap methods are tested on all as well."""
+TESTED = 500
+"""Rows, the first of the test file, that every method is tested on."""
 SETTINGS = {
     "k_shot": 16, "n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "popsize": 10, "budget": 400,
     "sigma": 0.5, "alpha": 3.0, "loss": "ce", "eval_every": 4,
@@ -93,8 +93,7 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
     model = load_model(options, splits.labels)
     if method.search == "none":
         model = without_prompt(model)
-    whole = method.engine == "clear"
-    splits = replace(splits, test=splits.test if whole else splits.test[:PART])
+    splits = replace(splits, test=splits.test[:TESTED])
     with TemporaryDirectory(prefix="secfwt-accuracy-") as folder, opened(method, model, Path(folder)) as engine:
         sets = embedded_sets(splits, model, options)
         found = search(method, engine, model, options, sets, Path(folder) / "run")
@@ -104,8 +103,7 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
     return AccuracyRow(
         task=task.name, method=name, seed=seed, settings=described(task, settings), adapter=adapter_hash(method),
         shots=options.k_shot, evaluations=found.evaluations, start_loss=found.start_loss, best_loss=found.best_loss,
-        start_dev=found.start_dev, best_dev=found.best_dev, accuracy_part=float(right[:PART].mean()),
-        part=len(right[:PART]), accuracy=float(right.mean()) if whole else "", test=len(right) if whole else 0,
+        start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()), tested=len(right),
         seconds=time.monotonic() - began, megabytes=found.megabytes, commit=common.commit(), command=common.command(),
     )  # fmt: skip
 
@@ -197,12 +195,13 @@ def adapter_hash(method: Method) -> str:
     return hashlib.sha256((EXAMPLES / "minilm-rfa" / "adapter.safetensors").read_bytes()).hexdigest()[:8]
 
 
-def planned(names: list[str], tasks: list[Task], seeds: int) -> Iterator[tuple[Task, str, int]]:
+def planned(names: list[str], tasks: list[Task], seeds: list[int]) -> Iterator[tuple[Task, str, int]]:
     """Runs in the order they are made; without a search every seed would be the same."""
-    for task in tasks:
-        for name in names:
-            for seed in range(1, 1 + (1 if METHODS[name].search == "none" else seeds)):
-                yield task, name, seed
+    for seed in seeds:
+        for task in tasks:
+            for name in names:
+                if METHODS[name].search != "none" or seed == 1:
+                    yield task, name, seed
 
 
 def main() -> None:
@@ -211,21 +210,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--methods", default=",".join(str(i) for i in range(len(METHODS) - 1)), help=numbered())
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--out", type=Path, default=common.RESULTS / "accuracy.csv")
     parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
-    for task, name, seed in planned(names, [TASKS[t] for t in options.tasks.split(",")], options.seeds):
+    tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
+    for task, name, seed in planned(names, tasks, seeds):
         key = task.name, name, seed, described(task, SETTINGS), adapter_hash(METHODS[name])
         if options.report or key in {row.key for row in read(options.out)}:
             continue
         row = measure(task, name, seed, SETTINGS, options.data)
         append(options.out, row)
-        print(
-            f"{row.task}, {name}, seed {seed}: {row.accuracy_part:.1%} of {row.part}, {row.seconds:.0f} s", flush=True
-        )
+        print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s", flush=True)
     rows = read(options.out)
     print(table(rows, list(METHODS)))
     figure(rows, list(METHODS), FIGURE)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRow:
-    """One run. Accuracies are shares; `part` is the fixed part of the test file that every method is tested on."""
+    """One run. The accuracy is a share of `tested` rows, the same for every method."""
 
     task: str
     method: str
@@ -28,11 +28,8 @@ class AccuracyRow:
     best_loss: float
     start_dev: float
     best_dev: float
-    accuracy_part: float
-    part: int
-    accuracy: float | str
-    """On the whole test file; empty where only the part was tested."""
-    test: int
+    accuracy: float
+    tested: int
     seconds: float
     megabytes: float
     commit: str
@@ -48,9 +45,7 @@ def read(path: Path) -> list[AccuracyRow]:
     """The rows of a file, oldest first; none where there is no such file."""
     if not path.exists():
         return []
-    kinds = {
-        f.name: {"int": int, "float": float, "float | str": _number}.get(str(f.type), str) for f in fields(AccuracyRow)
-    }
+    kinds = {f.name: {"int": int, "float": float}.get(str(f.type), str) for f in fields(AccuracyRow)}
     with path.open(newline="") as file:
         return [AccuracyRow(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]
 
@@ -69,20 +64,14 @@ def append(path: Path, row: AccuracyRow) -> None:
 def table(rows: Sequence[AccuracyRow], methods: Sequence[str]) -> str:
     """Markdown: a line a method, mean ± sample deviation over seeds of every task, in percent."""
     tasks = list(dict.fromkeys(row.task for row in rows))
-    part = {row.task: f"{row.task}, {row.part} rows" for row in rows}
-    whole = {row.task: f"all {row.test}" for row in rows}
-    head = [text for task in tasks for text in (part[task], whole[task])]
-    lines = ["| method | " + " | ".join(head) + " | seeds |", "|---" * (len(head) + 2) + "|"]
+    lines = [
+        "| method | " + " | ".join(f"{task} | seeds" for task in tasks) + " |",
+        "|---" * (2 * len(tasks) + 1) + "|",
+    ]
     for method in methods:
-        chosen = [[row for row in rows if (row.task, row.method) == (task, method)] for task in tasks]
-        cells = [
-            spread([row.accuracy_part for row in group])
-            + " | "
-            + spread([a for row in group if (a := row.accuracy) != ""])
-            for group in chosen
-        ]
+        chosen = [[row.accuracy for row in rows if (row.task, row.method) == (task, method)] for task in tasks]
         if any(chosen):
-            lines.append(f"| {method} | " + " | ".join(cells) + f" | {', '.join(str(len(g)) for g in chosen)} |")
+            lines.append(f"| {method} | " + " | ".join(f"{spread(shares)} | {len(shares)}" for shares in chosen) + " |")
     return "\n".join(lines)
 
 
@@ -100,7 +89,7 @@ def figure(rows: Sequence[AccuracyRow], methods: Sequence[str], path: Path) -> N
     drawing = Figure(figsize=(4.6 * len(tasks), 3.4), layout="constrained")
     for axes, task in zip(drawing.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         for place, method in enumerate(methods):
-            shares = [100 * row.accuracy_part for row in rows if (row.task, row.method) == (task, method)]
+            shares = [100 * row.accuracy for row in rows if (row.task, row.method) == (task, method)]
             if shares:
                 axes.plot(shares, [place] * len(shares), "o", alpha=0.5)
                 axes.plot([statistics.mean(shares)] * 2, [place - 0.3, place + 0.3], color="black")
@@ -109,7 +98,3 @@ def figure(rows: Sequence[AccuracyRow], methods: Sequence[str], path: Path) -> N
         axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=120, metadata={"Software": None})
-
-
-def _number(text: str) -> float | str:
-    return float(text) if text else ""
