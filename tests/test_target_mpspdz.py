@@ -5,9 +5,12 @@ look.
 from __future__ import annotations
 
 import ast
+import math
 import os
 import re
+import runpy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,48 @@ def test_every_weight_of_the_plan_is_sent_once(tmp_path: Path) -> None:
     assert sorted(sent) == sorted(name for value in plan for name in value.weights.values())
 
 
+@pytest.mark.parametrize(
+    ("head", "reads", "pooled"),
+    [
+        ("classification", ("pooling.first_row", ()), "pooling.first_row"),
+        ("masked_lm", ("pooling.select_row", ()), "pooling.first_row"),
+        ("prototypes", ("prompt.token_rows", (("n", 2),)), "pooling.mean_rows"),
+    ],
+)
+def test_the_last_layer_computes_only_what_is_read(
+    tmp_path: Path, head: str, reads: tuple[str, object], pooled: str
+) -> None:
+    calls = translate(toy_plan(tmp_path, head=head), SMALL).evaluate
+    at = next(i for i, call in enumerate(calls) if call.kernel == "encoder.reading_layer")
+    assert (calls[at - 1].kernel, calls[at - 1].keywords) == reads
+    assert calls[at].arguments[0] == calls[at - 1].result
+    assert (calls[at + 1].kernel, calls[at + 1].arguments[0]) == (pooled, calls[at].result)
+
+
+def test_a_mean_over_all_rows_needs_them_all(tmp_path: Path) -> None:
+    calls = translate(toy_plan(tmp_path, head="prototypes", n_prompt_tokens=0), SMALL).evaluate
+    assert "encoder.reading_layer" not in {call.kernel for call in calls}
+
+
+@pytest.mark.parametrize(("rows", "tiles"), [(1, 1), (16, 1), (47, 2), (48, 3), (10_000, 6)])
+def test_as_many_tiles_at_once_as_there_is_room_for(tmp_path: Path, rows: int, tiles: int) -> None:
+    """Tiles of 2 examples of 8 rows; 3 candidates on 2 tiles."""
+    program = translate(toy_plan(tmp_path), replace(SMALL, rows=rows))
+    assert program.pair_tiles == tiles
+    assert [dict(call.keywords)["tiles"] for call in program.evaluate if "mean_examples" in call.kernel] == [tiles]
+
+
+def test_gelu_reaches_as_far_as_calibration_saw_in_any_layer_of_a_stack(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path, sizes={"num_hidden_layers": 3})
+    extremes = {"min": -30.0, "max": 30.0}
+    plan.meta["calibration"] = {
+        "layers.0.gelu": {**extremes, "q0.0001": -16.0, "q0.9999": 3.0},
+        "layers.1.gelu": {**extremes, "q0.0001": -5.0, "q0.9999": 5.0},
+    }
+    calls = [call for call in translate(plan, SMALL).evaluate if call.kernel.startswith("encoder.")]
+    assert [dict(call.keywords)["reach"] for call in calls] == [20.0, 12.0]
+
+
 def test_without_prompt_everything_runs_in_a_step(tmp_path: Path) -> None:
     program = translate(toy_plan(tmp_path, n_prompt_tokens=0), SMALL)
     assert (program.load, program.candidates, program.kept) == ([], [], [])
@@ -133,6 +178,19 @@ def test_templates_do_no_arithmetic_and_know_no_model(name: str) -> None:
     assert "family" not in source
     literal = [d.data for d in tree.find_all(nodes.TemplateData)]
     assert not re.search(r"[\w\])] [-+*/@%] [\w(]", "".join(literal).split("settings.configure", 1)[1])
+
+
+@pytest.mark.parametrize(("width", "harmonics"), [(7.5, 9), (12, 15)])
+def test_even_waves_are_right_up_to_where_they_bend_back(width: float, harmonics: int) -> None:
+    fourier = runpy.run_path(str(LIBRARY / "lib" / "fourier.py"))
+
+    def even(x: float) -> float:
+        return x * math.erf(x / math.sqrt(2)) / 2
+
+    centre, amplitudes = fourier["shortest_even_wave"](even, width, 1e-4)
+    assert len(amplitudes) == harmonics
+    for x in (0, 0.7, width / 2, -width, 2 * width - 4):
+        assert fourier["at"](centre, amplitudes, width, x) == pytest.approx(even(x), abs=3e-4)
 
 
 SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
