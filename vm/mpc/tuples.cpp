@@ -12,9 +12,11 @@ namespace {
 
 constexpr std::size_t kBatchBytes = 1 << 16;  // about so many where tuples are large
 constexpr std::size_t kMessage = 1 << 18;     // bytes, at most, that are dealt ahead at a time
-constexpr std::size_t kGroup = 1 << 21;       // bytes that are dealt or used together
 
 std::size_t bytes_of(const Fit& fit) { return 2 * fit.harmonics.size() * static_cast<std::size_t>(fit.ring) / 8; }
+
+// Batches that are dealt or used together: enough for all threads, few enough for the cache.
+std::size_t group() { return 4 * threads(); }
 
 std::size_t batch_of(const Fit& fit) {
   std::size_t batch = TuplePool::kMost;
@@ -77,10 +79,9 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
                            const std::function<void(std::size_t, std::size_t, const R*)>& body) {
   if (n == 0) return;
   const u64 end = first + n, last_batch = (end - 1) / batch_;
-  const std::size_t group = std::max<std::size_t>(1, kGroup / batch_bytes());
   Bytes buffer;
-  for (u64 b = first / batch_; b <= last_batch; b += group) {
-    const std::size_t batches = std::min<u64>(group, last_batch + 1 - b);
+  for (u64 b = first / batch_; b <= last_batch; b += group()) {
+    const std::size_t batches = std::min<u64>(group(), last_batch + 1 - b);
     buffer.resize(batches * batch_bytes());
     if (role == LEFT) {
       std::copy(rest_.begin(), rest_.end(), buffer.begin());
@@ -104,7 +105,7 @@ void TuplePool::deal_taken() {
   std::lock_guard<std::mutex> lock(dealing_);
   while (dealt_ < taken_[HELPER]) {
     const std::size_t missing = (taken_[HELPER] - dealt_ + batch_ - 1) / batch_;
-    deal(std::min(missing, std::max<std::size_t>(1, kGroup / batch_bytes())), true);
+    deal(std::min(missing, group()), true);
   }
 }
 
