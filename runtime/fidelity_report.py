@@ -45,7 +45,7 @@ def write_figure(report: Json, path: Path) -> None:
     for axes, (name, text) in zip(panels, LAYER.items(), strict=False):
         for when in ("before", "after"):
             axes.plot([layer[name] for layer in report[when]["layers"]], marker="o", label=when)
-        axes.set(xlabel="layer", title=text, ylim=(0, None))
+        axes.set(xlabel="layer", title=text, ylim=(0, None), xticks=range(len(report["after"]["layers"])))
         axes.title.set_size("small")
     places = range(len(COSINES))
     for i, when in enumerate(("before", "after")):
@@ -54,7 +54,7 @@ def write_figure(report: Json, path: Path) -> None:
     panels[-1].set_yticklabels(["mean", "5th percentile", "prompted", "prompted, 5th"], fontsize="small")
     panels[-1].title.set_size("small")
     panels[-1].invert_yaxis()
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
