@@ -118,8 +118,12 @@ def mp_spdz_options(bundle: Path) -> MpSpdzOptions:
 
 
 def _stored(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:
+    fields = _plan_json(bundle).get(key)
+    if fields is None:
+        again = "Generate it again with this version's secfwt-gen."
+        raise ProblemsFound([Problem("error", f"the bundle {bundle} says nothing of its {key}", again)])
     try:
-        return read(_plan_json(bundle)[key])
+        return read(fields)
     except (KeyError, TypeError) as error:
         raise _unreadable(bundle, error) from None
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +146,15 @@ class MpSpdzParties(PartyProcesses):
         """Whether a command is being carried out."""
         return any(log.commanded() for log in self._logs)
 
+    @property
+    def stopped(self) -> int | None:
+        """A party whose process somebody has stopped."""
+        for i, pid in zip(self.numbers, self.pids, strict=True):
+            with suppress(psutil.Error):
+                if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+                    return i
+        return None
+
     def stop(self) -> None:
         """Let parties end that have been told to; what they say then is in their logs."""
         self.wait(FAREWELL)
@@ -180,12 +189,9 @@ class MpSpdzParties(PartyProcesses):
     def _hangs(self) -> ServiceError:
         """The message about a party that somebody has stopped, else about all of them."""
         where = f"(logs: {self._logs[0].path.parent})"
-        for i, pid in zip(self.numbers, self.pids, strict=True):
-            try:
-                if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-                    return ServiceError(i, "lost", f"is stopped, nothing computed for {self._stall:.0f} s {where}")
-            except psutil.Error:
-                continue
+        stopped = self.stopped
+        if stopped is not None:
+            return ServiceError(stopped, "lost", f"is stopped, nothing computed for {self._stall:.0f} s {where}")
         text = f"nothing computed for {self._stall:.0f} s: a party hangs {where}"
         return ServiceError(self.numbers[0], "lost", text)
 

@@ -75,8 +75,8 @@ def _session(running: MpSpdzParties) -> str:
     """From start to end; what the session has cost this party."""
     with running:
         while running.wait(CHECK_SECONDS) != [0]:
-            if not running.commanded:
-                running.idle()
+            if not running.commanded and running.stopped is None:
+                running.idle()  # it waits for clients
             running.check()
     cost = running.cost(0)
     return f"session over: {cost.seconds:.1f} s computing, {cost.bytes_sent / 1e6:.1f} MB sent, {cost.rounds} rounds"

@@ -107,6 +107,7 @@ def test_a_hang_is_noticed(tmp_path: Path) -> None:
     with parties(tmp_path, SLEEP, stall=1.0) as running:
         until(lambda: all_ready(tmp_path))
         os.kill(running.pids[1], signal.SIGSTOP)
+        until(lambda: running.stopped == 1)
         error = failure(running)
     assert str(error).startswith("party 1: is stopped, nothing computed for 1 s (logs: ")
     assert None not in running.wait(0)  # a stopped process can be ended only by force
@@ -120,6 +121,7 @@ def test_one_party_alone(tmp_path: Path) -> None:
     )
     with running:
         until(lambda: running.commanded)
+        assert running.stopped is None
         error = failure(running)
     assert len(running.pids) == 1
     assert str(error).startswith("party 2: nothing computed for 1 s: a party hangs")
