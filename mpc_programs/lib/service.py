@@ -93,8 +93,8 @@ def run(*, identity, weights, examples, candidates, load, evaluate, pair_tiles, 
     `weights`: containers that the model owner fills once. `examples`: containers `[tiles, tile, *shape]`,
     `candidates`: `[popsize, 1, *shape]`, which the data owner fills. `load(tile)` runs when a tile has arrived,
     `evaluate(candidates, tiles)`, lists of `pair_tiles` numbers, returns the weighted loss of each tile under its
-    candidate and the logits `[pair_tiles * tile, L]`. Opens: to the data
-    owner, for LOSSES one number a candidate, for LOGITS those of the asked tiles under one candidate.
+    candidate and the logits `[pair_tiles * tile, L]`. Opens: to the data owner, for LOSSES one number a candidate, for
+    LOGITS those of the asked tiles under one candidate.
     """
     model_owner, data_owner = accept(identity)
     for container in weights:
@@ -124,22 +124,23 @@ def run(*, identity, weights, examples, candidates, load, evaluate, pair_tiles, 
 
         total = count * used
 
+        def pair(number):
+            """Whether anybody asked for this pair, its candidate and its tile; those of the first one if not."""
+            asked, candidate = number < total, number // used
+            return asked, asked * candidate, first + asked * (number - candidate * used)
+
         @for_range((total + pair_tiles - 1) // pair_tiles)
         def _(batch):
             numbers = [batch * pair_tiles + i for i in range(pair_tiles)]
-            asked = [number < total for number in numbers]
-            under = [wanted * (number // used) for number, wanted in zip(numbers, asked, strict=True)]
-            on = [
-                first + wanted * (number - number // used * used) for number, wanted in zip(numbers, asked, strict=True)
-            ]
+            asked, under, on = zip(*map(pair, numbers), strict=True)
             loss, outputs = evaluate(under, on)
-            for i, wanted in enumerate(asked):
-                losses[wanted.if_else(under[i], popsize)] += loss[i]
-                keep(outputs.get_part(i * tile, tile), logits[wanted.if_else(on[i], tiles)])
+            for i, number in enumerate(numbers):
+                losses[asked[i].if_else(under[i], popsize)] += loss[i]
+                keep(outputs.get_part(i * tile, tile), logits[asked[i].if_else(on[i], tiles)])
 
-                @if_(wanted)
-                def _(number=numbers[i]):
-                    tell(data_owner, number + 1)
+                @if_(asked[i])
+                def _(done=number + 1):
+                    tell(data_owner, done)
 
     @do_while
     def _():
