@@ -64,7 +64,7 @@ class GenOptions:
     temperature: float = 20.0
     """Prototype head: factor on the cosine."""
     seed: int = 1
-    """Of everything public and random: features, the projection from z, the words of the initial prompt."""
+    """Of everything public and random: features, the projection from z."""
 
     def __post_init__(self) -> None:
         report = Report()

@@ -185,3 +185,13 @@ def test_exploration_changes_one_thing() -> None:
         settings = explore.settings_of("ag_news", variant)
         assert {name for name in settings if settings[name] != base.get(name)} <= change.keys()
     assert explore.settings_of("ag_news", "half the evaluations")["budget"] == base["budget"] / 2
+
+
+def test_prompt_starts_as_separators(directory: Path) -> None:
+    model, *_ = model_and_set(directory, engine="clear", attention="softmax", prompt_layer=0)
+    assert model.weights is not None
+    tables = {name: model.weights[f"embeddings.{name}"] for name in ("word", "position", "token_type")}
+    separator = model.embedder.tokenizer.encode("").ids[-1]
+    rows = tables["word"][separator] + tables["position"][1:3] + tables["token_type"][0]
+    rows = (rows - rows.mean(-1, keepdims=True)) / rows.std(-1, keepdims=True)
+    assert np.allclose(model.weights["prompt.p0"], rows, atol=1e-4)
