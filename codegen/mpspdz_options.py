@@ -7,7 +7,11 @@ from typing import Literal
 
 from .problems import Report
 
-Protocol = Literal["ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring"]
+Protocol = Literal[
+    "ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring", "spdz2k", "hemi", "temi", "mascot"
+]
+PRIME_FIELD = frozenset({"hemi", "temi", "mascot"})
+"""Protocols that compute modulo a prime in place of 2^64 (`lib/trigonometry.py`)."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class ProtocolOptions:
     active: bool
     """Secure against malicious parties: clients check triples."""
     masked_openings: bool
-    """Periodic functions by masked openings: two parties input what they compute, so they must be semi-honest."""
+    """Periodic functions by masked openings: in rings, as the wrap is the period, and between semi-honest parties, as
+    two of them input what they compute."""
 
 
 PROTOCOLS: dict[str, ProtocolOptions] = {
@@ -33,6 +38,10 @@ PROTOCOLS: dict[str, ProtocolOptions] = {
     "sy-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
     "semi2k": ProtocolOptions(2, False, 2, False, False, True),
     "dealer-ring": ProtocolOptions(3, False, 0, True, False, True),
+    "spdz2k": ProtocolOptions(2, False, 0, False, True, False),
+    "hemi": ProtocolOptions(2, False, 0, False, False, False),
+    "temi": ProtocolOptions(2, False, 0, False, False, False),
+    "mascot": ProtocolOptions(2, False, 0, False, True, False),
 }
 
 

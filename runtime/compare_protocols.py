@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
+from ..codegen.mpspdz_options import PRIME_FIELD, PROTOCOLS, MpSpdzOptions
 from .binaries import VM
 from .mpspdz import PARTIES, own_party
 from .mpspdz_parties import RUNTIME
@@ -33,6 +33,10 @@ _MAJORITY = {
     "ps-rep-ring": ("honest", 1, "replicated, products checked after the fact, Eerikson et al. 2020"),
     "sy-rep-ring": ("honest", 1, "replicated with a MAC, SPDZ-wise, Abspoel et al. 2021"),
     "semi2k": ("dishonest", 1, "additive, triples by oblivious transfer"),
+    "spdz2k": ("dishonest", 1, "additive with a MAC, triples by oblivious transfer, Cramer et al. 2018"),
+    "hemi": ("dishonest", 1, "additive, triples by semi-homomorphic encryption, Keller et al. 2018 without its checks"),
+    "temi": ("dishonest", 1, "additive, triples by threshold semi-homomorphic encryption, Cramer et al. 2001"),
+    "mascot": ("dishonest", 1, "additive with a MAC, triples by oblivious transfer, Keller et al. 2016"),
     "dealer-ring": ("honest", 1, "two that compute; the third deals randomness and must collude with neither"),
 }
 
@@ -47,7 +51,7 @@ PROMISES = {EMBEDDED: Promise("embedded", 3, "semi-honest", "honest", 1, "replic
 class Numbers:
     """What makes one plan a different numerical program under every protocol."""
 
-    ring: str
+    domain: str
     fraction_bits: str
     value_bits: str
     truncation: str
@@ -58,7 +62,7 @@ class Numbers:
 
     def __str__(self) -> str:
         return (
-            f"ring {self.ring}, (f, k) = ({self.fraction_bits}, {self.value_bits}), truncation: {self.truncation}, "
+            f"{self.domain}, (f, k) = ({self.fraction_bits}, {self.value_bits}), truncation: {self.truncation}, "
             f"rounding: {self.rounding}, batch: {self.batch}, program: {self.program}"
         )
 
@@ -66,7 +70,7 @@ class Numbers:
 def embedded_numbers() -> Numbers:
     """Of the embedded VM: scales are the program's, chosen for every product."""
     return Numbers(
-        ring="2^64", fraction_bits="16 in rows, up to 64", value_bits="62",
+        domain="ring 2^64", fraction_bits="16 in rows, up to 64", value_bits="62",
         truncation="exact, one masked bit", rounding="to nearest, 1 unit off at most",
         batch="none: nothing is made ahead", program=VM,
     )  # fmt: skip
@@ -78,7 +82,8 @@ def mpspdz_numbers(options: MpSpdzOptions) -> Numbers:
     own = own_party(options.protocol)
     way = "one instruction of the protocol" if protocol.trunc_pr else "masked opening"
     return Numbers(
-        ring="2^64", fraction_bits=str(options.fraction_bits), value_bits=str(options.value_bits),
+        domain="prime field" if options.protocol in PRIME_FIELD else "ring 2^64",
+        fraction_bits=str(options.fraction_bits), value_bits=str(options.value_bits),
         truncation="exact" if options.round_nearest else f"probabilistic, {way}",
         rounding="to nearest" if options.round_nearest else "up or down at random",
         batch=f"{RUNTIME[options.protocol].batch} made ahead (-b), vectors of {options.budget} (budget)",

@@ -24,6 +24,10 @@ PARTIES = {
     "sy-rep-ring": "sy-rep-ring-party.x",
     "semi2k": "semi2k-party.x",
     "dealer-ring": "dealer-ring-party.x",
+    "spdz2k": "spdz2k-party.x",
+    "hemi": "hemi-party.x",
+    "temi": "temi-party.x",
+    "mascot": "mascot-party.x",
 }
 """Party program of every protocol that the generator knows, by the compiler's name for the protocol (`compile.py
 -E`).

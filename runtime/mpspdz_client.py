@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .certificates import CLIENTS, client_context
 from .connection import prepare
 from .errors import ServiceError
-from .mpspdz_words import Limbs, Ring
+from .mpspdz_words import Domain, Elements, domain
 from .sharing import Words
 
 MODEL_OWNER, DATA_OWNER = 0, 1
@@ -69,7 +69,9 @@ class MpSpdzClient:
         try:
             for party, address in enumerate(addresses):
                 self._sockets.append(self._connect(party, address, context, str(number).encode(), deadline))
-            self.ring = self._domain({bytes(self._message(party, DOMAIN_BYTES, deadline)) for party in self._parties})
+            self.numbers = self._domain(
+                {bytes(self._message(party, DOMAIN_BYTES, deadline)) for party in self._parties}
+            )
             self._check_program(identity, deadline)
             self.say(*identity)
         except BaseException:
@@ -78,21 +80,21 @@ class MpSpdzClient:
 
     def say(self, *words: int) -> None:
         """Public words, one message."""
-        self._broadcast(self.ring.pack(self.ring.from_int64(np.array(words, np.int64))))
+        self._broadcast(self.numbers.pack(self.numbers.from_int64(np.array(words, np.int64))))
 
     def hear(self) -> int:
         """One public word. Raises ServiceError where the parties do not say the same."""
         return self._hear(1, time.monotonic() + self._seconds)[0]
 
     def give(self, words: Words) -> None:
-        """Private ring elements `[n]`."""
+        """Private numbers `[n]`, 64-bit words."""
         for start in range(0, len(words), CHUNK):
-            part = self.ring.from_int64(words[start : start + CHUNK])
-            self._broadcast(self.ring.pack(self.ring.add(part, self._open(len(part)))))
+            part = self.numbers.from_int64(words[start : start + CHUNK])
+            self._broadcast(self.numbers.pack(self.numbers.add(part, self._open(len(part)))))
 
     def take(self, count: int) -> NDArray[np.int64]:
-        """Ring elements `[count]` that the parties open to this client."""
-        return self.ring.to_int64(self._open(count))
+        """Numbers `[count]` that the parties open to this client."""
+        return self.numbers.to_int64(self._open(count))
 
     def close(self) -> None:
         """End the session."""
@@ -138,17 +140,14 @@ class MpSpdzClient:
                     raise self._lost(party, text) from error
             time.sleep(0.05)
 
-    def _domain(self, said: set[bytes]) -> Ring:
-        """The ring that all parties say they compute in."""
+    def _domain(self, said: set[bytes]) -> Domain:
+        """The ring or field that all parties say they compute in."""
         if len(said) != 1:
-            raise ServiceError(0, "refused", "the parties do not agree on the ring they compute in")
-        (data,) = said
-        if len(data) != 12 or data[:1] != b"R":
-            raise ServiceError(0, "refused", "the parties do not compute in a ring modulo 2^64")
-        bits, clear = struct.unpack("<4xii", data)
-        if clear != 64 or not 64 <= bits <= 256:
-            raise ServiceError(0, "refused", f"the parties compute modulo 2^{clear}, expected 2^64")
-        return Ring(bits)
+            raise ServiceError(0, "refused", "the parties do not agree on what they compute in")
+        try:
+            return domain(said.pop())
+        except ValueError as error:
+            raise ServiceError(0, "refused", str(error)) from None
 
     def _check_program(self, identity: Sequence[int], deadline: float) -> None:
         said = self._hear(len(identity), deadline)
@@ -164,16 +163,16 @@ class MpSpdzClient:
                 raise ServiceError(party, "refused", f"says {words[0]}, party 0 says {said[0][0]}")
         return said[0]
 
-    def _open(self, count: int) -> Limbs:
+    def _open(self, count: int) -> Elements:
         """The sum of the parties' shares; with triples, checked."""
-        ring, width = self.ring, 3 if self._active else 1
-        total = np.zeros((width * count, ring.limbs), np.uint64)
-        for data in self._receive(width * count * ring.size, time.monotonic() + self._seconds):
-            total = ring.add(total, ring.unpack(data))
+        numbers, width = self.numbers, 3 if self._active else 1
+        total = numbers.zeros(width * count)
+        for data in self._receive(width * count * numbers.size, time.monotonic() + self._seconds):
+            total = numbers.add(total, numbers.unpack(data))
         if not self._active:
             return total
         a, b, c = (total[i::3] for i in range(3))
-        if not np.array_equal(ring.multiply(a, b), c):
+        if not np.array_equal(numbers.multiply(a, b), c):
             raise ServiceError(0, "refused", "a triple of the parties is wrong: at least one of them cheats")
         return a
 

@@ -52,6 +52,10 @@ RUNTIME = {
     "sy-rep-ring": Runtime(10_000),
     "semi2k": Runtime(10_000, ("-e", "-N", "2", "-o", "use_kos")),  # several times faster; nothing to check in it
     "dealer-ring": Runtime(10_000),
+    "spdz2k": Runtime(1_000, ("-e", "-N", "2")),
+    "hemi": Runtime(1_000, ("-e", "-N", "2")),
+    "temi": Runtime(1_000, ("-e", "-N", "2")),
+    "mascot": Runtime(1_000, ("-e", "-N", "2")),
 }
 
 

@@ -84,7 +84,7 @@ def test_a_file_of_mp_spdz_is_read(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("semi2k", "mascot", r"protocol = 'mascot': Input should be 'ring', 'rep4-ring'"),
+        ("semi2k", "bgw", r"protocol = 'bgw': Input should be 'ring', 'rep4-ring'"),
         ("semi2k", "rep4-ring", "2 parties are described: protocol rep4-ring has 4"),
         ("client_port = 9001", "", r"parties\.0\.client_port is missing"),
         ("client_port = 9001", 'client_port = 9001\nlisten = "::"', r"parties\.0\.listen is given: .* all addresses"),

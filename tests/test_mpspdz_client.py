@@ -16,10 +16,13 @@ from secfwt.runtime import mpspdz_client
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.mpspdz_certificates import make_player_data
 from secfwt.runtime.mpspdz_client import MpSpdzClient
-from secfwt.runtime.mpspdz_words import Ring
+from secfwt.runtime.mpspdz_words import Field, Ring
 
 RING = bytes.fromhex("52000000 40000000 40000000")  # as replicated-ring-party.x sends it
 SPDZ_WISE = bytes.fromhex("52000000 68000000 40000000")  # as sy-rep-ring-party.x does
+PRIME = 2**127 - 1
+FIELD = bytes.fromhex("70000000 00 10000000") + PRIME.to_bytes(16, "big") + bytes.fromhex("01000000")
+FIELD += FIELD[4:]  # as hemi-party.x does: of shares and of clear numbers, the prime and that it is Montgomery's form
 IDENTITY = (1, 2, 2**32 - 1)
 
 
@@ -43,10 +46,32 @@ def test_words_keep_their_sign(bits: int) -> None:
     np.testing.assert_array_equal(ring.to_int64(ring.from_int64(words)), words)
 
 
-def integers(packed: bytes, ring: Ring) -> list[int]:
-    return [
-        int.from_bytes(packed[i : i + ring.size], "little") % 2**ring.bits for i in range(0, len(packed), ring.size)
-    ]
+@pytest.mark.parametrize("prime", [PRIME, 2**255 - 19])
+def test_field_arithmetic_is_that_of_integers(prime: int) -> None:
+    rng = np.random.default_rng(1)
+    field = Field(prime)
+    factor = 2 ** (8 * field.size)
+    numbers = [int.from_bytes(rng.bytes(32), "little") % prime for _ in range(100)] + [0, prime - 1]
+    packed = b"".join((number * factor % prime).to_bytes(field.size, "little") for number in numbers)
+    x = field.unpack(memoryview(packed))
+    assert x.tolist() == numbers
+    assert field.pack(x) == packed
+    assert field.add(x, x[::-1]).tolist() == [(a + b) % prime for a, b in zip(numbers, numbers[::-1], strict=True)]
+    assert field.multiply(x, x).tolist() == [a * a % prime for a in numbers]
+
+
+def test_field_words_keep_their_sign() -> None:
+    field = Field(PRIME)
+    words = np.array([0, -1, 2**63 - 1, -(2**63), 12345, -7], np.int64)
+    assert field.from_int64(words).tolist() == [int(w) % PRIME for w in words]
+    np.testing.assert_array_equal(field.to_int64(field.from_int64(words)), words)
+
+
+def integers(packed: bytes, numbers: Ring | Field) -> list[int]:
+    if isinstance(numbers, Field):
+        return [int(number) for number in numbers.unpack(memoryview(packed))]
+    parts = (packed[i : i + numbers.size] for i in range(0, len(packed), numbers.size))
+    return [int.from_bytes(part, "little") % 2**numbers.bits for part in parts]
 
 
 class Peer:
@@ -128,9 +153,9 @@ def connect(
 class Shares:
     """What three parties send for random elements, and what they hear."""
 
-    def __init__(self, ring: Ring, count: int, active: bool) -> None:
+    def __init__(self, ring: Ring | Field, count: int, active: bool) -> None:
         rng = np.random.default_rng(0)
-        parts = ring.unpack(memoryview(rng.bytes(3 * count * ring.size))).reshape(3, count, -1)
+        parts = np.split(ring.unpack(memoryview(rng.bytes(3 * count * ring.size))), 3)
         mask = ring.add(ring.add(parts[0].copy(), parts[1]), parts[2])
         self.ring, self.count, self.mask = ring, count, mask
         self.messages = [ring.pack(part) for part in parts]
@@ -140,7 +165,7 @@ class Shares:
             thirds = [
                 (p, q, r) for p, q, r in zip(parts, (b, zero, zero), (zero, ring.multiply(mask, b), zero), strict=True)
             ]
-            self.messages = [ring.pack(np.stack(t, axis=1).reshape(3 * count, -1)) for t in thirds]
+            self.messages = [ring.pack(np.stack(t, axis=1).reshape(3 * count, *b.shape[1:])) for t in thirds]
         self.heard: dict[int, bytes] = {}
 
     def party(self, number: int) -> Callable[[Peer], None]:
@@ -152,10 +177,18 @@ class Shares:
         return script
 
 
-@pytest.mark.parametrize(("domain", "bits", "active"), [(RING, 64, False), (RING, 64, True), (SPDZ_WISE, 104, True)])
-def test_private_input_arrives_masked(data: Path, peers: list[Peer], domain: bytes, bits: int, active: bool) -> None:
+@pytest.mark.parametrize(
+    ("domain", "numbers", "active"),
+    [
+        (RING, Ring(64), False), (RING, Ring(64), True), (SPDZ_WISE, Ring(104), True),
+        (FIELD, Field(PRIME), False), (FIELD, Field(PRIME), True),
+    ],
+)  # fmt: skip
+def test_private_input_arrives_masked(
+    data: Path, peers: list[Peer], domain: bytes, numbers: Ring | Field, active: bool
+) -> None:
     words = np.array([5, -1, 2**40, -(2**62)], np.int64)
-    shares = Shares(Ring(bits), 4, active)
+    shares = Shares(numbers, 4, active)
     peers += [Peer(f"P{i}", data, shares.party(i), domain) for i in range(3)]
     with connect(peers, data, active=active) as client:
         client.give(words)
@@ -164,8 +197,9 @@ def test_private_input_arrives_masked(data: Path, peers: list[Peer], domain: byt
     assert {peer.client for peer in peers} == {b"1"}
     assert len(set(shares.heard.values())) == 1
     masks = integers(shares.ring.pack(shares.mask), shares.ring)
-    unmasked = [(y - a) % 2**64 for y, a in zip(integers(shares.heard[0], shares.ring), masks, strict=True)]
-    assert unmasked == [int(w) % 2**64 for w in words]
+    modulus = numbers.prime if isinstance(numbers, Field) else 2**64
+    unmasked = [(y - a) % modulus for y, a in zip(integers(shares.heard[0], shares.ring), masks, strict=True)]
+    assert unmasked == [int(w) % modulus for w in words]
 
 
 def test_result_is_the_sum_of_the_shares(data: Path, peers: list[Peer]) -> None:
@@ -234,8 +268,9 @@ def test_a_client_without_certificate_is_refused_by_parties(data: Path, peers: l
 @pytest.mark.parametrize(
     ("domain", "message"),
     [
-        (b"p" + bytes(11), "do not compute in a ring"), (struct.pack("<4sii", b"R", 32, 32), r"modulo 2\^32"),
-        (b"", "do not compute in a ring"),
+        (b"2" + bytes(11), "neither in a ring modulo"), (struct.pack("<4sii", b"R", 32, 32), r"modulo 2\^32"),
+        (b"", "neither in a ring modulo"),
+        (b"p" + bytes(4) + b"\1\0\0\0\x0b\1\0\0\0", "modulo 11, expected an odd prime of more than 115 bits"),
     ],
 )  # fmt: skip
 def test_other_domains_are_refused(data: Path, peers: list[Peer], domain: bytes, message: str) -> None:
