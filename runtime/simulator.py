@@ -7,7 +7,7 @@ rounds are those of a real run.
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_uint8, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
 
@@ -46,7 +46,7 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(find(SIMULATOR)))
     words, error = POINTER(c_uint64), (c_char_p, c_size_t)
     signatures: dict[str, tuple[object, tuple[object, ...]]] = {
-        "secfwt_create": (c_void_p, (c_char_p, c_size_t, *error)),
+        "secfwt_create": (c_void_p, (c_char_p, c_size_t, c_size_t, c_uint64, c_double, c_double, *error)),
         "secfwt_free": (None, (c_void_p,)),
         "secfwt_weights": (c_int, (c_void_p, words, c_size_t, *error)),
         "secfwt_examples": (c_int, (c_void_p, c_uint64, c_size_t, words, c_size_t, *error)),
@@ -92,14 +92,21 @@ class Simulator:
     """A ring program (docs/program.md) run by three in-process parties.
 
     Methods raise `SimulatorError` with the parties' message. `tile_words` is the engine's memory limit: pairs of
-    candidates and examples beyond it are computed tile by tile.
+    candidates and examples beyond it are computed tile by tile, in `lanes` at the same time. `ahead` bytes of
+    randomness may be dealt before a step needs them. `network` puts a latency
+    (seconds, one way) and a bandwidth (bytes a second each way, 0: any) between the parties.
     """
 
-    def __init__(self, program_text: str, tile_words: int = 1 << 22) -> None:
+    def __init__(
+        self, program_text: str, tile_words: int = 1 << 22, *, lanes: int = 2, ahead: int = 0,
+        network: tuple[float, float] = (0, 0),
+    ) -> None:  # fmt: skip
         self._handle: int | None = None
         self._library = _library()
         error = ctypes.create_string_buffer(_ERROR_SIZE)
-        self._handle = self._library.secfwt_create(program_text.encode(), tile_words, error, _ERROR_SIZE)
+        self._handle = self._library.secfwt_create(
+            program_text.encode(), tile_words, lanes, ahead, *network, error, _ERROR_SIZE
+        )
         if not self._handle:
             raise SimulatorError(error.value.decode())
         self._has_weights = False
