@@ -70,7 +70,7 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
     display.note(f"{len(material.texts)} texts to train on, {len(material.held_out)} held out")
     recipe = Recipe(
         layer_steps=options.layer_steps, whole_steps=options.steps, fitted_steps=options.fitted_steps,
-        seed=options.seed, rank=options.rank, learned=options.feature_kind == "learned",
+        seed=options.seed, splice=options.splice, rank=options.rank, learned=options.feature_kind == "learned",
         gelu_limit=options.gelu_limit,
     )  # fmt: skip
     training = material.corpus(material.texts, batch_rows=recipe.batch_rows, splice=recipe.splice)

@@ -36,6 +36,8 @@ class ConvertOptions:
     layer_steps: int = 500
     steps: int = 1550
     fitted_steps: int = 150
+    splice: float = 0.2
+    """Part of the texts that get another's tail while training."""
     gelu_limit: float = 10.0
     """GELU inputs beyond this are penalised; a narrower interval takes fewer harmonics, which is less traffic."""
     activation: Literal["", "gelu", "relu"] = ""
@@ -46,16 +48,11 @@ class ConvertOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("rank", 0),
-            ("harmonics", 0),
-            ("layer_steps", 0),
-            ("steps", 0),
-            ("fitted_steps", 0),
-            ("seed", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be at least {low}")
+        for name in ("rank", "harmonics", "layer_steps", "steps", "fitted_steps", "seed"):
+            if getattr(self, name) < 0:
+                raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be at least 0")
+        if not 0 <= self.splice <= 1:
+            raise ConversionError(f"--splice is {self.splice}: it must be from 0 to 1")
         for name in ("floor", "feature_error", "gelu_limit"):
             if not getattr(self, name) > 0:
                 raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be positive")

@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--layer-steps", type=int, help="stage 1: every layer alone")
     parser.add_argument("--steps", type=int, help="stage 2: end to end")
     parser.add_argument("--fitted-steps", type=int, help="stage 3: through the protocol's fits")
+    parser.add_argument("--splice", type=float, help="part of the texts that get another's tail while training")
     parser.add_argument("--gelu-limit", type=float, help="GELU inputs beyond this are penalised")
     parser.add_argument("--activation", choices=("gelu", "relu"), help="of the student (default: the original's)")
     parser.add_argument("--harmonics", type=int, help="of the activation's fit; 0: what an error of 2e-3 takes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -139,8 +140,10 @@ class Training:
         if self.checkpoint is None:
             return
         content = vars(state) | {"parameters": {n: t.detach() for n, t in state.parameters.items()}}
+        buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+        torch.save(content, buffer)
         fresh = self.checkpoint.with_name(f".{self.checkpoint.name}.new")
-        torch.save(content, fresh)
+        fresh.write_bytes(buffer.getvalue())
         fresh.replace(self.checkpoint)
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -216,6 +217,7 @@ def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, m
         (["--features", "0"], "--features is 0: accepted: one count, 2 of them"),
         (["--features", "8,8,8"], "--features is 8,8,8: accepted"),
         (["--rank", "-1"], "--rank is -1: it must be at least 0"),
+        (["--splice", "2"], "--splice is 2.0: it must be from 0 to 1"),
         (["--floor", "0"], "--floor is 0.0: it must be positive"),
     ],
 )
@@ -249,7 +251,21 @@ def test_a_directory_without_a_model_is_named(texts: Path, tmp_path: Path, capsy
     assert "config.json" in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_with_the_way_to_go_on(
+def test_a_full_disk_ends_with_the_way_to_go_on(model: Path, texts: Path, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "secfwt.runtime.convert", *arguments(model, texts, tmp_path)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stderr
+    assert "error: cannot write" in ended.stderr
+    assert f"File too large; continue with --resume {tmp_path / 'run'}" in ended.stderr
+    assert not (tmp_path / "adapter").exists()
+    main(["--resume", str(tmp_path / "run")])
+    assert same_tensors(folder, tmp_path)
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing_behind(
     model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
@@ -257,10 +273,7 @@ def test_a_full_disk_ends_with_the_way_to_go_on(
 
     monkeypatch.setattr("secfwt.runtime.conversion_output.save_file", full)
     fails(capsys, arguments(model, texts, tmp_path), 3, "No space left on device; continue with --resume")
-    assert not (tmp_path / "adapter").exists()
-    monkeypatch.undo()
-    main(["--resume", str(tmp_path / "run")])
-    assert (tmp_path / "adapter" / "adapter.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 def test_a_run_folder_is_not_used_twice(
