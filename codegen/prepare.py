@@ -51,8 +51,8 @@ def initial_prompt(
 ) -> NDArray[np.float32]:
     """A layer's prompt at z = 0, `[n, h]`: separators as they enter that layer.
 
-    Heads rest on separators (Clark et al. 2019), so these change the model little; Black-Box Tuning's random words moved
-    accuracy by up to four points before the search began (docs/accuracy.md).
+    Heads rest on separators (Clark et al. 2019), so these change the model little; Black-Box Tuning's random words
+    moved accuracy by up to four points before the search began (docs/accuracy.md).
     """
     n = options.n_prompt_tokens
     first, *rest = embedder.tokenizer.encode("").ids
