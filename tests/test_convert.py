@@ -195,6 +195,29 @@ def test_every_kind_of_features_makes_a_program(model: Path, texts: Path, tmp_pa
     assert [compiled.options.features_of(i) for i in range(2)] == list(given.features * 2)[:2]
 
 
+def test_a_processor_without_bfloat16_trains_in_float32(
+    model: Path, texts: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secfwt.runtime.training.has_bfloat16", lambda _: False)
+    run(model, texts, tmp_path)
+    mine, other = (described(where)["fidelity"]["cosine_mean"] for where in (tmp_path, folder))
+    assert mine == pytest.approx(other, abs=0.05)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_named(
+    model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails(capsys, arguments(model, texts, tmp_path, "--device", "cuda"), 2, "--device is cuda: this PyTorch sees no")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_cuda_device_trains_to_a_like_result(model: Path, texts: Path, folder: Path, tmp_path: Path) -> None:
+    run(model, texts, tmp_path, "--device", "cuda")
+    mine, other = (described(where)["fidelity"]["cosine_mean"] for where in (tmp_path, folder))
+    assert mine == pytest.approx(other, abs=0.05)
+
+
 def test_counts_of_features_are_chosen_by_error(model: Path, texts: Path, tmp_path: Path) -> None:
     run(model, texts, tmp_path, "--features", "auto", "--feature-error", "9")
     assert described(tmp_path)["features"] == 16, "an error that anything reaches takes the fewest"
