@@ -2,29 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <exception>
-#include <mutex>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 
 #include "mpc/local_ops.h"
 #include "mpc/reshare.h"
+#include "mpc/tiles.h"
 
 namespace secfwt {
 namespace {
-
-// Ranges that cover [0, n), none longer than `most`, as equal as can be.
-class Ranges {
- public:
-  Ranges(std::size_t n, std::size_t most) : n_(n), count_((n + most - 1) / most) {}
-  std::size_t count() const { return count_; }
-  std::size_t begin(std::size_t i) const { return n_ * i / count_; }
-  std::size_t end(std::size_t i) const { return begin(i + 1); }
-
- private:
-  std::size_t n_, count_;
-};
 
 // A copy that keeps no larger buffer alive.
 Value compact(const Value& value) {
@@ -38,22 +24,6 @@ Value zero_value(Sharing sharing, std::size_t candidates, const Shape& shape) {
   for (int p = 0; p < out.parts(); ++p) std::fill_n(out.x[p].get(), out.words(), 0);
   return out;
 }
-
-// Tells how many tiles of all are done, whichever lane they were computed in.
-class Counted {
- public:
-  Counted(const Engine::Progress& progress, std::size_t total) : progress_(progress), total_(total) {}
-  void one_done() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    ++done_;
-    if (progress_) progress_(done_, total_);
-  }
-
- private:
-  const Engine::Progress& progress_;
-  std::size_t total_, done_ = 0;
-  std::mutex mutex_;
-};
 
 std::vector<TuplePool*> all_pools(const Lanes& lanes) {
   std::vector<TuplePool*> pools;
@@ -175,7 +145,7 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
     if (example_section_.keep[i])
       set.values[i] = make_value(program_.values[i].sharing, 1, count, program_.values[i].shape);
   Counted counted(progress, tiles.count());
-  in_lanes(tiles.count(), [&](std::size_t lane, std::size_t t) {
+  in_lanes(lanes_, tiles.count(), [&](std::size_t lane, std::size_t t) {
     Environment values = setup_;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i].x[0]) values[i] = inputs[i].slice(0, 1, tiles.begin(t), tiles.end(t));
@@ -247,7 +217,7 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
   const Ranges batches(candidates, std::max<std::size_t>(1, most / std::min(most, set.count)));
   const std::size_t tiles = batches.count() * examples.count();
   Counted counted(progress, tiles);
-  in_lanes(tiles, [&](std::size_t lane, std::size_t t) {
+  in_lanes(lanes_, tiles, [&](std::size_t lane, std::size_t t) {
     const std::size_t b = t / examples.count(), e = t % examples.count();
     const std::size_t c0 = batches.begin(b), c1 = batches.end(b), e0 = examples.begin(e), e1 = examples.end(e);
     const std::array<const Environment*, 3> sources{&values, &set.values, &totals[lane]};
@@ -283,29 +253,6 @@ u64 Engine::bytes_sent() const {
   u64 sum = 0;
   for (const Party& lane : lanes_) sum += lane.bytes_sent();
   return sum;
-}
-
-void Engine::in_lanes(std::size_t count, const std::function<void(std::size_t, std::size_t)>& body) {
-  const std::size_t n = std::min(count, lanes_.size());
-  std::vector<std::exception_ptr> errors(n);
-  std::vector<u64> before;
-  for (const Party& lane : lanes_) before.push_back(lane.rounds);
-  const auto run = [&](std::size_t lane) {
-    try {
-      for (std::size_t i = lane; i < count; i += n) body(lane, i);
-    } catch (...) {
-      errors[lane] = std::current_exception();
-    }
-  };
-  std::vector<std::thread> threads;
-  for (std::size_t lane = 1; lane < n; ++lane) threads.emplace_back(run, lane);
-  run(0);
-  for (std::thread& thread : threads) thread.join();
-  u64 longest = 0;
-  for (std::size_t lane = 0; lane < n; ++lane) longest = std::max(longest, lanes_[lane].rounds - before[lane]);
-  main_.rounds = before[0] + longest;
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
 }
 
 }  // namespace secfwt

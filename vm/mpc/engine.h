@@ -8,8 +8,9 @@
 
 #include "mpc/dealer.h"
 #include "mpc/interpreter.h"
-#include "mpc/party.h"
+#include "mpc/lanes.h"
 #include "mpc/program.h"
+#include "mpc/tiles.h"
 
 namespace secfwt {
 
@@ -20,8 +21,6 @@ struct Shares {
 
 class Engine {
  public:
-  using Progress = std::function<void(u64 done, u64 total)>;
-
   // `tile_words`: about how many ring elements the largest value may have that depends on both candidates and examples,
   // in all lanes together (more pairs than that are computed tile by tile). Tiles are computed in as many lanes at the
   // same time as there are: while one waits for messages, another computes. The same at all parties.
@@ -68,8 +67,6 @@ class Engine {
   std::vector<bool> needed(const Ids& roots) const;
   void bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares, const char* what, Environment& values) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;
-  // Items [0, count), item i in lane i mod the number of lanes.
-  void in_lanes(std::size_t count, const std::function<void(std::size_t lane, std::size_t item)>& body);
   void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
                  const Progress& progress, Environment& values, Words& result);
 

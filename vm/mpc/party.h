@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "mpc/channel.h"
-#include "mpc/program.h"
 #include "ring/prg.h"
 
 namespace secfwt {
@@ -30,10 +29,5 @@ struct Party {
 
 // Draws the key shared with `next` from the operating system, sends it, and receives the one shared with `prev`.
 Party connect_party(int id, Channel* prev, Channel* next);
-
-// A party as often as it computes different things at the same time: each lane has keys of its own, and channel
-// 1 + lane of both links; for each fit a pool of tuples, and a bulk channel.
-using Lanes = std::vector<Party>;
-Lanes connect_lanes(int id, std::size_t count, const std::vector<Fit>& fits, Link& prev, Link& next);
 
 }  // namespace secfwt
