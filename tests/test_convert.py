@@ -181,8 +181,6 @@ def test_a_converted_model_is_refused(
         ["--feature-kind", "random"],
         ["--features", "4,9"],
         ["--rfa", "paper", "--rank", "0"],
-        ["--harmonics", "2"],
-        ["--activation", "relu", "--harmonics", "4"],
     ],
     ids=" ".join,
 )
@@ -193,6 +191,20 @@ def test_every_kind_of_features_makes_a_program(model: Path, texts: Path, tmp_pa
     given = read_adapter(tmp_path / "adapter")
     assert compiled.options.rfa_variant == given.description.variant
     assert [compiled.options.features_of(i) for i in range(2)] == list(given.features * 2)[:2]
+
+
+@pytest.mark.parametrize(("activation", "harmonics"), [("gelu", 2), ("relu", 4)])
+def test_cheaper_activations_reach_the_program(
+    model: Path, texts: Path, tmp_path: Path, activation: str, harmonics: int
+) -> None:
+    run(model, texts, tmp_path, "--activation", activation, "--harmonics", str(harmonics))
+    options = GenOptions(sequence_length=12, n_prompt_tokens=2, label_texts=("boat", "star"))
+    compiled = compile_model(model, options, tmp_path / "adapter")
+    layers = [value for value in compiled.plan if value.kind == "encoder_layer"]
+    assert [value.attrs["act"] for value in layers] == [activation] * 2
+    bends = [fit for fit in compiled.program.fits if fit.ring == 32]
+    assert bends
+    assert all(len(fit.m) == harmonics for fit in bends)
 
 
 def test_a_processor_without_bfloat16_trains_in_float32(
