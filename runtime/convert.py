@@ -69,8 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secfwt-convert", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("model", nargs="?", type=Path, help="Hugging Face BERT-like directory")
-    parser.add_argument("--text", nargs="+", metavar="FILE[:N]", help="public texts, or a file's first N records")
-    parser.add_argument("--held-out", nargs="+", metavar="FILE[:N]", help="texts to measure on (default: 1 in 20)")
+    parser.add_argument(
+        "--text", nargs="+", action="extend", metavar="FILE[:N]", help="public texts, or a file's first N records"
+    )
+    parser.add_argument(
+        "--held-out", nargs="+", action="extend", metavar="FILE[:N]", help="texts to measure on (default: 1 in 20)"
+    )
     parser.add_argument("--out", type=Path, help="directory of the result")
     parser.add_argument("--output", choices=("adapter", "model"), help="a small adapter, or a whole model directory")
     parser.add_argument("--base", help="name of the original that adapter.json gives (default: the directory's)")

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from secfwt.codegen.adapter import read_adapter
 from secfwt.codegen.bundle import compile_model
 from secfwt.codegen.options import GenOptions
+from secfwt.codegen.problems import ProblemsFound
 from secfwt.runtime.convert import main
 from toy_encoder import write_model, write_texts
 
@@ -161,6 +162,8 @@ def test_a_whole_model_needs_no_adapter(model: Path, texts: Path, folder: Path, 
     assert within.weights is not None
     assert beside.weights is not None
     assert all(np.array_equal(within.weights[name], value) for name, value in beside.weights.items())
+    with pytest.raises(ProblemsFound, match="--adapter is given, but .* is converted already"):
+        compile_model(tmp_path / "adapter", options, folder / "adapter")
 
 
 def test_a_converted_model_is_refused(
