@@ -162,7 +162,7 @@ def test_a_whole_model_needs_no_adapter(model: Path, texts: Path, folder: Path, 
     assert within.weights is not None
     assert beside.weights is not None
     assert all(np.array_equal(within.weights[name], value) for name, value in beside.weights.items())
-    with pytest.raises(ProblemsFound, match="--adapter is given, but .* is converted already"):
+    with pytest.raises(ProblemsFound, match=r"--adapter is given, but .* is converted already"):
         compile_model(tmp_path / "adapter", options, folder / "adapter")
 
 
