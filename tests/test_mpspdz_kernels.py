@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mpspdz_local import fixed, installation, run_kernels
+from mpspdz_local import OTHERS, fixed, installation, run_kernels
 from secfwt.codegen.mpspdz_options import PROTOCOLS
 
 HELPERS = """
@@ -120,7 +120,7 @@ def test_each_party_sees_a_fresh_uniform_number_and_the_phase_is_the_difference(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "ring"])
+@pytest.mark.parametrize("protocol", OTHERS)
 def test_other_protocols_compute_the_same(tmp_path: Path, protocol: str) -> None:
     installation(protocol)
     words = [w[::60] for w in elementwise_inputs()]

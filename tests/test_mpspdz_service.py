@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from mpspdz_local import Toy, installation
+from mpspdz_local import OTHERS, Toy, installation
 from rich.console import Console
 from secfwt.codegen.mpspdz_calls import translate
-from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.mpspdz_options import MpSpdzOptions
 from secfwt.runtime import mpspdz_local
 from secfwt.runtime.engine import Batch, Engine
 from secfwt.runtime.errors import ServiceError
@@ -87,7 +87,7 @@ def test_pairs_of_candidates_and_tiles_are_taken_three_at_a_time(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "ring"])
+@pytest.mark.parametrize("protocol", OTHERS)
 def test_every_protocol_computes_the_same(tmp_path: Path, protocol: str) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     toy = Toy(tmp_path, sizes=sizes, n_prompt_tokens=1, rfa_features=2, loss="hinge")
