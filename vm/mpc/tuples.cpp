@@ -11,7 +11,7 @@ namespace secfwt {
 namespace {
 
 constexpr std::size_t kBatchBytes = 1 << 16;  // about so many where tuples are large
-constexpr std::size_t kMessage = 1 << 18;     // bytes, at most, that are dealt ahead at a time
+constexpr std::size_t kMessage = 1 << 16;     // bytes, at most, dealt ahead at a time: what is urgent waits for one
 
 std::size_t bytes_of(const Fit& fit) { return 2 * fit.harmonics.size() * static_cast<std::size_t>(fit.ring) / 8; }
 

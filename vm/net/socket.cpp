@@ -104,7 +104,7 @@ Fd connect_to(const Address& address, Clock::time_point deadline) {
 
 void set_tcp_options(int fd, int seconds) {
   set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 1 << 18);  // what is urgent waits for no more than this
+  set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 1 << 16);  // what is urgent waits for no more than this
   set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, std::max(1, seconds / 2));
   set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
