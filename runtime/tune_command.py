@@ -101,7 +101,7 @@ def tune(
     Opened to the data owner: one loss a candidate (or its logits, --reveal), and at the end the logits of the test
     set without tuning and with the best prompt.
 
-    Without options: MiniLM on the topic examples of the project, three local parties, about two minutes.
+    Without options: MiniLM on the topic examples of the project, three local parties, less than a minute.
     """
     given: dict[str, Any] = {
         ("label_texts" if name == "label_text" else name): _stored(name, value)

@@ -29,7 +29,7 @@ class OptionError(SecfwtError):
 class TuneOptions:
     """Options of `tune.py`; the names are Black-Box Tuning's (Sun et al. 2022) where it has them.
 
-    Paths are empty where the default applies. The defaults tune a six-layer MiniLM in two minutes on two cores.
+    Paths are empty where the default applies. The defaults tune a six-layer MiniLM in less than a minute on two cores.
     """
 
     model: str = ""
@@ -44,7 +44,7 @@ class TuneOptions:
     strict: bool = False
     sequence_length: int = 21
     n_prompt_tokens: int = 4
-    prompt_layer: int = 4
+    prompt_layer: int = 5
     deep: bool = False
     frozen_layers: int = 0
     weights: Literal["private", "public"] = "private"
