@@ -211,20 +211,22 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--methods", default=",".join(str(i) for i in range(len(METHODS) - 1)), help=numbered())
     parser.add_argument("--seeds", default="1,2,3,4,5")
+    parser.add_argument("--budget", type=int, default=SETTINGS["budget"], help="evaluations of a search")
     parser.add_argument("--out", type=Path, default=common.RESULTS / "accuracy.csv")
     parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
     tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
+    settings = SETTINGS | {"budget": options.budget}
     for task, name, seed in planned(names, tasks, seeds):
-        key = task.name, name, seed, described(task, SETTINGS), adapter_hash(METHODS[name])
+        key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name])
         if options.report or key in {row.key for row in read(options.out)}:
             continue
-        row = measure(task, name, seed, SETTINGS, options.data)
+        row = measure(task, name, seed, settings, options.data)
         append(options.out, row)
         print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s", flush=True)
-    rows = read(options.out)
+    rows = [row for row in read(options.out) if row.settings in {described(task, settings) for task in tasks}]
     print(table(rows, list(METHODS)))
     figure(rows, list(METHODS), FIGURE)
 
