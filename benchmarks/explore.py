@@ -63,6 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random features": {"attention": "rfa"},
     "64 tokens": {"sequence_length": 64},
     "labels alone": {"label_texts": ()},
+    "4 shots": {"k_shot": 4},
     "4 shots 160 evaluations": {"k_shot": 4, "budget": 160},
     "16 shots 40 evaluations": {"k_shot": 16, "budget": 40},
     "16 shots": {"k_shot": 16},
