@@ -86,6 +86,7 @@ def spread(shares: Sequence[float]) -> str:
 def figure(rows: Sequence[AccuracyRow], methods: Sequence[str], path: Path) -> None:
     """Every seed a dot, every mean a line, a panel a task."""
     tasks = list(dict.fromkeys(row.task for row in rows))
+    methods = [method for method in methods if any(row.method == method for row in rows)]
     drawing = Figure(figsize=(4.6 * len(tasks), 3.4), layout="constrained")
     for axes, task in zip(drawing.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         for place, method in enumerate(methods):
