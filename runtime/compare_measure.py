@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar, cast
 import numpy as np
 
 from ..codegen import mpspdz_options
+from ..codegen.mpspdz_calls import translate
 from .compare_phases import embedded_online, mpspdz_online
 from .compare_protocols import EMBEDDED, PROMISES, Numbers, Promise, embedded_numbers, mpspdz_numbers
 from .compare_task import Task
@@ -109,7 +110,7 @@ def measure(protocol: str, task: Task, choices: Choices, folder: Path, display: 
             with open_one(protocol, task, folder, display) as engine:
                 row.start_seconds = time.monotonic() - began
                 _evaluate(engine, task, choices.runs, row, display)
-            row.online_bytes = _online(row, task, folder, display, open_one)
+            row.online_bytes = _online(row, task, choices, folder, display, open_one)
     except Exception as error:  # whatever it is, the other protocols are still to be measured
         row.failure = " ".join(str(error).split()) or type(error).__name__
     if not row.failure and not (row.max_error or 0) <= choices.error:
@@ -145,17 +146,21 @@ def _evaluate(engine: CountingEngine, task: Task, runs: int, row: Row, display: 
     row.peak_bytes = engine.cost().peak_bytes
 
 
-def _online(row: Row, task: Task, folder: Path, display: Display, open_one: Open) -> float | None:
+def _online(row: Row, task: Task, choices: Choices, folder: Path, display: Display, open_one: Open) -> float | None:
     """Bytes of a step that all parties send online, known once a session is over."""
     if row.protocol == EMBEDDED:
         return embedded_online(task)
+    options = _options(row.protocol, task, choices)
+    together = translate(task.plan, options).pair_tiles
+    # The logits are those of one candidate; a batch costs the same when it is not full.
+    of_losses, of_logits = (-(-candidates * options.tiles // together) for candidates in (len(task.z), 1))
 
     def load_alone(logs: Path) -> None:
         with open_one(row.protocol, task, logs, display) as engine:
             engine.load_examples("set", task.batch)
 
     loads = row.load is not None and row.load.bytes_sent > 0
-    steps = len(row.steps) + 1 / len(task.z)  # the logits are those of one candidate
+    steps = len(row.steps) + of_logits / of_losses
     return mpspdz_online(folder, steps, load_alone if loads else None)
 
 

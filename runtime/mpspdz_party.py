@@ -55,19 +55,19 @@ def serve(deployment: Deployment, party: int, bundle: Path, given: str = "") -> 
         compiled = compile_program(installation, program.source, folder, protocol)
         who = f"party {party}: "
         _say(f"{who}{binary.name} waits for clients on port {address.client_port}")
-        said = ""
+        trouble = ""
         while True:
             running = MpSpdzParties(
                 binary, protocol, compiled.name, folder, folder,
                 addresses=deployment.parties, only=party, stall=deployment.stall_timeout,
             )  # fmt: skip
             try:
-                text = who + _session(running)
+                _say(who + _session(running))
+                trouble = ""
             except ServiceError as error:
-                text = LOG.sub("", str(error))
-            if text != said and NOBODY not in text:
-                _say(text)
-            said = text
+                before, trouble = trouble, LOG.sub("", str(error))
+                if trouble != before and NOBODY not in trouble:
+                    _say(trouble)
             time.sleep(PAUSE)
 
 

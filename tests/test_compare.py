@@ -69,7 +69,7 @@ class Fake:
 
     def __init__(self, task: Task, error: float = 0.0, pause: float = 0.0, load_bytes: int = 0) -> None:
         self.task, self.error, self.pause, self.steps = task, error, pause, 0
-        self.load_bytes, self.loads, self.candidates = load_bytes, 0, 0
+        self.load_bytes, self.loads, self.batches = load_bytes, 0, 0
         self.closed = False
 
     def load_examples(self, name: str, batch: Batch) -> None:
@@ -79,12 +79,12 @@ class Fake:
     def losses(self, name: str, z: np.ndarray) -> np.ndarray:
         time.sleep(self.pause)
         self.steps += 1
-        self.candidates += len(z)
+        self.batches += 1
         return self.task.losses + self.error
 
     def logits(self, name: str, z: np.ndarray) -> np.ndarray:
         np.testing.assert_array_equal(z, self.task.z[0])
-        self.candidates += 1
+        self.batches += 1
         return self.task.logits
 
     def cost(self) -> Cost:
@@ -99,11 +99,11 @@ class Fake:
 
 
 class Telling(Fake):
-    """One whose parties say at their end what they have sent online: 0.4 MB a candidate each, 0.1 MB for examples."""
+    """One whose parties say at their end what they have sent online: 0.4 MB a batch each, 0.1 MB for examples."""
 
     def tell(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        online = 0.4 * self.candidates + 0.1 * self.loads
+        online = 0.4 * self.batches + 0.1 * self.loads
         spent = f"Spent 1.5 seconds ({online:g} MB, 3 rounds) on the online phase and 2e-05 seconds (9 MB, 2 rounds) on"
         for party in range(3):
             said = spent if party else "Spent 1.5 seconds on the online phase and 3 seconds (9 MB, 2 rounds) on"
@@ -218,7 +218,7 @@ def test_exact_rounding_is_said(tmp_path: Path, task: Task) -> None:
 
 def test_online_bytes_are_told_by_the_parties(tmp_path: Path, task: Task) -> None:
     row = measured(tmp_path, task, Choices(runs=2), Telling(task))
-    assert row.online_bytes == pytest.approx(2 * 2 * 0.4e6 + 2 * 0.1e6 / 2.5)  # two parties, two candidates; examples
+    assert row.online_bytes == pytest.approx(2 * 0.4e6 + 2 * 0.1e6 / 3)  # two parties; two steps' batches, the logits'
 
 
 def test_online_bytes_of_loading_are_measured_apart(tmp_path: Path, task: Task) -> None:
@@ -229,7 +229,7 @@ def test_online_bytes_of_loading_are_measured_apart(tmp_path: Path, task: Task) 
         return opened[-1]
 
     row = measure("ring", task, Choices(runs=2), tmp_path, QUIET, engines(ring=another))
-    assert row.online_bytes == pytest.approx(2 * 2 * 0.4e6)
+    assert row.online_bytes == pytest.approx(2 * 0.4e6)
     assert [engine.steps for engine in opened] == [2, 0]
     assert [engine.loads for engine in opened] == [1, 1]
 

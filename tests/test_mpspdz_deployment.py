@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 from mpspdz_local import installation
@@ -61,21 +64,34 @@ def write_deployment(path: Path, protocol: str, parties: int) -> Path:
     return path
 
 
-def command(module: str, folder: Path, *arguments: object) -> subprocess.Popen[str]:
+def command(module: str, folder: Path, *arguments: object, errors: IO[str] | int = PIPE) -> subprocess.Popen[str]:
     given = ["--deployment", folder / "deployment.toml", "--bundle", folder / "bundle", *arguments]
     words = [sys.executable, "-u", "-m", f"secfwt.runtime.{module}", *map(str, given)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(words, stdout=PIPE, stderr=errors, text=True)
 
 
 @pytest.fixture
 def parties(folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
     installation("ring")
-    started = [command("party", folder, "--party", i) for i in range(3)]
+    started = []
+    for i in range(3):
+        with (folder / f"party{i}.log").open("w") as log:
+            started.append(command("party", folder, "--party", i, errors=log))
     yield started
     for process in started:
         process.terminate()
     for process in started:
         process.communicate(timeout=WAIT)
+
+
+def wait_for_end(folder: Path, session: int) -> None:
+    """Until every party has said that this session is over: the next one's owners would meet what is left of it."""
+    deadline = time.monotonic() + WAIT
+    for i in range(3):
+        over = re.compile(rf"^party {i}: session over: .* MB sent, \d+ rounds$", re.MULTILINE)
+        while len(over.findall(said := (folder / f"party{i}.log").read_text())) < session:
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
 
 
 def result(run: Path) -> dict[str, float]:
@@ -87,7 +103,7 @@ def test_every_role_is_a_command(tmp_path: Path, folder: Path, parties: list[sub
     data = ["--data", folder / "films.jsonl", *RUN, "--budget", 8]
     remote = ["--engine", "mp-spdz", "--deployment", folder / "deployment.toml", "--bundle", folder / "bundle"]
     assert tune("--model", folder / "model", *BASE, *data, "--run", tmp_path / "clear").exit_code == 0
-    for run in ("first", "second"):  # the parties start again for every session
+    for session, run in enumerate(("first", "second"), 1):  # the parties start again for every session
         model_owner = command("weights", folder)
         outcome = tune(*data, *remote, "--run", tmp_path / run)
         output, errors = model_owner.communicate(timeout=WAIT)
@@ -95,15 +111,14 @@ def test_every_role_is_a_command(tmp_path: Path, folder: Path, parties: list[sub
         assert model_owner.returncode == 0
         assert "weights shared for this session" in output
         assert "what the parties sent is in their own logs" in outcome.output
+        wait_for_end(folder, session)
     found, clear = result(tmp_path / "first"), result(tmp_path / "clear")
     assert found["engine"] == "mp-spdz (ring)"
     for key in ("start_loss", "best_loss", "start_dev", "best_dev"):
         assert found[key] == pytest.approx(clear[key], abs=0.01), key
-    for i, party in enumerate(parties):
+    for party in parties:
         party.terminate()
-        _, said = party.communicate(timeout=WAIT)
-        assert party.returncode == 128 + signal.SIGTERM, said
-        assert re.search(rf"^party {i}: session over: .* MB sent, \d+ rounds$", said, re.MULTILINE), said
+        assert party.wait(timeout=WAIT) == 128 + signal.SIGTERM
 
 
 @pytest.mark.slow
