@@ -52,6 +52,10 @@ class Deployment(BaseModel):
     certificates: Path
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Threads of a party; 0: all cores."""
+    lanes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Tiles of a step that a party of the embedded engine computes at the same time."""
+    ahead_mb: Annotated[int, Field(ge=0, le=1 << 20)] = 256
+    """Megabytes of randomness that a party of the embedded engine keeps for the next step; 0: none is made ahead."""
     connect_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
     """Seconds a party of the embedded engine waits for the others to start."""
     stall_timeout: Annotated[int, Field(ge=5, le=86400)] = 60

@@ -39,7 +39,12 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
         command += [option, str(path)]
     if deployment.threads:
         command += ["--threads", str(deployment.threads)]
-    return [*command, "--connect-timeout", str(deployment.connect_timeout)]
+    numbers = {
+        "--lanes": deployment.lanes, "--ahead-mb": deployment.ahead_mb, "--connect-timeout": deployment.connect_timeout,
+    }  # fmt: skip
+    for option, number in numbers.items():
+        command += [option, str(number)]
+    return command
 
 
 class LocalParties(PartyProcesses):

@@ -7,6 +7,7 @@ from secfwt.runtime.errors import DeploymentError
 TEXT = """
 certificates = "certs"
 threads = 4
+lanes = 3
 
 [[parties]]
 host = "mpc0.example.org"
@@ -34,13 +35,15 @@ def test_a_file_is_read(tmp_path: Path):
     assert deployment.certificates == tmp_path / "certs"
     assert [p.address for p in deployment.parties] == ["mpc0.example.org:9000", "10.0.0.2:9000", "[::1]:9001"]
     assert [p.listen_address for p in deployment.parties] == ["0.0.0.0:9000", "10.0.0.2:9000", "[::1]:9001"]
-    assert deployment.threads == 4
+    assert (deployment.threads, deployment.lanes, deployment.ahead_mb) == (4, 3, 256)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("port = 9001", "port = 70000", r"parties\.2\.port = 70000: Input should be less than or equal to 65535"),
+        ("lanes = 3", "lanes = 0", r"lanes = 0: Input should be greater than or equal to 1"),
+        ("lanes = 3", "ahead_mb = -1", r"ahead_mb = -1: Input should be greater than or equal to 0"),
         ("threads", "thread", r"thread = 4: Extra inputs are not permitted"),
         ('certificates = "certs"', "", "certificates is missing"),
         ('[[parties]]\nhost = "::1"\nport = 9001\n', "", "2 parties are described: engine embedded has 3"),

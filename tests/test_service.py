@@ -455,6 +455,13 @@ def local_command(certificates: Path, program: Path, party: int = 0, timeout: in
     return vm_command(deployment, party, program)
 
 
+def test_a_deployment_s_numbers_reach_the_party(certificates: Path, tmp_path: Path):
+    deployment = Deployment.local(certificates).model_copy(update={"lanes": 5, "ahead_mb": 7, "connect_timeout": 9})
+    command = vm_command(deployment, 0, write_program(tmp_path))
+    given = {option: command[command.index(option) + 1] for option in ("--lanes", "--ahead-mb", "--connect-timeout")}
+    assert given == {"--lanes": "5", "--ahead-mb": "7", "--connect-timeout": "9"}
+
+
 def replaced(command: list[str], option: str, value: object) -> list[str]:
     i = command.index(option)
     return [*command[: i + 1], str(value), *command[i + 2 :]]
