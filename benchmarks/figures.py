@@ -72,7 +72,8 @@ def side_by_side(rows: Sequence[Row], path: Path) -> None:
         colors = ["tab:blue" if row.engine == "embedded" else "tab:gray" for row in group]
         for panel, cost in zip(pair, ("seconds", "megabytes"), strict=True):
             values = [getattr(row, cost) for row in group]
-            panel.bar_label(panel.barh(range(len(group)), values, color=colors), [f" {value:.3g}" for value in values])
+            labels = [f" {value:,.0f}" if value >= 100 else f" {value:.3g}" for value in values]
+            panel.bar_label(panel.barh(range(len(group)), values, color=colors), labels)
             panel.set(title=f"{NAMES.get(shape, shape)}: {COSTS[cost]}", xscale="log")
             panel.margins(x=0.15)
             panel.set_yticks(range(len(group)), [f"{row.engine}, {row.attention}" for row in group])

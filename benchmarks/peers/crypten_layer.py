@@ -1,10 +1,10 @@
 """One encoder layer on CrypTen: two parties and a third that provides the multiplication triples, on loopback, weights
 and input secret.
 
-CrypTen's own softmax, inverse square root, cosine and sine; GELU as two polynomials (PUMA, Dong et al. 2023,
-arXiv 2307.12533, equation 4), because CrypTen has none and its error function diverges beyond about 2.5. CrypTen counts
-bytes and rounds itself: what party 0 sends and receives is all there is, and what party 1 takes part in are the rounds
-that remain when triples are provided ahead of time.
+CrypTen's own softmax, inverse square root, cosine and sine; GELU as two polynomials in the manner of PUMA
+(Dong et al. 2023, arXiv 2307.12533), because CrypTen has none and its error function is a short Taylor series. CrypTen
+counts bytes and rounds itself: what party 0 sends and receives is all there is, and what party 1 takes part in are the
+rounds that remain when triples are provided ahead of time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One encoder layer on SPU: ABY3, three parties on loopback, weights and input secret.
 
-Softmax attention and GELU as in PUMA (Dong et al. 2023, arXiv 2307.12533): exponential cut off at -14, GELU as two
-polynomials. `rfa`: random features with SPU's own sine and cosine, and its own reciprocal. Fixed point as in PUMA's
-example: 18 fraction bits, five Taylor steps for the exponential, truncation that may err in the highest bit.
+Softmax attention and GELU in the manner of PUMA (Dong et al. 2023, arXiv 2307.12533): exponential cut off at -14, GELU
+as two polynomials. `rfa`: random features with SPU's own sine and cosine, and its own reciprocal. 18 fraction bits,
+five Taylor steps for the exponential (fewer than SPU's default: cheaper, less exact), truncation that may err in the
+highest bit.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def features(turns: jnp.ndarray) -> jnp.ndarray:
 
 
 def gelu(u: jnp.ndarray) -> jnp.ndarray:
-    """PUMA, equation 4: 0, a cubic, a sextic and the identity, parted at -4, -1.95 and 3."""
+    """0, a cubic, a sextic and the identity, parted at -4, -1.95 and 3."""
     cubic = ((-0.011034134030615728 * u - 0.11807612951181953) * u - 0.42226581151983866) * u - 0.5054031199708174
     square = u * u
     even = ((0.0018067462606141187 * square - 0.037688200365904236) * square + 0.3603292692789629) * square
