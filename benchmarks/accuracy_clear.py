@@ -6,13 +6,12 @@ respect to z, which is what gradient prompt tuning needs.
 
 from __future__ import annotations
 
-import resource
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from secfwt.runtime.engine import Batch, Cost, Floats
+from secfwt.runtime.clear import InProcessEngine
+from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.model_source import Model
 from secfwt.runtime.objective import PromptSpace
 from torch import Tensor
@@ -40,7 +39,7 @@ class Examples:
     weight: Tensor
 
 
-class TorchEngine:
+class TorchEngine(InProcessEngine[Examples]):
     """`Engine` for GELU sentence encoders with mean pooling and a prototype head, softmax or folded random features.
 
     `dtype` is that of weights and hidden rows; logits and losses are float32. bfloat16 is several times faster where
@@ -48,9 +47,9 @@ class TorchEngine:
     """
 
     name = "torch (not private)"
-    private = False
 
     def __init__(self, model: Model, dtype: torch.dtype = torch.bfloat16) -> None:
+        super().__init__()
         assert model.weights is not None
         spec, self._options = model.spec, model.options
         if (spec.head.kind, spec.head.rows, spec.hidden_act) != ("prototypes", "mean", "gelu"):
@@ -70,16 +69,13 @@ class TorchEngine:
         self._rows = [torch.from_numpy(inner[prompt.p0]) for prompt in self._prompts]
         self._projections = [torch.from_numpy(prompt.projection).float() for prompt in self._prompts]
         self._first = self._options.prompt_layer if self._prompts else self._layers
-        self._sets: dict[str, Examples] = {}
-        self._cost = Cost()
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Keep a set under a name, computed up to the prompted layer (without prompt: all layers)."""
-        began = time.monotonic()
         given = {key: torch.from_numpy(np.array(value, np.float32)) for key, value in batch.inputs.items()}
         lengths = given["mask"].sum(1).long()
         order, tiles = lengths.argsort(), []
-        with torch.no_grad():
+        with self._timed(), torch.no_grad():
             for chosen in order.split(8):
                 length = int(lengths[chosen].max())
                 mask = given["mask"][chosen, :length]
@@ -88,32 +84,19 @@ class TorchEngine:
                     x = self._layer(x, mask, layer)
                 tiles.append(Tile(chosen, x, mask))
         self._sets[name] = Examples(tiles, given["labels"], given["example_weight"][:, 0])
-        self._cost.seconds += time.monotonic() - began
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`."""
-        began = time.monotonic()
-        with torch.no_grad():
+        with self._timed(), torch.no_grad():
             result = self.loss(name, torch.from_numpy(z).float())
-        self._cost.seconds += time.monotonic() - began
         self._cost.steps += 1
         return result.double().numpy()
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
-        began = time.monotonic()
-        with torch.no_grad():
+        with self._timed(), torch.no_grad():
             result: Floats = self.forward(name, torch.from_numpy(z[None]).float())[0].double().numpy()
-        self._cost.seconds += time.monotonic() - began
         return result
-
-    def cost(self) -> Cost:
-        """Seconds and steps so far; nothing is sent."""
-        return replace(self._cost, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-    def close(self) -> None:
-        """Forget the examples."""
-        self._sets.clear()
 
     def loss(self, name: str, z: Tensor) -> Tensor:
         """`losses` that can be differentiated, `[C]`."""

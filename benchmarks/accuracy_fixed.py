@@ -6,11 +6,8 @@ bits from tables. Every ring element is still the oracle's (`codegen/oracle_fixe
 
 from __future__ import annotations
 
-import resource
-import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from secfwt.codegen.bundle import Compiled, encoded_weights
@@ -18,7 +15,8 @@ from secfwt.codegen.fits import Fit
 from secfwt.codegen.fixed_point import Words, decode, encode
 from secfwt.codegen.oracle_fixed import Machine
 from secfwt.codegen.plan import Stage, Value
-from secfwt.runtime.engine import Batch, Cost, Floats
+from secfwt.runtime.clear import InProcessEngine
+from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.simulator import ring_matmul
 
 TILE = 64
@@ -55,30 +53,27 @@ class TabledMachine(Machine):
         return np.concatenate([column[index] for column in self._tables[v.id].T], axis=-1)
 
 
-class FixedPointEngine:
-    """`Engine` on the fixed-point oracle of a compiled model. Nothing is secret, nothing is sent."""
+class FixedPointEngine(InProcessEngine[list[Values]]):
+    """The fixed-point oracle of a compiled model."""
 
     name = "fixed-point oracle (not private)"
-    private = False
 
     def __init__(self, compiled: Compiled) -> None:
+        super().__init__()
         self._ring = compiled.ring
         self._outputs = {output.name: output.value for output in self._ring.outputs}
         self.weights: dict[str, Words] = encoded_weights(compiled)
         self._machine = TabledMachine(compiled.program.fits, dict(self.weights))
         self._setup = self._evaluate({}, Stage.SETUP, self._later(Stage.SETUP))
-        self._sets: dict[str, list[Values]] = {}
-        self._cost = Cost()
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Encode a set, in tiles, and compute what does not depend on a candidate."""
-        began = time.monotonic()
         words = {v.attrs["name"]: encode(batch.inputs[v.attrs["name"]], v.scale) for v in self._ring.inputs("example")}
         self._sets[name] = []
-        for start in range(0, len(batch), TILE):
-            self._machine.inputs |= {key: value[start : start + TILE] for key, value in words.items()}
-            self._sets[name].append(self._evaluate(self._setup, Stage.EXAMPLE, self._later(Stage.EXAMPLE)))
-        self._cost.seconds += time.monotonic() - began
+        with self._timed():
+            for start in range(0, len(batch), TILE):
+                self._machine.inputs |= {key: value[start : start + TILE] for key, value in words.items()}
+                self._sets[name].append(self._evaluate(self._setup, Stage.EXAMPLE, self._later(Stage.EXAMPLE)))
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`; sets of at most `TILE` examples."""
@@ -91,21 +86,12 @@ class FixedPointEngine:
         """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
         return self._run(name, z, "logits").reshape(-1, self._ring[self._outputs["logits"]].size)
 
-    def cost(self) -> Cost:
-        """Seconds and steps so far; nothing is sent."""
-        return replace(self._cost, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-    def close(self) -> None:
-        """Forget the examples."""
-        self._sets.clear()
-
     def _run(self, name: str, z: Floats, output: str) -> Floats:
-        began = time.monotonic()
         (candidate,) = self._ring.inputs("candidate")
         wanted = self._outputs[output]
         self._machine.inputs |= {candidate.attrs["name"]: encode(z[None], candidate.scale)}
-        parts = [self._evaluate(early, Stage.PAIR, {wanted})[wanted] for early in self._sets[name]]
-        self._cost.seconds += time.monotonic() - began
+        with self._timed():
+            parts = [self._evaluate(early, Stage.PAIR, {wanted})[wanted] for early in self._sets[name]]
         return decode(np.concatenate(parts, axis=1), self._ring[wanted].scale)
 
     def _later(self, stage: Stage) -> set[int]:
