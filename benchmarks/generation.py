@@ -15,8 +15,7 @@ from secfwt.codegen.build import build_plan
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.unstaged import unstaged
-from secfwt.runtime.sharing import decode
-from service import EMBEDDED, compiled, run_steps, running
+from service import compiled, run_steps, running
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,10 @@ def measure(size: Generation, staged: bool, runs: int, threads: int) -> Row:
     if not staged:
         ring = unstaged(ring)
     with running(program, ring, weights, threads) as client:
-        steps = run_steps(client, ring, inputs, size.examples, size.candidates, runs + 1)
+        steps = run_steps(client, ring, inputs, clear, size.examples, size.candidates, runs + 1)
     return measured(
         benchmark="generation" if staged else "generation, unstaged",
-        **EMBEDDED,
+        **steps,
         shape=str(size.shape),
         layers=size.shape.layers,
         prompt_layer=size.prompt_layer,
@@ -59,13 +58,6 @@ def measure(size: Generation, staged: bool, runs: int, threads: int) -> Row:
         features=size.features,
         candidates=size.candidates,
         examples=size.examples,
-        load_seconds=steps.load_seconds,
-        load_megabytes=steps.load_bytes / 1e6,
-        seconds=steps.seconds,
-        bytes_sent=steps.bytes_sent,
-        rounds=steps.rounds,
-        peak_bytes=steps.peak_bytes,
-        error=decode(steps.result, ring[ring.outputs[0].value].scale).reshape(clear.shape) - clear,
         threads=threads,
     )
 

@@ -11,8 +11,7 @@ from secfwt.codegen.build import build_encoder
 from secfwt.codegen.options import GenOptions
 from secfwt.codegen.oracle_float import run_plan
 from secfwt.codegen.plan import Plan, Stage
-from secfwt.runtime.sharing import decode
-from service import EMBEDDED, compiled, run_steps, running
+from service import compiled, run_steps, running
 
 
 def encoder_plan(shape: Shape, tokens: int, layers: int, features: int = FEATURES, attention: str = "rfa") -> Plan:
@@ -75,18 +74,13 @@ def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, th
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     program, ring = compiled(plan, weights, inputs)
     with running(program, ring, weights, threads) as client:
-        steps = run_steps(client, ring, inputs, 1, 1, runs + 1)
+        steps = run_steps(client, ring, inputs, clear, 1, 1, runs + 1)
     return measured(
         benchmark="layer" if layers == 1 else "forward",
-        **EMBEDDED,
+        **steps,
         shape=str(shape),
         layers=layers,
         tokens=tokens,
         features=features,
-        seconds=steps.seconds,
-        bytes_sent=steps.bytes_sent,
-        rounds=steps.rounds,
-        peak_bytes=steps.peak_bytes,
-        error=decode(steps.result, ring[ring.outputs[0].value].scale).reshape(clear.shape) - clear,
         threads=threads,
     )

@@ -15,15 +15,13 @@ import statistics
 import time
 from itertools import product
 
-import numpy as np
 from generation import Generation, generation_inputs
 from models import SHAPES, RandomWeights, model_spec
 from secfwt.codegen.build import build_plan
 from secfwt.codegen.emit import program_text
 from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_fixed import encode
 from secfwt.runtime.simulator import Simulator
-from service import compiled, words
+from service import compiled, encoded, words
 
 NETWORKS = {"3 Gbit/s, 0.8 ms": (0.0008, 3e9 / 8), "200 Mbit/s, 40 ms": (0.04, 2e8 / 8)}
 """Latency in seconds, bytes a second each way."""
@@ -47,7 +45,7 @@ def main() -> None:
     weights = RandomWeights(size.shape, chosen, plan)
     inputs = generation_inputs(size, chosen.intrinsic_dim)
     program, ring = compiled(plan, weights, {name: values[:2] for name, values in inputs.items()})
-    shared = np.concatenate([encode(np.asarray(f.make(weights)), f.scale).ravel() for f in program.folds.values()])
+    shared = encoded(program, ring, weights)
     for name, network in NETWORKS.items():
         for lanes, ahead in product(options.lanes or (1, 2, 4), (0, options.ahead_mb)):
             simulator = Simulator(

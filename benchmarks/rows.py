@@ -33,7 +33,7 @@ class Row:
     candidates: int = 1
     examples: int = 1
     load_seconds: float = 0.0
-    """Of a generation: sharing the examples and computing once what no candidate changes."""
+    """Sharing the examples and computing once what no candidate changes. 0: not measured."""
     load_megabytes: float = 0.0
     cold_seconds: float = 0.0
     """The first run after the weights; not one of `runs`. 0: not measured."""

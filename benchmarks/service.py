@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,12 +24,9 @@ from secfwt.runtime.client import Client
 from secfwt.runtime.deployment import Deployment
 from secfwt.runtime.errors import SecfwtError
 from secfwt.runtime.party import LocalParties
-from secfwt.runtime.sharing import Words
+from secfwt.runtime.sharing import Words, decode
 
 Arrays = Mapping[str, np.ndarray]
-
-EMBEDDED = {"engine": "embedded", "protocol": "replicated ring, semi-honest", "parties": 3}
-"""What rows of the embedded VM say of themselves."""
 
 
 def compiled(plan: Plan, weights: Arrays, inputs: Arrays) -> tuple[Program, Plan]:
@@ -88,28 +86,30 @@ def words(ring: Plan, kind: str, inputs: Arrays) -> Words:
     return np.concatenate([encode(inputs[v.attrs["name"]], v.scale).ravel() for v in ring.inputs(kind)])
 
 
-@dataclass
-class Steps:
-    """Steps of one session: seconds of each, the cost of the last, its result; and what the examples cost before."""
+def run_steps(
+    client: Client, ring: Plan, inputs: Arrays, clear: np.ndarray, examples: int, candidates: int, runs: int
+) -> dict[str, Any]:
+    """Share the examples, then the same step `runs` times; it opens the first output, of candidates.
 
-    load_seconds: float
-    load_bytes: int
-    seconds: list[float] = field(default_factory=list)
-    bytes_sent: int = 0
-    rounds: int = 0
-    peak_bytes: int = 0
-    result: Words = field(default_factory=lambda: np.empty(0, np.int64))
-
-
-def run_steps(client: Client, ring: Plan, inputs: Arrays, examples: int, candidates: int, runs: int) -> Steps:
-    """Share the examples, then the same step `runs` times; it opens the first output, of candidates."""
+    Returns what a row says of them (`rows.measured`); the error is against `clear`, as large as the output.
+    """
     client.send_examples(0, examples, words(ring, "example", inputs))
-    steps = Steps(client.cost.seconds, client.cost.bytes_sent)
-    size = candidates * ring[ring.outputs[0].value].size
+    load = replace(client.cost)
+    output = ring[ring.outputs[0].value]
+    seconds = []
     for _ in range(runs):
-        seconds, sent, rounds = client.cost.seconds, client.cost.bytes_sent, client.cost.rounds
-        steps.result = client.step(0, candidates, 0, size, words(ring, "candidate", inputs))
-        steps.seconds.append(client.cost.seconds - seconds)
-        steps.bytes_sent, steps.rounds = client.cost.bytes_sent - sent, client.cost.rounds - rounds
-    steps.peak_bytes = client.cost.peak_bytes
-    return steps
+        before = replace(client.cost)
+        result = client.step(0, candidates, 0, candidates * output.size, words(ring, "candidate", inputs))
+        seconds.append(client.cost.seconds - before.seconds)
+    return {
+        "engine": "embedded",
+        "protocol": "replicated ring, semi-honest",
+        "parties": 3,
+        "load_seconds": load.seconds,
+        "load_megabytes": load.bytes_sent / 1e6,
+        "seconds": seconds,
+        "bytes_sent": client.cost.bytes_sent - before.bytes_sent,
+        "rounds": client.cost.rounds - before.rounds,
+        "peak_bytes": client.cost.peak_bytes,
+        "error": decode(result, output.scale).reshape(clear.shape) - clear,
+    }
