@@ -105,17 +105,18 @@ class MpSpdzParties(PartyProcesses):
             self.close()
             raise
 
-    def check(self) -> None:
+    def check(self, *, may_end: bool = False) -> None:
         """Raise ServiceError when a party has ended, cannot listen, or when nobody has computed for too long.
 
-        To be called while a client waits; cheap, however often.
+        To be called while a client waits; cheap, however often. `may_end`: with code 0, when its session is over.
         """
         now = time.monotonic()
         if now - self._checked < CHECK_SECONDS:
             return
         self._checked = now
-        if any(process.poll() is not None for process in self._processes):
-            raise self._ended()
+        for i, process in enumerate(self._processes):
+            if process.poll() is not None and not (may_end and process.returncode == 0):
+                raise self._ended(i)
         for i, log in zip(self.numbers, self._logs, strict=True):
             if port := log.port_in_use():
                 raise ServiceError(i, "refused", f"port {port} is in use by another program")
@@ -175,9 +176,8 @@ class MpSpdzParties(PartyProcesses):
             time.sleep(0.01)
         return [found[-1] if found else (0.0, 0.0, 0) for found in stops]
 
-    def _ended(self) -> ServiceError:
-        """The message of the party that says most: all others only miss one."""
-        first = next(i for i, process in enumerate(self._processes) if process.poll() is not None)
+    def _ended(self, first: int) -> ServiceError:
+        """The message of the party that says most, once the `first` has ended: all others only miss one."""
         self.wait(GRACE)
         said = {i: log.complaint() for i, log in enumerate(self._logs) if self._processes[i].poll() is not None}
         for i, text in said.items():

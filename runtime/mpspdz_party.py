@@ -77,11 +77,7 @@ def _session(running: MpSpdzParties) -> str:
         while running.wait(CHECK_SECONDS) != [0]:
             if not running.commanded and running.stopped is None:
                 running.idle()  # it waits for clients
-            try:
-                running.check()
-            except ServiceError:
-                if running.wait(0) != [0]:  # it may have come to its end just now
-                    raise
+            running.check(may_end=True)
     cost = running.cost(0)
     return f"session over: {cost.seconds:.1f} s computing, {cost.bytes_sent / 1e6:.1f} MB sent, {cost.rounds} rounds"
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
-from typing import IO, Any, cast
+from typing import IO
 
 import pytest
 from mpspdz_local import installation
@@ -25,7 +25,6 @@ from secfwt.codegen.problems import ProblemsFound
 from secfwt.runtime import mpspdz_party, mpspdz_remote
 from secfwt.runtime.certificates import make_certificates, make_set
 from secfwt.runtime.deployment import Deployment
-from secfwt.runtime.engine import Cost
 from secfwt.runtime.errors import BundleError, CertificateError, SecfwtError, ServiceError
 from secfwt.runtime.mpspdz_certificates import link_certificates
 from secfwt.runtime.mpspdz_parties import local_addresses
@@ -244,33 +243,3 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, folder: Path) -> N
     (tmp_path / "bundle" / "model_owner" / "mp-spdz.safetensors").unlink()
     with pytest.raises(BundleError, match=r"cannot read weights .*mp-spdz\.safetensors"):
         share_weights_mpspdz(Deployment.load(folder / "deployment.toml"), tmp_path / "bundle", print)
-
-
-class Ending:
-    """Parties of this host whose virtual machine ends between two looks at it."""
-
-    commanded, stopped = True, None
-
-    def __init__(self, code: int) -> None:
-        self.codes: list[int | None] = [None, code]
-
-    def __enter__(self) -> Ending:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def wait(self, seconds: float) -> list[int | None]:
-        return [self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]]
-
-    def check(self) -> None:
-        raise ServiceError(0, "refused", "ended")
-
-    def cost(self, commands: int) -> Cost:
-        return Cost(1.5, 2_000_000, 7, 0, commands)
-
-
-def test_a_virtual_machine_that_ends_while_it_is_looked_at() -> None:
-    assert mpspdz_party._session(cast(Any, Ending(0))) == "session over: 1.5 s computing, 2.0 MB sent, 7 rounds"
-    with pytest.raises(ServiceError, match="ended"):
-        mpspdz_party._session(cast(Any, Ending(1)))

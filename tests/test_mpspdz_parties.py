@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from secfwt.runtime import mpspdz_party
 from secfwt.runtime.deployment import PartyAddress
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.mpspdz_parties import MpSpdzParties, neighbouring_ports
@@ -127,6 +128,26 @@ def test_one_party_alone(tmp_path: Path) -> None:
     assert str(error).startswith("party 2: nothing computed for 1 s: a party hangs")
     assert (tmp_path / "hosts").read_text() == "mpc0:5000\nmpc1:5001\nmpc2:5002\n"
     assert (tmp_path / "Programs" / "Public-Input" / "program").read_text() == "5998\n"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_session_s_end_is_no_failure_where_it_is_seen_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    program = fake(tmp_path, f"print('Stopped timer 1 at 1.5 (2 MB, 7 rounds)')\nsys.exit({code})\n")
+    running = MpSpdzParties(program, "ring", "program", tmp_path, tmp_path / "logs", only=0)
+    wait, late = running.wait, iter([[None]])
+
+    def wait_and_look_away(seconds: float) -> list[int | None]:
+        codes = wait(20)
+        return next(late, codes)
+
+    monkeypatch.setattr(running, "wait", wait_and_look_away)
+    if code == 0:
+        assert mpspdz_party._session(running) == "session over: 1.5 s computing, 2.0 MB sent, 7 rounds"
+    else:
+        with pytest.raises(ServiceError, match="party 0: ended with code 1"):
+            mpspdz_party._session(running)
 
 
 def test_waiting_for_the_owner_is_no_hang(tmp_path: Path) -> None:
