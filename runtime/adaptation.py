@@ -36,9 +36,9 @@ MATRICES = {"folded": ("v", "o", "ffn_in", "ffn_out"), "paper": ("q", "k", "v", 
 class Recipe:
     """Knobs of the training; the defaults made the shipped adapter."""
 
-    layer_steps: int = 500
-    whole_steps: int = 1550
-    fitted_steps: int = 150
+    layer_steps: int = 600
+    whole_steps: int = 3000
+    fitted_steps: int = 250
     seed: int = 0
     rank: int = 16
     learned: bool = True
@@ -50,6 +50,8 @@ class Recipe:
     training, and does so better than it blunts."""
     splice: float = 0.2
     """Part of the texts that get another's tail."""
+    exchange: float = 0.2
+    """Part of the tokens, in every other text, that near ones stand in for."""
     prompt_share: float = 0.25
     """Part of the batches that carry random prompt rows, from stage 2 on."""
     pooled_weight: float = 4.0

@@ -70,10 +70,12 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
     display.note(f"{len(material.texts)} texts to train on, {len(material.held_out)} held out")
     recipe = Recipe(
         layer_steps=options.layer_steps, whole_steps=options.steps, fitted_steps=options.fitted_steps,
-        seed=options.seed, splice=options.splice, rank=options.rank, learned=options.feature_kind == "learned",
-        gelu_limit=options.gelu_limit,
+        seed=options.seed, splice=options.splice, exchange=options.exchange, rank=options.rank,
+        learned=options.feature_kind == "learned", gelu_limit=options.gelu_limit,
     )  # fmt: skip
-    training = material.corpus(material.texts, batch_rows=recipe.batch_rows, splice=recipe.splice)
+    training = material.corpus(
+        material.texts, batch_rows=recipe.batch_rows, splice=recipe.splice, exchange=recipe.exchange
+    )
     unseen = material.corpus(material.held_out)
     shape = _with_counts(options, material, run, display, training, unseen, recipe)
     sample = material.corpus(material.texts[:: -(-len(material.texts) // CALIBRATION_TEXTS)])

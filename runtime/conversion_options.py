@@ -33,11 +33,13 @@ class ConvertOptions:
     """The attention denominator, divided by features and rows, is never taken below this."""
     rank: int = 16
     """Of the low-rank changes of the other matrices; 0: none."""
-    layer_steps: int = 500
-    steps: int = 1550
-    fitted_steps: int = 150
+    layer_steps: int = 600
+    steps: int = 3000
+    fitted_steps: int = 250
     splice: float = 0.2
     """Part of the texts that get another's tail while training."""
+    exchange: float = 0.2
+    """Part of the tokens, in every other text, that give way to near ones of the embedding table while training."""
     gelu_limit: float = 10.0
     """GELU inputs beyond this are penalised; a narrower interval takes fewer harmonics, which is less traffic."""
     activation: Literal["", "gelu", "relu"] = ""
@@ -51,8 +53,9 @@ class ConvertOptions:
         for name in ("rank", "harmonics", "layer_steps", "steps", "fitted_steps", "seed"):
             if getattr(self, name) < 0:
                 raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be at least 0")
-        if not 0 <= self.splice <= 1:
-            raise ConversionError(f"--splice is {self.splice}: it must be from 0 to 1")
+        for name in ("splice", "exchange"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConversionError(f"--{name} is {getattr(self, name)}: it must be from 0 to 1")
         for name in ("floor", "feature_error", "gelu_limit"):
             if not getattr(self, name) > 0:
                 raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be positive")

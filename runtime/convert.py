@@ -70,10 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secfwt-convert", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("model", nargs="?", type=Path, help="Hugging Face BERT-like directory")
     parser.add_argument(
-        "--text", nargs="+", action="extend", metavar="FILE[:N]", help="public texts, or a file's first N records"
+        "--text", nargs="+", action="extend", metavar="FILE[:M-N]", help="public texts; only a file's records M to N"
     )
     parser.add_argument(
-        "--held-out", nargs="+", action="extend", metavar="FILE[:N]", help="texts to measure on (default: 1 in 20)"
+        "--held-out", nargs="+", action="extend", metavar="FILE[:M-N]", help="texts to measure on (default: 1 in 20)"
     )
     parser.add_argument("--out", type=Path, help="directory of the result")
     parser.add_argument("--output", choices=("adapter", "model"), help="a small adapter, or a whole model directory")
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="stage 2: end to end")
     parser.add_argument("--fitted-steps", type=int, help="stage 3: through the protocol's fits")
     parser.add_argument("--splice", type=float, help="part of the texts that get another's tail while training")
+    parser.add_argument("--exchange", type=float, help="part of half the texts' tokens that near ones stand in for")
     parser.add_argument("--gelu-limit", type=float, help="GELU inputs beyond this are penalised")
     parser.add_argument("--activation", choices=("gelu", "relu"), help="of the student (default: the original's)")
     parser.add_argument("--harmonics", type=int, help="of the activation's fit; 0: what an error of 2e-3 takes")

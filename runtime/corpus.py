@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..codegen.embed import Embedder
+from .neighbours import nearest_tokens
 from .student import Rows, Weights
 
 Batch = tuple[Tensor, Rows]
@@ -33,10 +34,13 @@ class Corpus:
         batch_rows: int = 2048,
         padded: tuple[int, int] = (24, 64),
         splice: float = 0.0,
+        exchange: float = 0.0,
     ) -> None:
         self.texts = sorted(texts, key=len)
         self.embedder, self.teacher = embedder, teacher
-        self.batch_rows, self.padded, self.splice = batch_rows, padded, splice
+        self.batch_rows, self.padded, self.splice, self.exchange = batch_rows, padded, splice, exchange
+        near = nearest_tokens(teacher["embeddings.word"], embedder.tokenizer) if exchange else None
+        self._nearest = None if near is None else near.cpu().numpy()
         self.device = teacher["embeddings.gamma"].device
         share = np.cumsum([len(text) ** 2 for text in self.texts])
         self._drawn_below = share / share[-1]
@@ -48,7 +52,7 @@ class Corpus:
         low = max(0, min(centre - NEIGHBOURS * count // 2, len(self.texts) - NEIGHBOURS * count))
         window = range(low, min(len(self.texts), low + NEIGHBOURS * count))
         chosen = [self.texts[i] for i in rng.choice(window, min(count, len(window)), replace=False)]
-        return self._batch([self._spliced(t, rng) for t in chosen], rng)
+        return self._batch([self._exchanged(self._spliced(t, rng), rng) for t in chosen], rng)
 
     def _spliced(self, text: list[int], rng: np.random.Generator) -> list[int]:
         """The head of a text and the tail of another, not longer than the text: new text at no cost."""
@@ -57,6 +61,14 @@ class Corpus:
         other = self.texts[int(rng.integers(len(self.texts)))]
         cut = int(rng.integers(1, len(text) - 1))
         return text[:cut] + other[-min(len(text) - cut, len(other) - 1) :]
+
+    def _exchanged(self, text: list[int], rng: np.random.Generator) -> list[int]:
+        """Some tokens of half the texts replaced by near ones."""
+        if self._nearest is None or rng.random() < 0.5:
+            return text
+        ids = np.array(text)
+        near = self._nearest[ids, rng.integers(self._nearest.shape[1], size=len(ids))]
+        return list(np.where(rng.random(len(ids)) < self.exchange, near, ids).tolist())
 
     def all(self, seed: int = 0) -> Iterator[Batch]:
         """Every text once, in batches of like length; padded lengths follow from the seed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,13 +20,14 @@ class TextError(SecfwtError):
 
 
 def read_texts(argument: str) -> list[str]:
-    """Texts of `FILE` or, for `FILE:N`, of its first N records.
+    """Texts of `FILE`, of its first N records for `FILE:N`, of its records M to N, both included, for `FILE:M-N`.
 
     Accepted: .txt (one text a line), .jsonl, .csv and .tsv with columns text, sentence, sentence1 or sentence2.
     Raises `TextError`.
     """
-    name, colon, count = argument.rpartition(":")
-    path, limit = (Path(name), int(count)) if colon and count.isdigit() else (Path(argument), None)
+    part = re.fullmatch(r"(.+?):(?:(\d+)-)?(\d+)", argument)
+    path = Path(part[1] if part else argument)
+    first, last = (int(part[2] or 1), int(part[3])) if part else (1, None)
     if not path.is_file():
         raise TextError(f"--text {argument}: no such file")
     try:
@@ -45,7 +47,10 @@ def read_texts(argument: str) -> list[str]:
     else:
         raise TextError(f"--text {path}: unknown extension {path.suffix!r}; accepted: .txt, .jsonl, .csv, .tsv")
     found = (texts for record in records if (texts := [text.strip() for text in record if text.strip()]))
-    return [text for texts in islice(found, limit) for text in texts]
+    chosen = [text for texts in islice(found, max(0, first - 1), last) for text in texts]
+    if not chosen:
+        raise TextError(f"--text {argument}: no records there; accepted: FILE, FILE:N, FILE:M-N with M from 1")
+    return chosen
 
 
 def _record(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -256,6 +256,7 @@ def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, m
         (["--features", "8,8,8"], "--features is 8,8,8: accepted"),
         (["--rank", "-1"], "--rank is -1: it must be at least 0"),
         (["--splice", "2"], "--splice is 2.0: it must be from 0 to 1"),
+        (["--exchange", "-1"], "--exchange is -1.0: it must be from 0 to 1"),
         (["--floor", "0"], "--floor is 0.0: it must be positive"),
     ],
 )

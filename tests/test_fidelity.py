@@ -14,6 +14,7 @@ from secfwt.runtime.adaptation import Recipe, initial_features  # noqa: E402
 from secfwt.runtime.conversion import Material, read_material  # noqa: E402
 from secfwt.runtime.fidelity import calibrated, fidelity, outside  # noqa: E402
 from secfwt.runtime.fidelity_report import markdown, write_figure  # noqa: E402
+from secfwt.runtime.neighbours import nearest_tokens  # noqa: E402
 from secfwt.runtime.student import EXACT, Shape, Weights  # noqa: E402
 
 
@@ -72,6 +73,31 @@ def test_a_batch_follows_from_its_seed_alone(material: Material) -> None:
     assert torch.equal(first[0], again[0])
     assert first[0].shape != other[0].shape or not torch.equal(first[0], other[0])
     assert 8 <= len(first[0]) <= 64 + 16
+
+
+def test_exchanged_tokens_are_near_ones(material: Material) -> None:
+    table = material.teacher["embeddings.word"]
+    nearest = nearest_tokens(table, material.embedder.tokenizer)
+    words = material.embedder.tokenizer.get_vocab()
+    special = [number for word, number in words.items() if word.startswith("[") and len(word) > 1]
+    own = torch.arange(len(table))[:, None]
+    assert torch.equal(nearest[special], own[special].expand(-1, nearest.shape[1])), "special tokens stay"
+    assert not np.isin(np.delete(nearest.numpy(), special, axis=0), special).any(), "nor do they stand for others"
+    text, unit = material.texts[0], torch.nn.functional.normalize(table, dim=-1)
+    ordinary = next(token for token in text if token not in special)
+    likeness = unit @ unit[ordinary]
+    likeness[[*special, ordinary]] = -2
+    assert int(nearest[ordinary][0]) == int(likeness.argmax())
+
+    batches = [
+        [
+            material.corpus(material.texts, batch_rows=64, exchange=share).draw(np.random.default_rng(seed))[0]
+            for seed in range(8)
+        ]
+        for share in (0.0, 1.0)
+    ]
+    changed = [float((plain != other).any(1).float().mean()) for plain, other in zip(*batches, strict=True)]
+    assert 0.2 < np.mean(changed) < 0.6, "half the texts, all but their special tokens"
 
 
 def test_long_texts_are_drawn_more_often(material: Material) -> None:

@@ -25,6 +25,10 @@ def test_a_colon_limits_the_records(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text("sentence1\tsentence2\n" + "".join(f"a{i}\tb{i}\n" for i in range(9)))
     assert read_texts(f"{path}:2") == ["a0", "b0", "a1", "b1"]
+    assert read_texts(f"{path}:3-4") == ["a2", "b2", "a3", "b3"]
+    assert read_texts(f"{path}:9-20") == ["a8", "b8"]
+    with pytest.raises(TextError, match=r"pairs\.tsv:10-20: no records there; accepted: FILE, FILE:N, FILE:M-N"):
+        read_texts(f"{path}:10-20")
 
 
 @pytest.mark.parametrize(
