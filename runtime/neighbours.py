@@ -30,7 +30,7 @@ def nearest_tokens(table: Tensor, tokenizer: Tokenizer) -> Tensor:
     unit = functional.normalize(table.float(), dim=-1)
     own = torch.arange(len(table), device=table.device)[:, None]
     nearest = []
-    for rows in torch.arange(len(table), device=table.device).split(CHUNK):
+    for rows in torch.split(torch.arange(len(table), device=table.device), CHUNK):
         likeness = unit[rows] @ unit.T
         unlike = special | special[rows, None] | (marked != marked[rows, None]) | (own[rows] == own.T)
         found = likeness.masked_fill_(unlike, -math.inf).topk(min(NEAREST, len(table)), dim=-1)
