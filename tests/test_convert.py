@@ -24,6 +24,7 @@ from secfwt.runtime.convert import main
 from toy_encoder import write_model, write_texts
 
 torch = pytest.importorskip("torch")
+from secfwt.runtime import feature_counts  # noqa: E402
 from secfwt.runtime.conversion_display import ConversionDisplay  # noqa: E402
 from secfwt.runtime.training import Progress  # noqa: E402
 
@@ -233,9 +234,13 @@ def test_a_cuda_device_trains_to_a_like_result(model: Path, texts: Path, folder:
     assert mine == pytest.approx(other, abs=0.05)
 
 
-def test_counts_of_features_are_chosen_by_error(model: Path, texts: Path, tmp_path: Path) -> None:
-    run(model, texts, tmp_path, "--features", "auto", "--feature-error", "9")
-    assert described(tmp_path)["features"] == 16, "an error that anything reaches takes the fewest"
+def test_counts_of_features_are_chosen_by_error(
+    model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = {16: (0.3, 0.9), 24: (0.2, 0.8), 32: (0.1, 0.7), 48: (0.1, 0.6), 64: (0.1, 0.5)}
+    monkeypatch.setattr(feature_counts, "layer_errors", lambda _, __, shape: errors[shape.features[0]])
+    run(model, texts, tmp_path, "--features", "auto", "--feature-error", "0.2", "--layer-steps", "1", "--steps", "1")
+    assert described(tmp_path)["features"] == [24, 64], "the fewest that reach it, else the most"
 
 
 def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
