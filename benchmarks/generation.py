@@ -30,8 +30,11 @@ class Generation:
     features: int = FEATURES
 
 
-def measure(size: Generation, staged: bool, runs: int, threads: int) -> Row:
-    """One row: steps over all candidates and examples, the cold one first; the only one when `runs` is 0."""
+def measure(size: Generation, staged: bool, runs: int, threads: int, think: int = 0) -> Row:
+    """One row: steps over all candidates and examples, the cold one first; the only one when `runs` is 0.
+
+    `think`: seconds between steps that the data owner is busy with something else.
+    """
     chosen = GenOptions(
         sequence_length=size.tokens,
         prompt_layer=size.prompt_layer,
@@ -47,9 +50,9 @@ def measure(size: Generation, staged: bool, runs: int, threads: int) -> Row:
     if not staged:
         ring = unstaged(ring)
     with running(program, ring, weights, threads) as client:
-        steps = run_steps(client, ring, inputs, clear, size.examples, size.candidates, runs + 1)
+        steps = run_steps(client, ring, inputs, clear, size.examples, size.candidates, runs + 1, think)
     return measured(
-        benchmark="generation" if staged else "generation, unstaged",
+        benchmark="generation" + ("" if staged else ", unstaged") + (f", after {think} s each" if think else ""),
         **steps,
         shape=str(size.shape),
         layers=size.shape.layers,

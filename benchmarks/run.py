@@ -53,10 +53,10 @@ def generation_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
     ):
         shape = SHAPES[name] if layers == 0 else replace(SHAPES[name], layers=layers)
         size = Generation(shape, shape.layers - options.below_top, candidates, examples, tokens, features)
-        yield (staged := generation.measure(size, True, options.runs, options.threads))
+        yield (staged := generation.measure(size, True, options.runs, options.threads, options.think))
         if options.unstaged:
             few = replace(size, candidates=min(candidates, options.unstaged))
-            yield (unstaged := generation.measure(few, False, options.runs, options.threads))
+            yield (unstaged := generation.measure(few, False, options.runs, options.threads, options.think))
             faster, lighter = generation.times_cheaper(staged, unstaged)
             print(f"a pair takes {faster:.1f} times the seconds and {lighter:.1f} times the bytes unstaged")
 
@@ -153,6 +153,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     measures["generation"].add_argument(
         "--unstaged", type=at_least(0), default=0, help="candidates, at least 2, to measure unstaged as well; 0: none"
+    )
+    measures["generation"].add_argument(
+        "--think", type=at_least(0), default=0, help="seconds before every step in which the parties have nothing to do"
     )
     for name, peer in peers.PEERS.items():
         measures["peers"].add_argument(f"--{name}-python", type=Path, help=f"of an environment with {peer.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -87,9 +88,18 @@ def words(ring: Plan, kind: str, inputs: Arrays) -> Words:
 
 
 def run_steps(
-    client: Client, ring: Plan, inputs: Arrays, clear: np.ndarray, examples: int, candidates: int, runs: int
+    client: Client,
+    ring: Plan,
+    inputs: Arrays,
+    clear: np.ndarray,
+    examples: int,
+    candidates: int,
+    runs: int,
+    think: float = 0.0,
 ) -> dict[str, Any]:
     """Share the examples, then the same step `runs` times; it opens the first output, of candidates.
+
+    Before each the client waits `think` seconds, in which the parties may make randomness ahead.
 
     Returns what a row says of them (`rows.measured`); the error is against `clear`, as large as the output.
     """
@@ -98,6 +108,7 @@ def run_steps(
     output = ring[ring.outputs[0].value]
     seconds = []
     for _ in range(runs):
+        time.sleep(think)
         before = replace(client.cost)
         result = client.step(0, candidates, 0, candidates * output.size, words(ring, "candidate", inputs))
         seconds.append(client.cost.seconds - before.seconds)
