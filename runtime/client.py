@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from .certificates import client_context
-from .connection import COST_BYTES, Connection, Frame
+from .connection import COST_BYTES, SILENCE_SECONDS, Connection, Frame
 from .deployment import Deployment
 from .engine import Cost, Progress
 from .errors import ServiceError
@@ -55,7 +55,7 @@ class Client:
             session = secrets.randbits(64)
             try:
                 self._connections = [
-                    Connection(i, party, context, deployment.stall_timeout)
+                    Connection(i, party, context, deployment.stall_timeout or SILENCE_SECONDS)
                     for i, party in enumerate(deployment.parties)
                 ]
                 self._each([c.connect for c in self._connections])

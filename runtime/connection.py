@@ -17,11 +17,14 @@ from .sharing import Payload
 
 MAGIC = 0x31544653
 HEADER = struct.Struct("<IIQQ")
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+"""Bytes that a party must take within the silence that is allowed."""
 CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 20.0
+"""Twenty signs of life in a row: a party that starves on a busy machine still gives one every few seconds."""
 COST_BYTES = 32
-GONE_SECONDS = 6
-"""A host that vanishes is noticed after about this long."""
+PROBE_SECONDS = 3
+"""A connection that is idle for that long is probed, every second."""
 
 
 class Frame(enum.IntEnum):
@@ -51,10 +54,11 @@ COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
 class Connection:
     """Used by one thread at a time, except for `abort`.
 
-    `silence`: seconds without a byte after which a party counts as lost. One that computes sends PROGRESS every second.
+    `silence`: seconds without a byte, or without taking one, after which a party counts as lost. One that computes
+    sends PROGRESS every second.
     """
 
-    def __init__(self, party: int, address: PartyAddress, context: ssl.SSLContext, silence: float = 60.0) -> None:
+    def __init__(self, party: int, address: PartyAddress, context: ssl.SSLContext, silence: float) -> None:
         self.party = party
         self._address = address
         self._context = context
@@ -69,12 +73,14 @@ class Connection:
         except OSError as error:
             raise self._lost(f"cannot connect to {address.address}: {error.strerror or error}") from error
         try:
-            prepare(raw)
+            prepare(raw, self._silence + PROBE_SECONDS)  # ours comes first, and says more
             self._socket = self._context.wrap_socket(raw, server_hostname=host_name(f"party{self.party}"))
             self._socket.settimeout(self._silence)
         except ssl.SSLCertVerificationError as error:
             text = f"{address.address} does not prove to be party {self.party}: {error.verify_message}"
             raise self._refused(text) from error
+        except TimeoutError as error:
+            raise self._silent(CONNECT_SECONDS) from error
         except OSError as error:
             raise self._lost(f"TLS with {address.address} failed: {error}") from error
         finally:
@@ -168,9 +174,12 @@ class Connection:
         if _is_alert(error):
             return self._refused(f"does not accept this client's certificate: {error}")
         if isinstance(error, TimeoutError) and error.errno is None:
-            return self._lost(f"no sign of life for {self._silence:.0f} s: it is stopped, or its host hangs")
+            return self._silent(self._silence)
         reason = "closed without a goodbye" if isinstance(error, ssl.SSLEOFError) else error.strerror or str(error)
         return self._lost(f"the connection to {self._address.address} is lost: {reason}")
+
+    def _silent(self, seconds: float) -> ServiceError:
+        return self._lost(f"no sign of life for {seconds:.0f} s: it is stopped, or its host hangs")
 
     def _lost(self, text: str) -> ServiceError:
         return ServiceError(self.party, "lost", text)
@@ -183,13 +192,13 @@ def _is_alert(error: OSError) -> bool:
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
-def prepare(raw: socket.socket, patience: float = GONE_SECONDS) -> None:
-    """Small messages go at once, and a host that vanishes is noticed after GONE_SECONDS, or after `patience` seconds
-    where it has not taken what was sent, which may be no more than a program that does not read.
+def prepare(raw: socket.socket, patience: float) -> None:
+    """Small messages go at once, what counts as sent is on its way, and a host that vanishes, or a program that does
+    not take what was sent, is noticed after `patience` seconds.
     """
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, CHUNK)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_SECONDS // 2)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_SECONDS)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, GONE_SECONDS // 2)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(patience * 1000))

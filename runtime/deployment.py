@@ -58,8 +58,9 @@ class Deployment(BaseModel):
     """Megabytes of randomness that a party of the embedded engine keeps for the next step; 0: none is made ahead."""
     connect_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
     """Seconds a party of the embedded engine waits for the others to start."""
-    stall_timeout: Annotated[int, Field(ge=5, le=86400)] = 60
-    """Seconds without a sign of life after which a party counts as lost."""
+    stall_timeout: Annotated[int, Field(ge=5, le=86400)] | None = None
+    """Seconds without a sign of life (embedded), without computing (MP-SPDZ), after which a party counts as lost;
+    default: the engine's."""
 
     @model_validator(mode="after")
     def _fits_engine(self) -> Self:

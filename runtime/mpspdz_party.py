@@ -21,7 +21,7 @@ from .mpspdz import find, find_party
 from .mpspdz_bundle import open_program
 from .mpspdz_certificates import FOLDER, link_certificates
 from .mpspdz_compile import compile_program
-from .mpspdz_parties import CHECK_SECONDS, MpSpdzParties
+from .mpspdz_parties import CHECK_SECONDS, STALL_SECONDS, MpSpdzParties
 
 PAUSE = 1.0
 """Seconds between the end of a virtual machine and the start of the next."""
@@ -59,7 +59,7 @@ def serve(deployment: Deployment, party: int, bundle: Path, given: str = "") -> 
         while True:
             running = MpSpdzParties(
                 binary, protocol, compiled.name, folder, folder,
-                addresses=deployment.parties, only=party, stall=deployment.stall_timeout,
+                addresses=deployment.parties, only=party, stall=deployment.stall_timeout or STALL_SECONDS,
             )  # fmt: skip
             try:
                 _say(who + _session(running))

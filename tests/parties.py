@@ -57,7 +57,7 @@ class RawClient:
 
     def __init__(self, deployment: Deployment, role: str, program: Path) -> None:
         context = client_context(deployment.certificates, role)
-        self.connections = [Connection(i, p, context) for i, p in enumerate(deployment.parties)]
+        self.connections = [Connection(i, p, context, 60.0) for i, p in enumerate(deployment.parties)]
         self.hash = read_program(program).hash
 
     def hello(self, parties: tuple[int, ...] = (0, 1, 2), session: int = 1) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from secfwt.codegen.program_text import ProgramTextError, read_program
+from secfwt.runtime import connection
 from secfwt.runtime.certificates import make_certificates, make_set
 from secfwt.runtime.client import Client
 from secfwt.runtime.connection import HEADER, MAGIC, Frame
@@ -211,6 +212,40 @@ def test_a_party_that_is_stopped_is_told_from_those_that_compute(fakes: FakePart
     ) as error:
         client.step(0, 1, 0, 1, np.arange(5))
     assert error.value.failure == "lost"
+
+
+def test_a_party_that_takes_nothing_is_named(fakes: FakeParties):
+    fakes.deployment = fakes.deployment.model_copy(update={"stall_timeout": 1})
+    done = threading.Event()
+
+    def takes_nothing(connection: ssl.SSLSocket) -> None:
+        greet(connection)
+        done.wait()
+
+    def takes_all(connection: ssl.SSLSocket) -> None:
+        greet(connection)
+        *_, left = HEADER.unpack(receive(connection, HEADER.size))
+        while left:
+            left -= len(connection.recv(min(left, 1 << 20)))
+        while not done.wait(0.2):
+            sign_of_life(connection)
+
+    fakes.start([takes_all, takes_nothing, takes_all])
+    with pytest.raises(ServiceError, match="party 1: no sign of life for 1 s: it is stopped, or its host hangs"):
+        fakes.client().send_weights(np.zeros(2 << 20, np.int64))
+    done.set()
+
+
+def test_a_party_that_accepts_and_says_nothing_is_named(fakes: FakeParties, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
+    fakes.start([answer_all] * 3)
+    address = fakes.deployment.parties[1]
+    with socket.create_server((address.host, 0)) as silent:
+        stopped = address.model_copy(update={"port": silent.getsockname()[1]})
+        parties = (fakes.deployment.parties[0], stopped, fakes.deployment.parties[2])
+        fakes.deployment = fakes.deployment.model_copy(update={"parties": parties})
+        with pytest.raises(ServiceError, match="party 1: no sign of life for 0 s: it is stopped, or its host hangs"):
+            fakes.client()
 
 
 def test_slow_parties_are_waited_for(fakes: FakeParties):

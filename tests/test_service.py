@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from parties import (
@@ -387,6 +388,22 @@ def test_a_stopped_party_is_named_and_can_go_on(own_service: Running):
         engine.losses("train", Z)
     os.kill(own_service.local.pids[1], signal.SIGCONT)
     check_service(own_service.deployment, own_service.header)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_party_stopped_in_a_large_step_is_named_by_all(own_service: Running, victim: int):
+    """Its peers notice that it takes nothing of what they send, long before an owner's own patience ends."""
+    engine = EmbeddedEngine(own_service.deployment, own_service.header)
+    engine.load_examples("train", Batch({"x": np.tile(X, (60_000, 1, 1))}))
+    threading.Timer(0.5, os.kill, (own_service.local.pids[victim], signal.SIGSTOP)).start()
+
+    def run() -> None:
+        while True:
+            engine.losses("train", Z)
+
+    with pytest.raises(ServiceError, match=f"party {victim}.*: no sign of life.*: it is stopped, or its host hangs"):
+        run()
 
 
 def test_a_party_that_waits_gives_signs_of_life(service: Running):

@@ -5,7 +5,8 @@
 namespace secfwt {
 namespace {
 
-constexpr int kPeerSeconds = 5;  // a vanished host is noticed after this long
+// A vanished host is noticed after this long, and a party that takes nothing of what was sent to it.
+constexpr int kPeerSeconds = 10;
 
 // Connects to a party that may not listen yet.
 TlsStream reach(int id, const Address& address, const TlsContext& tls, Clock::time_point deadline) {

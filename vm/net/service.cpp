@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 
 #include "net/heartbeat.h"
@@ -47,11 +48,13 @@ void Service::run() {
   try {
     doorman_.open();
     for (bool stop = false; !stop;) {
-      const Proposal mine = client_ ? listen() : greet();
       total_ = done_ = 0;
+      const Proposal mine = client_ ? listen() : greet();
       std::optional<Reply> reply;
       const std::string objection = [&] {
-        const Heartbeat alive(kHeartbeat, [&] { tell_progress(mine); });
+        const Heartbeat alive(kHeartbeat, [&] {
+          if (client_ && mine.kind != word(Frame::hello)) tell_progress();
+        });
         const std::string why = agreement_.agree(mine);
         if (why.empty()) reply = perform(mine);
         return why;
@@ -229,26 +232,27 @@ u64 Service::checked_count(u64 count, u64 words, const std::string& what) const 
   return count * words;
 }
 
+// Two halves, each as words or as the seed of them. Those of a large model take seconds to expand, which must keep
+// neither the client from sending nor from hearing of this party.
 Shares Service::read_shares(u64 words) try {
-  Key key;
   Shares shares;
-  const auto seeded = [&](Words& out) {
-    read(key.data(), key.size());
-    out.resize(words);
-    expand(key, 0, out.data(), words * sizeof(u64));
-  };
-  const auto given = [&](Words& out) {
-    out.resize(words);
-    read(out.data(), words * sizeof(u64));
-  };
-  if (engine_.party() == 2)
-    given(shares.x0);
-  else
-    seeded(shares.x0);
-  if (engine_.party() == 1)
-    given(shares.x1);
-  else
-    seeded(shares.x1);
+  const std::array<Words*, 2> halves{&shares.x0, &shares.x1};
+  const std::array<bool, 2> given{engine_.party() == 2, engine_.party() == 1};
+  std::array<Key, 2> seeds;
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (given[i]) {
+      halves[i]->resize(words);
+      read(halves[i]->data(), words * sizeof(u64));
+    } else {
+      read(seeds[i].data(), seeds[i].size());
+    }
+  }
+  const Heartbeat alive(kHeartbeat, [this] { tell_progress(); });
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (given[i]) continue;
+    halves[i]->resize(words);
+    expand(seeds[i], 0, halves[i]->data(), words * sizeof(u64));
+  }
   return shares;
 } catch (const std::bad_alloc&) {
   throw Refusal("out of memory for " + std::to_string(words) + " values");
@@ -285,9 +289,9 @@ Service::Reply Service::perform(const Proposal& command) {
 
 // The only sign of life of a party that computes, or waits for others: from a thread of its own, so that a client can
 // tell it from one that is stopped.
-void Service::tell_progress(const Proposal& command) {
+void Service::tell_progress() {
   const u64 done = done_;
-  if (client_ && command.kind != word(Frame::hello)) answer(Frame::progress, done, {total_});
+  answer(Frame::progress, done, {total_});
 }
 
 // A client that does not take its answer cannot stop the computation, which the other parties are part of: it loses its

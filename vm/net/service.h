@@ -37,7 +37,7 @@ class Service {
     Words payload, tail;
   };
   Reply perform(const Proposal& command);
-  void tell_progress(const Proposal& command);
+  void tell_progress();
   void answer(Frame kind, u64 argument, const Words& payload, const Words& tail = {});
   void drop(Complaint complaint, const std::string& text);
 

@@ -66,6 +66,7 @@ TlsStream::Wait TlsStream::waiting_for(int result, const char* what) {
       throw ConnectionLost("it closed the connection", How::goodbye);
     case SSL_ERROR_SYSCALL:
       dead_ = true;
+      if (saved == ETIMEDOUT) throw ConnectionLost("no sign of life: it is stopped, or its host hangs", How::broken);
       throw ConnectionLost(saved ? std::strerror(saved) : "connection closed without a goodbye", How::broken);
     default:
       break;
