@@ -3,12 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstdlib>
-#include <map>
-#include <set>
 #include <sstream>
+
+#include "mpc/program_line.h"
 
 namespace secfwt {
 namespace {
@@ -18,101 +16,6 @@ constexpr std::array<const char*, 3> kSharings = {"rep", "add", "pub"};
 constexpr std::array<const char*, 19> kKinds = {
     "weight",  "example", "candidate", "public", "matmul",          "mul",   "add",     "sub",     "scale",  "sum",
     "reshape", "permute", "concat",    "slice",  "reduce_examples", "trunc", "reshare", "cos_sin", "fourier"};
-
-template <std::size_t N>
-std::string listed(const std::array<const char*, N>& names) {
-  std::string out;
-  for (const char* name : names) out += (out.empty() ? "" : ", ") + std::string(name);
-  return out;
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  for (char c : text) {
-    if (c == separator)
-      parts.emplace_back();
-    else
-      parts.back() += c;
-  }
-  return parts;
-}
-
-// One line of a program: its tokens, taken from the left, then its key=value pairs, each to be taken once.
-class Line {
- public:
-  Line(std::size_t number, const std::string& text) : number_(number), tokens_(split(text, ' ')) {}
-
-  [[noreturn]] void fail(const std::string& what) const {
-    throw ProgramError("program line " + std::to_string(number_) + ": " + what);
-  }
-
-  const std::string& take(const char* what) {
-    if (next_ == tokens_.size()) fail(std::string("ends where ") + what + " is expected");
-    if (tokens_[next_].empty()) fail("tokens must be separated by one space");
-    return tokens_[next_++];
-  }
-
-  // The remaining tokens, all key=value.
-  void take_keys() {
-    while (next_ < tokens_.size()) {
-      const std::string& token = take("key=value");
-      const std::size_t eq = token.find('=');
-      if (eq == 0 || eq == std::string::npos) fail("'" + token + "' found, key=value expected");
-      if (!keys_.emplace(token.substr(0, eq), token.substr(eq + 1)).second)
-        fail("key '" + token.substr(0, eq) + "' is given twice");
-    }
-  }
-
-  bool has(const std::string& key) const { return keys_.count(key) != 0; }
-
-  std::string key(const std::string& name) {
-    const auto found = keys_.find(name);
-    if (found == keys_.end()) fail("key '" + name + "' is missing");
-    std::string value = found->second;
-    keys_.erase(found);
-    return value;
-  }
-
-  i64 integer(const std::string& text, const std::string& what, i64 lo, i64 hi) const {
-    errno = 0;
-    char* end = nullptr;
-    const i64 value = std::strtoll(text.c_str(), &end, 10);
-    const bool digits = !text.empty() && text.find_first_not_of("-0123456789") == std::string::npos;
-    if (!digits || *end != 0 || errno != 0 || value < lo || value > hi)
-      fail(what + " is '" + text + "', must be an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
-    return value;
-  }
-
-  i64 integer_key(const std::string& name, i64 lo, i64 hi) { return integer(key(name), name, lo, hi); }
-
-  double real(const std::string& text, const std::string& what) const {
-    char* end = nullptr;
-    const double value = std::strtod(text.c_str(), &end);
-    if (text.empty() || *end != 0 || !std::isfinite(value)) fail(what + " is '" + text + "', must be a finite number");
-    return value;
-  }
-
-  template <std::size_t N>
-  std::size_t one_of(const std::string& text, const std::string& what, const std::array<const char*, N>& names) const {
-    const auto found = std::find(names.begin(), names.end(), text);
-    if (found == names.end()) fail(what + " is '" + text + "', must be one of: " + listed(names));
-    return static_cast<std::size_t>(found - names.begin());
-  }
-
-  // Nothing may be left.
-  void finish() const {
-    if (next_ != tokens_.size()) fail("'" + tokens_[next_] + "' found, end of line expected");
-    if (!keys_.empty()) fail("key '" + keys_.begin()->first + "' does not belong here");
-  }
-
-  std::size_t number() const { return number_; }
-
- private:
-  std::size_t number_;
-  std::vector<std::string> tokens_;
-  std::size_t next_ = 0;
-  std::map<std::string, std::string> keys_;
-};
 
 constexpr i64 kMaxDim = i64{1} << 40;
 
