@@ -15,7 +15,8 @@ from .lower_layer import LayerLowering, Part
 from .lower_loss import cross_entropy, hinge
 from .plan import Output, Plan, Value
 from .problems import Problem, ProblemsFound
-from .ring import Fold, Ring, Weights
+from .ring import Ring
+from .ring_values import Fold, Weights
 
 ROW = 16
 """Scale of hidden rows and everything row-like."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from .nonlinear import inverse_root, precise_even_part, tanh
 from .plan import Value
-from .ring import Floats, Ring, Weights
+from .ring import Ring
+from .ring_values import Floats, Weights
 
 ROW = 16
 Norm = tuple[str, str]

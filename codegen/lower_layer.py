@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from .calibrated import Ranges
 from .nonlinear import even_part, inverse_root, reciprocal
 from .plan import Value
-from .ring import HEADROOM, Ring, Weights, bits_for
+from .ring import Ring, bits_for
+from .ring_values import HEADROOM, Weights
 
 Floats = NDArray[np.float64]
 ROW = 16
