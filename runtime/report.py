@@ -42,7 +42,7 @@ def summary(result: Json) -> str:
         lines.append("NOT PRIVATE: the clear engine computed on weights and examples as they are")
     lines += [
         f"train loss   {result['start_loss']:.4f} -> {result['best_loss']:.4f}   (no tuning -> best candidate)",
-        f"dev loss     {result['start_dev']:.4f} -> {result['best_dev']:.4f}   (no tuning -> kept prompt)",
+        f"dev loss     {result['start_dev']:.4f} -> {result['best_dev']:.4f}   (no tuning -> chosen prompt)",
     ]
     if result["test_tuned"] is None:
         lines.append("test         no test set: give --test, or more examples than 2 x --k-shot a class")
@@ -52,9 +52,7 @@ def summary(result: Json) -> str:
             f"{result['test_examples']} examples (zero-shot -> tuned)"
         )
     if result["best_dev"] >= result["start_dev"]:
-        lines.append(
-            "             the prompt that was found is no better on dev than none: the result is the untuned one"
-        )
+        lines.append("             no prompt was better on dev than none: the result is the untuned one")
     if result["rejected"]:
         lines.append(f"rejected     {result['rejected']} of {result['evaluations']} candidates: loss not finite")
     cost = result["cost"]
@@ -80,10 +78,9 @@ def _plot(history: list[Json], outcome: Outcome, engine: str, path: str) -> None
     losses = [[v for v in line["losses"] if v is not None] for line in history]
     axes.fill_between(generations, [min(v) for v in losses], [max(v) for v in losses], alpha=0.2, label="train, all")
     axes.plot(generations, [float(np.mean(v)) for v in losses], label="train, mean")
-    dev = [(line["generation"], line["dev"]) for line in history if line.get("dev") is not None]
-    axes.plot(
-        [0, *(g for g, _ in dev)], [outcome.start_dev, *(v for _, v in dev)], marker="o", label="dev, averaged mean"
-    )
+    dev = [(line["generation"], min(v for v in line["dev"] if v is not None)) for line in history
+           if any(v is not None for v in line.get("dev", []))]  # fmt: skip
+    axes.plot([0, *(g for g, _ in dev)], [outcome.start_dev, *(v for _, v in dev)], marker="o", label="dev, best")
     axes.set(xlabel="generation", ylabel="loss", title=f"Prompt tuning, engine: {engine}")
     axes.legend()
     figure.savefig(path, dpi=120, metadata={"Software": None})

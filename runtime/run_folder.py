@@ -46,8 +46,6 @@ class State:
     start_dev: float
     best_dev: float
     best_train: float
-    means: list[Floats] = field(default_factory=list)
-    """Centre of the search after every generation."""
     generation: int = 0
     evaluations: int = 0
     rejected: int = 0

@@ -58,12 +58,11 @@ class Outcome:
 
 
 def tune(objective: Objective, options: SearchOptions, run: RunFolder, display: Display) -> Outcome:
-    """Search until the budget is spent or CMA-ES has converged, then measure the prompt that is kept on the test set.
+    """Search until the budget is spent or CMA-ES has converged, then measure the best prompt on the test set.
 
-    That is the average of the search's means over the second half of the generations, or z = 0 where the average has
-    no lower dev loss: a dev set of a few shots would choose among many candidates by luck (docs/accuracy.md). State is
-    saved after every generation; a run folder that holds a state continues from there. Raises SearchError,
-    RunFolderError and whatever the engine raises.
+    The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
+    distribution at every dev evaluation. State is saved after every generation; a run folder that holds a state
+    continues from there. Raises SearchError, RunFolderError and whatever the engine raises.
     """
     for name in ("train", "dev"):
         objective.load(name)
@@ -123,13 +122,13 @@ def _generation(
         "losses": [float(v) if np.isfinite(v) else None for v in losses],
         "sigma": state.search.sigma,
     }
-    state.means.append(state.search.mean)
     if state.generation % options.eval_every == 0 or state.generation == options.generations:
-        averaged = np.mean(state.means[len(state.means) // 2 :], axis=0)
-        dev = float(objective.losses("dev", averaged[None])[0])
-        line["dev"] = dev if np.isfinite(dev) else None
-        better = dev < state.start_dev
-        state.best_dev, state.best_z = (dev, averaged) if better else (state.start_dev, np.zeros_like(averaged))
+        contenders = np.stack([z[best], state.search.mean])
+        dev = objective.losses("dev", contenders)
+        line["dev"] = [float(v) if np.isfinite(v) else None for v in dev]
+        for loss, contender in zip(dev, contenders, strict=True):
+            if loss < state.best_dev:
+                state.best_dev, state.best_z = float(loss), contender
     state.cost = total(spent_before, objective.engine)
     line["seconds"] = round(time.monotonic() - began, 3)
     line["cost"] = asdict(state.cost)

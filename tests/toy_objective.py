@@ -58,5 +58,5 @@ def toy_set(name: str, size: int, seed: int) -> LabelledSet:
 
 
 def toy_objective(engine: ClearEngine | None = None, reveal: str = "losses") -> Objective:
-    sets = {name: toy_set(name, 12, seed) for seed, name in enumerate(("train", "dev", "test"))}
+    sets = {name: toy_set(name, 6, seed) for seed, name in enumerate(("train", "dev", "test"))}
     return Objective(engine or toy_engine(), PromptSpace(toy_plan(), 2.0), reveal, "ce", 2.0, sets)  # type: ignore[arg-type]
