@@ -50,7 +50,7 @@ RUNTIME = {
     "rep4-ring": Runtime(10_000),
     "ps-rep-ring": Runtime(10_000),
     "sy-rep-ring": Runtime(10_000),
-    "semi2k": Runtime(10_000, ("-e", "-N", "2", "-o", "use_kos")),  # several times faster; nothing to check in it
+    "semi2k": Runtime(10_000, ("-e", "-N", "2")),
     "dealer-ring": Runtime(10_000),
     "spdz2k": Runtime(1_000, ("-e", "-N", "2")),
     "hemi": Runtime(1_000, ("-e", "-N", "2")),

@@ -34,16 +34,15 @@ def configure(protocol: str = "ring", budget: int = 200_000, **choices: bool) ->
 
 
 ELEMENTWISE = """
-from lib import activations, attention, normalization, trigonometry
+from lib import activations, attention, masked_opening, normalization, trigonometry
 from lib.tensor import rescale
 near, x, phase, positive, small = get({n}), get({n}), get({n}, kind=sint), get({n}), get({n})
 out(activations.gelu(near, reach=12))
 out(activations.tanh(near))
 out(activations.softplus(x.get_vector()))
 out(activations.relu(x))
-cosine, sine, scale = trigonometry.cos_sin(phase.get_vector())
-for part in cosine, sine:
-    out(rescale(part, scale))
+for part in trigonometry.cos_sin(phase.get_vector()):
+    out(rescale(part, masked_opening.PHASOR_BITS))
 out(normalization.inverse_sqrt(positive.get_vector()))
 out(attention.reciprocal(small.get_vector(), 0.02, 1.1))
 """
@@ -78,12 +77,19 @@ TOLERANCE = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["masked openings", "series"])
+WAYS = {
+    "masked openings": {},
+    "series": {"masked_openings": False},
+    "bits": {"masked_openings": False, "trunc_pr": False},
+}  # of periodic functions
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def elementwise(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     words = elementwise_inputs()
-    source = configure(masked_openings=request.param) + ELEMENTWISE.format(n=N)
+    source = configure(**WAYS[request.param]) + ELEMENTWISE.format(n=N)
     got = run_kernels(tmp_path_factory.mktemp("elementwise"), source, words)
     reference = elementwise_reference(words)
     return dict(zip(reference, zip(got.reshape(-1, N), reference.values(), strict=True), strict=True))

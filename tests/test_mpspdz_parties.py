@@ -59,7 +59,7 @@ def all_ready(folder: Path) -> bool:
     [
         ("ring", 3, ["-b", "1000000"]),
         ("rep4-ring", 4, ["-b", "10000"]),
-        ("semi2k", 2, ["-b", "10000", "-e", "-N", "2", "-o", "use_kos"]),
+        ("semi2k", 2, ["-b", "10000", "-e", "-N", "2"]),
     ],
 )
 def test_command_lines(tmp_path: Path, protocol: str, count: int, options: list[str]) -> None:

@@ -11,6 +11,7 @@ from Compiler.types import regint, sfix, sint
 
 from lib.activations import at_least
 from lib.linear import PHASE_BITS, dense, phases, to_turns
+from lib.masked_opening import PHASOR_BITS
 from lib.normalization import unit_rows
 from lib.polynomial import chebyshev, fit, normalised
 from lib.tensor import across_columns, as_matrix, gather, rescale, scratch, store, view
@@ -29,7 +30,7 @@ def folded(reads, x, mask, w, *, heads, features, floor):
     Scale: f, phase weights at PHASE_BITS.
     Interval: |v| < 64, T and F up to 2^9.
     Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
-    Rounds: 55; 75 without masked openings. Opens: as `cos_sin`.
+    Rounds: 55; up to 75 without masked openings. Opens: as `cos_sin`.
     """
     query, key = (
         phases(rows, w[f"phase_{part}.weight"], w[f"phase_{part}.bias"])
@@ -46,7 +47,7 @@ def paper(reads, x, mask, w, *, heads, features, floor):
     PHASE_BITS.
     Interval: ‖q‖², ‖k‖² per head from 2^-10 to 2^(k-f-1).
     Error: 1e-3 relative to max |v| where the denominator is above 10 floors.
-    Rounds: 205; 225 without masked openings. Opens: as `cos_sin`.
+    Rounds: 205; up to 225 without masked openings. Opens: as `cos_sin`.
     """
     size = x.shape[-1] // heads
     query, key = (
@@ -98,14 +99,14 @@ def from_phases(query, key, values, mask, heads, features, floor):
     `[B, R, H·D]`. Scale: TURN_BITS and f -> f.
     Interval: |values| < 64, T and F up to 2^9.
     Error: as `folded`.
-    Rounds: 52; 72 without masked openings. Opens: as `cos_sin`.
+    Rounds: 52; up to 72 without masked openings. Opens: as `cos_sin`.
     """
     batch, tokens, width = values.shape
     size = width // heads
     angles = heads * features
     rows = batch * tokens
     reads = query.size // angles // batch
-    cosine, sine, scale = cos_sin(query.concat([query, key]))
+    cosine, sine = cos_sin(query.concat([query, key]))
     # φ of query and of key: cosines, then sines, one row a token.
     phi_query, phi_key = (
         store(sint.concat([part.get_vector(base, size) for part in (cosine, sine)]), 2, size // angles, angles)
@@ -123,7 +124,7 @@ def from_phases(query, key, values, mask, heads, features, floor):
         )
         for example, head in blocks
     ]  # fmt: skip
-    state = store(rescale(sint.concat(sums), scale + sfix.f + token_bits), batch, heads, 2 * features, size + 1)
+    state = store(rescale(sint.concat(sums), PHASOR_BITS + sfix.f + token_bits), batch, heads, 2 * features, size + 1)
     # φ(q)ᵀ [S n], divided by a power of two from F on: [B, H, R, D+1]
     read = [
         block_product(
@@ -133,7 +134,7 @@ def from_phases(query, key, values, mask, heads, features, floor):
         )
         for example, head in blocks
     ]  # fmt: skip
-    result = store(rescale(sint.concat(read), scale + sfix.f + feature_bits), batch * heads * reads, size + 1)
+    result = store(rescale(sint.concat(read), PHASOR_BITS + sfix.f + feature_bits), batch * heads * reads, size + 1)
     denominator = gather(result, regint.inc(result.shape[0], size, size + 1))
     numerator = gather(result, strided(result.shape[0], size, size + 1))
     share = tokens / 2**token_bits * features / 2**feature_bits

@@ -20,7 +20,7 @@ def encoder_stack(x, mask, weights, **attrs):
     weights: by role one tensor `[layers, *shape]` -> normalised rows `[B, T, h]`. Scale: f.
     Interval: every layer's that of `encoder_layer`.
     Error: that of `encoder_layer` a layer, as far as the model does not amplify it.
-    Rounds: 215 a layer; 260 without masked openings. Opens: as `encoder_layer`.
+    Rounds: 215 a layer; up to 260 without masked openings. Opens: as `encoder_layer`.
     """
     hidden = store(x.get_vector(), *x.shape)
 
@@ -41,7 +41,7 @@ def reading_layer(reads, x, mask, weights, **attrs):
     `[1, *shape]` -> normalised rows `[B, R, h]`. Scale: f.
     Interval: that of `encoder_layer`.
     Error: that of `encoder_layer`.
-    Rounds: 215; 260 without masked openings. Opens: as `encoder_layer`.
+    Rounds: 215; up to 260 without masked openings. Opens: as `encoder_layer`.
     """
     w = {role: stack[0] for role, stack in weights.items()}
     gamma, beta = w["input_norm.gamma"], w["input_norm.beta"]
@@ -57,7 +57,7 @@ def encoder_layer(reads, x, mask, w, *, variant, heads, features, floor, act, at
     this layer's weights by role -> `[B, R, h]`. Scale: f.
     Interval: that of `attention`, `gelu`, `normalize`.
     Error: 1e-3 against float64 on a toy with unit-variance rows.
-    Rounds: 212, whatever B, T and h; 257 without masked openings. Opens: as `attention` and `feed_forward`.
+    Rounds: 212, whatever B, T and h; up to 257 without masked openings. Opens: as `attention` and `feed_forward`.
     """
     attend = {"folded": attention.folded, "paper": attention.paper}[variant]
     y = dense(attend(reads, x, mask, w, heads=heads, features=features, floor=floor), w["o.weight"], w["o.bias"])

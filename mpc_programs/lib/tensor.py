@@ -115,13 +115,13 @@ def transposed(x):
     return gather(x, regint.inc(rows * columns, 0, columns, 1, rows) + regint.inc(rows * columns, 0, 1, rows))
 
 
-def rescale(raw, scale, factor=1.0):
+def rescale(raw, scale, factor=1.0, bits=LARGEST):
     """`raw` (sint at `scale` bits) times a public factor, as sfix.
 
     The factor keeps 15 significant bits (relative error 2^-16), whatever its size: 1/768 at f = 16 would be 0.4 %
     off.
     Shapes: any vector. Scale: `scale` -> f.
-    Interval: |raw| * 2^15 < 2^62, or |raw| < 2^62 for a power of two.
+    Interval: |raw| * 2^15 < 2^62, or |raw| < 2^62 for a power of two; 2^(bits - 1) in place of 2^62.
     Error: 1 unit + 2^-16 relative.
     Rounds: 2. Opens: nothing.
     """
@@ -137,7 +137,7 @@ def rescale(raw, scale, factor=1.0):
     product = raw if numerator == 1 else raw * numerator
     if shift == 0:
         return sfix._new(product)
-    return sfix._new(product.round(LARGEST, shift, nearest=sfix.round_nearest))
+    return sfix._new(product.round(bits, shift, nearest=sfix.round_nearest))
 
 
 def raw_product(a, b):
