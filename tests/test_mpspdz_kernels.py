@@ -120,9 +120,34 @@ def test_each_party_sees_a_fresh_uniform_number_and_the_phase_is_the_difference(
     views = [np.fromfile(tmp_path / "Player-Data" / f"Binary-Output-P{party}-0", "<i8") for party in (0, 1)]
     np.testing.assert_array_equal(views[0] - views[1], np.tile(phase, 2))
     for view in views:
-        assert len(set(view)) == 2 * count, "a mask is used twice"
-        ones = np.unpackbits(view.view(np.uint8)).reshape(2 * count, 64).mean(axis=0)
-        assert np.abs(ones - 0.5).max() < 6 * 0.5 / math.sqrt(2 * count), "a bit that is not uniform"
+        is_fresh_and_uniform(view)
+
+
+def is_fresh_and_uniform(view: np.ndarray) -> None:
+    assert len(set(view)) == len(view), "a mask is used twice"
+    ones = np.unpackbits(view.view(np.uint8)).reshape(-1, 64).mean(axis=0)
+    assert np.abs(ones - 0.5).max() < 6 * 0.5 / math.sqrt(len(view)), "a bit that is not uniform"
+
+
+MASKED = """
+from lib import bit_phasors
+phase = get({n}, kind=sint)
+for _ in range(2):
+    opened, bits = bit_phasors.masked(phase.get_vector())
+    opened.binary_output()
+    (sint.bit_compose(bits).reveal() * 2**{low}).binary_output()
+"""
+
+
+def test_the_phase_is_opened_under_a_fresh_uniform_mask_whose_bits_are_shared(tmp_path: Path) -> None:
+    count, low = 4000, 64 - 18
+    phase = np.full(count, 12345)
+    source = configure(trunc_pr=False) + MASKED.format(n=count, low=low)
+    run_kernels(tmp_path, source, [phase])
+    words = np.fromfile(tmp_path / "Player-Data" / "Binary-Output-P0-0", "<i8").reshape(2, 2, count)
+    opened, masks = words.swapaxes(0, 1).reshape(2, -1)
+    is_fresh_and_uniform(opened)
+    assert np.abs(opened - masks - 12345).max() <= 2 ** (low - 1)
 
 
 @pytest.mark.slow

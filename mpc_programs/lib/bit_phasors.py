@@ -34,19 +34,30 @@ def cos_sin(phase):
     Rounds: 9. Opens: θ + r to everybody; r is fresh, and uniform in a ring. In a prime field it has 40 bits more than
     the phase, which hides it but for a chance of 2^-40.
     """
+    opened, bits = masked(phase)
+    mask_cosine, mask_sine = phasor_of_bits(bits)
+    shorter = rounding_shift(phase.size, PRECISION - (PHASOR_BITS - sfix.f))
+    cosine, sine = (shorter(value) for value in phasors.cos_sin(opened))
+    return cosine * mask_cosine + sine * mask_sine, sine * mask_cosine - cosine * mask_sine
+
+
+def masked(phase):
+    """θ + r, and the highest bits of r below one turn; half a unit of these bits is taken off for all lower ones.
+
+    Shapes: sint vector of n -> cint vector of n and ANGLE_BITS sint vectors of n, lowest first. Scale: TURN_BITS -> the
+    same, whole turns left out.
+    Interval: as `cos_sin`.
+    Error: half a unit of the bits.
+    Rounds: 1. Opens: as `cos_sin`.
+    """
     n, low = phase.size, TURN_BITS - ANGLE_BITS
     bits = [sint.get_random_bit(size=n) for _ in range(ANGLE_BITS)]
-    cosine, sine = phasor_of_bits(bits)
     mask = sint.bit_compose(bits) * 2**low + sint.get_random_int(low, size=n)
-    centred = phase - 2 ** (low - 1)  # of the lower bits, which no phasor has
+    centred = phase + mask - 2 ** (low - 1)
     if program.options.ring:
-        turns = (centred + mask).reveal()
-    else:
-        above = sint.get_random_int(FIELD_BITS + 1 + program.security, size=n)
-        turns = (centred + 2 ** (TURN_BITS + FIELD_BITS) + mask + above * 2**TURN_BITS).reveal() % 2**TURN_BITS
-    shorter = rounding_shift(n, PRECISION - (PHASOR_BITS - sfix.f))
-    opened_cosine, opened_sine = (shorter(value) for value in phasors.cos_sin(turns))
-    return cosine * opened_cosine + sine * opened_sine, cosine * opened_sine - sine * opened_cosine
+        return centred.reveal(), bits
+    above = sint.get_random_int(FIELD_BITS + 1 + program.security, size=n) * 2**TURN_BITS
+    return (centred + 2 ** (TURN_BITS + FIELD_BITS) + above).reveal() % 2**TURN_BITS, bits
 
 
 def phasor_of_bits(bits):
