@@ -30,8 +30,7 @@ from secfwt.runtime.mpspdz_certificates import link_certificates
 from secfwt.runtime.mpspdz_parties import local_addresses
 from secfwt.runtime.mpspdz_remote import share_weights_mpspdz
 from secfwt.runtime.party import PartyError, run_party
-from test_tune_clear import BASE, history, start, tune, write_data
-from toys import save_sentence_transformer
+from tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_toy
 
 OPTIONS = GenOptions(
     sequence_length=12, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6, popsize=4, labels=("bad", "good"),
@@ -47,10 +46,9 @@ WAIT = 240
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, its bundle, data, certificates and a deployment file of three parties on this machine."""
     folder = tmp_path_factory.mktemp("deployment")
-    save_sentence_transformer(folder / "model", "bert")
+    model, _ = write_toy(folder)
     program = MpSpdzOptions(examples=8, tile=4)
-    generate(folder / "model", OPTIONS, folder / "bundle", target="mp-spdz", mp_spdz=program)
-    write_data(folder / "films.jsonl", ("good", "bad"))
+    generate(model, OPTIONS, folder / "bundle", target="mp-spdz", mp_spdz=program)
     make_certificates(folder / "certificates")
     write_deployment(folder / "deployment.toml", "ring", 3)
     return folder
@@ -129,23 +127,14 @@ def test_a_party_that_dies_or_hangs_ends_the_run_and_comes_back(
     run = tmp_path / "run"
     common = ["--engine", "mp-spdz", "--deployment", folder / "deployment.toml", "--bundle", folder / "bundle"]
     model_owner = command("weights", folder)
-    process = start("--data", folder / "films.jsonl", *RUN, *common, "--budget", 40000, "--run", run)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("generation 1/"):
-            break
+    process = start("--data", folder / "films.jsonl", *RUN, *common, "--run", run)
     model_owner.communicate(timeout=WAIT)
     children = Path(f"/proc/{parties[1].pid}/task/{parties[1].pid}/children").read_text().split()
     os.kill(int(children[0]), number)
-    _, errors = process.communicate(timeout=WAIT)
-    assert process.returncode == 3, errors
-    assert "error: party" in errors
-    assert f"continue with: tune.py --resume {run}" in errors
-    done = len(history(run))
+    ends_for_a_lost_party(process, run, WAIT)
     model_owner = command("weights", folder)
-    assert tune("--resume", run, "--budget", 4 * (done + 1)).exit_code == 0
+    goes_on(run)
     model_owner.communicate(timeout=WAIT)
-    assert len(history(run)) == done + 1
 
 
 def test_a_party_that_is_not_in_the_deployment(folder: Path) -> None:

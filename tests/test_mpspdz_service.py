@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,8 +20,7 @@ from secfwt.runtime.engine import Batch, Engine
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.mpspdz_local import mpspdz_engine, options_for
 from secfwt.runtime.progress import make_display
-from test_tune_clear import BASE, history, start, tune, write_data
-from toys import save_sentence_transformer
+from tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_toy
 
 ERROR = 1e-3
 """Largest difference from float64 on toys; measured: 5e-5 in losses, 3e-4 in logits."""
@@ -92,7 +89,7 @@ def test_every_protocol_computes_the_same(tmp_path: Path, protocol: str) -> None
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     toy = Toy(tmp_path, sizes=sizes, n_prompt_tokens=1, rfa_features=2, loss="hinge")
     batch = part(toy, 1)
-    with service(tmp_path, toy, protocol, [1]) as engine:
+    with service(tmp_path, toy, protocol, [1], rows=1) as engine:  # no second candidate beside the one
         engine.load_examples("train", batch)
         losses = engine.losses("train", toy.z[:1])
     np.testing.assert_allclose(losses, toy.reference(batch)["loss"][:1], atol=ERROR)
@@ -109,10 +106,8 @@ def test_client_of_another_program_ends_the_run(tmp_path: Path, monkeypatch: pyt
 def films(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     """Options of a toy run."""
     installation("ring")
-    folder = tmp_path_factory.mktemp("films")
-    save_sentence_transformer(folder / "model", "bert")
-    write_data(folder / "films.jsonl", ("good", "bad"))
-    return ["--model", folder / "model", "--data", folder / "films.jsonl", *BASE, "--test-limit", 4]
+    model, data = write_toy(tmp_path_factory.mktemp("films"))
+    return ["--model", model, "--data", data, *BASE, "--test-limit", 4]
 
 
 @pytest.mark.slow
@@ -143,17 +138,8 @@ def parties_of(run: Path) -> list[psutil.Process]:
 @pytest.mark.slow
 def test_lost_party_ends_the_run_and_resume_goes_on(tmp_path: Path, films: list[object]) -> None:
     run = tmp_path / "run"
-    process = start(*films, "--engine", "mp-spdz", "--budget", 40000, "--run", run)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("generation 1/"):
-            break
-    os.kill(parties_of(run)[1].pid, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert "error: party" in errors
-    assert f"continue with: tune.py --resume {run}" in errors
+    process = start(*films, "--engine", "mp-spdz", "--run", run)
+    parties_of(run)[1].kill()
+    ends_for_a_lost_party(process, run)
     assert parties_of(run) == []
-    done = len(history(run))
-    assert tune("--resume", run, "--budget", 4 * (done + 1)).exit_code == 0
-    assert len(history(run)) == done + 1
+    goes_on(run)

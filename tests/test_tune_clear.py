@@ -9,57 +9,29 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from secfwt.runtime import model_source
-from secfwt.runtime.tune_command import app
-from toys import save_sentence_transformer, save_toy
-from typer.testing import CliRunner
+from toys import save_toy
+from tune_runs import BASE, history, start, tune, write_data, write_toy
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = ["--engine", "clear", "--k-shot", "2", "--prompt-layer", "1", "--popsize", "4", "--intrinsic-dim", "6"]
-BASE += ["--sequence-length", "12", "--n-prompt-tokens", "2", "--eval-every", "1"]
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    save_sentence_transformer(directory, "bert")
-    return directory
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_toy(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "films.jsonl"
-    write_data(path, ("good", "bad"))
-    return path
+def model(toy: tuple[Path, Path]) -> Path:
+    return toy[0]
 
 
-def write_data(path: Path, labels: tuple[str, str], extra: str = "") -> None:
-    rng = np.random.default_rng(0)
-    filler = ["film", "a", "the", "was", "it", "very", "world", "sport", "news"]
-    rows = []
-    for i in range(24):
-        words = [str(w) for w in rng.choice(filler, size=4)]
-        words.insert(int(rng.integers(4)), ("good", "bad")[i % 2])
-        rows.append(json.dumps({"text": " ".join(words) + extra, "label": labels[i % 2]}))
-    path.write_text("\n".join(rows) + "\n")
-
-
-def tune(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def history(run: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "cost")} for line in lines]
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-u", "-m", "secfwt.runtime.tune", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="session")
+def data(toy: tuple[Path, Path]) -> Path:
+    return toy[1]
 
 
 def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -> None:
@@ -143,12 +115,7 @@ def test_ended_by_a_signal_and_resumed(
 ) -> None:
     common = ["--model", model, "--data", data, *BASE]
     run = tmp_path / "run"
-    process = start(*common, "--budget", 40000, "--run", run)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    for line in process.stdout:
-        if line.startswith("generation 3/"):
-            break
+    process = start(*common, "--run", run, generation=3)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
@@ -164,11 +131,9 @@ def test_ended_by_a_signal_and_resumed(
 
 
 def test_output_that_nobody_reads_any_more(tmp_path: Path, model: Path, data: Path) -> None:
-    process = start("--model", model, "--data", data, *BASE, "--budget", 40000, "--run", tmp_path / "run")
+    process = start("--model", model, "--data", data, *BASE, "--run", tmp_path / "run")
     assert process.stdout is not None
     assert process.stderr is not None
-    while not process.stdout.readline().startswith("generation 1/"):
-        pass
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()

@@ -19,29 +19,23 @@ from secfwt.runtime.certificates import make_certificates
 from secfwt.runtime.deployment import Deployment
 from secfwt.runtime.party import LocalParties
 from secfwt.runtime.weights import share_weights
-from test_tune_clear import BASE, history, start, tune, write_data
-from toys import save_sentence_transformer
+from tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_toy
 
 try:
     find(VM)
 except BinaryMissing as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
-EMBEDDED = [*BASE, "--engine", "embedded"]
-
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    save_sentence_transformer(directory, "bert")
-    return directory
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_toy(tmp_path_factory.mktemp("toy"))
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "films.jsonl"
-    write_data(path, ("good", "bad"))
-    return path
+@pytest.fixture
+def options(toy: tuple[Path, Path]) -> list[object]:
+    model, data = toy
+    return ["--model", model, "--data", data, *BASE, "--engine", "embedded"]
 
 
 def parties_of(run: Path) -> list[psutil.Process]:
@@ -55,9 +49,9 @@ def parties_of(run: Path) -> list[psutil.Process]:
     return found
 
 
-def test_private_run(tmp_path: Path, model: Path, data: Path) -> None:
+def test_private_run(tmp_path: Path, options: list[object]) -> None:
     run = tmp_path / "run"
-    outcome = tune("--model", model, "--data", data, *EMBEDDED, "--budget", 12, "--run", run)
+    outcome = tune(*options, "--budget", 12, "--run", run)
     assert outcome.exit_code == 0, outcome.output
     assert "NOT PRIVATE" not in outcome.output
     result = json.loads((run / "result.json").read_text())
@@ -71,32 +65,19 @@ def test_private_run(tmp_path: Path, model: Path, data: Path) -> None:
     assert parties_of(run) == []
 
 
-def test_lost_party_ends_the_run_and_resume_goes_on(tmp_path: Path, model: Path, data: Path) -> None:
+def test_lost_party_ends_the_run_and_resume_goes_on(tmp_path: Path, options: list[object]) -> None:
     run = tmp_path / "run"
-    process = start("--model", model, "--data", data, *EMBEDDED, "--budget", 40000, "--run", run)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("generation 2/"):
-            break
+    process = start(*options, "--run", run)
     parties_of(run)[1].kill()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert "error: party" in errors
-    assert f"continue with: tune.py --resume {run}" in errors
+    ends_for_a_lost_party(process, run)
     assert parties_of(run) == []
-    done = len(history(run))
-    assert tune("--resume", run, "--budget", 4 * (done + 1)).exit_code == 0
-    assert len(history(run)) == done + 1
+    goes_on(run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_party_outlives_an_interrupted_run(tmp_path: Path, model: Path, data: Path, number: signal.Signals) -> None:
+def test_no_party_outlives_an_interrupted_run(tmp_path: Path, options: list[object], number: signal.Signals) -> None:
     run = tmp_path / "run"
-    process = start("--model", model, "--data", data, *EMBEDDED, "--budget", 40000, "--run", run)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("generation 1/"):
-            break
+    process = start(*options, "--run", run)
     os.kill(process.pid, number)
     process.communicate(timeout=60)
     psutil.wait_procs(parties_of(run), timeout=20)
@@ -105,14 +86,14 @@ def test_no_party_outlives_an_interrupted_run(tmp_path: Path, model: Path, data:
 
 
 @pytest.fixture
-def remote(tmp_path: Path, model: Path) -> Iterator[tuple[Path, Path]]:
+def remote(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[tuple[Path, Path]]:
     """A deployment file and a bundle without the model owner's part, as the data owner has them."""
     options = GenOptions(
         sequence_length=12, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6, popsize=4,
         labels=("bad", "good"), label_texts=("bad", "good"),
     )  # fmt: skip
     bundle = tmp_path / "bundle"
-    compiled = generate(model, options, bundle, target="embedded")
+    compiled = generate(toy[0], options, bundle, target="embedded")
     (bundle / "model_owner" / "weights.safetensors").unlink()
     make_certificates(tmp_path / "certificates")
     deployment = Deployment.local(tmp_path / "certificates")
@@ -126,9 +107,9 @@ def remote(tmp_path: Path, model: Path) -> Iterator[tuple[Path, Path]]:
         yield tmp_path / "deployment.toml", bundle
 
 
-def test_parties_that_run_elsewhere(tmp_path: Path, data: Path, remote: tuple[Path, Path]) -> None:
+def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remote: tuple[Path, Path]) -> None:
     deployment, bundle = remote
-    common = ["--deployment", deployment, "--data", data, "--k-shot", 2, "--popsize", 4]
+    common = ["--deployment", deployment, "--data", toy[1], "--k-shot", 2, "--popsize", 4]
     for run in ("a", "b"):  # the parties serve one run after the other
         outcome = tune(*common, "--bundle", bundle, "--budget", 8, "--run", tmp_path / run)
         assert outcome.exit_code == 0, outcome.output
