@@ -1,60 +1,16 @@
-// Choice of the kernel, blocking, packing and threads.
+// Blocking, packing and threads.
 #include "ring/gemm.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <memory>
 #include <new>
-#include <stdexcept>
-#include <string>
 
 #include "ring/gemm_kernel.h"
 #include "ring/parallel.h"
+#include "ring/variants.h"
 
 namespace secfwt {
 namespace {
-
-constexpr Isa kIsas[] = {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx};
-
-const GemmKernel* kernel_of(Isa isa) {
-  switch (isa) {
-    case Isa::portable:
-      return portable_kernel();
-#if defined(__x86_64__)
-    case Isa::avx2:
-      return avx2_kernel();
-    case Isa::avx512:
-      return avx512_kernel();
-#if defined(__linux__)
-    case Isa::amx:
-      return amx_kernel();
-#endif
-#endif
-    default:
-      return nullptr;
-  }
-}
-
-std::string supported() {
-  std::string names;
-  for (Isa isa : kIsas)
-    if (kernel_of(isa)) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
-  return names;
-}
-
-Isa initial_isa() {
-  const char* name = std::getenv("SECFWT_ISA");
-  if (!name || !*name) return best_isa();
-  for (Isa isa : kIsas)
-    if (name == std::string(isa_name(isa)) && kernel_of(isa)) return isa;
-  throw std::invalid_argument("SECFWT_ISA is \"" + std::string(name) + "\"; this processor runs " + supported());
-}
-
-std::atomic<Isa>& chosen() {
-  static std::atomic<Isa> isa{initial_isa()};
-  return isa;
-}
 
 constexpr std::size_t kRowBlock = 2016;  // of A, packed at a time: so often B is packed again
 constexpr std::size_t kRowStrip = 48;    // of A, multiplied at a time: stays in the cache with a group of B
@@ -130,29 +86,42 @@ void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, 
   });
 }
 
+// Products with a vector are bound by memory, packing would only add to it: y += s·x and Σ a[i]·b[i] instead.
+struct AddMultiple {
+  SECFWT_INLINE void operator()(u64 s, const u64* x, std::size_t n, u64* y) const {
+    for (std::size_t i = 0; i < n; ++i) y[i] += s * x[i];
+  }
+};
+struct AddDot {
+  SECFWT_INLINE void operator()(const u64* a, const u64* b, std::size_t n, u64* result) const {
+    u64 sum = 0;
+    for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
+    *result += sum;
+  }
+};
+
 // C (+)= A·B with one or two rows: every row of B is read once, in place.
-void few_rows(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc) {
+void few_rows(const Term& term, const Shape& s, u64* c, std::size_t ldc) {
   parallel_for(s.n, blocks(kParallelWork, s.m * s.k), [&](std::size_t lo, std::size_t hi) {
     for (std::size_t l = 0; l < s.k; ++l)
       for (std::size_t i = 0; i < s.m; ++i) {
         const u64 factor = term.a.at(i, l);
-        kernel.axpy(factor, term.b.words + l * term.b.stride + lo, c + i * ldc + lo, hi - lo);
+        run_variant(AddMultiple{}, factor, term.b.words + l * term.b.stride + lo, hi - lo, c + i * ldc + lo);
       }
   });
 }
 
 // C (+)= A·B with one or two columns: every row of A is read once, in place.
-void few_columns(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc) {
+void few_columns(const Term& term, const Shape& s, u64* c, std::size_t ldc) {
   Words columns(s.n * s.k);
   for (std::size_t l = 0; l < s.k; ++l)
     for (std::size_t j = 0; j < s.n; ++j) columns[j * s.k + l] = term.b.at(l, j);
   parallel_for(s.m, blocks(kParallelWork, s.n * s.k), [&](std::size_t lo, std::size_t hi) {
     for (std::size_t i = lo; i < hi; ++i)
       for (std::size_t j = 0; j < s.n; ++j) {
-        const u64* column = columns.data() + j * s.k;
-        u64 sum = kernel.dot(term.a.words + i * term.a.stride, column, s.k);
-        if (term.a.plus) sum += kernel.dot(term.a.plus + i * term.a.stride, column, s.k);
-        c[i * ldc + j] += sum;
+        const u64* const column = columns.data() + j * s.k;
+        for (const u64* a : {term.a.words, term.a.plus})
+          if (a) run_variant(AddDot{}, a + i * term.a.stride, column, s.k, c + i * ldc + j);
       }
   });
 }
@@ -181,8 +150,7 @@ void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std:
   if ((narrow || s.k == 0) && !accumulate) clear(c, ldc, s.m, s.n);
   if (s.k == 0) return;
   if (narrow) {
-    for (const Term* term = terms; term != terms + count; ++term)
-      (s.n <= 2 ? few_columns : few_rows)(kernel, *term, s, c, ldc);
+    for (const Term* term = terms; term != terms + count; ++term) (s.n <= 2 ? few_columns : few_rows)(*term, s, c, ldc);
     return;
   }
   for (const Term* term = terms; term != terms + count; ++term)
@@ -194,38 +162,6 @@ void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std:
 }
 
 }  // namespace
-
-Isa best_isa() {
-  static const Isa best = [] {
-    Isa last = Isa::portable;
-    for (Isa isa : kIsas)
-      if (kernel_of(isa)) last = isa;
-    return last;
-  }();
-  return best;
-}
-
-Isa current_isa() { return chosen().load(std::memory_order_relaxed); }
-
-void set_isa(Isa isa) {
-  if (!kernel_of(isa))
-    throw std::invalid_argument("the " + std::string(isa_name(isa)) + " kernel was asked for; this processor runs " +
-                                supported());
-  chosen() = isa;
-}
-
-const char* isa_name(Isa isa) {
-  switch (isa) {
-    case Isa::avx2:
-      return "avx2";
-    case Isa::avx512:
-      return "avx512";
-    case Isa::amx:
-      return "amx";
-    default:
-      return "portable";
-  }
-}
 
 void gemm(const u64* a, std::size_t lda, const u64* b, std::size_t ldb, u64* c, std::size_t ldc, std::size_t m,
           std::size_t k, std::size_t n, bool accumulate) {

@@ -1,21 +1,11 @@
 // Matrix product over Z_2^64, exact, at the hardware's speed: AMX, AVX-512 (with IFMA and VNNI), AVX2 and portable
-// kernels. The best one is chosen at run time; the environment variable SECFWT_ISA = amx | avx512 | avx2 | portable
-// overrides it.
+// kernels.
 #pragma once
 
+#include "ring/isa.h"
 #include "ring/ring.h"
 
 namespace secfwt {
-
-enum class Isa { portable, avx2, avx512, amx };
-
-// The best one this processor and operating system support.
-Isa best_isa();
-// The kernel in use; set_isa (for tests and benchmarks) and a wrong SECFWT_ISA throw std::invalid_argument that names
-// those this processor can run.
-Isa current_isa();
-void set_isa(Isa isa);
-const char* isa_name(Isa isa);
 
 // C (m×n, row stride ldc) = or += A (m×k, row stride lda) · B (k×n, row stride ldb) mod 2^64; strides in elements.
 // Threaded. C must not overlap A or B. m, k or n may be 0.

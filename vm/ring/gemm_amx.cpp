@@ -210,10 +210,9 @@ bool request_tiles() {
 
 const GemmKernel* amx_kernel() {
   static const GemmKernel* const kernel = []() -> const GemmKernel* {
-    const GemmKernel* vectors = avx512_kernel();
-    if (!vectors || !__builtin_cpu_supports("avx512vbmi") || !has_int8_tiles() || !request_tiles()) return nullptr;
-    static const GemmKernel tiles{kSide,    kSide,        kDepth,       2, 2, kMaxDepth, pack_a, pack_b,
-                                  multiply, vectors->dot, vectors->axpy};
+    if (!avx512_kernel() || !__builtin_cpu_supports("avx512vbmi") || !has_int8_tiles() || !request_tiles())
+      return nullptr;
+    static const GemmKernel tiles{kSide, kSide, kDepth, 2, 2, kMaxDepth, pack_a, pack_b, multiply};
     return &tiles;
   }();
   return kernel;

@@ -85,20 +85,10 @@ void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc
            accumulate);
 }
 
-SECFWT_TARGET u64 dot(const u64* a, const u64* b, std::size_t n) {
-  u64 sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-SECFWT_TARGET void axpy(u64 s, const u64* x, u64* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] += s * x[i];
-}
-
 }  // namespace
 
 const GemmKernel* avx2_kernel() {
-  static const GemmKernel kernel{kRows, kColumns, 1, 4, 2, 512, pack_a, pack_b, multiply, dot, axpy};
+  static const GemmKernel kernel{kRows, kColumns, 1, 4, 2, 512, pack_a, pack_b, multiply};
   return __builtin_cpu_supports("avx2") ? &kernel : nullptr;
 }
 

@@ -139,20 +139,10 @@ void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc
     (n - j > kLanes ? column<2> : column<1>)(a, b, k, c, ldc, m, std::min(kColumns, n - j), accumulate);
 }
 
-SECFWT_TARGET u64 dot(const u64* a, const u64* b, std::size_t n) {
-  u64 sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-SECFWT_TARGET void axpy(u64 s, const u64* x, u64* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] += s * x[i];
-}
-
 }  // namespace
 
 const GemmKernel* avx512_kernel() {
-  static const GemmKernel kernel{kRows, kColumns, 2, 3, 3, 384, pack_a, pack_b, multiply, dot, axpy};
+  static const GemmKernel kernel{kRows, kColumns, 2, 3, 3, 384, pack_a, pack_b, multiply};
   const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                          __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");

@@ -2,6 +2,7 @@
 // packed into panels in the order (and the limbs) in which the kernel reads them, zero-padded to whole panels.
 #pragma once
 
+#include "ring/isa.h"
 #include "ring/ring.h"
 
 namespace secfwt {
@@ -30,9 +31,6 @@ struct GemmKernel {
   // C (m×n) = or += packed A · packed B for any number of panels.
   void (*multiply)(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m, std::size_t n,
                    bool accumulate);
-  // Σ a[i]·b[i] and y += s·x: products with a vector are bound by memory, packing would only add to it.
-  u64 (*dot)(const u64* a, const u64* b, std::size_t n);
-  void (*axpy)(u64 s, const u64* x, u64* y, std::size_t n);
 
   std::size_t padded(std::size_t k) const { return (k + depth - 1) / depth * depth; }
   std::size_t a_panel(std::size_t k) const { return rows * padded(k) * a_words / 2; }
@@ -40,6 +38,7 @@ struct GemmKernel {
 };
 
 // Null where the processor or the operating system lacks the instructions.
+const GemmKernel* kernel_of(Isa isa);
 const GemmKernel* portable_kernel();
 const GemmKernel* avx2_kernel();
 const GemmKernel* avx512_kernel();

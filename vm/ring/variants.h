@@ -3,7 +3,7 @@
 // bits may not.
 #pragma once
 
-#include "ring/gemm.h"
+#include "ring/isa.h"
 
 #define SECFWT_INLINE inline __attribute__((always_inline))
 
