@@ -18,7 +18,7 @@ from secfwt.runtime.report import summary, write_report
 from secfwt.runtime.run_folder import RunFolder, RunFolderError
 from secfwt.runtime.search import SearchError
 from secfwt.runtime.tuning import Outcome, SearchOptions, tune
-from toy_objective import DIM, toy_engine, toy_objective
+from toy_objective import DIM, ToyEngine, toy_objective
 
 OPTIONS = SearchOptions(dim=DIM, prompts=1, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)
 PRINTS = {"data": "d", "program": "p"}
@@ -28,12 +28,11 @@ class Killed(BaseException):
     """Stands for a process that ends between two instructions."""
 
 
-class DyingEngine(ClearEngine):
+class DyingEngine(ToyEngine):
     """Dies at its n-th evaluation of candidates."""
 
     def __init__(self, steps: int) -> None:
-        other = toy_engine()
-        super().__init__(other._plan, other._weights)
+        super().__init__()
         self.left = steps
 
     def losses(self, name: str, z: Floats) -> Floats:
@@ -164,12 +163,11 @@ def test_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
 
 
-class NanEngine(ClearEngine):
+class NanEngine(ToyEngine):
     """Loses some candidates of every generation."""
 
     def __init__(self, bad: int) -> None:
-        other = toy_engine()
-        super().__init__(other._plan, other._weights)
+        super().__init__()
         self.bad = bad
 
     def losses(self, name: str, z: Floats) -> Floats:
@@ -189,7 +187,7 @@ def test_rejected_candidates_are_reported(tmp_path: Path) -> None:
 
 def test_report_files_and_summary(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "r", {}, PRINTS)
-    engine = toy_engine()
+    engine = ToyEngine()
     outcome = tune(toy_objective(engine), OPTIONS, folder, plain())
     result = write_report(folder, outcome, engine, {"wall_seconds": 3.2}, prompt=np.zeros((1, 1, 8)))
     folder.close()

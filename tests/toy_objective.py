@@ -39,10 +39,10 @@ def toy_plan() -> Plan:
     return plan
 
 
-def toy_engine() -> ClearEngine:
-    rng = np.random.default_rng(0)
-    weights = {"p0": np.zeros((1, HIDDEN)), "w": rng.standard_normal((LABELS, HIDDEN)), "b": np.array([2.0, 0.0])}
-    return ClearEngine(toy_plan(), weights)
+class ToyEngine(ClearEngine):
+    def __init__(self) -> None:
+        w = np.random.default_rng(0).standard_normal((LABELS, HIDDEN))
+        super().__init__(toy_plan(), {"p0": np.zeros((1, HIDDEN)), "w": w, "b": np.array([2.0, 0.0])})
 
 
 def toy_set(name: str, size: int, seed: int) -> LabelledSet:
@@ -59,4 +59,4 @@ def toy_set(name: str, size: int, seed: int) -> LabelledSet:
 
 def toy_objective(engine: ClearEngine | None = None, reveal: str = "losses") -> Objective:
     sets = {name: toy_set(name, 6, seed) for seed, name in enumerate(("train", "dev", "test"))}
-    return Objective(engine or toy_engine(), PromptSpace(toy_plan(), 2.0), reveal, "ce", 2.0, sets)  # type: ignore[arg-type]
+    return Objective(engine or ToyEngine(), PromptSpace(toy_plan(), 2.0), reveal, "ce", 2.0, sets)  # type: ignore[arg-type]
