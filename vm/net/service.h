@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,6 +22,8 @@ class Service {
   void run();
 
  private:
+  static constexpr auto kHeartbeat = std::chrono::seconds(1);  // between signs of life while a client waits
+
   // Each waits for the next thing to agree on; END where there is nothing (more) to be done with this client.
   Proposal greet();
   Proposal listen();

@@ -12,6 +12,9 @@ namespace secfwt {
 
 enum class Frame : u32 { hello = 1, weights, examples, step, stop, error, progress, done, result };
 
+// A kind of frame as parties tell each other of it.
+inline u64 word(Frame kind) { return static_cast<u64>(kind); }
+
 // The argument of an ERROR: what the client can do about it.
 enum class Complaint : u64 {
   refused = 0,      // this client asked for something wrong, or the party failed
