@@ -11,7 +11,7 @@ Protocol = Literal[
     "ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring", "spdz2k", "hemi", "temi", "mascot"
 ]
 PRIME_FIELD = frozenset({"hemi", "temi", "mascot"})
-"""Protocols that compute modulo a prime in place of 2^64 (`lib/trigonometry.py`)."""
+"""Protocols that compute modulo a prime in place of 2^64 (`lib/bit_phasors.py`)."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_t
 ERROR = 1e-3
 """Largest difference from float64 on toys; measured: 5e-5 in losses, 3e-4 in logits."""
 
+SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+
 
 @contextmanager
 def service(folder: Path, toy: Toy, protocol: str, sets: list[int], **choices: int) -> Iterator[Engine]:
@@ -86,13 +88,22 @@ def test_pairs_of_candidates_and_tiles_are_taken_three_at_a_time(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", OTHERS)
 def test_every_protocol_computes_the_same(tmp_path: Path, protocol: str) -> None:
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    toy = Toy(tmp_path, sizes=sizes, n_prompt_tokens=1, rfa_features=2, loss="hinge")
+    toy = Toy(tmp_path, sizes=SMALL, n_prompt_tokens=1, rfa_features=2, loss="hinge")
     batch = part(toy, 1)
     with service(tmp_path, toy, protocol, [1], rows=1) as engine:  # no second candidate beside the one
         engine.load_examples("train", batch)
         losses = engine.losses("train", toy.z[:1])
     np.testing.assert_allclose(losses, toy.reference(batch)["loss"][:1], atol=ERROR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["ring", "rep4-ring"])  # with masked openings and without
+def test_exact_rounding_computes_the_same(tmp_path: Path, protocol: str) -> None:
+    toy = Toy(tmp_path, sizes=SMALL, rfa_features=2)
+    with service(tmp_path, toy, protocol, [4], round_nearest=True) as engine:
+        engine.load_examples("train", toy.batch)
+        losses = engine.losses("train", toy.z)
+    np.testing.assert_allclose(losses, toy.reference()["loss"], atol=ERROR)
 
 
 @pytest.mark.slow
@@ -111,8 +122,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 
 @pytest.mark.slow
-def test_tune(tmp_path: Path, films: list[object]) -> None:
-    options = [*films, "--budget", 8]
+@pytest.mark.parametrize("weights", ["private", "public"])
+def test_tune(tmp_path: Path, films: list[object], weights: str) -> None:
+    options = [*films, "--budget", 8, "--weights", weights]
     outcome = tune(*options, "--engine", "mp-spdz", "--protocol", "ring", "--run", tmp_path / "run")
     assert outcome.exit_code == 0, outcome.output
     assert tune(*options, "--engine", "clear", "--run", tmp_path / "clear").exit_code == 0
