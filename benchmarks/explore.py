@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "population 20": {"popsize": 20},
     "half the evaluations": {"budget": 0.5},
     "twice the evaluations": {"budget": 2.0},
+    "2 restarts": {"restarts": 2},
     "hinge": {"loss": "hinge"},
     "temperature 10": {"temperature": 10.0},
     "temperature 40": {"temperature": 40.0},
@@ -97,7 +98,7 @@ def splits_of(task: str, data: Path, options: TuneOptions) -> Splits:
 def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) -> tuple[Objective, TuneOptions]:
     """The objective of a run, all sets loaded."""
     temperature = settings.get("temperature")
-    given = {name: value for name, value in settings.items() if name != "temperature"}
+    given = {name: value for name, value in settings.items() if name not in ("temperature", "restarts")}
     options = TuneOptions(**given, engine="clear", seed=seed)
     options.check()
     splits = splits_of(task, data, options)
@@ -113,13 +114,18 @@ def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) 
     return objective, options
 
 
-def search(objective: Objective, options: TuneOptions) -> dict[str, Floats]:
-    """One run of CMA-ES; the prompts of `CHOICES`."""
+def search(objective: Objective, options: TuneOptions, restarts: int = 1) -> dict[str, Floats]:
+    """The prompts of `CHOICES`, of one run of CMA-ES or of several that share the budget: means are the last one's."""
     zero = np.zeros(objective.space.dim)
-    cma = CmaSearch(objective.space.dim, popsize=options.popsize, sigma=options.sigma, seed=options.seed)
     start = (float(objective.losses("dev", zero[None])[0]), zero)
-    points, averages, means = [start], [start], []
-    for generation in range(1, options.budget // options.popsize + 1):
+    points, averages, means = [start], [start], list[Floats]()
+    generations = options.budget // options.popsize // restarts
+    for generation in range(1, restarts * generations + 1):
+        turn, before = divmod(generation - 1, generations)
+        if not before:
+            seed = options.seed + 1000 * turn
+            cma = CmaSearch(objective.space.dim, popsize=options.popsize, sigma=options.sigma, seed=seed)
+            means.clear()
         z = cma.ask()
         losses = objective.losses("train", z)
         cma.tell(z, losses)
@@ -152,7 +158,8 @@ def main() -> None:
                 continue
             began = time.process_time()
             objective, options = objective_of(given.task, given.data, settings, seed)
-            shares = {name: f"{objective.accuracy('test', z):.4f}" for name, z in search(objective, options).items()}
+            found = search(objective, options, settings.get("restarts", 1))
+            shares = {name: f"{objective.accuracy('test', z):.4f}" for name, z in found.items()}
             add(given.out, {
                 "task": given.task, "variant": variant, "seed": seed, **shares,
                 "test": len(objective.sets["test"].labels), "cpu_seconds": f"{time.process_time() - began:.1f}",
