@@ -118,24 +118,22 @@ def search(objective: Objective, options: TuneOptions, restarts: int = 1) -> dic
     """The prompts of `CHOICES`, of one run of CMA-ES or of several that share the budget: means are the last one's."""
     zero = np.zeros(objective.space.dim)
     start = (float(objective.losses("dev", zero[None])[0]), zero)
-    points, averages, means = [start], [start], list[Floats]()
-    generations = options.budget // options.popsize // restarts
-    for generation in range(1, restarts * generations + 1):
-        turn, before = divmod(generation - 1, generations)
-        if not before:
-            seed = options.seed + 1000 * turn
-            cma = CmaSearch(objective.space.dim, popsize=options.popsize, sigma=options.sigma, seed=seed)
-            means.clear()
-        z = cma.ask()
-        losses = objective.losses("train", z)
-        cma.tell(z, losses)
-        means.append(cma.mean)
-        if generation % 4 == 0:
-            averaged = np.mean(means[len(means) // 2 :], axis=0)
-            contenders = [z[losses.argmin()], cma.mean, averaged]
-            dev = list(zip(objective.losses("dev", np.stack(contenders)).tolist(), contenders, strict=True))
-            points += dev[:2]
-            averages += dev[2:]
+    points, averages = [start], [start]
+    for turn in range(restarts):
+        seed = options.seed + 1000 * turn
+        cma = CmaSearch(objective.space.dim, popsize=options.popsize, sigma=options.sigma, seed=seed)
+        means: list[Floats] = []
+        for generation in range(1, options.budget // options.popsize // restarts + 1):
+            z = cma.ask()
+            losses = objective.losses("train", z)
+            cma.tell(z, losses)
+            means.append(cma.mean)
+            if generation % 4 == 0:
+                averaged = np.mean(means[len(means) // 2 :], axis=0)
+                contenders = [z[losses.argmin()], cma.mean, averaged]
+                dev = list(zip(objective.losses("dev", np.stack(contenders)).tolist(), contenders, strict=True))
+                points += dev[:2]
+                averages += dev[2:]
     best, best_average = (min(group, key=lambda pair: pair[0])[1] for group in (points, averages))
     last, better = averages[-1][1], averages[-1][0] < start[0]
     return dict(zip(CHOICES, (zero, best, means[-1], last, last if better else zero, best_average), strict=True))

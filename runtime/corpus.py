@@ -39,8 +39,7 @@ class Corpus:
         self.texts = sorted(texts, key=len)
         self.embedder, self.teacher = embedder, teacher
         self.batch_rows, self.padded, self.splice, self.exchange = batch_rows, padded, splice, exchange
-        near = nearest_tokens(teacher["embeddings.word"], embedder.tokenizer) if exchange else None
-        self._nearest = None if near is None else near.cpu().numpy()
+        self._nearest = nearest_tokens(teacher["embeddings.word"], embedder.tokenizer) if exchange else None
         self.device = teacher["embeddings.gamma"].device
         share = np.cumsum([len(text) ** 2 for text in self.texts])
         self._drawn_below = share / share[-1]
@@ -68,7 +67,8 @@ class Corpus:
             return text
         ids = np.array(text)
         near = self._nearest[ids, rng.integers(self._nearest.shape[1], size=len(ids))]
-        return list(np.where(rng.random(len(ids)) < self.exchange, near, ids).tolist())
+        exchanged: list[int] = np.where(rng.random(len(ids)) < self.exchange, near, ids).tolist()
+        return exchanged
 
     def all(self, seed: int = 0) -> Iterator[Batch]:
         """Every text once, in batches of like length; padded lengths follow from the seed."""

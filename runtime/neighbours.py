@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
@@ -18,8 +20,8 @@ NEAREST = 8
 CHUNK = 1024
 
 
-def nearest_tokens(table: Tensor, tokenizer: Tokenizer) -> Tensor:
-    """For every token the ids of its `NEAREST` by cosine, `[vocabulary, NEAREST]` on the table's device.
+def nearest_tokens(table: Tensor, tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """For every token the ids of its `NEAREST` by cosine, `[vocabulary, NEAREST]`.
 
     `table`: `[vocabulary, h]`. A word's beginning stands for a beginning, a piece inside for a piece inside. Special
     and unused tokens are their own neighbours and nobody else's; where there are too few, a token is its own as well.
@@ -35,4 +37,4 @@ def nearest_tokens(table: Tensor, tokenizer: Tokenizer) -> Tensor:
         unlike = special | special[rows, None] | (marked != marked[rows, None]) | (own[rows] == own.T)
         found = likeness.masked_fill_(unlike, -math.inf).topk(min(NEAREST, len(table)), dim=-1)
         nearest.append(torch.where(found.values.isinf(), own[rows], found.indices))
-    return torch.cat(nearest)
+    return torch.cat(nearest).cpu().numpy()

@@ -77,7 +77,7 @@ def test_a_batch_follows_from_its_seed_alone(material: Material) -> None:
 
 def test_exchanged_tokens_are_near_ones(material: Material) -> None:
     table = material.teacher["embeddings.word"]
-    nearest = nearest_tokens(table, material.embedder.tokenizer)
+    nearest = torch.from_numpy(nearest_tokens(table, material.embedder.tokenizer))
     words = material.embedder.tokenizer.get_vocab()
     special = [number for word, number in words.items() if word.startswith("[") and len(word) > 1]
     own = torch.arange(len(table))[:, None]
