@@ -12,6 +12,7 @@ from toy_encoder import write_model, write_texts
 torch = pytest.importorskip("torch")
 from secfwt.runtime.adaptation import Recipe, initial_features  # noqa: E402
 from secfwt.runtime.conversion import Material, read_material  # noqa: E402
+from secfwt.runtime.feature_counts import layer_errors  # noqa: E402
 from secfwt.runtime.fidelity import calibrated, fidelity, outside  # noqa: E402
 from secfwt.runtime.fidelity_report import markdown, write_figure  # noqa: E402
 from secfwt.runtime.neighbours import nearest_tokens  # noqa: E402
@@ -51,6 +52,13 @@ def test_the_share_outside_is_counted(material: Material) -> None:
     left = outside(corpus, weights, shape, Ranges(narrow), EXACT)
     assert left["layers.1.output_var"] > 0.2
     assert left["layers.0.output_var"] == 0
+
+
+def test_more_random_features_lower_the_error_that_counts_are_chosen_by(material: Material) -> None:
+    corpus = material.corpus(material.held_out)
+    few, many = (layer_errors(corpus, *student(material, count)) for count in (2, 512))
+    assert len(few) == len(many) == 2
+    assert all(0 < fine < coarse for coarse, fine in zip(few, many, strict=True))
 
 
 def test_the_report_names_what_leaves_its_interval(tmp_path: Path) -> None:
