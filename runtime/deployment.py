@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import tomllib
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from ..codegen.mpspdz_options import PROTOCOLS, Protocol
 from .errors import DeploymentError
+from .ports import free_ports
 
 LOCALHOST = "127.0.0.1"
 
@@ -100,12 +99,8 @@ class Deployment(BaseModel):
     @classmethod
     def local(cls, certificates: Path, threads: int = 0) -> Deployment:
         """Three parties on free ports of this machine."""
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-            for each in sockets:
-                each.bind((LOCALHOST, 0))
-            ports = [each.getsockname()[1] for each in sockets]
-        parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in ports)
+        first = free_ports(3)
+        parties = tuple(PartyAddress(host=LOCALHOST, port=first + i) for i in range(3))
         return cls(parties=parties, certificates=certificates, threads=threads)
 
 

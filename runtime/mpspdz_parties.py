@@ -7,11 +7,10 @@ and the run starts all of them again.
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from .engine import Cost
 from .errors import ServiceError
 from .mpspdz_guard import guarded
 from .mpspdz_log import Log
+from .ports import free_ports
 from .processes import PartyProcesses
 
 HOST = "localhost"
@@ -202,30 +202,8 @@ class MpSpdzParties(PartyProcesses):
 
 def local_addresses(count: int) -> list[PartyAddress]:
     """Addresses of parties on this machine; the owners' ports are neighbours, as one program for all wants them."""
-    base = neighbouring_ports(count)
-    return [PartyAddress(host=HOST, port=port, client_port=base + i) for i, port in enumerate(free_ports(count))]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nothing listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def neighbouring_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nothing listens on: the virtual machine wants them so."""
-    while True:
-        (base,) = free_ports(1)
-        try:
-            with ExitStack() as stack:
-                for port in range(base, base + count):
-                    stack.enter_context(socket.socket()).bind(("", port))
-            return base
-        except (OSError, OverflowError):
-            continue
+    first = free_ports(2 * count)
+    return [PartyAddress(host=HOST, port=first + i, client_port=first + count + i) for i in range(count)]
 
 
 def _times(pid: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import pytest
 from secfwt.runtime import mpspdz_party
 from secfwt.runtime.deployment import PartyAddress
 from secfwt.runtime.errors import ServiceError
-from secfwt.runtime.mpspdz_parties import MpSpdzParties, neighbouring_ports
+from secfwt.runtime.mpspdz_parties import MpSpdzParties
 
 NUMBER = "import sys, time\nnumber = int(sys.argv[sys.argv.index('-p') + 1])\n"
 SLEEP = "print('ready', flush=True)\ntime.sleep(60)\n"
@@ -198,7 +198,3 @@ def test_no_party_outlives_its_owner(tmp_path: Path) -> None:
     assert len(found) == 3
     _, alive = psutil.wait_procs(found, timeout=10)
     assert alive == []
-
-
-def test_neighbouring_ports_are_free() -> None:
-    assert neighbouring_ports(4) > 1023

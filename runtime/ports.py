@@ -1,0 +1,39 @@
+"""Free ports of this machine for parties that start in a moment.
+
+They lie below the ports that the system gives to outgoing connections: one of those could take a port between its
+choice and the party's start, or even connect to itself (a simultaneous open) while the party is not there yet.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+LOWEST = 10_000
+OUTGOING = 32_768
+"""Where the ports of outgoing connections begin, if the system does not say."""
+TRIES = 1_000
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` neighbouring ports that nothing listens on, on any address."""
+    top = max(_first_outgoing(), LOWEST + TRIES)
+    for _ in range(TRIES):
+        first = LOWEST + secrets.randbelow(top - LOWEST - count)
+        try:
+            with ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("", port))
+        except OSError:
+            continue
+        return first
+    raise OSError(f"no {count} neighbouring ports from {LOWEST} to {top} are free")
+
+
+def _first_outgoing() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        return OUTGOING
