@@ -41,8 +41,6 @@ from secfwt.runtime.tuning import tune
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parent / "docs" / "figures" / "accuracy.png"
-TESTED = 500
-"""Rows, the first of the test file, that every method is tested on."""
 SETTINGS = {
     "k_shot": 16, "n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "popsize": 10, "budget": 400,
     "sigma": 0.5, "alpha": 3.0, "loss": "ce", "eval_every": 4,
@@ -93,7 +91,6 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
     model = load_model(options, splits.labels)
     if method.search == "none":
         model = without_prompt(model)
-    splits = replace(splits, test=splits.test[:TESTED])
     with TemporaryDirectory(prefix="secfwt-accuracy-") as folder, opened(method, model, Path(folder)) as engine:
         sets = embedded_sets(splits, model, options)
         found = search(method, engine, model, options, sets, Path(folder) / "run")
@@ -220,7 +217,7 @@ def main() -> None:
     tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
     settings = SETTINGS | {"budget": options.budget}
     for task, name, seed in planned(names, tasks, seeds):
-        key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name])
+        key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name]), task.tested
         if options.report or key in {row.key for row in read(options.out)}:
             continue
         row = measure(task, name, seed, settings, options.data)

@@ -38,7 +38,7 @@ class AccuracyRow:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes it the same run."""
-        return self.task, self.method, self.seed, self.settings, self.adapter
+        return self.task, self.method, self.seed, self.settings, self.adapter, self.tested
 
 
 def read(path: Path) -> list[AccuracyRow]:

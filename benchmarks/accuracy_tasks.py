@@ -16,27 +16,29 @@ class Task:
     folder: str
     first_row: int
     """Shots come from this row of the training file on: rows below were public text that the adapter was trained on."""
+    tested: int
+    """Rows of the dev file, the first, that every method is tested on; the adapter was trained on none of them."""
     sequence_length: int
     label_texts: dict[str, str]
 
 
 AG_NEWS = Task(
-    "AG News", "ag_news", 1700, 32,
+    "AG News", "ag_news", 1700, 1000, 32,
     {
         "World": "This is world politics news.", "Sports": "This is sports news.",
         "Business": "This is business and finance news.", "Sci/Tech": "This is science and technology news.",
     },
 )  # fmt: skip
-SST_2 = Task("SST-2", "sst2", 5000, 32, {"positive": "It was great.", "negative": "It was terrible."})
+SST_2 = Task("SST-2", "sst2", 5000, 871, 32, {"positive": "It was great.", "negative": "It was terrible."})
 TASKS = {task.folder: task for task in (AG_NEWS, SST_2)}
 
 
 def draw(task: Task, data: Path, shots: int, seed: int) -> Splits:
-    """`shots` a class for training, as many for dev, from the rows that nothing was trained on; test: the dev file."""
+    """`shots` a class for training, as many for dev, from rows that nothing was trained on; test: the dev file's."""
     train = pool(task, data)
     test = read_examples(data / task.folder / "dev.tsv", known_labels=sorted(task.label_texts))
     drawn = draw_splits(train, None, None, k_shot=shots, seed=seed)
-    return Splits(drawn.train, drawn.dev, test)
+    return Splits(drawn.train, drawn.dev, test[: task.tested])
 
 
 def draw_held_out(task: Task, data: Path, shots: int, seed: int, limit: int) -> Splits:

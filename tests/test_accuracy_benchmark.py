@@ -90,7 +90,7 @@ def test_lookup_tables_hold_the_oracles_values(directory: Path) -> None:
         assert np.array_equal(tabled.run(v, phases), plain._fourier(v, phases))
 
 
-TASK = Task("films", "films", 4, 10, {"good": "good film", "bad": "bad film"})
+TASK = Task("films", "films", 4, 5, 10, {"good": "good film", "bad": "bad film"})
 SETTINGS = {"k_shot": 2, "n_prompt_tokens": 2, "prompt_layer": 1, "intrinsic_dim": 6, "popsize": 4, "budget": 12}
 
 
@@ -107,7 +107,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_shots_are_of_rows_that_nothing_was_trained_on(data: Path) -> None:
     public = {example.text for example in draw_held_out(TASK, data, 2, 1, 0).train}
     drawn = draw(TASK, data, 2, 1)
-    assert [len(part) for part in (drawn.train, drawn.dev, drawn.test)] == [4, 4, 8]
+    assert [len(part) for part in (drawn.train, drawn.dev, drawn.test)] == [4, 4, 5]
     assert {e.text for e in drawn.train} == public
     for seed in range(5):
         drawn = draw(TASK, data, 2, seed)
