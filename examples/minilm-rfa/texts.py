@@ -13,9 +13,9 @@ more in WordNet 3.0.
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
-import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -54,18 +54,22 @@ def examples(wordnet: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Read the three sources, write the four files."""
-    if len(sys.argv) != 5:
-        raise SystemExit((__doc__ or "").split("\n\n")[1])
-    vader, gensim, wordnet, out = map(Path, sys.argv[1:])
-    out.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(vader) as sources, zipfile.ZipFile(gensim) as wheel:
-        texts = {
-            "nyt": list(rated(sources, "nytEditorial")), "amazon": list(rated(sources, "amazonReview")),
-            "lee": list(news(wheel)), "wordnet": list(examples(wordnet))[::2],
-        }  # fmt: skip
+    """Read the three sources, write the four files; exit code 2: a source that is not what it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("vader", "gensim", "wordnet", "out"):
+        parser.add_argument(name, type=Path)
+    given = parser.parse_args()
+    try:
+        with zipfile.ZipFile(given.vader) as sources, zipfile.ZipFile(given.gensim) as wheel:
+            texts = {
+                "nyt": list(rated(sources, "nytEditorial")), "amazon": list(rated(sources, "amazonReview")),
+                "lee": list(news(wheel)), "wordnet": list(examples(given.wordnet))[::2],
+            }  # fmt: skip
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        parser.error(f"cannot read the sources: {error}; --help says which are needed")
+    given.out.mkdir(parents=True, exist_ok=True)
     for name, lines in texts.items():
-        (out / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (given.out / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         print(f"{name}.txt: {len(lines)} texts")
 
 
