@@ -37,7 +37,7 @@ class Recipe:
     """Knobs of the training; the defaults made the shipped adapter."""
 
     layer_steps: int = 600
-    whole_steps: int = 3000
+    whole_steps: int = 3400
     fitted_steps: int = 250
     seed: int = 0
     rank: int = 16

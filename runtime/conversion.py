@@ -162,8 +162,8 @@ def _with_counts(
     """The shape with every layer's features: as given, or chosen once and kept in the run folder."""
     counts = options.feature_counts(material.shape.layers) or run.features()
     if counts is None:
-        display.note("choosing features: a short training at several counts")
-        counts = chosen_counts(training, unseen, material.shape, recipe, options.feature_error)
+        display.note("choosing features: a short training at several counts; error of each layer's attention")
+        counts = chosen_counts(training, unseen, material.shape, recipe, options.feature_error, display.note)
         run.keep_features(counts)
         display.note(f"features of each layer: {', '.join(map(str, counts))}")
     return replace(material.shape, features=counts)

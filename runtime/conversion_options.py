@@ -34,7 +34,7 @@ class ConvertOptions:
     rank: int = 16
     """Of the low-rank changes of the other matrices; 0: none."""
     layer_steps: int = 600
-    steps: int = 3000
+    steps: int = 3400
     fitted_steps: int = 250
     splice: float = 0.2
     """Part of the texts that get another's tail while training."""

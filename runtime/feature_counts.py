@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,20 +18,25 @@ COUNTS = (16, 24, 32, 48, 64)
 PROBE_STEPS = 200
 
 
-def chosen_counts(training: Corpus, unseen: Corpus, shape: Shape, recipe: Recipe, target: float) -> tuple[int, ...]:
+def chosen_counts(
+    training: Corpus, unseen: Corpus, shape: Shape, recipe: Recipe, target: float, note: Callable[[str], None]
+) -> tuple[int, ...]:
     """For each layer the fewest of `COUNTS` features whose error on unseen text is at most `target`, else the most.
 
-    The error is that of the attention's output on the original's input, after `PROBE_STEPS` steps of stage 1.
+    The error is that of the attention's output on the original's input, after `PROBE_STEPS` steps of stage 1, without
+    a unit; `note` is told every one of them.
     """
     recipe = replace(recipe, layer_steps=min(PROBE_STEPS, recipe.layer_steps))
-    chosen = [COUNTS[-1]] * shape.layers
+    chosen: dict[int, int] = {}
     for count in reversed(COUNTS):
         tried = replace(shape, features=(count,) * shape.layers)
         state = Training(training, tried, recipe, lambda _: {}, lambda _: None).run(stages=1)
-        for layer, error in enumerate(layer_errors(unseen, {**training.teacher, **state.parameters}, tried)):
-            if error <= target:
-                chosen[layer] = count
-    return tuple(chosen)
+        errors = layer_errors(unseen, {**training.teacher, **state.parameters}, tried)
+        note(f"{count} features: error {', '.join(f'{error:.2f}' for error in errors)}")
+        chosen |= {layer: count for layer, error in enumerate(errors) if error <= target}
+    if missed := [str(layer) for layer in range(shape.layers) if layer not in chosen]:
+        note(f"layers {', '.join(missed)}: no count reaches --feature-error {target:g}, {COUNTS[-1]} are taken")
+    return tuple(chosen.get(layer, COUNTS[-1]) for layer in range(shape.layers))
 
 
 @torch.no_grad()

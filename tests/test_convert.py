@@ -235,12 +235,15 @@ def test_a_cuda_device_trains_to_a_like_result(model: Path, texts: Path, folder:
 
 
 def test_counts_of_features_are_chosen_by_error(
-    model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errors = {16: (0.3, 0.9), 24: (0.2, 0.8), 32: (0.1, 0.7), 48: (0.1, 0.6), 64: (0.1, 0.5)}
     monkeypatch.setattr(feature_counts, "layer_errors", lambda _, __, shape: errors[shape.features[0]])
     run(model, texts, tmp_path, "--features", "auto", "--feature-error", "0.2", "--layer-steps", "1", "--steps", "1")
     assert described(tmp_path)["features"] == [24, 64], "the fewest that reach it, else the most"
+    said = capsys.readouterr().out
+    assert "48 features: error 0.10, 0.60" in said
+    assert "layers 1: no count reaches --feature-error 0.2, 64 are taken" in said
 
 
 def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
