@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ LAST = ("test_vm", "test_service", "test_tune", "test_mpspdz", "test_build_scrip
 def pytest_configure() -> None:
     """This environment's programs (cmake, ninja …) come first; where secfwt's are not installed, the newest built."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs, and by heirs
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # numpy and torch: toys gain nothing from more
     try:
         binaries.find(binaries.VM)
