@@ -148,8 +148,10 @@ class Training:
 
 
 def load_state(path: Path, device: torch.device) -> State:
-    """A checkpoint as `Training` saved it."""
-    return State(**torch.load(path, map_location=device, weights_only=True))
+    """A checkpoint as `Training` saved it; its moments go where the optimiser wants them when it takes them."""
+    state = State(**torch.load(path, map_location="cpu", weights_only=True))
+    state.parameters = {name: tensor.to(device) for name, tensor in state.parameters.items()}
+    return state
 
 
 def _is_feature(name: str) -> bool:
