@@ -17,8 +17,6 @@ Batch = tuple[Tensor, Rows]
 NEIGHBOURS = 4
 """A batch is drawn from that many times as many texts, of like length."""
 PROMPT_ROWS = 8
-LENGTH_POWER = 1.5
-"""A text's chance to be drawn grows with this power of its length: 1 would draw every token as often."""
 
 
 class Corpus:
@@ -43,7 +41,7 @@ class Corpus:
         self.batch_rows, self.padded, self.splice, self.exchange = batch_rows, padded, splice, exchange
         self._nearest = nearest_tokens(teacher["embeddings.word"], embedder.tokenizer) if exchange else None
         self.device = teacher["embeddings.gamma"].device
-        share = np.cumsum([len(text) ** LENGTH_POWER for text in self.texts])
+        share = np.cumsum([len(text) ** 2 for text in self.texts])
         self._drawn_below = share / share[-1]
 
     def draw(self, rng: np.random.Generator) -> Batch:
