@@ -25,7 +25,7 @@ class ConvertOptions:
     """The original's name in adapter.json; empty: that of its directory."""
     features: str = "32"
     """Random features a head: one count, one for each layer with commas between, or `auto`."""
-    feature_error: float = 0.35
+    feature_error: float = 0.45
     """With `auto`: largest error of a layer's attention output that fewer features may cause."""
     feature_kind: Literal["learned", "random"] = "learned"
     rfa: Literal["folded", "paper"] = "folded"
