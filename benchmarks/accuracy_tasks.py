@@ -23,13 +23,16 @@ class Task:
 
 
 AG_NEWS = Task(
-    "AG News", "ag_news", 1700, 1000, 32,
-    {
+    "AG News", "ag_news", first_row=1700, tested=1000, sequence_length=32,
+    label_texts={
         "World": "This is world politics news.", "Sports": "This is sports news.",
         "Business": "This is business and finance news.", "Sci/Tech": "This is science and technology news.",
     },
 )  # fmt: skip
-SST_2 = Task("SST-2", "sst2", 5000, 871, 32, {"positive": "It was great.", "negative": "It was terrible."})
+SST_2 = Task(
+    "SST-2", "sst2", first_row=5000, tested=871, sequence_length=32,
+    label_texts={"positive": "It was great.", "negative": "It was terrible."},
+)  # fmt: skip
 TASKS = {task.folder: task for task in (AG_NEWS, SST_2)}
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..codegen.features import orthogonal_features
+from .conversion_options import ConvertOptions
 from .corpus import Batch, Corpus
 from .student import Forms, Shape, Trace, Weights, encode, linear, rfa_attention, variance
 
@@ -34,13 +35,13 @@ MATRICES = {"folded": ("v", "o", "ffn_in", "ffn_out"), "paper": ("q", "k", "v", 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Knobs of the training; the defaults made the shipped adapter."""
+    """Knobs of the training; what a user may choose has the defaults of `ConvertOptions`."""
 
-    layer_steps: int = 600
-    whole_steps: int = 3400
-    fitted_steps: int = 250
-    seed: int = 0
-    rank: int = 16
+    layer_steps: int = ConvertOptions.layer_steps
+    whole_steps: int = ConvertOptions.steps
+    fitted_steps: int = ConvertOptions.fitted_steps
+    seed: int = ConvertOptions.seed
+    rank: int = ConvertOptions.rank
     learned: bool = True
     """Whether the features are trained; random ones stay as they are drawn."""
     batch_rows: int = 1024
@@ -48,16 +49,16 @@ class Recipe:
     spread: float = 0.3
     """Root mean square of a query's minus a key's phase at the start, in radians: small, for the kernel sharpens in
     training, and does so better than it blunts."""
-    splice: float = 0.2
+    splice: float = ConvertOptions.splice
     """Part of the texts that get another's tail."""
-    exchange: float = 0.2
+    exchange: float = ConvertOptions.exchange
     """Part of the tokens, in every other text, that near ones stand in for."""
     prompt_share: float = 0.25
     """Part of the batches that carry random prompt rows, from stage 2 on."""
     pooled_weight: float = 4.0
     floor_weight: float = 0.1
     range_weight: float = 0.05
-    gelu_limit: float = 10.0
+    gelu_limit: float = ConvertOptions.gelu_limit
     variance_limit: float = 40.0
 
 

@@ -99,8 +99,7 @@ class Deployment(BaseModel):
     @classmethod
     def local(cls, certificates: Path, threads: int = 0) -> Deployment:
         """Three parties on free ports of this machine."""
-        first = free_ports(3)
-        parties = tuple(PartyAddress(host=LOCALHOST, port=first + i) for i in range(3))
+        parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in free_ports(3))
         return cls(parties=parties, certificates=certificates, threads=threads)
 
 

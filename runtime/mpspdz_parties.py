@@ -202,8 +202,9 @@ class MpSpdzParties(PartyProcesses):
 
 def local_addresses(count: int) -> list[PartyAddress]:
     """Addresses of parties on this machine; the owners' ports are neighbours, as one program for all wants them."""
-    first = free_ports(2 * count)
-    return [PartyAddress(host=HOST, port=first + i, client_port=first + count + i) for i in range(count)]
+    ports = free_ports(2 * count)
+    pairs = zip(ports[:count], ports[count:], strict=True)
+    return [PartyAddress(host=HOST, port=port, client_port=client_port) for port, client_port in pairs]
 
 
 def _times(pid: int) -> tuple[float, float]:

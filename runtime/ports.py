@@ -17,18 +17,19 @@ OUTGOING = 32_768
 TRIES = 1_000
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nothing listens on, on any address."""
+def free_ports(count: int) -> range:
+    """`count` neighbouring ports that nothing listens on, on any address. Raises OSError where there are none."""
     top = max(_first_outgoing(), LOWEST + TRIES)
     for _ in range(TRIES):
         first = LOWEST + secrets.randbelow(top - LOWEST - count)
+        ports = range(first, first + count)
         try:
             with ExitStack() as stack:
-                for port in range(first, first + count):
+                for port in ports:
                     stack.enter_context(socket.socket()).bind(("", port))
         except OSError:
             continue
-        return first
+        return ports
     raise OSError(f"no {count} neighbouring ports from {LOWEST} to {top} are free")
 
 
