@@ -27,17 +27,17 @@ from accuracy_fixed import FixedPointEngine
 from accuracy_rows import AccuracyRow, append, figure, read, table
 from accuracy_tasks import TASKS, Task, draw
 from rich.console import Console
-from secfwt.codegen.build import build_plan
-from secfwt.runtime.data import Splits
+from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.engine import Engine, Floats
-from secfwt.runtime.local import local_engine
-from secfwt.runtime.model_source import EXAMPLES, Model, load_model
-from secfwt.runtime.objective import LabelledSet, Objective, PromptSpace
 from secfwt.runtime.progress import PlainDisplay
-from secfwt.runtime.run_folder import RunFolder
-from secfwt.runtime.session import asdict_sets, embed
-from secfwt.runtime.tune_options import TuneOptions
-from secfwt.runtime.tuning import tune
+from secfwt.runtime.tuning.data import Splits
+from secfwt.runtime.tuning.engines import local_engine
+from secfwt.runtime.tuning.loop import tune
+from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
+from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
+from secfwt.runtime.tuning.options import TuneOptions
+from secfwt.runtime.tuning.run_folder import RunFolder
+from secfwt.runtime.tuning.session import asdict_sets, embed
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parent / "docs" / "figures" / "accuracy.png"

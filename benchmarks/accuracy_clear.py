@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from secfwt.runtime.clear import InProcessEngine
 from secfwt.runtime.engine import Batch, Floats
-from secfwt.runtime.model_source import Model
-from secfwt.runtime.objective import PromptSpace
+from secfwt.runtime.tuning.clear import InProcessEngine
+from secfwt.runtime.tuning.model import Model
+from secfwt.runtime.tuning.objective import PromptSpace
 from torch import Tensor
 from torch.nn import functional
 

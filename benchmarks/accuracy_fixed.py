@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 import numpy as np
 from secfwt.codegen.bundle import Compiled, encoded_weights
-from secfwt.codegen.fits import Fit
-from secfwt.codegen.fixed_point import Words, decode, encode
-from secfwt.codegen.oracle_fixed import Machine
-from secfwt.codegen.plan import Stage, Value
-from secfwt.runtime.clear import InProcessEngine
+from secfwt.codegen.plan.graph import Stage, Value
+from secfwt.codegen.ring.encoding import Words, decode, encode
+from secfwt.codegen.ring.oracle import Machine
+from secfwt.codegen.series.fits import Fit
+from secfwt.runtime.embedded.simulator import ring_matmul
 from secfwt.runtime.engine import Batch, Floats
-from secfwt.runtime.simulator import ring_matmul
+from secfwt.runtime.tuning.clear import InProcessEngine
 
 TILE = 64
 """Examples whose logits are computed at once."""

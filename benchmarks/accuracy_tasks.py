@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secfwt.runtime.data import Example, Splits, draw_splits, read_examples
+from secfwt.runtime.tuning.data import Example, Splits, draw_splits, read_examples
 
 
 @dataclass(frozen=True)

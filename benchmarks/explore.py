@@ -25,14 +25,14 @@ from accuracy import SILENT
 from accuracy_clear import TorchEngine
 from accuracy_rows import spread
 from accuracy_tasks import TASKS, draw_held_out
-from secfwt.codegen.build import build_plan
-from secfwt.runtime.data import Splits
+from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.engine import Floats
-from secfwt.runtime.model_source import load_model
-from secfwt.runtime.objective import Objective, PromptSpace
-from secfwt.runtime.search import CmaSearch
-from secfwt.runtime.session import asdict_sets, embed, load_splits
-from secfwt.runtime.tune_options import TuneOptions
+from secfwt.runtime.tuning.data import Splits
+from secfwt.runtime.tuning.model import load_model
+from secfwt.runtime.tuning.objective import Objective, PromptSpace
+from secfwt.runtime.tuning.options import TuneOptions
+from secfwt.runtime.tuning.search import CmaSearch
+from secfwt.runtime.tuning.session import asdict_sets, embed, load_splits
 
 HELD_OUT = 400
 """Rows that a run is tested on."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from models import FEATURES, RandomWeights, Shape, model_spec, normalised_rows
 from rows import Row, measured
-from secfwt.codegen.build import build_encoder
-from secfwt.codegen.options import GenOptions
-from secfwt.codegen.oracle_float import run_plan
-from secfwt.codegen.plan import Plan, Stage
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.plan.build import build_encoder
+from secfwt.codegen.plan.graph import Plan, Stage
+from secfwt.codegen.plan.oracle import run_plan
 from service import compiled, run_steps, running
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
-from secfwt.codegen.options import GenOptions
-from secfwt.codegen.plan import Plan
-from secfwt.codegen.spec import HeadSpec, ModelSpec
-from secfwt.codegen.weights import checkpoint_shapes, derived_shapes
-from secfwt.runtime.random_weights import normalised_rows, random_tensor
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.spec import HeadSpec, ModelSpec
+from secfwt.codegen.model.weights import checkpoint_shapes, derived_shapes
+from secfwt.codegen.plan.graph import Plan
+from secfwt.runtime.comparison.random_weights import normalised_rows, random_tensor
 
 __all__ = ["FEATURES", "LABELS", "SHAPES", "RandomWeights", "Shape", "model_spec", "normalised_rows"]
 

@@ -19,11 +19,11 @@ import psutil
 from models import FEATURES, SHAPES, Shape
 from mpspdz_programs import Layer, bert_layer, our_layer
 from rows import Row, measured, write
-from secfwt.codegen.mpspdz_options import PROTOCOLS, Protocol
-from secfwt.runtime.mpspdz import Installation, MpSpdzError, find, own_party
-from secfwt.runtime.mpspdz_certificates import make_player_data
-from secfwt.runtime.mpspdz_compile import compile_program
-from secfwt.runtime.mpspdz_parties import MpSpdzParties
+from secfwt.codegen.mpspdz.options import PROTOCOLS, Protocol
+from secfwt.runtime.mpspdz.certificates import make_player_data
+from secfwt.runtime.mpspdz.compiler import compile_program
+from secfwt.runtime.mpspdz.installation import Installation, MpSpdzError, find, own_party
+from secfwt.runtime.mpspdz.machines import MpSpdzParties
 
 STOPPED = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 

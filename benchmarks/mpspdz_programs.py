@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from layer import LayerTask, layer_task
 from models import FEATURES, Shape
-from secfwt.codegen.fixed_point import encode
-from secfwt.codegen.mpspdz_options import PROTOCOLS, MpSpdzOptions, Protocol
-from secfwt.codegen.mpspdz_weights import PHASE_BITS
+from secfwt.codegen.mpspdz.containers import PHASE_BITS
+from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
+from secfwt.codegen.ring.encoding import encode
 
 HEADER = """
 from lib.settings import configure

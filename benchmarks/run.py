@@ -27,7 +27,7 @@ import peers
 import rows
 from generation import Generation
 from models import FEATURES, SHAPES, Shape
-from secfwt.codegen.problems import ProblemsFound
+from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.runtime.errors import SecfwtError, reported
 
 

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 import psutil
-from secfwt.codegen.calibrated import Ranges
-from secfwt.codegen.calibration import calibrate
-from secfwt.codegen.emit import program_text
-from secfwt.codegen.fixed_point import encode
-from secfwt.codegen.lower import Program, lower
-from secfwt.codegen.plan import Plan
-from secfwt.codegen.program_text import read_program
-from secfwt.codegen.schedule import schedule
-from secfwt.runtime.certificates import make_certificates
-from secfwt.runtime.client import Client
-from secfwt.runtime.deployment import Deployment
+from secfwt.codegen.lowering.program import Program, lower
+from secfwt.codegen.owners.calibration import calibrate
+from secfwt.codegen.plan.graph import Plan
+from secfwt.codegen.ring.encoding import encode
+from secfwt.codegen.ring.header import read_program
+from secfwt.codegen.ring.schedule import schedule
+from secfwt.codegen.ring.text import program_text
+from secfwt.codegen.series.ranges import Ranges
+from secfwt.runtime.commands.party import LocalParties
+from secfwt.runtime.embedded.client import Client
 from secfwt.runtime.errors import SecfwtError
-from secfwt.runtime.party import LocalParties
-from secfwt.runtime.sharing import Words, decode
+from secfwt.runtime.parties.certificates import make_certificates
+from secfwt.runtime.parties.deployment import Deployment
+from secfwt.runtime.parties.sharing import Words, decode
 
 Arrays = Mapping[str, np.ndarray]
 

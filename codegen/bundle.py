@@ -21,26 +21,26 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from . import VERSION
-from .adapter import find_adapter
-from .build import build_plan
-from .calibrated import Ranges
-from .calibration import calibrate
-from .cost import generation_cost
-from .embed import Embedder
-from .emit import program_text
-from .fixed_point import encode
-from .hf import read_model
-from .lower import Program, lower
-from .mpspdz_calls import translate
-from .mpspdz_options import MpSpdzOptions
-from .options import GenOptions
-from .plan import Plan
-from .prepare import prepare_weights
-from .problems import Problem, ProblemsFound, Report
-from .schedule import schedule
-from .spec import ModelSpec
-from .target_mpspdz import render
-from .weights import Weights, Widened
+from .commandline.problems import Problem, ProblemsFound, Report
+from .lowering.program import Program, lower
+from .model.adapter import find_adapter
+from .model.hf import read_model
+from .model.options import GenOptions
+from .model.spec import ModelSpec
+from .model.weights import Weights, Widened
+from .mpspdz.calls import translate
+from .mpspdz.options import MpSpdzOptions
+from .mpspdz.text import render
+from .owners.calibration import calibrate
+from .owners.embed import Embedder
+from .owners.prepare import prepare_weights
+from .plan.build import build_plan
+from .plan.graph import Plan
+from .ring.cost import generation_cost
+from .ring.encoding import encode
+from .ring.schedule import schedule
+from .ring.text import program_text
+from .series.ranges import Ranges
 
 CALIBRATION_TEXTS = 48
 PARTS = {"public", "model_owner", "data_owner"}

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from .bundle import Compiled, Target, generate
-from .cost import Cost, generation_cost, kept_bytes, site_costs, stage_cost
-from .mpspdz_options import MpSpdzOptions, Protocol
-from .options import GenOptions
-from .plan import Stage
-from .problems import Problem, ProblemsFound
-from .unstaged import unstaged
+from .commandline.problems import Problem, ProblemsFound
+from .model.options import GenOptions
+from .mpspdz.options import MpSpdzOptions, Protocol
+from .plan.graph import Stage
+from .ring.cost import Cost, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.unstaged import unstaged
 
 _D = GenOptions()
 

@@ -12,7 +12,7 @@ def main() -> None:
     import sys
 
     try:
-        from secfwt.runtime.compare_command import main as command
+        from secfwt.runtime.commands.compare import main as command
 
         command()
     except KeyboardInterrupt:  # before the command has begun, or after it is done

@@ -12,7 +12,7 @@ def main() -> None:
     import sys
 
     try:
-        from secfwt.runtime.tune_command import run
+        from secfwt.runtime.commands.tune import run
 
         run()
     except KeyboardInterrupt:  # before the command has begun, or after it is done

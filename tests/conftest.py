@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from secfwt.runtime import binaries, mpspdz
+from helpers.places import ROOT
+from secfwt.runtime.mpspdz import installation as mpspdz
+from secfwt.runtime.parties import binaries
 
-ROOT = Path(__file__).resolve().parent.parent
 LAST = ("test_vm", "test_service", "test_tune", "test_mpspdz", "test_build_script", "test_install", "test_sanitizers")
 """Modules that run last, in this order: those that start parties, then those that compile."""
 

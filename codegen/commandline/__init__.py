@@ -1,0 +1,1 @@
+"""What all commands share: options declared once, problems said all at once, one look."""

@@ -1,0 +1,1 @@
+"""From the model plan to the ring program: how each layer is computed on shares."""

@@ -1,0 +1,35 @@
+"""Losses in the ring: differences of logits become phases, and each non-linearity is one opening."""
+
+from __future__ import annotations
+
+from ..ring.builder import Ring
+from ..series.nonlinear import SOFT_SCALE as SCALE
+from ..series.nonlinear import hinge_bend, softplus
+
+
+def cross_entropy(r: Ring, logits: int, target: int, width: float) -> int:
+    """log Σ e^l - l_y for logits `[L]` and l_y `[1]`, both at one scale; differences of logits within ±`width`.
+
+    By a tree of log(e^a + e^b) = (a+b)/2 + s(b-a) with s(x) = log 2cosh(x/2), even: ⌈log2 L⌉ openings deep.
+    """
+    level = r.raise_scale(logits, SCALE)
+    while (count := r[level].shape[-1]) > 1:
+        half = count // 2
+        a, b = r.slice(level, -1, 0, half), r.slice(level, -1, half, 2 * half)
+        theta, period = r.phase(r.sub(b, a), 4 * width)
+        bent = r.fourier(theta, softplus(period / 4))
+        joined = r.add(r.halve(r.add(a, b)), r.raise_scale(bent, r[level].scale + 1))
+        r.declare(joined, bound=r[level].bound + 1)
+        rest = (r.raise_scale(r.slice(level, -1, 2 * half, count), r[joined].scale),) if count % 2 else ()
+        level = r.concat((joined, *rest), -1) if rest else joined
+    return r.sub(level, r.raise_scale(target, r[level].scale))
+
+
+def hinge(r: Ring, logits: int, target: int, margin: float, width: float) -> int:
+    """Σ over wrong labels of max(0, margin + l_j - l_y) (Black-Box Tuning's): the right label adds exactly the margin,
+    which the fit's constant takes away. Differences of logits within ±`width`; worst error 2e-2, at the bends."""
+    count = r[logits].shape[-1]
+    difference = r.sub(logits, target)
+    theta, period = r.phase(r.raise_scale(difference, SCALE), 4 * (width + margin))
+    linear = r.halve(r.raise_scale(difference, SCALE - 1))
+    return r.sum(r.add(linear, r.fourier(theta, hinge_bend(width, period, margin=margin, less=margin / count))))

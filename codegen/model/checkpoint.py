@@ -1,0 +1,165 @@
+"""Hugging Face checkpoints to canonical tensors: a plain dict of names a family, one report of what does not fit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..commandline.problems import Report
+from .spec import Family, HeadKind, ModelSpec
+from .tensors import TensorFile
+from .weights import Weights, checkpoint_shapes
+
+# Names after the base model's own prefix (`bert.`, `roberta.`, `distilbert.`) is taken away; `.weight`/`.bias` are
+# appended to both sides, `.gamma`/`.beta` on the right for layer norms.
+_EMBEDDINGS = {
+    "embeddings.word_embeddings": "embeddings.word",
+    "embeddings.position_embeddings": "embeddings.position",
+    "embeddings.token_type_embeddings": "embeddings.token_type",
+}
+_BERT_LAYER = {
+    "encoder.layer.{i}.attention.self.query": "layers.{i}.q",
+    "encoder.layer.{i}.attention.self.key": "layers.{i}.k",
+    "encoder.layer.{i}.attention.self.value": "layers.{i}.v",
+    "encoder.layer.{i}.attention.output.dense": "layers.{i}.o",
+    "encoder.layer.{i}.attention.output.LayerNorm": "layers.{i}.attention_norm",
+    "encoder.layer.{i}.intermediate.dense": "layers.{i}.ffn_in",
+    "encoder.layer.{i}.output.dense": "layers.{i}.ffn_out",
+    "encoder.layer.{i}.output.LayerNorm": "layers.{i}.output_norm",
+}
+_LAYERS: dict[Family, dict[str, str]] = {
+    "bert": _BERT_LAYER,
+    "roberta": _BERT_LAYER,
+    "distilbert": {
+        "transformer.layer.{i}.attention.q_lin": "layers.{i}.q",
+        "transformer.layer.{i}.attention.k_lin": "layers.{i}.k",
+        "transformer.layer.{i}.attention.v_lin": "layers.{i}.v",
+        "transformer.layer.{i}.attention.out_lin": "layers.{i}.o",
+        "transformer.layer.{i}.sa_layer_norm": "layers.{i}.attention_norm",
+        "transformer.layer.{i}.ffn.lin1": "layers.{i}.ffn_in",
+        "transformer.layer.{i}.ffn.lin2": "layers.{i}.ffn_out",
+        "transformer.layer.{i}.output_layer_norm": "layers.{i}.output_norm",
+    },
+}
+_HEADS: dict[tuple[Family, HeadKind], dict[str, str]] = {
+    ("bert", "classification"): {"pooler.dense": "head.dense", "classifier": "head.out"},
+    ("roberta", "classification"): {"classifier.dense": "head.dense", "classifier.out_proj": "head.out"},
+    ("distilbert", "classification"): {"pre_classifier": "head.dense", "classifier": "head.out"},
+    ("bert", "masked_lm"): {
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.decoder": "head.out",
+        "cls.predictions": "head.out",  # cls.predictions.bias
+    },
+    ("roberta", "masked_lm"): {
+        "lm_head.dense": "head.dense",
+        "lm_head.layer_norm": "head.norm",
+        "lm_head.decoder": "head.out",
+        "lm_head": "head.out",  # lm_head.bias
+    },
+    ("distilbert", "masked_lm"): {
+        "vocab_transform": "head.dense",
+        "vocab_layer_norm": "head.norm",
+        "vocab_projector": "head.out",
+    },
+}
+# What checkpoints may hold beside the tensors that are read here: buffers, heads that are not used, and a converted
+# model's features (`adapter.py`).
+_BENIGN = re.compile(
+    r"(rfa\.|embeddings\.position_ids|pooler\.|cls\.|lm_head\.|vocab_\w+\.|(pre_)?classifier\.|qa_outputs\.)"
+)
+
+
+def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) -> Weights:
+    """Canonical tensors, float32, of the checkpoint in `path` (a directory, or any file in it).
+
+    `label_ids`: masked-LM heads keep only these tokens' output rows. Raises `ProblemsFound` with every missing,
+    unexpected, mis-shaped or non-finite tensor.
+    """
+    report = Report()
+    tensors = {_plain(name): (file, name) for file in _files(path, report) for name in file.names()}
+    report.check()
+    names = _name_map(spec, tensors)
+    masked_lm = spec.head.kind == "masked_lm"
+    shapes = checkpoint_shapes(spec, spec.vocab_size if masked_lm else None)
+    if masked_lm and "head.out.weight" not in names:
+        names["head.out.weight"] = names.get("embeddings.word", "")  # the output layer is tied to the input
+    for name in sorted(tensors.keys() - set(names.values())):
+        if not _BENIGN.match(name):
+            report.error(f"unexpected tensor {name}", "The configuration describes no such part.")
+    weights: Weights = {}
+    for canonical, shape in shapes.items():
+        if (source := names.get(canonical)) not in tensors:
+            report.error(f"missing tensor {canonical}", f"Expected shape {list(shape)}.")
+            continue
+        file, name = tensors[source]
+        if file.shape(name) != shape:
+            report.error(f"tensor {name} has shape {list(file.shape(name))}", f"Expected {list(shape)}.")
+            continue
+        try:
+            value = file.read(name)
+        except ValueError as e:
+            report.error(str(e))
+            continue
+        if masked_lm and canonical.startswith("head.out."):
+            value = value[list(label_ids)]
+        if not np.isfinite(value).all():
+            report.error(f"tensor {name} holds NaN or infinity")
+        weights[canonical] = value
+    report.check()
+    return weights
+
+
+def _files(path: Path, report: Report) -> list[TensorFile]:
+    directory = path if path.is_dir() else path.parent
+    index = directory / "model.safetensors.index.json"
+    try:
+        if index.is_file():
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            if outside := [shard for shard in shards if Path(shard).name != shard]:
+                raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
+            return [TensorFile(directory / shard) for shard in shards]
+        return [TensorFile(directory / "model.safetensors")]
+    except FileNotFoundError as e:
+        hint = "A pickle checkpoint (.bin) is not read: save it again with save_pretrained(safe_serialization=True)."
+        report.error(f"there is no {Path(e.filename).name} in {directory}", hint if _pickles(directory) else "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        report.error(f"cannot read the checkpoint in {directory}: {e}")
+    return []
+
+
+def _pickles(directory: Path) -> bool:
+    return any(directory.glob("*.bin"))
+
+
+def _plain(name: str) -> str:
+    """A tensor's name without the base model's prefix, and with today's names for layer norms."""
+    name = re.sub(r"^(bert|roberta|distilbert)\.", "", name)
+    return re.sub(
+        r"(LayerNorm|layer_norm)\.gamma$", r"\1.weight", re.sub(r"(LayerNorm|layer_norm)\.beta$", r"\1.bias", name)
+    )
+
+
+def _name_map(spec: ModelSpec, available: Iterable[str]) -> dict[str, str]:
+    """Canonical name to the checkpoint's, for every tensor of this model that is there."""
+    modules = _EMBEDDINGS | {"embeddings.LayerNorm": "embeddings"}
+    for i in range(spec.num_hidden_layers):
+        modules |= {k.format(i=i): v.format(i=i) for k, v in _LAYERS[spec.family].items()}
+    modules |= _HEADS.get((spec.family, spec.head.kind), {})
+    return {canonical: name for name in available if (canonical := _canonical(name, modules)) is not None}
+
+
+def _canonical(name: str, modules: Mapping[str, str]) -> str | None:
+    module, _, part = name.rpartition(".")
+    target = modules.get(module)
+    if target is None or part not in ("weight", "bias"):
+        return None
+    if module in _EMBEDDINGS:
+        return target
+    if module.lower().endswith(("layernorm", "layer_norm")):
+        return f"{target}.{'gamma' if part == 'weight' else 'beta'}"
+    return f"{target}.{part}"

@@ -1,0 +1,244 @@
+"""Hugging Face configurations in, `ModelSpec` out; pydantic checks them at the door.
+
+Accepted: `config.json` of BERT, RoBERTa, XLM-RoBERTa and DistilBERT, alone or in a model directory, and
+sentence-transformers directories made of one of these, pooling and normalisation.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from ..commandline.problems import ProblemsFound, Report
+from ..plan.build import check_fit
+from .options import GenOptions
+from .spec import Activation, Family, HeadKind, HeadSpec, ModelSpec, Rows
+
+_ACTIVATIONS = ("gelu", "relu")
+T = TypeVar("T")
+
+
+class _Config(BaseModel):
+    """Fields that all families share; defaults are those of `transformers`."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    architectures: list[str] = []
+    hidden_size: PositiveInt
+    num_hidden_layers: PositiveInt
+    num_attention_heads: PositiveInt
+    intermediate_size: PositiveInt
+    hidden_act: str = "gelu"
+    layer_norm_eps: PositiveFloat = 1e-12
+    vocab_size: PositiveInt
+    max_position_embeddings: PositiveInt
+    type_vocab_size: int = Field(2, ge=0)
+    pad_token_id: int | None = Field(0, ge=0)
+    position_embedding_type: str | None = "absolute"
+    is_decoder: bool = False
+    add_cross_attention: bool = False
+    id2label: dict[int, str] | None = None
+    num_labels: PositiveInt | None = None
+    problem_type: str | None = None
+
+
+class _RobertaConfig(_Config):
+    pad_token_id: int | None = Field(1, ge=0)
+
+
+class _DistilBertConfig(_Config):
+    """Its fields have other names; it has neither token types nor a pooler, and its epsilon is not configurable."""
+
+    hidden_size: PositiveInt = Field(alias="dim")
+    num_hidden_layers: PositiveInt = Field(alias="n_layers")
+    num_attention_heads: PositiveInt = Field(alias="n_heads")
+    intermediate_size: PositiveInt = Field(alias="hidden_dim")
+    hidden_act: str = Field("gelu", alias="activation")
+    layer_norm_eps: PositiveFloat = Field(1e-12, le=1e-12, ge=1e-12)
+    type_vocab_size: Literal[0] = 0
+
+
+@dataclass(frozen=True)
+class _Kind:
+    config: type[_Config]
+    family: Family
+    dense_act: Literal["tanh", "relu"]
+    """Activation before a classification head's output."""
+
+
+_KINDS = {
+    "bert": _Kind(_Config, "bert", "tanh"),
+    "roberta": _Kind(_RobertaConfig, "roberta", "tanh"),
+    "xlm-roberta": _Kind(_RobertaConfig, "roberta", "tanh"),
+    "distilbert": _Kind(_DistilBertConfig, "distilbert", "relu"),
+}
+
+
+def read_model(path: Path, options: GenOptions) -> ModelSpec:
+    """The model that `path`, a config.json or a model directory, describes, with the head that `options` choose.
+
+    Raises `ProblemsFound` with everything that is wrong with both, and with what the generator does not support.
+    """
+    report = Report()
+    raw = _read_json(path / "config.json" if path.is_dir() else path, dict, report)
+    pooling = _read_pooling(path, report) if (path / "modules.json").is_file() else None
+    if raw is None:
+        raise ProblemsFound(report.problems)
+    kind = _KINDS.get(str(raw.get("model_type")))
+    if kind is None:
+        report.error(f"model_type is {raw.get('model_type')!r}", f"Accepted: {', '.join(_KINDS)}.")
+        raise ProblemsFound(report.problems)
+    config = _validated(kind.config, raw, report)
+    if config is None:
+        raise ProblemsFound(report.problems)
+    _check_support(config, report)
+    head = _head(config, kind, options, pooling, report)
+    if head is None:
+        raise ProblemsFound(report.problems)
+    padding = config.pad_token_id or 0
+    spec = ModelSpec(
+        family=kind.family, hidden_size=config.hidden_size, num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads, intermediate_size=config.intermediate_size,
+        hidden_act=cast(Activation, config.hidden_act), layer_norm_eps=config.layer_norm_eps,
+        vocab_size=config.vocab_size, max_positions=config.max_position_embeddings,
+        position_offset=padding + 1 if kind.family == "roberta" else 0,
+        token_types=config.type_vocab_size, pad_token_id=padding, head=head,
+    )  # fmt: skip
+    try:
+        check_fit(spec, options)
+    except ProblemsFound as found:
+        report.problems += found.problems
+    report.check()
+    return spec
+
+
+def _read_json(path: Path, kind: type[T], report: Report) -> T | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        report.error(f"cannot read {path}: {e.strerror}", "Give a config.json or a directory that has one.")
+    except ValueError as e:
+        report.error(f"{path.name} is not JSON: {e}")
+    else:
+        if isinstance(value, kind):
+            return value
+        report.error(f"{path.name} is not a JSON {'object' if kind is dict else 'array'}")
+    return None
+
+
+def _validated(config: type[_Config], raw: dict[str, Any], report: Report) -> _Config | None:
+    try:
+        # transformers writes null for what is unset
+        return config.model_validate({name: value for name, value in raw.items() if value is not None})
+    except ValidationError as e:
+        for error in e.errors():
+            field = ".".join(str(part) for part in error["loc"])
+            state = "is missing" if error["type"] == "missing" else f"is {error['input']!r}"
+            report.error(f"config.json: {field} {state}", error["msg"])
+    return None
+
+
+def _check_support(config: _Config, report: Report) -> None:
+    if config.hidden_act not in _ACTIVATIONS:
+        report.error(f"the activation is {config.hidden_act!r}", f"Accepted: {', '.join(_ACTIVATIONS)}.")
+    if config.position_embedding_type not in (None, "absolute"):
+        report.error(f"position_embedding_type is {config.position_embedding_type!r}", "Accepted: absolute.")
+    if config.is_decoder or config.add_cross_attention:
+        report.error("the model is a decoder or attends to another model", "Accepted: encoders.")
+    if config.hidden_size % config.num_attention_heads:
+        report.error(
+            f"hidden_size is {config.hidden_size}, num_attention_heads {config.num_attention_heads}",
+            "The heads must divide the hidden size.",
+        )
+
+
+def _read_pooling(directory: Path, report: Report) -> Rows | None:
+    """Which row a sentence-transformers directory reads: its modules may be transformer, pooling, normalisation."""
+    modules = _read_json(directory / "modules.json", list, report)
+    rows: Rows | None = None
+    for module in modules or []:
+        name = str(module.get("type", "")).rsplit(".", 1)[-1]
+        if name == "Pooling":
+            config = _read_json(directory / str(module.get("path")) / "config.json", dict, report)
+            rows = _pooling_rows(config, report) if config is not None else None
+        elif name not in ("Transformer", "Normalize"):
+            report.error(f"modules.json: module {name!r}", "Accepted: Transformer, Pooling, Normalize.")
+    return rows
+
+
+def _pooling_rows(config: dict[str, Any], report: Report) -> Rows | None:
+    mode = config.get("pooling_mode")
+    if mode is None:
+        on = sorted(name for name, value in config.items() if name.startswith("pooling_mode_") and value is True)
+        mode = "+".join(
+            name.removeprefix("pooling_mode_").removesuffix("_token").removesuffix("_tokens") for name in on
+        )
+    if mode == "cls":
+        return "first"
+    if mode == "mean":
+        return "mean"
+    report.error(f"the sentence embedding is pooled by {mode!r}", "Accepted: mean, cls.")
+    return None
+
+
+def _head(config: _Config, kind: _Kind, options: GenOptions, pooling: Rows | None, report: Report) -> HeadSpec | None:
+    architecture = config.architectures[0] if config.architectures else ""
+    available: dict[HeadKind, bool] = {
+        "classification": architecture.endswith("ForSequenceClassification"),
+        "masked_lm": architecture.endswith(("ForMaskedLM", "ForPreTraining")),
+        "prototypes": True,
+    }
+    if options.head != "auto":
+        choice: HeadKind = options.head
+    elif pooling or options.label_texts:
+        choice = "prototypes"
+    else:
+        choice = next(name for name, there in available.items() if there)
+    if not available[choice]:
+        report.error(
+            f"--head is {choice}, the checkpoint is a {architecture or 'model without architecture'}",
+            f"It has: {', '.join(name for name, there in available.items() if there)}.",
+        )
+        return None
+    labels = _labels(choice, config, options, report)
+    if choice == "classification":
+        return HeadSpec(choice, "first", labels, dense_act=kind.dense_act)
+    if choice == "masked_lm":
+        # RoBERTa's head is always GELU, the others' is the encoder's activation
+        act = "gelu" if kind.family == "roberta" or config.hidden_act not in _ACTIVATIONS else config.hidden_act
+        return HeadSpec(choice, "select", labels, dense_act=cast(Activation, act), norm=True)
+    return HeadSpec(choice, pooling or "mean", labels)
+
+
+def _labels(choice: HeadKind, config: _Config, options: GenOptions, report: Report) -> tuple[str, ...]:
+    """Label names in logit order, after checking that the options describe every label once."""
+    if choice == "classification":
+        if config.problem_type in ("regression", "multi_label_classification"):
+            report.error(f"problem_type is {config.problem_type!r}", "Accepted: single_label_classification.")
+        count = len(config.id2label) if config.id2label else config.num_labels or 2
+        named = tuple((config.id2label or {}).get(i, f"LABEL_{i}") for i in range(count))
+        if count < 2:
+            report.error(f"the checkpoint has {count} label", "A classifier needs at least two.")
+        source = f"the checkpoint has {count} labels"
+    else:
+        flag = "--label-words" if choice == "masked_lm" else "--label-texts"
+        named = options.label_words if choice == "masked_lm" else options.label_texts
+        if not named:
+            report.error(f"{flag} is missing", f"The {choice} head needs one for every label.")
+        source = f"{flag} gives {len(named)}"
+        if choice == "masked_lm" and "{mask}" not in options.template:
+            report.error(
+                f"--template is {options.template!r}", "It must hold {text} and {mask}, as in '{text} It was {mask}.'"
+            )
+    for flag, given, user in (
+        ("--label-words", options.label_words, "masked_lm"), ("--label-texts", options.label_texts, "prototypes"),
+    ):  # fmt: skip
+        if given and choice != user:
+            report.error(f"{flag} is given", f"The {choice} head has no use for it.")
+    if options.labels and named and len(options.labels) != len(named):
+        report.error(f"--labels names {len(options.labels)} labels, {source}", "Name every label once, in this order.")
+    return options.labels or named

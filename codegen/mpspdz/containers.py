@@ -1,0 +1,42 @@
+"""Weights of a plan as containers of an MP-SPDZ program."""
+
+from __future__ import annotations
+
+from ..plan.graph import Plan, Value
+from .program import Container
+
+PHASE_BITS = 32
+"""Scale of weights that make phases; their biases are phases, scale 64 (`lib/linear.py`)."""
+
+
+def weight_container(plan: Plan, value: Value, role: str, sources: tuple[str, ...], fraction_bits: int) -> Container:
+    """A weight of one value, without name. `sources`: the canonical names of the tensors that it holds."""
+    shape = _shape(plan, value, role)
+    if role == "features":
+        return Container("", shape, sources, PHASE_BITS, integer=True, factor=0.15915494309189535)  # 1/2π
+    if role.startswith("phase_"):
+        scale = PHASE_BITS if role.endswith("weight") else 64
+        return Container("", shape, sources, scale, integer=True, transposed=len(shape) > 1)
+    return Container("", shape, sources, fraction_bits, transposed=len(shape) > 1 and role != "p0")
+
+
+def _shape(plan: Plan, value: Value, role: str) -> tuple[int, ...]:
+    """Shape of one weight as the program holds it: matrices `[in, out]`."""
+    attrs, width = value.attrs, value.shape[-1]
+    if value.kind == "prompt":
+        return value.shape
+    if value.kind in ("dense", "cosine"):
+        return (width,) if role == "bias" else (plan[value.inputs[0]].shape[-1], width)
+    if value.kind == "affine":
+        return (width,)
+    heads, size, angles = attrs["heads"], attrs["head_dim"], attrs["heads"] * attrs["features"]
+    if role == "features":
+        return (heads, attrs["features"], size)
+    if role.startswith("attention_norm"):
+        return (width,)
+    name, part = role.split(".")
+    inner = attrs["intermediate"]
+    phase = (width, angles)
+    sizes = {"ffn_in": (width, inner), "ffn_out": (inner, width), "phase_query": phase, "phase_key": phase}
+    matrix = sizes.get(name, (width, width))
+    return matrix if part == "weight" else matrix[1:]

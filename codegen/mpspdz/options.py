@@ -1,0 +1,85 @@
+"""Protocols of MP-SPDZ and the choices of that target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..commandline.problems import Report
+
+Protocol = Literal[
+    "ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring", "spdz2k", "hemi", "temi", "mascot"
+]
+PRIME_FIELD = frozenset({"hemi", "temi", "mascot"})
+"""Protocols that compute modulo a prime in place of 2^64 (`lib/bit_phasors.py`)."""
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """What `compile.py -E` would set, said in the program itself so that it is the same program everywhere."""
+
+    parties: int
+    trunc_pr: bool
+    """Truncation is one instruction."""
+    split: int
+    """Shares that comparisons split into bits locally; 0: none."""
+    edabit: bool
+    active: bool
+    """Secure against malicious parties: clients check triples."""
+    masked_openings: bool
+    """Periodic functions by masked openings: in rings, as the wrap is the period, and between semi-honest parties, as
+    two of them input what they compute."""
+
+
+PROTOCOLS: dict[str, ProtocolOptions] = {
+    "ring": ProtocolOptions(3, True, 3, False, False, True),
+    "rep4-ring": ProtocolOptions(4, True, 4, False, True, False),
+    "ps-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
+    "sy-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
+    "semi2k": ProtocolOptions(2, False, 2, False, False, True),
+    "dealer-ring": ProtocolOptions(3, False, 0, True, False, True),
+    "spdz2k": ProtocolOptions(2, False, 0, False, True, False),
+    "hemi": ProtocolOptions(2, False, 0, False, False, False),
+    "temi": ProtocolOptions(2, False, 0, False, False, False),
+    "mascot": ProtocolOptions(2, False, 0, False, True, False),
+}
+
+
+@dataclass(frozen=True)
+class MpSpdzOptions:
+    """Choices of this target; all of them are public."""
+
+    protocol: Protocol = "ring"
+    examples: int = 32
+    """Room for examples, all sets together, each in whole tiles; missing ones have weight 0."""
+    tile: int = 8
+    """Examples of a tile: they meet the same candidate at once."""
+    rows: int = 1024
+    """Token rows that are evaluated at once: whole tiles, each under one candidate, or one tile that has more. More of
+    them take fewer rounds and more memory."""
+    fraction_bits: int = 16
+    value_bits: int = 31
+    """Numbers are below 2^(value_bits - fraction_bits - 1)."""
+    round_nearest: bool = False
+    """Exact rounding in place of probabilistic truncation, which leaks (docs/mp-spdz.md): slower."""
+    budget: int = 500_000
+    """How long a vector MP-SPDZ's comparisons and truncations treat at once; it decides rounds, not results."""
+
+    def __post_init__(self) -> None:
+        report = Report()
+        if self.protocol not in PROTOCOLS:
+            report.error(f"--protocol is {self.protocol!r}", f"Accepted: {', '.join(PROTOCOLS)}.")
+        for name in ("examples", "tile", "rows", "budget"):
+            if getattr(self, name) < 1:
+                report.error(f"--{name} is {getattr(self, name)}", "It must be at least 1.")
+        if not 8 <= self.fraction_bits <= 16 or not self.fraction_bits + 8 <= self.value_bits <= 31:
+            report.error(
+                f"fixed point with {self.value_bits} bits, {self.fraction_bits} of them behind the point",
+                "Accepted: 8 to 16 bits behind the point, at least 8 before it, 31 in all at most.",
+            )
+        report.check()
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that hold all examples."""
+        return -(-self.examples // self.tile)

@@ -1,0 +1,70 @@
+"""Ranges that the non-linearities of a plan see on public text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import ceil, floor, log10
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..plan.graph import Plan
+from ..plan.oracle import run_plan
+
+Array = NDArray[Any]
+QUANTILES = (0.0001, 0.9999)
+_KEPT = 1 << 16  # order statistics kept of one observation: rank error 1.5e-5
+
+
+def calibrate(
+    plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping[str, Array]]
+) -> dict[str, dict[str, float]]:
+    """Run the plan on `batches` of inputs and say what every site saw: `min`, `max`, `q0.0001`, `q0.9999`.
+
+    Sites are those of `oracle_float.run_plan`. Numbers have three digits, rounded outward. JSON-able.
+    """
+    seen: dict[str, list[tuple[Array, float]]] = {}
+
+    def observe(site: str, values: Array) -> None:
+        if values.size:
+            ordered = np.sort(values)
+            kept = ordered[np.linspace(0, values.size - 1, min(values.size, _KEPT)).astype(np.intp)]
+            seen.setdefault(site, []).append((kept.astype(np.float32), values.size / kept.size))
+
+    for inputs in batches:
+        run_plan(plan, weights, inputs, observe=observe)
+    return {site: _summary(parts) for site, parts in seen.items()}
+
+
+def _summary(parts: list[tuple[Array, float]]) -> dict[str, float]:
+    values = np.concatenate([kept for kept, _ in parts])
+    weight = np.concatenate([np.full(kept.size, each) for kept, each in parts])
+    order = np.argsort(values)
+    values, rank = values[order], np.cumsum(weight[order])
+    low, high = (float(values[min(np.searchsorted(rank, q * rank[-1]), values.size - 1)]) for q in QUANTILES)
+    return _site(float(values[0]), low, high, float(values[-1]))
+
+
+def summary(values: Array) -> dict[str, float]:
+    """The same of values that are all there."""
+    low, high = np.quantile(values, QUANTILES)
+    return _site(float(values.min()), float(low), float(high), float(values.max()))
+
+
+def _site(least: float, low: float, high: float, most: float) -> dict[str, float]:
+    return {
+        "min": outward(least, up=False),
+        "max": outward(most, up=True),
+        f"q{QUANTILES[0]}": outward(low, up=False),
+        f"q{QUANTILES[1]}": outward(high, up=True),
+    }
+
+
+def outward(x: float, up: bool) -> float:
+    """X at three significant digits, rounded up or down."""
+    if x == 0:
+        return 0.0
+    digits = 2 - floor(log10(abs(x)))
+    scaled = x * 10.0**digits
+    return round((ceil(scaled) if up else floor(scaled)) * 10.0**-digits, digits)

@@ -1,0 +1,61 @@
+"""Public bottom layers that the data owner runs in the clear before it shares anything (MARILL's layer freezing)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.options import GenOptions
+from ..model.spec import ModelSpec
+from ..model.stored import stored_options, stored_spec
+from ..model.weights import Weights
+from ..plan.build import build_encoder
+from ..plan.oracle import run_plan
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FrozenLayers:
+    """The lowest layers of a model, with the weights and the softmax attention they were trained with."""
+
+    spec: ModelSpec
+    options: GenOptions
+    weights: Weights
+
+    @classmethod
+    def of(cls, spec: ModelSpec, options: GenOptions, weights: Weights) -> FrozenLayers | None:
+        """The frozen layers of a program, or None when it has none; `weights`: those of the checkpoint."""
+        if not options.clear_layers:
+            return None
+        below = tuple(f"layers.{i}." for i in range(options.clear_layers))
+        kept = {
+            name: value
+            for name, value in weights.items()
+            if name in ("embeddings.gamma", "embeddings.beta") or name.startswith(below)
+        }
+        return cls(spec, options, kept)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], weights: Weights) -> FrozenLayers:
+        """From what `to_json` gave, read back."""
+        return cls(stored_spec(stored["model"]), stored_options(stored["options"]), weights)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the weights; public."""
+        return {"model": asdict(self.spec), "options": asdict(self.options)}
+
+    def __call__(self, x: Floats, mask: Floats) -> Floats:
+        """Normalised rows `[E, T, h]` entering layer 0 → those entering the first layer that is not frozen."""
+        length = x.shape[1]
+        clear = replace(
+            self.options, weights="private", frozen_layers=0, n_prompt_tokens=0, deep=False, attention="softmax",
+            activation="", sequence_length=length,
+        )  # fmt: skip
+        plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
+        rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]
+        return np.asarray(rows[0], np.float32)

@@ -1,0 +1,200 @@
+"""From a model and options to the model plan (docs/program.md, "Model plan")."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict
+
+from ..commandline.problems import Report
+from ..model.options import GenOptions
+from ..model.spec import ModelSpec
+from ..model.weights import prompt_name, prompted_layers
+from .graph import Output, Plan, Stage, Visibility
+
+PUBLIC_BITS = 13
+"""The projection's entries are 13-bit integers: a product with them stays small."""
+
+
+def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
+    """The program that a tuning step runs: candidate prompts and labelled examples to losses and logits.
+
+    Inputs: `z` [d] a candidate; `x` [T, h] normalised embedding rows, `mask` [T], `labels` [L] one-hot,
+    `example_weight` [1] and, when the head reads a mask token or a mean, `select` [T] an example.
+    Raises `ProblemsFound` when options and model do not fit each other.
+    """
+    check_fit(spec, options)
+    plan = _empty(spec, options)
+    pooled = _pooled_row(plan, spec, options)
+    logits = _head(plan, spec, options, pooled)
+    labels = _example(plan, "labels", (spec.head.num_labels,), 1.0)
+    weight = _example(plan, "example_weight", (1,), 1.0)
+    loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin)
+    stage = Stage.CANDIDATE if options.n_prompt_tokens else Stage.SETUP
+    mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage)
+    plan.outputs.append(Output("loss", mean))
+    plan.outputs.append(Output("logits", logits, max_candidates=1 if options.reveal == "losses" else None))
+    return plan
+
+
+def build_encoder(spec: ModelSpec, options: GenOptions, layers: int | None = None) -> Plan:
+    """A plan without prompt: the normalised `rows` entering layer `layers`, or with None the `pooled` output row.
+
+    It starts where the parties do: above the frozen layers.
+    """
+    plan = _empty(spec, options)
+    if layers is None:
+        plan.outputs.append(Output("pooled", _pooled_row(plan, spec, options, prompt=False)))
+    else:
+        rows, mask = _token_inputs(plan, spec, options)
+        for layer in range(options.clear_layers, layers):
+            rows = _layer(plan, spec, options, layer, rows, mask)
+        plan.outputs.append(Output("rows", rows))
+    return plan
+
+
+def check_fit(spec: ModelSpec, options: GenOptions) -> None:
+    """Raise `ProblemsFound` with everything in `options` that this model cannot do."""
+    report = Report()
+    room = spec.max_positions - spec.position_offset
+    if options.sequence_length > room:
+        report.error(
+            f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
+            f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
+        )
+    if options.frozen_layers >= spec.num_hidden_layers:
+        report.error(
+            f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
+            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
+        )
+    if options.rfa_layer_features and len(options.rfa_layer_features) != spec.num_hidden_layers:
+        report.error(
+            f"the adapter has features for {len(options.rfa_layer_features)} layers, "
+            f"the model has {spec.num_hidden_layers} layers",
+            "Give the adapter that was made for this model.",
+        )
+    if options.prompt_layer >= spec.num_hidden_layers:
+        report.error(
+            f"--prompt-layer is {options.prompt_layer}, the model has {spec.num_hidden_layers} layers",
+            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
+        )
+    report.check()
+
+
+def projection_scale(intrinsic_dim: int) -> int:
+    """Fraction bits of the projection A, so that A·z has about unit variance an entry for z ~ N(0, 1).
+
+    A's entries are uniform integers of `PUBLIC_BITS` bits, standard deviation 2^(bits−1)/√3.
+    """
+    return round(math.log2(2 ** (PUBLIC_BITS - 1) / math.sqrt(3) * math.sqrt(intrinsic_dim)))
+
+
+def projection_seed(seed: int, index: int = 0) -> str:
+    """The AES key, in hex, that makes the projection A of the `index`-th prompt."""
+    name = f"secfwt projection {seed}" + (f" {index}" if index else "")
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _empty(spec: ModelSpec, options: GenOptions) -> Plan:
+    owner = Visibility.PUBLIC if options.weights == "public" else Visibility.MODEL
+    meta = {"spec": asdict(spec), "options": asdict(options), "labels": list(spec.head.labels)}
+    return Plan(weights=owner, meta=meta)
+
+
+def _example(plan: Plan, name: str, shape: tuple[int, ...], bound: float) -> int:
+    return plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, bound=bound, name=name)
+
+
+def _token_inputs(plan: Plan, spec: ModelSpec, options: GenOptions) -> tuple[int, int]:
+    tokens = options.sequence_length
+    # A normalised row of length h has squared length at most h.
+    rows = _example(plan, "x", (tokens, spec.hidden_size), math.sqrt(spec.hidden_size))
+    return rows, _example(plan, "mask", (tokens,), 1.0)
+
+
+def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool = True) -> int:
+    rows, mask = _token_inputs(plan, spec, options)
+    select = None
+    if spec.head.rows != "first":
+        select = _example(plan, "select", (options.sequence_length,), 1.0)
+    n = options.n_prompt_tokens if prompt else 0
+    z = _candidate(plan, spec, options) if n else None
+    length = options.sequence_length + n
+    for layer in range(options.clear_layers, spec.num_hidden_layers):
+        if z is not None and layer in prompted_layers(spec, options):
+            if layer > options.prompt_layer:
+                rows = plan.add("token_rows", (rows,), shape=(options.sequence_length, spec.hidden_size), n=n)
+            inserted = _prompt(plan, spec, options, z, layer)
+            rows = plan.add("insert", (rows, inserted), shape=(length, spec.hidden_size))
+        if z is not None and layer == options.prompt_layer:
+            mask = plan.add("insert_mask", (mask,), shape=(length,), bound=1.0, n=n, value=1.0)
+            if select is not None:  # prompt rows are attended to but never read or pooled
+                select = plan.add("insert_mask", (select,), shape=(length,), bound=1.0, n=n, value=0.0)
+        rows = _layer(plan, spec, options, layer, rows, mask)
+    inputs = (rows,) if select is None else (rows, select)
+    kind = {"first": "first_row", "select": "select_row", "mean": "mean_rows"}[spec.head.rows]
+    pooled = plan.add(kind, inputs, shape=(spec.hidden_size,))
+    # a row, or a mean whose weights add up to one: the affine map commutes, and meets one row instead of all
+    return _affine(plan, pooled, f"layers.{spec.num_hidden_layers - 1}.output_norm")
+
+
+def _candidate(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:
+    """The searched vector: one for each prompted layer, one after the other."""
+    size = options.intrinsic_dim * len(prompted_layers(spec, options))
+    return plan.add("candidate", shape=(size,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="z")
+
+
+def _prompt(plan: Plan, spec: ModelSpec, options: GenOptions, z: int, layer: int) -> int:
+    index = layer - options.prompt_layer
+    return plan.add(
+        "prompt", (z,), shape=(options.n_prompt_tokens, spec.hidden_size), weights={"p0": prompt_name(options, layer)},
+        n_prompt_tokens=options.n_prompt_tokens, seed=projection_seed(options.seed, index), bits=PUBLIC_BITS,
+        scale_bits=projection_scale(options.intrinsic_dim), first=index * options.intrinsic_dim,
+        intrinsic_dim=options.intrinsic_dim,
+    )  # fmt: skip
+
+
+def _affine(plan: Plan, x: int, name: str) -> int:
+    return plan.add("affine", (x,), shape=plan[x].shape, weights={p: f"{name}.{p}" for p in ("gamma", "beta")})
+
+
+def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: int, mask: int) -> int:
+    """The affine part of the layer norm below, then the layer up to its last layer norm's affine part."""
+    rows = _affine(plan, rows, f"layers.{layer - 1}.output_norm" if layer else "embeddings")
+    return plan.add(
+        "encoder_layer", (rows, mask), shape=plan[rows].shape,
+        weights={role: f"layers.{layer}.{role}" for role in _layer_roles(options)},
+        layer=layer, heads=spec.num_attention_heads, head_dim=spec.head_dim, intermediate=spec.intermediate_size,
+        act=options.activation or spec.hidden_act, harmonics=options.activation_harmonics,
+        attention_eps=spec.layer_norm_eps, output_eps=spec.layer_norm_eps,
+        attention=options.attention, features=options.features_of(layer), variant=options.rfa_variant,
+        floor=options.rfa_floor,
+    )  # fmt: skip
+
+
+def _layer_roles(options: GenOptions) -> list[str]:
+    folded = options.attention == "rfa" and options.rfa_variant == "folded"
+    dense = ["phase_query", "phase_key"] if folded else ["q", "k"]
+    dense += ["v", "o", "ffn_in", "ffn_out"]
+    roles = [f"{name}.{part}" for name in dense for part in ("weight", "bias")]
+    roles += ["attention_norm.gamma", "attention_norm.beta"]
+    return roles if folded or options.attention == "softmax" else [*roles, "features"]
+
+
+def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> int:
+    head = spec.head
+    if head.kind == "prototypes":
+        return plan.add(
+            "cosine", (row,), shape=(head.num_labels,), bound=options.temperature,
+            weights={"prototypes": "head.prototypes"}, temperature=options.temperature,
+        )  # fmt: skip
+    if head.dense_act:
+        row = _dense(plan, row, spec.hidden_size, "head.dense", head.dense_act)
+    if head.norm:
+        row = plan.add("normalize", (row,), shape=plan[row].shape, eps=spec.layer_norm_eps)
+        row = _affine(plan, row, "head.norm")
+    return _dense(plan, row, head.num_labels, "head.out", "none")
+
+
+def _dense(plan: Plan, x: int, size: int, name: str, act: str) -> int:
+    return plan.add("dense", (x,), shape=(size,), weights={p: f"{name}.{p}" for p in ("weight", "bias")}, act=act)

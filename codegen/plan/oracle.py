@@ -1,0 +1,263 @@
+"""The model plan in numpy: the `clear` engine, the reference of every test, and the instrument of calibration.
+
+Values are arrays `[c, e, *shape]` with c ∈ {1, candidates}, e ∈ {1, examples}. Attention is exact softmax or
+random-feature attention (Peng et al. 2021, eq. 5) as the operation says; reciprocals are 1/max(x, floor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..series.elementary import ACTIVATIONS, log_sum_exp
+from .graph import Plan, Stage, Value
+from .projection import public_matrix
+
+Array = NDArray[np.float64]
+Observer = Callable[[str, Array], None]
+
+
+def run_plan(
+    plan: Plan,
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    observe: Observer | None = None,
+    dtype: type[np.floating[Any]] = np.float64,
+    tile_bytes: int = 1 << 26,
+) -> dict[str, Array]:
+    """Evaluate a plan's outputs.
+
+    `inputs` holds an array `[E, *shape]` for every example input and `[C, *shape]` for every candidate input.
+    Returns candidate outputs as `[C, *shape]`, all others as `[c, E, *shape]`; a shape of `(1,)` is dropped: `loss` is
+    `[C]`, `logits` `[C, E, L]`. `observe(site, values)` sees values of live rows only (those the mask keeps).
+    Work goes in tiles of candidates × examples of about `tile_bytes`; the result does not depend on it beyond rounding.
+    """
+    counts = {
+        kind: len(inputs[given[0].attrs["name"]]) if (given := plan.inputs(kind)) else 1
+        for kind in ("candidate", "example")
+    }
+    pairs = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
+    e_step = min(counts["example"], pairs)
+    c_step = max(1, pairs // e_step)
+    names = {name for value in plan for name in value.weights.values()}
+    executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe)
+    results: dict[str, list[list[Array]]] = {output.name: [] for output in plan.outputs}
+    for e in range(0, counts["example"], e_step):
+        early = executor.evaluate(plan, Stage.EXAMPLE, {}, _slices(plan, inputs, "example", e, e_step, dtype))
+        for tiles in results.values():
+            tiles.append([])
+        for c in range(0, counts["candidate"], c_step):
+            values = executor.evaluate(plan, Stage.PAIR, early, _slices(plan, inputs, "candidate", c, c_step, dtype))
+            for output in plan.outputs:
+                results[output.name][-1].append(values[output.value])
+    return {output.name: _join(plan[output.value], results[output.name]) for output in plan.outputs}
+
+
+def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
+    layers = [v for v in plan if v.kind == "encoder_layer"]
+    widths = [
+        v.shape[0] * (3 * v.attrs["intermediate"] + 6 * v.shape[1] + 4 * v.attrs["heads"] * v.attrs["features"])
+        for v in layers
+    ]
+    return itemsize * int(max(widths, default=1))
+
+
+def _slices(
+    plan: Plan, inputs: Mapping[str, NDArray[Any]], kind: str, lo: int, step: int, dtype: type[np.floating[Any]]
+) -> dict[int, Array]:
+    axis = 1 if kind == "candidate" else 0
+    return {
+        v.id: np.expand_dims(np.asarray(inputs[v.attrs["name"]][lo : lo + step], dtype), axis)
+        for v in plan.inputs(kind)
+    }
+
+
+def _join(value: Value, tiles: list[list[Array]]) -> Array:
+    """Tiles `[example tile][candidate tile]` to one array; sums over examples add up over tiles."""
+    per_candidate = [np.concatenate(row, axis=0) if value.stage & Stage.CANDIDATE else row[0] for row in tiles]
+    if value.kind == "mean_examples":
+        result = np.sum(per_candidate, axis=0)
+    elif value.stage & Stage.EXAMPLE:
+        result = np.concatenate(per_candidate, axis=1)
+    else:
+        result = per_candidate[0]
+    if not value.stage & Stage.EXAMPLE:
+        result = result[:, 0]
+    joined: Array = result[..., 0] if value.shape == (1,) else result
+    return joined
+
+
+class _Executor:
+    """Evaluates operations on `[c, e, *shape]` arrays; one method a kind of operation."""
+
+    def __init__(self, weights: dict[str, Array], observe: Observer | None) -> None:
+        self._weights = weights
+        self._observe = observe
+
+    def evaluate(self, plan: Plan, stage: Stage, early: dict[int, Array], given: dict[int, Array]) -> dict[int, Array]:
+        """All values whose stage is within `stage` and that `early` and `given` do not hold yet."""
+        values = early | given
+        for v in plan:
+            if v.id in values or (v.stage | stage) != stage:
+                continue
+            values[v.id] = getattr(self, f"_{v.kind}")(v, *(values[i] for i in v.inputs))
+        return values
+
+    def _weight(self, v: Value, role: str) -> Array:
+        return self._weights[v.weights[role]]
+
+    def _see(self, site: str, values: Array, live: Array | None = None) -> None:
+        """Report values `[c, e, rows, ...]` of the rows that `live` `[c, e, rows]` marks, or all."""
+        if self._observe is None:
+            return
+        if live is not None:
+            values = values[np.broadcast_to(live > 0, values.shape[:3])]
+        self._observe(site, values.reshape(-1))
+
+    def _prompt(self, v: Value, z: Array) -> Array:
+        n, hidden = v.shape
+        p0 = self._weight(v, "p0")
+        first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
+        a = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, n * hidden))
+        offset = z[..., first : first + dim] @ np.ldexp(a.astype(z.dtype), -v.attrs["scale_bits"])
+        return np.asarray(p0 + offset.reshape(*z.shape[:2], n, hidden))
+
+    def _token_rows(self, v: Value, x: Array) -> Array:
+        return np.concatenate([x[..., :1, :], x[..., 1 + v.attrs["n"] :, :]], axis=-2)
+
+    def _insert(self, v: Value, x: Array, p: Array) -> Array:
+        return _insert_rows(x, p)
+
+    def _insert_mask(self, v: Value, mask: Array) -> Array:
+        rows = np.full((1, 1, v.attrs["n"]), v.attrs["value"], mask.dtype)
+        return _insert_rows(mask, rows)
+
+    def _affine(self, v: Value, x: Array) -> Array:
+        return x * self._weight(v, "gamma") + self._weight(v, "beta")
+
+    def _linear(self, v: Value, name: str, x: Array) -> Array:
+        weight = self._weight(v, f"{name}.weight")
+        y = x.reshape(-1, x.shape[-1]) @ weight.T
+        y += self._weight(v, f"{name}.bias")
+        return y.reshape(*x.shape[:-1], len(weight))
+
+    def _encoder_layer(self, v: Value, x: Array, mask: Array) -> Array:
+        site = f"layers.{v.attrs['layer']}"
+        self._see(f"{site}.hidden", x, mask)
+        attend = self._softmax_attention if v.attrs["attention"] == "softmax" else self._rfa_attention
+        y = attend(v, site, x, mask)
+        self._see(f"{site}.attention_out", y, mask)
+        y = self._linear(v, "o", y)
+        y += x
+        y = self._normalise(y, v.attrs["attention_eps"], f"{site}.attention", mask)
+        y *= self._weight(v, "attention_norm.gamma")
+        y += self._weight(v, "attention_norm.beta")
+        inner = self._linear(v, "ffn_in", y)
+        self._see(f"{site}.gelu", inner, mask)
+        z = self._linear(v, "ffn_out", ACTIVATIONS[v.attrs["act"]](inner))
+        z += y
+        return self._normalise(z, v.attrs["output_eps"], f"{site}.output", mask)
+
+    def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
+        """Layer norm without its affine part; overwrites x."""
+        x -= x.mean(axis=-1, keepdims=True)
+        variance = np.square(x).mean(axis=-1, keepdims=True)
+        self._see(f"{site}_var", variance, live)
+        x /= np.sqrt(variance + eps)
+        return x
+
+    def _heads(self, v: Value, x: Array) -> Array:
+        """`[c, e, T, H·D]` to `[c, e, H, T, D]`."""
+        return np.moveaxis(x.reshape(*x.shape[:-1], v.attrs["heads"], -1), -2, -3)
+
+    def _softmax_attention(self, v: Value, site: str, x: Array, mask: Array) -> Array:
+        q, k, value = (self._linear(v, name, x) for name in ("q", "k", "v"))
+        self._see(f"{site}.value", value, mask)
+        q *= v.attrs["head_dim"] ** -0.5
+        scores = self._heads(v, q) @ self._heads(v, k).swapaxes(-1, -2)
+        scores = np.where(mask[:, :, None, None] > 0, scores, -np.inf)
+        scores -= scores.max(axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=-1, keepdims=True)
+        out: Array = np.moveaxis(scores @ self._heads(v, value), -3, -2)
+        return out.reshape(x.shape)
+
+    def _rfa_attention(self, v: Value, site: str, x: Array, mask: Array) -> Array:
+        value = self._linear(v, "v", x)
+        self._see(f"{site}.value", value, mask)
+        key = _features(self._phases(v, site, "k", x, mask)) * mask[:, :, None, :, None]
+        query = _features(self._phases(v, site, "q", x, mask))
+        # Output = φ(q)ᵀS / φ(q)ᵀn with S = Σ φ(k)vᵀ and n = Σ φ(k), both over F·T.
+        share = 1 / (v.attrs["features"] * x.shape[-2])
+        numerator = query @ (key.swapaxes(-1, -2) @ self._heads(v, value) * share)
+        denominator = query @ (key.sum(axis=-2)[..., None] * share)
+        numerator, denominator = (np.moveaxis(part, -3, -2) for part in (numerator, denominator))
+        self._see(f"{site}.numerator", numerator, mask)
+        self._see(f"{site}.den", denominator, mask)
+        out: Array = numerator / np.maximum(denominator, v.attrs["floor"])
+        return out.reshape(x.shape)
+
+    def _phases(self, v: Value, site: str, which: str, x: Array, mask: Array) -> Array:
+        """Angles in radians `[c, e, H, T, F]`."""
+        if v.attrs["variant"] == "folded":
+            turns = self._linear(v, {"q": "phase_query", "k": "phase_key"}[which], x)
+            return 2 * np.pi * self._heads(v, turns)
+        rows = self._linear(v, which, x)
+        rows = rows.reshape(*rows.shape[:-1], v.attrs["heads"], v.attrs["head_dim"])
+        norm2 = np.square(rows).sum(axis=-1, keepdims=True)
+        self._see(f"{site}.{which}_norm2", norm2, mask)
+        phases: Array = np.moveaxis(rows / np.sqrt(norm2), -2, -3) @ self._weight(v, "features").swapaxes(-1, -2)
+        return phases
+
+    def _first_row(self, v: Value, x: Array) -> Array:
+        return x[..., 0, :]
+
+    def _select_row(self, v: Value, x: Array, select: Array) -> Array:
+        return (select[..., None, :] @ x)[..., 0, :]
+
+    _mean_rows = _select_row
+
+    def _dense(self, v: Value, x: Array) -> Array:
+        y = x @ self._weight(v, "weight").T + self._weight(v, "bias")
+        self._see(v.weights["weight"].removesuffix(".weight"), y)
+        return np.asarray(ACTIVATIONS[v.attrs["act"]](y))
+
+    def _normalize(self, v: Value, x: Array) -> Array:
+        return self._normalise(x.copy(), v.attrs["eps"], "head.norm", None)
+
+    def _cosine(self, v: Value, x: Array) -> Array:
+        norm2 = np.square(x).sum(axis=-1, keepdims=True)
+        self._see("head.norm2", norm2)
+        logits: Array = v.attrs["temperature"] * (x / np.sqrt(norm2)) @ self._weight(v, "prototypes").T
+        self._see("head.logits", logits)
+        return logits
+
+    def _loss(self, v: Value, logits: Array, labels: Array) -> Array:
+        right = (logits * labels).sum(axis=-1, keepdims=True)
+        wrong = np.broadcast_to(labels < 0.5, logits.shape)
+        self._see("loss.diff", (logits - right)[wrong])
+        if v.attrs["loss"] == "ce":
+            loss: Array = log_sum_exp(logits) - right
+        else:
+            loss = (np.maximum(0, v.attrs["margin"] + logits - right) * wrong).sum(axis=-1, keepdims=True)
+        return loss
+
+    def _mean_examples(self, v: Value, loss: Array, weight: Array) -> Array:
+        total: Array = (loss * weight).sum(axis=1, keepdims=True)
+        return total
+
+
+def _insert_rows(x: Array, p: Array) -> Array:
+    """Rows p behind row 0 of x, along axis 2, batches broadcast against each other."""
+    batch = np.broadcast_shapes(x.shape[:2], p.shape[:2])
+    x, p = (np.broadcast_to(part, batch + part.shape[2:]) for part in (x, p))
+    return np.concatenate([x[:, :, :1], p, x[:, :, 1:]], axis=2)
+
+
+def _features(phases: Array) -> Array:
+    """φ: cosines, then sines."""
+    return np.concatenate([np.cos(phases), np.sin(phases)], axis=-1)

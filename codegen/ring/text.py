@@ -1,0 +1,28 @@
+"""A ring program as text (docs/program.md, "Ring program: text format")."""
+
+from __future__ import annotations
+
+from ..plan.graph import Plan, Value
+from ..series.fits import Fit
+
+
+def program_text(plan: Plan, fits: list[Fit]) -> str:
+    """The program file; deterministic."""
+    lines = ["secfwt-program 1"]
+    lines += [f"fit {i} {fit.text()}" for i, fit in enumerate(fits)]
+    lines += [_line(v) for v in plan]
+    for o in plan.outputs:
+        limit = "" if o.max_candidates is None else f" max_candidates={o.max_candidates}"
+        lines.append(f"out {o.name} {o.value}{limit}")
+    return "\n".join([*lines, "end", ""])
+
+
+def _line(v: Value) -> str:
+    shape = "x".join(map(str, v.shape))
+    inputs = ",".join(map(str, v.inputs)) or "-"
+    keys = "".join(f" {k}={_text(x)}" for k, x in v.attrs.items())
+    return f"v {v.id} {v.stage.label} {v.sharing.value} {v.scale} {shape} {v.kind} {inputs}{keys}"
+
+
+def _text(x: object) -> str:
+    return ",".join(map(str, x)) if isinstance(x, tuple) else str(x)

@@ -1,0 +1,1 @@
+"""How a model learns random features: student, corpus, training stages, fidelity."""

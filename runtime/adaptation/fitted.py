@@ -1,0 +1,80 @@
+"""The non-linearities as the protocol computes them, in torch: Fourier fits on calibrated intervals, as tables.
+
+What a student learns through these forms is what runs: the bend of a GELU beyond its interval, the ripple of a fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...codegen.series.fits import Fit
+from ...codegen.series.nonlinear import even_part, inverse_root, reciprocal
+from ...codegen.series.ranges import Ranges
+from .student import Forms, Shape
+
+POINTS = 64
+"""Table entries a period of a fit's highest harmonic: interpolating between them errs by less than 1e-3 of it."""
+SLACK = 1.2
+"""The period of an interval's fit over its length, as in `codegen/lower_layer.py`."""
+
+
+class _Curve(torch.autograd.Function):
+    """A periodic table, linear between its entries; its slope is that of the piece."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, table: Tensor, per_unit: float) -> Tensor:
+        at = x.float() * per_unit
+        whole = at.floor()
+        index = whole.long().remainder(len(table) - 1)
+        low = table[index]
+        slope = table[index + 1] - low
+        ctx.save_for_backward(slope * per_unit)
+        return (low + slope * (at - whole)).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return gradient * slope.to(gradient.dtype), None, None
+
+
+def curve(fit: Fit, period: float, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A fit of x/period turns, as a function of x."""
+    count = POINTS * max(fit.m)
+    values = fit(np.arange(count + 1) / count)
+    table = torch.from_numpy(values).float().to(device)
+    return lambda x: _Curve.apply(x, table, count / period)  # type: ignore[no-untyped-call]
+
+
+def fitted_forms(shape: Shape, ranges: Ranges, device: torch.device) -> Forms:
+    """Every non-linearity of the encoder layers as its fit on the calibrated interval, by site."""
+    return {
+        f"layers.{layer}.{site}": make(f"layers.{layer}.{site}", shape, ranges, device)
+        for layer in range(shape.layers)
+        for site, make in _MAKERS.items()
+    }
+
+
+def _activation(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+    width = ranges.activation_width(site)
+    bent = curve(even_part(shape.student_act or shape.act, width, shape.harmonics), 4 * width, device)
+    return lambda u: u / 2 + bent(u)
+
+
+def _root(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+    low, high = ranges.variance(site)
+    period = SLACK * (high - low)
+    return curve(inverse_root(low, high, period, eps=shape.eps), period, device)
+
+
+def _reciprocal(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+    low, high = ranges.denominator(site)
+    period = SLACK * (high - low)
+    return curve(reciprocal(low, high, period, factor=1.0, unit=1.0, floor=shape.floor), period, device)
+
+
+_MAKERS = {"gelu": _activation, "attention_var": _root, "output_var": _root, "den": _reciprocal}

@@ -1,0 +1,1 @@
+"""The command lines: options in, messages and exit codes out."""

@@ -1,0 +1,1 @@
+"""One step of tuning under several protocols, measured side by side."""

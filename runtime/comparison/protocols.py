@@ -1,0 +1,91 @@
+"""What can be compared: every protocol's promise, and the numbers that decide what it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...codegen.mpspdz.options import PRIME_FIELD, PROTOCOLS, MpSpdzOptions
+from ..mpspdz.installation import PARTIES, own_party
+from ..mpspdz.machines import RUNTIME
+from ..parties.binaries import VM
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Against whom a protocol keeps inputs secret (and, malicious, results right)."""
+
+    engine: str
+    parties: int
+    security: str
+    """semi-honest or malicious."""
+    majority: str
+    """honest or dishonest, of the parties."""
+    corruptions: int
+    """How many parties an attacker may control."""
+    remark: str = ""
+
+
+_MAJORITY = {
+    "ring": ("honest", 1, "replicated, Araki et al. 2016"),
+    "rep4-ring": ("honest", 1, "replicated among four, Dalskov et al. 2021"),
+    "ps-rep-ring": ("honest", 1, "replicated, products checked after the fact, Eerikson et al. 2020"),
+    "sy-rep-ring": ("honest", 1, "replicated with a MAC, SPDZ-wise, Abspoel et al. 2021"),
+    "semi2k": ("dishonest", 1, "additive, triples by oblivious transfer"),
+    "spdz2k": ("dishonest", 1, "additive with a MAC, triples by oblivious transfer, Cramer et al. 2018"),
+    "hemi": ("dishonest", 1, "additive, triples by semi-homomorphic encryption, Keller et al. 2018 without its checks"),
+    "temi": ("dishonest", 1, "additive, triples by threshold semi-homomorphic encryption, Cramer et al. 2001"),
+    "mascot": ("dishonest", 1, "additive with a MAC, triples by oblivious transfer, Keller et al. 2016"),
+    "dealer-ring": ("honest", 1, "two that compute; the third deals randomness and must collude with neither"),
+}
+
+PROMISES = {EMBEDDED: Promise("embedded", 3, "semi-honest", "honest", 1, "replicated, docs/protocols.md")} | {
+    name: Promise("mp-spdz", options.parties, "malicious" if options.active else "semi-honest", *_MAJORITY[name])
+    for name, options in PROTOCOLS.items()
+}
+"""By the name that --protocols takes."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What makes one plan a different numerical program under every protocol."""
+
+    domain: str
+    fraction_bits: str
+    value_bits: str
+    truncation: str
+    rounding: str
+    batch: str
+    program: str
+    """What a party runs."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.domain}, (f, k) = ({self.fraction_bits}, {self.value_bits}), truncation: {self.truncation}, "
+            f"rounding: {self.rounding}, batch: {self.batch}, program: {self.program}"
+        )
+
+
+def embedded_numbers() -> Numbers:
+    """Of the embedded VM: scales are the program's, chosen for every product."""
+    return Numbers(
+        domain="ring 2^64", fraction_bits="16 in rows, up to 64", value_bits="62",
+        truncation="exact, one masked bit", rounding="to nearest, 1 unit off at most",
+        batch="none: nothing is made ahead", program=VM,
+    )  # fmt: skip
+
+
+def mpspdz_numbers(options: MpSpdzOptions) -> Numbers:
+    """Of a program for MP-SPDZ and the party program that runs it."""
+    protocol = PROTOCOLS[options.protocol]
+    own = own_party(options.protocol)
+    way = "one instruction of the protocol" if protocol.trunc_pr else "masked opening"
+    return Numbers(
+        domain="prime field" if options.protocol in PRIME_FIELD else "ring 2^64",
+        fraction_bits=str(options.fraction_bits), value_bits=str(options.value_bits),
+        truncation="exact" if options.round_nearest else f"probabilistic, {way}",
+        rounding="to nearest" if options.round_nearest else "up or down at random",
+        batch=f"{RUNTIME[options.protocol].batch} made ahead (-b), vectors of {options.budget} (budget)",
+        program=own.name if own else PARTIES[options.protocol],
+    )  # fmt: skip

@@ -1,0 +1,144 @@
+"""What every protocol is given to compute: one model, one set of examples, one generation of candidates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...codegen.bundle import Compiled, has_checkpoint
+from ...codegen.lowering.program import lower
+from ...codegen.model.hf import read_model
+from ...codegen.model.options import GenOptions
+from ...codegen.model.spec import ModelSpec
+from ...codegen.model.weights import Weights
+from ...codegen.owners.calibration import calibrate
+from ...codegen.owners.embed import Embedder
+from ...codegen.owners.prepare import prepare_weights
+from ...codegen.plan.build import build_plan
+from ...codegen.plan.graph import Plan
+from ...codegen.plan.oracle import run_plan
+from ...codegen.ring.schedule import schedule
+from ...codegen.series.ranges import Ranges
+from ..engine import Batch, Floats
+from ..errors import SecfwtError
+from .random_weights import normalised_rows, random_weights
+
+LABELS = ("world", "sport", "business", "science")
+"""Of models without a classifier: their texts only matter where there are weights."""
+
+
+class TaskError(SecfwtError):
+    """A choice that the model has no room for."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is computed."""
+
+    tokens: int = 32
+    candidates: int = 2
+    examples: int = 2
+    layers: int = 0
+    """0: as many as the model has."""
+    prompt_layer: int = 0
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step of tuning, with the float64 oracle's results."""
+
+    name: str
+    spec: ModelSpec
+    options: GenOptions
+    plan: Plan
+    weights: Weights
+    batch: Batch
+    z: Floats
+    """Candidates `[C, d]`."""
+    losses: Floats
+    logits: Floats
+    """Of the first candidate, `[E, L]`."""
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """For the embedded VM. Raises ProblemsFound."""
+        named = {name for v in self.plan for name in v.weights.values()}
+        wide = {n: np.asarray(self.weights[n], np.float64) for n in named}
+        program = lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
+        return Compiled(self.spec, self.options, self.plan, program, schedule(program.plan), self.weights, None)
+
+
+def make_task(source: Path, size: Size) -> Task:
+    """Everything from a config.json (random weights of that shape) or a model directory; the same for the same seed.
+
+    Raises ProblemsFound, TaskError.
+    """
+    options = GenOptions(
+        sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=max(2, size.candidates), seed=size.seed,
+        head="classification" if (classifier := _classifies(source)) else "prototypes",
+        label_texts=() if classifier else LABELS, intrinsic_dim=32,
+    )  # fmt: skip
+    whole = read_model(source, options)
+    if size.layers > whole.num_hidden_layers:
+        raise TaskError(f"--layers is {size.layers}: the model has {whole.num_hidden_layers}")
+    if size.layers and size.prompt_layer >= size.layers:
+        raise TaskError(
+            f"--prompt-layer is {size.prompt_layer}: of --layers {size.layers}, the last is {size.layers - 1}"
+        )
+    spec = replace(whole, num_hidden_layers=size.layers or whole.num_hidden_layers)
+    plan = build_plan(spec, options)
+    rng = np.random.default_rng(size.seed)
+    weights: Weights
+    if source.is_dir() and has_checkpoint(source):
+        weights, embedder = prepare_weights(source, whole, options)
+        inputs = _embedded_words(embedder, whole.vocab_size, size, rng)
+    else:
+        weights = dict(random_weights(plan, spec, options, rng))
+        inputs = _random_rows(spec, size, rng)
+    labels = rng.integers(spec.head.num_labels, size=size.examples)
+    inputs["labels"] = np.eye(spec.head.num_labels)[labels]
+    inputs["example_weight"] = np.full((size.examples, 1), 1 / size.examples)
+    batch = Batch({name: inputs[name] for name in (str(v.attrs["name"]) for v in plan.inputs("example"))})
+    (candidate,) = plan.inputs("candidate")
+    z = rng.normal(size=(size.candidates, *candidate.shape))
+    # every engine's ranges are those of this very step
+    plan.meta["calibration"] = calibrate(plan, weights, [{**batch.inputs, "z": z}])
+    outputs = run_plan(plan, weights, {**batch.inputs, "z": z})
+    name = source.name if source.is_dir() else source.stem
+    return Task(name, spec, options, plan, weights, batch, z, outputs["loss"], outputs["logits"][0])
+
+
+def _classifies(source: Path) -> bool:
+    """Whether the model has a classifier of its own; `read_model` reports what is wrong with the file."""
+    try:
+        path = source / "config.json" if source.is_dir() else source
+        architectures = json.loads(path.read_text("utf-8")).get("architectures") or [""]
+    except (OSError, ValueError, AttributeError):
+        return False
+    return str(architectures[0]).endswith("ForSequenceClassification")
+
+
+def _random_rows(spec: ModelSpec, size: Size, rng: np.random.Generator) -> dict[str, Floats]:
+    return {
+        "x": normalised_rows((size.examples, size.tokens, spec.hidden_size), rng),
+        "mask": np.ones((size.examples, size.tokens)),
+        "select": np.full((size.examples, size.tokens), 1 / size.tokens),
+    }
+
+
+def _embedded_words(embedder: Embedder, vocabulary: int, size: Size, rng: np.random.Generator) -> dict[str, Floats]:
+    """Examples of random words, as long as they may be."""
+    first, *last = embedder.tokenizer.encode("").ids
+    words = rng.integers(vocabulary, size=(size.examples, size.tokens - 1 - len(last))).tolist()
+    ids = [[first, *row, *last] for row in words]
+    inputs: Mapping[str, Floats] = {
+        name: np.asarray(values, np.float64)
+        for name, values in embedder.embed(ids, [[0] * size.tokens] * len(ids)).items()
+    }
+    return dict(inputs)

@@ -1,0 +1,184 @@
+"""One conversion from texts to files: read, train, calibrate, measure, write; resumable from its run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...codegen.model.adapter import is_converted
+from ...codegen.model.checkpoint import load_checkpoint
+from ...codegen.model.hf import read_model
+from ...codegen.model.options import GenOptions
+from ...codegen.model.tokenizer import load_tokenizer
+from ...codegen.owners.embed import Embedder, Settings, embedding_tables
+from ...codegen.series.ranges import Ranges
+from ..adaptation.corpus import Corpus
+from ..adaptation.feature_counts import chosen_counts
+from ..adaptation.features import Recipe, initial_features
+from ..adaptation.fidelity import calibrated, fidelity, outside
+from ..adaptation.fitted import fitted_forms
+from ..adaptation.options import ConversionError, ConvertOptions
+from ..adaptation.student import Shape, Weights
+from ..adaptation.training import Progress, State, Training
+from .display import ConversionDisplay
+from .output import check_output, write_output
+from .public_text import read_texts
+from .report import markdown, write_figure, write_loss_figure
+from .run_folder import ConversionRun
+
+Json = dict[str, Any]
+MIN_TEXTS = 64
+MAX_TOKENS = 64
+HELD_OUT = 20
+"""One text in that many is measured on where no --held-out is given."""
+CALIBRATION_TEXTS = 1000
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a conversion works on: token ids, and the original in torch on the device that trains."""
+
+    texts: list[list[int]]
+    held_out: list[list[int]]
+    embedder: Embedder
+    shape: Shape
+    teacher: dict[str, Tensor]
+
+    def corpus(self, texts: Sequence[list[int]], **options: Any) -> Corpus:
+        """Some of the texts as batches."""
+        return Corpus(texts, self.embedder, self.teacher, **options)
+
+    def fingerprint(self) -> str:
+        """Of weights and texts: a resumed conversion must see the same."""
+        digest = hashlib.sha256(json.dumps([self.texts, self.held_out]).encode())
+        for name, tensor in sorted(self.teacher.items()):
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def convert(material: Material, options: ConvertOptions, run: ConversionRun, display: ConversionDisplay) -> Json:
+    """Train on, from wherever the run stands, and write everything; returns the fidelity report."""
+    run.check("model or texts", material.fingerprint())
+    display.note(f"{len(material.texts)} texts to train on, {len(material.held_out)} held out")
+    recipe = Recipe(
+        layer_steps=options.layer_steps, whole_steps=options.steps, fitted_steps=options.fitted_steps,
+        seed=options.seed, splice=options.splice, exchange=options.exchange, rank=options.rank,
+        learned=options.feature_kind == "learned", gelu_limit=options.gelu_limit,
+    )  # fmt: skip
+    training = material.corpus(
+        material.texts, batch_rows=recipe.batch_rows, splice=recipe.splice, exchange=recipe.exchange
+    )
+    unseen = material.corpus(material.held_out)
+    shape = _with_counts(options, material, run, display, training, unseen, recipe)
+    sample = material.corpus(material.texts[:: -(-len(material.texts) // CALIBRATION_TEXTS)])
+
+    def calibrate(parameters: Weights) -> dict[str, dict[str, float]]:
+        display.note("calibrating: what the non-linearities see on the texts that are trained on")
+        return calibrated(sample, {**material.teacher, **parameters}, shape)
+
+    def report(progress: Progress) -> None:
+        run.log(asdict(progress))
+        display.update(progress)
+
+    state = run.load_state(training.device)
+    with display:
+        state = Training(training, shape, recipe, calibrate, report, run.state).run(state)
+    adapter = {name: tensor.detach().half().float() for name, tensor in state.parameters.items()}
+    display.note("measuring on held-out texts")
+    result = _measured(material, unseen, shape, recipe, adapter, state)
+    description = {
+        "base": options.base or Path(options.model).resolve().name,
+        "features": shape.features if len(set(shape.features)) > 1 else shape.features[0],
+        "variant": shape.variant, "floor": shape.floor,
+        "activation": shape.student_act, "harmonics": shape.harmonics, "rank": recipe.rank,
+        "steps": [recipe.layer_steps, recipe.whole_steps, recipe.fitted_steps], "seed": recipe.seed,
+        "fidelity": {name: value for name, value in result["after"].items() if name != "layers"},
+        "calibration": state.calibration,
+    }  # fmt: skip
+    arrays = {name: tensor.cpu().numpy() for name, tensor in adapter.items()}
+    write_output(Path(options.out), options.output, Path(options.model), arrays, description)
+    run.write("fidelity.json", json.dumps(result, indent=1) + "\n")
+    run.write("fidelity.md", markdown(result))
+    write_figure(result, run.path / "fidelity.png")
+    write_loss_figure(run.history(), run.path / "loss.png")
+    return result
+
+
+def read_material(options: ConvertOptions) -> Material:
+    """Texts and model. Raises `SecfwtError` or `ProblemsFound` with what cannot be used."""
+    check_output(Path(options.out))
+    model = Path(options.model)
+    if is_converted(model):
+        raise ConversionError(f"{model} is converted already: give the original model")
+    texts = [text for argument in options.text for text in read_texts(argument)]
+    held_out = [text for argument in options.held_out for text in read_texts(argument)]
+    if not held_out:
+        held_out, texts = texts[::HELD_OUT], [text for i, text in enumerate(texts) if i % HELD_OUT]
+    if len(texts) < MIN_TEXTS:
+        needed = f"at least {MIN_TEXTS} are needed, some thousands are better"
+        raise ConversionError(f"--text: {len(texts)} texts to train on; {needed}")
+    # the head plays no part in adaptation: any two labels will do
+    chosen = GenOptions(
+        sequence_length=MAX_TOKENS, n_prompt_tokens=0, head="prototypes", label_texts=("yes", "no")
+    )  # fmt: skip
+    spec = read_model(model, chosen)
+    weights = load_checkpoint(model, spec)
+    embedder = Embedder(load_tokenizer(model), embedding_tables(weights), Settings.of(spec, chosen))
+    embedder.tokenizer.enable_truncation(MAX_TOKENS)
+    shape = Shape(
+        layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
+        eps=spec.layer_norm_eps, act=spec.hidden_act,
+        student_act=options.activation, harmonics=options.harmonics, variant=options.rfa, floor=options.floor,
+    )  # fmt: skip
+    options.feature_counts(shape.layers)
+    device = torch.device(options.device if options.device != "auto" else _best_device())
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConversionError("--device is cuda: this PyTorch sees no CUDA device; accepted: auto, cpu")
+    return Material(
+        texts=[encoding.ids for encoding in embedder.tokenizer.encode_batch(texts)],
+        held_out=[encoding.ids for encoding in embedder.tokenizer.encode_batch(held_out)],
+        embedder=embedder,
+        shape=shape,
+        teacher={name: torch.from_numpy(np.array(value)).to(device) for name, value in weights.items()},
+    )
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _with_counts(
+    options: ConvertOptions, material: Material, run: ConversionRun, display: ConversionDisplay,
+    training: Corpus, unseen: Corpus, recipe: Recipe,
+) -> Shape:  # fmt: skip
+    """The shape with every layer's features: as given, or chosen once and kept in the run folder."""
+    counts = options.feature_counts(material.shape.layers) or run.features()
+    if counts is None:
+        display.note("choosing features: a short training at several counts; error of each layer's attention")
+        counts = chosen_counts(training, unseen, material.shape, recipe, options.feature_error, display.note)
+        run.keep_features(counts)
+        display.note(f"features of each layer: {', '.join(map(str, counts))}")
+    return replace(material.shape, features=counts)
+
+
+def _measured(
+    material: Material, unseen: Corpus, shape: Shape, recipe: Recipe, adapter: dict[str, Tensor], state: State
+) -> Json:
+    """The fidelity report: untrained features before, the adapter through the protocol's fits after."""
+    random = initial_features(unseen, shape, replace(recipe, learned=False))
+    ranges = Ranges(state.calibration)
+    forms = fitted_forms(shape, ranges, unseen.device)
+    weights = {**material.teacher, **adapter}
+    return {
+        "before": fidelity(unseen, {**material.teacher, **random}, shape),
+        "after": fidelity(unseen, weights, shape, forms),
+        "outside": outside(unseen, weights, shape, ranges, forms),
+    }

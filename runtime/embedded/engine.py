@@ -1,0 +1,112 @@
+"""The embedded VM as the data owner sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+
+from ...codegen.ring.header import OutputSpec, ProgramHeader
+from ..engine import Batch, Cost, Floats, Progress
+from ..errors import SecfwtError, ServiceError
+from ..parties.deployment import Deployment
+from ..parties.sharing import decode, encode, join
+from .client import Client
+
+
+class InputError(SecfwtError):
+    """Examples or candidates that are not what the program takes."""
+
+
+class EmbeddedEngine:
+    """`Engine` on three parties of the embedded VM, for the data owner.
+
+    Raises InputError and RangeError before anything is sent, ServiceError when a party refuses or is gone.
+    """
+
+    name = "embedded"
+    private = True
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        program: ProgramHeader,
+        *,
+        patience: float = 10.0,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        self._program, self._progress = program, progress
+        self._sets: dict[str, tuple[int, int]] = {}
+        self._client = Client(deployment, "data-owner", program.hash, patience=patience, progress=progress)
+        if program.of_kind("weight") and not self._client.weights_loaded:
+            self._client.close()
+            raise ServiceError(0, "refused", "the model owner has not sent the weights yet (secfwt-weights)")
+
+    def load_examples(self, name: str, batch: Batch) -> None:
+        """Share a set of examples under a name; replaces an earlier one."""
+        specs = self._program.of_kind("example")
+        count = len(batch)
+        if unknown := sorted(batch.inputs.keys() - {spec.name for spec in specs}):
+            raise InputError(f"examples {name}: the program has no input {', '.join(unknown)}")
+        for spec in specs:
+            values, expected = batch.inputs.get(spec.name), (count, *spec.shape)
+            if values is None or values.shape != expected:
+                got = "is missing" if values is None else f"has shape {list(values.shape)}"
+                raise InputError(f"examples {name}: {spec.name} {got}, expected {list(expected)}")
+        words = join(encode(batch.inputs[spec.name], spec.scale, f"examples {name}: {spec.name}") for spec in specs)
+        set_id, _ = self._sets.pop(name, (len(self._sets), 0))
+        self._progress(0, 0)
+        self._client.send_examples(set_id, count, words)
+        self._sets[name] = set_id, count
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only."""
+        return self._step(name, "loss", z).reshape(len(z))
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        """Label logits of one set under one prompt, z `[d]` -> `[E, L]`: opened to the data owner only."""
+        _, count = self._set(name)
+        return self._step(name, "logits", z[None]).reshape(count, -1)
+
+    def cost(self) -> Cost:
+        """Total so far."""
+        return replace(self._client.cost)
+
+    def sent(self) -> list[int]:
+        """Bytes that every party has sent to the others so far."""
+        return list(self._client.sent)
+
+    def close(self) -> None:
+        """Stop the parties."""
+        with contextlib.suppress(ServiceError):  # they have stopped already
+            self._client.stop()
+        self._client.close()
+
+    def leave(self) -> None:
+        """End the session and leave the parties running for the next one."""
+        self._client.close()
+
+    def _set(self, name: str) -> tuple[int, int]:
+        if name not in self._sets:
+            raise InputError(f"there is no set of examples {name!r}; known: {', '.join(self._sets) or 'none'}")
+        return self._sets[name]
+
+    def _step(self, name: str, output: str, z: Floats) -> Floats:
+        set_id, examples = self._set(name)
+        try:
+            index, spec = self._program.output(output)
+        except KeyError:
+            known = ", ".join(o.name for o in self._program.outputs)
+            raise InputError(f"the program does not open {output!r}; it opens: {known}") from None
+        (candidate,) = self._program.of_kind("candidate")
+        if z[0].size != candidate.size:
+            raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
+        words = encode(z, candidate.scale, f"candidates of set {name}").ravel()
+        shape = _shape(spec, len(z), examples)
+        self._progress(0, 0)
+        return decode(self._client.step(set_id, len(z), index, math.prod(shape), words), spec.scale).reshape(shape)
+
+
+def _shape(spec: OutputSpec, candidates: int, examples: int) -> tuple[int, ...]:
+    batch = (candidates, examples) if spec.stage == "pair" else (candidates,)
+    return (*batch, *spec.shape)

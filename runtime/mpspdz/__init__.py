@@ -1,0 +1,1 @@
+"""MP-SPDZ as an engine: its installation, its parties, its client protocol."""

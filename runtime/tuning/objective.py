@@ -1,0 +1,121 @@
+"""What the search minimises: losses of candidate prompts on a set of examples, evaluated by an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...codegen.lowering.program import PROMPT_ROW
+from ...codegen.plan.graph import Plan, Value
+from ...codegen.plan.projection import public_matrix
+from ..engine import Batch, Engine, Floats
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Examples as an engine takes them, and their labels' indices `[E]`, which the data owner knows anyway."""
+
+    name: str
+    batch: Batch
+    labels: Ints
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of a plan: its part of z, its public projection A `[d, n, h]`, its initial rows' weight."""
+
+    part: slice
+    projection: Floats
+    p0: str
+
+
+class PromptSpace:
+    """From the search's z to the program's: times alpha, and short enough for the program's number format.
+
+    A row of a prompt p0 + A·z must not be longer than `PROMPT_ROW` normalised rows. The initial prompt's rows are
+    normalised rows, so a part of z whose A·z has a row longer than PROMPT_ROW − 1 of them is scaled down to that.
+    """
+
+    def __init__(self, plan: Plan, alpha: float) -> None:
+        """`plan` is a model plan; every A is public and expands from its seed."""
+        (z,) = plan.inputs("candidate")
+        self.dim = z.size
+        self.alpha = alpha
+        self.prompts = [_prompt(v) for v in plan if v.kind == "prompt"]
+
+    def coordinates(self, z: Floats) -> Floats:
+        """What the parties get for z `[..., d]`, same shape."""
+        sent = self.alpha * z
+        for prompt in self.prompts:
+            rows = np.linalg.norm(_offset(prompt, sent), axis=-1).max(axis=-1, keepdims=True)
+            longest = (PROMPT_ROW - 1) * np.sqrt(prompt.projection.shape[-1])
+            sent[..., prompt.part] *= longest / np.maximum(rows, longest)
+        return sent
+
+    def rows(self, z: Floats, weights: Mapping[str, NDArray[Any]]) -> Floats:
+        """The prompts p0 + A·z `[prompts, n, h]` of the search's z `[d]`, for whoever knows the initial rows."""
+        sent = self.coordinates(z)
+        return np.stack([weights[prompt.p0] + _offset(prompt, sent) for prompt in self.prompts])
+
+
+def _prompt(v: Value) -> Prompt:
+    first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
+    words = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, v.size))
+    projection = np.ldexp(words.astype(np.float64), -v.attrs["scale_bits"]).reshape(dim, *v.shape)
+    return Prompt(slice(first, first + dim), projection, v.weights["p0"])
+
+
+def _offset(prompt: Prompt, sent: Floats) -> Floats:
+    """A·z `[..., n, h]` of the program's z `[..., d]`."""
+    return np.tensordot(sent[..., prompt.part], prompt.projection, axes=1)
+
+
+@dataclass
+class Objective:
+    """Losses and accuracies of prompts p0 + A·z; every method takes z `[C, d]` or `[d]` of the search's space.
+
+    `reveal="losses"` opens one number a candidate (mean loss over the set). `reveal="logits"` opens the logits of every
+    example to the data owner, who computes `loss` itself: one step a candidate.
+    """
+
+    engine: Engine
+    space: PromptSpace
+    reveal: Literal["losses", "logits"]
+    loss: Literal["ce", "hinge"]
+    margin: float
+    sets: dict[str, LabelledSet]
+
+    def load(self, name: str) -> None:
+        """Share a set with the engine."""
+        self.engine.load_examples(name, self.sets[name].batch)
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """Mean loss of every candidate over a loaded set, `[C]`: all candidates × examples in one step."""
+        if self.reveal == "losses":
+            return self.engine.losses(name, self.space.coordinates(z))
+        labels = self.sets[name].labels
+        return np.array([mean_loss(self.logits(name, row), labels, self.loss, self.margin) for row in z])
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        """Logits of a loaded set under one prompt, `[E, L]`."""
+        return self.engine.logits(name, self.space.coordinates(z))
+
+    def accuracy(self, name: str, z: Floats) -> float:
+        """Share of a loaded set whose largest logit is the label's. Opens the set's logits under this one prompt."""
+        return float(np.mean(self.logits(name, z).argmax(axis=-1) == self.sets[name].labels))
+
+
+def mean_loss(logits: Floats, labels: Ints, loss: str, margin: float) -> float:
+    """Mean over examples of the cross entropy or of Σ over wrong labels of max(0, margin + logit − right logit)."""
+    right = logits[np.arange(len(labels)), labels][:, None]
+    if loss == "ce":
+        top = logits.max(axis=-1, keepdims=True)
+        return float(np.mean(np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top - right))
+    hinge = np.maximum(0.0, margin + logits - right)
+    return float(np.mean(hinge.sum(axis=-1) - margin))

@@ -1,0 +1,86 @@
+"""What a finished run leaves behind: result.json, prompt.npz, loss.png and a summary to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..engine import Engine, Floats
+from ..progress import clock
+from .loop import Outcome
+from .run_folder import Json, RunFolder
+
+
+def write_report(
+    run: RunFolder, outcome: Outcome, engine: Engine, context: Mapping[str, Any], prompt: Floats | None
+) -> Json:
+    """Write the run's files and return what `result.json` holds.
+
+    `context` (model, data sizes, wall seconds …) goes into the result as it is; `prompt` is p0 + A·z `[prompts, n, h]`
+    where p0 is known.
+    """
+    result: Json = {"engine": engine.name, "private": engine.private, **context}
+    result |= {k: v for k, v in asdict(outcome).items() if k != "best_z"}
+    run.write_json("result.json", result)
+    with run.writing("prompt.npz") as path:
+        if prompt is None:
+            np.savez(path, z=outcome.best_z)
+        else:
+            np.savez(path, z=outcome.best_z, p=prompt)
+    with run.writing("loss.png") as path:
+        _plot(run.history(), outcome, engine.name, str(path))
+    return result
+
+
+def summary(result: Json) -> str:
+    """The result in a few lines."""
+    lines = []
+    if not result["private"]:
+        lines.append("NOT PRIVATE: the clear engine computed on weights and examples as they are")
+    lines += [
+        f"train loss   {result['start_loss']:.4f} -> {result['best_loss']:.4f}   (no tuning -> best candidate)",
+        f"dev loss     {result['start_dev']:.4f} -> {result['best_dev']:.4f}   (no tuning -> chosen prompt)",
+    ]
+    if result["test_tuned"] is None:
+        lines.append("test         no test set: give --test, or more examples than 2 x --k-shot a class")
+    else:
+        lines.append(
+            f"test         {result['test_zero_shot']:.1%} -> {result['test_tuned']:.1%} accuracy of "
+            f"{result['test_examples']} examples (zero-shot -> tuned)"
+        )
+    if result["best_dev"] >= result["start_dev"]:
+        lines.append("             no prompt was better on dev than none: the result is the untuned one")
+    if result["rejected"]:
+        lines.append(f"rejected     {result['rejected']} of {result['evaluations']} candidates: loss not finite")
+    cost = result["cost"]
+    spent = (
+        f"{cost['seconds']:.1f} s computing, {cost['bytes_sent'] / 1e6:.1f} MB between parties, "
+        f"{cost['rounds']} rounds, peak memory {cost['peak_bytes'] / 1e6:.0f} MB"
+    )
+    if result["private"] and not cost["rounds"]:
+        spent = "what the parties sent is in their own logs"
+    lines += [
+        f"search       {result['generations']} generations, {result['evaluations']} evaluations; {result['stopped']}",
+        f"cost         {clock(result['wall_seconds'])} in all, {spent}",
+    ]
+    return "\n".join(lines)
+
+
+def _plot(history: list[Json], outcome: Outcome, engine: str, path: str) -> None:
+    from matplotlib.figure import Figure  # no pyplot: no global state, no display
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    generations = [line["generation"] for line in history]
+    losses = [[v for v in line["losses"] if v is not None] for line in history]
+    axes.fill_between(generations, [min(v) for v in losses], [max(v) for v in losses], alpha=0.2, label="train, all")
+    axes.plot(generations, [float(np.mean(v)) for v in losses], label="train, mean")
+    dev = [(line["generation"], min(v for v in line["dev"] if v is not None)) for line in history
+           if any(v is not None for v in line.get("dev", []))]  # fmt: skip
+    axes.plot([0, *(g for g, _ in dev)], [outcome.start_dev, *(v for _, v in dev)], marker="o", label="dev, best")
+    axes.set(xlabel="generation", ylabel="loss", title=f"Prompt tuning, engine: {engine}")
+    axes.legend()
+    figure.savefig(path, dpi=120, metadata={"Software": None})

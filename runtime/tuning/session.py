@@ -1,0 +1,152 @@
+"""One tuning run from options to result: read data, prepare the model, start an engine, tune, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from ...codegen.commandline.problems import Problem, ProblemsFound
+from ..engine import Batch, Engine
+from ..mpspdz.local import mpspdz_engine, options_for
+from ..mpspdz.remote import remote_mpspdz_engine
+from ..progress import Display, make_display
+from .data import Example, Splits, draw_splits, read_examples
+from .engines import clear_engine, local_engine, remote_engine
+from .loop import tune
+from .model import EXAMPLES, Model, load_model, open_bundle
+from .objective import LabelledSet, Objective, PromptSpace
+from .options import TuneOptions
+from .report import summary, write_report
+from .run_folder import Json, RunFolder
+
+
+@dataclass
+class Where:
+    """The run folder, as soon as there is one: what a message about an interrupted run needs."""
+
+    folder: Path | None = None
+
+
+def run_session(options: TuneOptions, folder: Path | None, resume: bool, console: Console, where: Where) -> Json:
+    """Run, or continue the run in `folder`; returns what `result.json` holds.
+
+    Raises DataError, ProblemsFound, RunFolderError, SearchError, and EngineError when a party fails.
+    """
+    began = time.monotonic()
+    display = make_display(console)
+    splits = load_splits(options)
+    sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
+    display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
+    model = open_bundle(Path(options.bundle), options.engine) if options.bundle else load_model(options, splits.labels)
+    display.note(f"model    {_describe(model)}")
+    sets = {name: embed(name, e, model, options, display) for name, e in asdict_sets(splits).items() if e}
+    prints = fingerprints(splits, model)
+    with ExitStack() as stack:
+        if resume and folder is not None:
+            run = RunFolder.resume(folder, prints)
+        else:
+            run = RunFolder.create(folder, options.to_json(), prints)
+        stack.callback(run.close)
+        where.folder = run.path
+        display.note(f"run      {run.path}")
+        engine = stack.enter_context(open_engine(options, model, run, display, sets))
+        display.note(f"engine   {engine.name}")
+        space = PromptSpace(model.plan, options.alpha)
+        objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
+        outcome = tune(objective, options.search(space.dim), run, display)
+        prompt = None
+        if model.weights is not None:
+            prompt = space.rows(outcome.best_z, model.weights)
+        context = {
+            "model": model.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
+            "wall_seconds": round(time.monotonic() - began, 1),
+        }  # fmt: skip
+        result = write_report(run, outcome, engine, context, prompt)
+    display.note(summary(result))
+    display.note(f"files        {run.path}: result.json, history.jsonl, prompt.npz, loss.png")
+    return result
+
+
+def load_splits(options: TuneOptions) -> Splits:
+    """Read the data files of a run (default: the topic examples) and draw its sets. Raises DataError."""
+    names = {"train": options.data, "dev": options.dev, "test": options.test}
+    if not options.data:
+        names = {part: given or str(EXAMPLES / "topics" / f"{part}.jsonl") for part, given in names.items()}
+    columns = (options.text_column, options.label_column)
+    train = read_examples(Path(names["train"]), *columns)
+    known = sorted({e.label for e in train})
+    dev, test = (read_examples(Path(names[n]), *columns, known) if names[n] else None for n in ("dev", "test"))
+    return draw_splits(train, dev, test, k_shot=options.k_shot, test_limit=options.test_limit, seed=options.seed)
+
+
+def embed(name: str, examples: list[Example], model: Model, options: TuneOptions, display: Display) -> LabelledSet:
+    """Tokenise and embed a set at the data owner. Texts that are cut are counted; with `strict` they are an error."""
+    labels = [e.label for e in examples]
+    inputs, warnings = model.embedder.encode([e.text for e in examples], labels)
+    if warnings and options.strict:
+        raise ProblemsFound([Problem("error", f"{name}: {w.header}", w.detail) for w in warnings])
+    for warning in warnings:
+        display.note(f"warning  {name}: {warning.header}")
+    index = {label: i for i, label in enumerate(model.spec.head.labels)}
+    batch = Batch({key: np.asarray(value, np.float64) for key, value in inputs.items()})
+    return LabelledSet(name, batch, np.array([index[label] for label in labels]))
+
+
+def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
+    """What must not change between a run and its continuation, as hashes."""
+    prints = {
+        "data": hashlib.sha256(json.dumps(asdict(splits)).encode()).hexdigest(),
+        "program": model.program_hash,
+    }
+    if model.weights is not None:
+        weights = hashlib.sha256()
+        for name in sorted(model.weights):
+            weights.update(name.encode() + model.weights[name].tobytes())
+        prints["weights"] = weights.hexdigest()
+    return prints
+
+
+def open_engine(
+    options: TuneOptions, model: Model, run: RunFolder, display: Display, sets: Mapping[str, LabelledSet]
+) -> AbstractContextManager[Engine]:
+    """The engine that was asked for, ready to take these sets."""
+    if options.engine == "clear":
+        return clear_engine(model, display)
+    if options.engine == "mp-spdz" and options.deployment:
+        return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
+    if options.engine == "mp-spdz":
+        assert model.weights is not None
+        program = options_for(options.protocol, [len(s.batch) for s in sets.values()], options.round_nearest)
+        return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
+    if options.deployment and model.program:
+        return remote_engine(Path(options.deployment), model.program, display)
+    return local_engine(model, run.path / "parties", display)
+
+
+def asdict_sets(splits: Splits) -> dict[str, list[Example]]:
+    """The sets by name."""
+    return {"train": splits.train, "dev": splits.dev, "test": splits.test}
+
+
+def _counts(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sizes.items())
+
+
+def _describe(model: Model) -> str:
+    spec, options = model.spec, model.options
+    features = "/".join(map(str, options.rfa_layer_features or (options.rfa_features,)))
+    attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
+    if options.attention == "rfa" and not model.adapted:
+        attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
+    return (
+        f"{model.name}: {spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
+        f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
+    )

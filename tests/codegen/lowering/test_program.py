@@ -1,0 +1,209 @@
+"""The ring program computes what the model plan says: fixed-point oracle against float oracle; scheduling, cost and
+refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
+from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.lowering.program import lower
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.spec import HeadSpec, ModelSpec
+from secfwt.codegen.plan.build import build_plan
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.cost import bits_per_value, generation_cost, kept_bytes, rounds, stage_cost
+from secfwt.codegen.ring.encoding import decode, encode
+from secfwt.codegen.ring.oracle import ring_matmul, run_program
+from secfwt.codegen.ring.schedule import COMMUNICATING, schedule
+from secfwt.codegen.ring.text import program_text
+from secfwt.codegen.series.ranges import Ranges
+
+CASES = [
+    ("bert", "gelu", "folded", "ce"),
+    ("distilbert", "gelu", "folded", "hinge"),
+    ("distilbert", "relu", "folded", "ce"),
+    ("masked_lm", "gelu", "folded", "hinge"),
+    ("masked_lm", "gelu", "paper", "ce"),
+    ("prototypes", "gelu", "folded", "ce"),
+    ("prototypes", "relu", "paper", "hinge"),
+]
+
+
+@pytest.mark.parametrize(("head", "act", "variant", "loss"), CASES)
+@pytest.mark.parametrize("prompt_layer", [0, 1])
+def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str, prompt_layer: int) -> None:
+    t = toy(head, act, variant, loss, prompt_layer=prompt_layer)
+    result = run_program(t.ring, t.program.fits, t.words)
+    spread = np.abs(t.reference["logits"]).max()
+    for output in t.ring.outputs:
+        got = decode(result[output.name], t.ring[output.value].scale).reshape(t.reference[output.name].shape)
+        assert np.abs(got - t.reference[output.name]).max() < 0.02 * max(1.0, spread)
+
+
+def test_the_candidates_matter() -> None:
+    t = toy("prototypes")
+    assert np.abs(t.reference["loss"][0] - t.reference["loss"][1]) > 1e-3
+
+
+def test_labels_and_weights_enter_the_loss() -> None:
+    t = toy("bert")
+    before = run_program(t.ring, t.program.fits, t.words, ("loss",))["loss"]
+    t.words["labels"] = np.roll(t.words["labels"], 1, axis=-1)
+    assert np.any(run_program(t.ring, t.program.fits, t.words, ("loss",))["loss"] != before)
+
+
+def test_padding_rows_do_not_matter() -> None:
+    t = toy("prototypes", examples=2)
+    before = run_program(t.ring, t.program.fits, t.words, ("logits",))["logits"]
+    padding = t.inputs["mask"] == 0
+    assert padding.any()
+    t.words["x"][padding] = encode(np.random.default_rng(1).normal(size=t.words["x"][padding].shape), 16)
+    after = run_program(t.ring, t.program.fits, t.words, ("logits",))["logits"]
+    assert np.abs(decode(before - after, 16)).max() < 2e-3
+
+
+def test_schedule_keeps_dependencies_and_merges_rounds() -> None:
+    t = toy("bert")
+    groups: dict[int, list[int]] = {}
+    for v in t.ring:
+        assert all(i < v.id for i in v.inputs)
+        assert (v.kind in COMMUNICATING) == ("group" in v.attrs)
+        if "group" in v.attrs:
+            groups.setdefault(v.attrs["group"], []).append(v.id)
+    for members in groups.values():
+        assert members == list(range(members[0], members[-1] + 1))
+        assert not any(i in members for m in members for i in t.ring[m].inputs)
+        assert len({t.ring[m].stage for m in members}) == 1
+    alone = sum(rounds(v, t.program.fits) for v in t.ring)
+    together = sum(
+        stage_cost(t.ring, t.program.fits, s, 1).rounds for s in (Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR)
+    )
+    assert together < alone
+
+
+def test_schedule_drops_dead_values() -> None:
+    t = toy("bert")
+    only_loss = dataclasses.replace(t.program.plan, outputs=t.program.plan.outputs[:1])
+    only_loss.add("scale", (0,), shape=only_loss[0].shape, by=1)
+    assert len(schedule(only_loss).values) == len(t.ring.values)
+
+
+def test_a_layer_takes_few_rounds() -> None:
+    t = toy("bert", prompt_layer=1)
+    # one whole layer, and the tokens' part of the prompted one: features, values, sums
+    assert stage_cost(t.ring, t.program.fits, Stage.EXAMPLE, 1).rounds <= 34 + 9
+
+
+def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
+    t = toy("prototypes", prompt_layer=1)
+    openings = [v for v in t.ring if v.kind == "cos_sin" and v.site == "layer 1"]
+    # keys of the tokens, keys of the prompt, queries of the tokens: the head reads no prompt row
+    assert sorted(v.stage for v in openings) == [Stage.EXAMPLE, Stage.EXAMPLE, Stage.CANDIDATE]
+    sums = [
+        v
+        for v in t.ring
+        if v.site == "layer 1" and v.kind == "matmul" and v.shape[1:] == (2 * FEATURES, HIDDEN // HEADS)
+    ]
+    assert [v.stage for v in sums] == [Stage.EXAMPLE, Stage.CANDIDATE]
+
+
+@pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
+def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
+    t = toy(head, prompt_layer=0)
+    openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
+
+
+@pytest.mark.parametrize("head", list(HEAD_SPECS))
+def test_pooling_comes_before_the_last_truncation(head: str) -> None:
+    t = toy(head, prompt_layer=0)
+    truncated = [v for v in t.ring if v.kind == "trunc" and v.site == f"layer {LAYERS - 1}"]
+    assert truncated[-1].shape == (1, HIDDEN)
+
+
+@pytest.mark.parametrize("head", ["prototypes", "bert"])
+def test_deep_prompts_replace_each_other(head: str) -> None:
+    t = toy(head, prompt_layer=0, deep=True)
+    assert t.ring.inputs("candidate")[0].shape == (LAYERS * DIM,)
+    result = run_program(t.ring, t.program.fits, t.words)
+    got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
+    assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
+    # prompt rows are thrown away after each layer, so that nobody computes them
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
+
+
+def test_text_is_deterministic_and_round_trips() -> None:
+    first, second = (toy("prototypes") for _ in range(2))
+    text = program_text(first.ring, first.program.fits)
+    assert text == program_text(second.ring, second.program.fits)
+    assert text.startswith("secfwt-program 1\n")
+    assert text.endswith("end\n")
+    assert text.count("\nv ") == len(first.ring.values)
+
+
+def test_overflow_is_refused_with_every_place() -> None:
+    with pytest.raises(ProblemsFound) as caught:
+        toy("bert", loud=100.0)
+    assert len(caught.value.problems) > 1
+    assert "would overflow" in str(caught.value)
+    assert "layer 0" in str(caught.value)
+
+
+@pytest.mark.parametrize(("hidden", "heads", "inner", "tokens"), [(384, 12, 1536, 32), (1024, 16, 4096, 512)])
+def test_shapes_of_real_models_fit_with_assumed_norms(hidden: int, heads: int, inner: int, tokens: int) -> None:
+    head = HeadSpec("classification", "first", ("a", "b"), dense_act="tanh")
+    spec = ModelSpec("roberta", hidden, 2, heads, inner, "gelu", 1e-5, 100, 514, 2, 1, 1, head)
+    plan = build_plan(spec, GenOptions(sequence_length=tokens))
+    ring = lower(plan, None, Ranges()).plan
+    assert all(v.scale == 64 or v.scale + np.log2(v.bound) <= 62 for v in ring)
+
+
+def test_a_range_too_wide_for_a_phase_is_refused() -> None:
+    with pytest.raises(ProblemsFound, match="for its phase"):
+        toy("bert", loud=3e4)
+
+
+def test_every_sum_stays_below_the_ring() -> None:
+    t = toy("bert")
+    for v in t.ring:
+        if v.scale != 64:
+            assert v.scale + np.log2(v.bound) <= 62
+
+
+def test_generation_cost_adds_up() -> None:
+    t = toy("bert")
+    one, many = (generation_cost(t.ring, t.program.fits, c, 4) for c in (1, 8))
+    assert one.rounds == many.rounds
+    assert many.bytes > 6 * one.bytes
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32)
+    harmonics = len(t.program.fits[gelu.attrs["fit"]].m)
+    assert bits_per_value(gelu, t.program.fits) == 64 + 64 * harmonics + 34 + 128
+
+
+def test_kept_memory_is_what_later_stages_read() -> None:
+    t = toy("bert", prompt_layer=1)
+    weights = sum(v.size for v in t.ring.inputs("weight")) + sum(v.size for v in t.ring.inputs("public")) / 2
+    assert kept_bytes(t.ring, Stage.SETUP) == 16 * weights
+    labels = t.reference["logits"].shape[-1]
+    sums = HEADS * 2 * FEATURES * (HIDDEN // HEADS + 1)  # S and n of the tokens
+    queries = HEADS * 2 * FEATURES
+    # and the residual of the one row that the head reads, additive; labels and the example's weight
+    assert kept_bytes(t.ring, Stage.EXAMPLE) == 16 * (sums + queries + labels + 1) + 8 * HIDDEN
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])
+def test_ring_matmul_is_exact(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(m)
+    a, b = (rng.integers(-(2**63), 2**63 - 1, s, dtype=np.int64) for s in ((m, k), (k, n)))
+    exact = [[sum(int(a[i, t]) * int(b[t, j]) for t in range(k)) % 2**64 for j in range(n)] for i in range(m)]
+    assert ring_matmul(a, b).view(np.uint64).tolist() == exact
+
+
+def test_encode_wraps_phases_and_rounds() -> None:
+    turns = np.array([0.25, -0.25, 1.25, 0.75, 1e-19, 3.0])
+    quarter = 1 << 62
+    assert encode(turns, 64).tolist() == [quarter, -quarter, quarter, -quarter, 2, 0]
+    assert encode(np.array([1.5, -1.5, 2.0**-17 * 1.01]), 16).tolist() == [98304, -98304, 1]

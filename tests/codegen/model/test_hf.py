@@ -1,0 +1,120 @@
+"""Configurations: what is accepted, and that everything that is not is said in one report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.model.hf import read_model
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.spec import HeadSpec
+
+BERT = {
+    "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 100, "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def config(directory: Path, **changes: Any) -> Path:
+    path = directory / "config.json"
+    path.write_text(json.dumps(BERT | changes))
+    return path
+
+
+def problems(path: Path, **options: Any) -> str:
+    with pytest.raises(ProblemsFound) as found:
+        read_model(path, GenOptions(**options))
+    return str(found.value)
+
+
+def test_a_config_file_and_its_directory_are_the_same_model(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    spec = read_model(path, GenOptions())
+    assert spec == read_model(tmp_path, GenOptions())
+    assert spec.head == HeadSpec("classification", "first", ("LABEL_0", "LABEL_1"), dense_act="tanh")
+    assert (spec.head_dim, spec.position_offset, spec.token_types) == (8, 0, 2)
+
+
+def test_labels_come_from_the_checkpoint_unless_the_user_renames_them(tmp_path: Path) -> None:
+    path = config(tmp_path, id2label={"1": "good", "0": "bad"})
+    assert read_model(path, GenOptions()).head.labels == ("bad", "good")
+    assert read_model(path, GenOptions(labels=("0", "1"))).head.labels == ("0", "1")
+    assert "--labels names 3 labels, the checkpoint has 2" in problems(path, labels=("a", "b", "c"))
+
+
+def test_label_texts_choose_prototypes_on_any_model(tmp_path: Path) -> None:
+    head = read_model(config(tmp_path), GenOptions(label_texts=("x", "y"))).head
+    assert head == HeadSpec("prototypes", "mean", ("x", "y"))
+
+
+def test_all_problems_come_in_one_report(tmp_path: Path) -> None:
+    path = config(
+        tmp_path, hidden_act="gelu_new", position_embedding_type="relative_key", is_decoder=True, num_attention_heads=5,
+        problem_type="regression",
+    )  # fmt: skip
+    report = problems(path, sequence_length=65, prompt_layer=2, label_words=("a", "b"))
+    for part in (
+        "activation is 'gelu_new'", "Accepted: gelu, relu.", "'relative_key'", "decoder", "num_attention_heads 5",
+        "'regression'", "--sequence-length is 65, the model has positions", "--prompt-layer is 2, the model has 2",
+        "--label-words is given",
+    ):  # fmt: skip
+        assert part in report
+
+
+def test_missing_and_wrong_fields_are_named(tmp_path: Path) -> None:
+    report = problems(config(tmp_path, hidden_size="wide", vocab_size=None, num_hidden_layers=0))
+    for part in ("hidden_size is 'wide'", "vocab_size is missing", "num_hidden_layers is 0"):
+        assert part in report
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", None])
+def test_other_models_are_refused(model_type: str | None, tmp_path: Path) -> None:
+    report = problems(config(tmp_path, model_type=model_type))
+    assert f"model_type is {model_type!r}" in report
+    assert "Accepted: bert, roberta, xlm-roberta, distilbert." in report
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    assert "cannot read" in problems(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    assert "config.json is not JSON" in problems(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    assert "config.json is not a JSON object" in problems(tmp_path)
+
+
+def test_roberta_positions_start_behind_the_padding_id(tmp_path: Path) -> None:
+    path = config(tmp_path, model_type="roberta", pad_token_id=1, type_vocab_size=1, max_position_embeddings=66)
+    assert read_model(path, GenOptions(sequence_length=64)).position_offset == 2
+    assert "has positions for 64 tokens" in problems(path, sequence_length=65)
+
+
+def test_a_masked_lm_head_needs_words_and_a_template(tmp_path: Path) -> None:
+    path = config(tmp_path, architectures=["BertForMaskedLM"])
+    report = problems(path)
+    assert "--label-words is missing" in report
+    assert "--template is ''" in report
+    assert "It has: masked_lm, prototypes." in problems(path, head="classification")
+
+
+def test_sentence_transformers_modules(tmp_path: Path) -> None:
+    config(tmp_path, architectures=["BertModel"])
+    modules = [{"path": "1_Pooling", "type": "x.Pooling"}, {"path": "2_Dense", "type": "x.Dense"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
+    report = problems(tmp_path, label_texts=("x", "y"))
+    assert "pooled by 'max'" in report
+    assert "module 'Dense'" in report
+    (tmp_path / "modules.json").write_text(json.dumps(modules[:1]))
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
+    assert read_model(tmp_path, GenOptions(label_texts=("x", "y"))).head.rows == "first"
+
+
+def test_options_name_their_flags() -> None:
+    with pytest.raises(ProblemsFound) as found:
+        GenOptions(popsize=1, loss="mse", rfa_floor=float("nan"), label_words=("a", "a"))  # type: ignore[arg-type]
+    for part in ("--popsize is 1", "--loss is 'mse'", "--rfa-floor is nan", "--label-words is a, a"):
+        assert part in str(found.value)

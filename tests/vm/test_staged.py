@@ -1,0 +1,111 @@
+"""A staged and an unstaged program compute the same, and what the float oracle does: every family, head and mode."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.toys import CONFIGS, HEAD_OPTIONS, save_sentence_transformer, save_toy
+from secfwt.codegen.bundle import Compiled, compile_model, encoded_weights
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.plan.graph import Plan, Stage
+from secfwt.codegen.plan.oracle import run_plan
+from secfwt.codegen.ring.encoding import decode, encode
+from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.text import program_text
+from secfwt.codegen.ring.unstaged import unstaged
+from secfwt.runtime.embedded.simulator import Simulator
+
+MODELS = [*product(CONFIGS, HEAD_OPTIONS), ("bert", "sentence mean"), ("bert", "sentence cls")]
+MODES: dict[str, dict[str, Any]] = {
+    "prompt at the input": {"prompt_layer": 0},
+    "late prompt": {"prompt_layer": 1},
+    "deep prompts": {"prompt_layer": 0, "deep": True},
+    "frozen layer": {"prompt_layer": 1, "frozen_layers": 1},
+    "public weights": {"prompt_layer": 1, "weights": "public"},
+}
+CHOICES = [*product(("ce", "hinge"), ("folded", "paper"), ("losses", "logits"))]
+CASES = [
+    # every mode meets every choice, and so does every head
+    pytest.param(family, head, mode, *CHOICES[(m + 2 * n) % len(CHOICES)], id=f"{family}-{head}-{mode}")
+    for (m, (family, head)), (n, mode) in product(enumerate(MODELS), enumerate(MODES))
+]
+TEXTS = ["a good film", "the news was very bad, it was", "sport"]
+CANDIDATES = 2
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    folders = {}
+    for family, head in MODELS:
+        folders[family, head] = folder = tmp_path_factory.mktemp(f"{family}-{head.replace(' ', '-')}")
+        if head.startswith("sentence"):
+            save_sentence_transformer(folder, family, head.removeprefix("sentence "))
+        else:
+            save_toy(folder, family, head)
+    return folders
+
+
+def compiled_toy(folder: Path, head: str, mode: str, loss: str, variant: str, reveal: str) -> Compiled:
+    of_head = HEAD_OPTIONS["prototypes" if head.startswith("sentence") else head]
+    options = GenOptions(
+        sequence_length=12, n_prompt_tokens=2, intrinsic_dim=6, rfa_features=16, rfa_floor=0.2, loss=loss,
+        rfa_variant=variant, reveal=reveal, **MODES[mode], **of_head,
+    )  # fmt: skip
+    return compile_model(folder, options)
+
+
+def inputs_of(compiled: Compiled) -> dict[str, np.ndarray]:
+    assert compiled.embedder is not None
+    labels = compiled.spec.head.labels
+    inputs, _ = compiled.embedder.encode(TEXTS, [labels[i % len(labels)] for i in range(len(TEXTS))])
+    z = np.random.default_rng(1).normal(size=(CANDIDATES, compiled.ring.inputs("candidate")[0].size))
+    return {**inputs, "z": z}
+
+
+def words_of(compiled: Compiled, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    given = {v.attrs["name"]: v.scale for kind in ("example", "candidate") for v in compiled.ring.inputs(kind)}
+    return encoded_weights(compiled) | {name: encode(inputs[name], scale) for name, scale in given.items()}
+
+
+@pytest.mark.parametrize(("family", "head", "mode", "loss", "variant", "reveal"), CASES)
+def test_staged_is_unstaged(
+    models: dict[tuple[str, str], Path], family: str, head: str, mode: str, loss: str, variant: str, reveal: str
+) -> None:
+    compiled = compiled_toy(models[family, head], head, mode, loss, variant, reveal)
+    inputs = inputs_of(compiled)
+    words, reference = words_of(compiled, inputs), run_plan(compiled.plan, compiled.weights, inputs)
+    whole = unstaged(compiled.ring)
+    assert {v.stage for v in whole if v.inputs} <= {Stage.CANDIDATE, Stage.PAIR}
+    staged, other = (run_program(ring, compiled.program.fits, words) for ring in (compiled.ring, whole))
+    assert compiled.ring.outputs[1].max_candidates == (1 if reveal == "losses" else None)
+    for output in compiled.ring.outputs:
+        assert np.array_equal(staged[output.name], other[output.name])
+        got = decode(staged[output.name], compiled.ring[output.value].scale).reshape(reference[output.name].shape)
+        spread = max(1.0, np.abs(reference[output.name]).max())
+        assert np.abs(got - reference[output.name]).max() < 0.02 * spread
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_parties_agree(models: dict[tuple[str, str], Path], mode: str) -> None:
+    compiled = compiled_toy(models["bert", "sentence mean"], "prototypes", mode, "ce", "folded", "losses")
+    inputs = inputs_of(compiled)
+    words = words_of(compiled, inputs)
+    expected = run_plan(compiled.plan, compiled.weights, inputs)["loss"]
+    traffic = []
+    for ring in (compiled.ring, unstaged(compiled.ring)):
+        parties = Simulator(program_text(ring, compiled.program.fits))
+        parties.weights(_flat(ring, "weight", words))
+        parties.examples(len(TEXTS), _flat(ring, "example", words))
+        before = parties.counters()
+        opened = parties.step(CANDIDATES, _flat(ring, "candidate", words)).view(np.int64)
+        traffic.append((parties.counters() - before).total)
+        assert np.abs(decode(opened, ring[ring.outputs[0].value].scale) - expected).max() < 0.02
+    assert traffic[0] < traffic[1]
+
+
+def _flat(ring: Plan, kind: str, words: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([words[v.attrs["name"]].reshape(-1) for v in ring.inputs(kind)])

@@ -1,0 +1,125 @@
+"""`tune.py` on three parties of the embedded VM: private results, dying parties, parties that run elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_toy
+from secfwt.codegen.bundle import encoded_weights, generate
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.ring.header import read_program
+from secfwt.runtime.commands.party import LocalParties
+from secfwt.runtime.commands.weights import share_weights
+from secfwt.runtime.parties.binaries import VM, BinaryMissing, find
+from secfwt.runtime.parties.certificates import make_certificates
+from secfwt.runtime.parties.deployment import Deployment
+
+try:
+    find(VM)
+except BinaryMissing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def options(toy: tuple[Path, Path]) -> list[object]:
+    model, data = toy
+    return ["--model", model, "--data", data, *BASE, "--engine", "embedded"]
+
+
+def parties_of(run: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(run) in word for word in process.cmdline()) and process.name().startswith(VM):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_private_run(tmp_path: Path, options: list[object]) -> None:
+    run = tmp_path / "run"
+    outcome = tune(*options, "--budget", 12, "--run", run)
+    assert outcome.exit_code == 0, outcome.output
+    assert "NOT PRIVATE" not in outcome.output
+    result = json.loads((run / "result.json").read_text())
+    assert result["engine"] == "embedded"
+    assert result["private"] is True
+    assert result["cost"]["bytes_sent"] > 0
+    assert result["cost"]["rounds"] > 0
+    assert sorted(p.name for p in (run / "parties").iterdir()) == [
+        "party0.log", "party1.log", "party2.log", "program.txt",
+    ]  # fmt: skip
+    assert parties_of(run) == []
+
+
+def test_lost_party_ends_the_run_and_resume_goes_on(tmp_path: Path, options: list[object]) -> None:
+    run = tmp_path / "run"
+    process = start(*options, "--run", run)
+    parties_of(run)[1].kill()
+    ends_for_a_lost_party(process, run)
+    assert parties_of(run) == []
+    goes_on(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_party_outlives_an_interrupted_run(tmp_path: Path, options: list[object], number: signal.Signals) -> None:
+    run = tmp_path / "run"
+    process = start(*options, "--run", run)
+    os.kill(process.pid, number)
+    process.communicate(timeout=60)
+    psutil.wait_procs(parties_of(run), timeout=20)
+    assert parties_of(run) == []
+    assert process.returncode == (130 if number == signal.SIGINT else -9)
+
+
+@pytest.fixture
+def remote(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[tuple[Path, Path]]:
+    """A deployment file and a bundle without the model owner's part, as the data owner has them."""
+    options = GenOptions(
+        sequence_length=12, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6, popsize=4,
+        labels=("bad", "good"), label_texts=("bad", "good"),
+    )  # fmt: skip
+    bundle = tmp_path / "bundle"
+    compiled = generate(toy[0], options, bundle, target="embedded")
+    (bundle / "model_owner" / "weights.safetensors").unlink()
+    make_certificates(tmp_path / "certificates")
+    deployment = Deployment.local(tmp_path / "certificates")
+    lines = ['certificates = "certificates"']
+    for party in deployment.parties:
+        lines += ["[[parties]]", f'host = "{party.host}"', f"port = {party.port}"]
+    (tmp_path / "deployment.toml").write_text("\n".join(lines) + "\n")
+    program = bundle / "public" / "program.txt"
+    with LocalParties(deployment, program, tmp_path / "logs"):
+        share_weights(deployment, read_program(program), encoded_weights(compiled))
+        yield tmp_path / "deployment.toml", bundle
+
+
+def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remote: tuple[Path, Path]) -> None:
+    deployment, bundle = remote
+    common = ["--deployment", deployment, "--data", toy[1], "--k-shot", 2, "--popsize", 4]
+    for run in ("a", "b"):  # the parties serve one run after the other
+        outcome = tune(*common, "--bundle", bundle, "--budget", 8, "--run", tmp_path / run)
+        assert outcome.exit_code == 0, outcome.output
+    with np.load(tmp_path / "a" / "prompt.npz") as saved:
+        assert saved.files == ["z"]
+    assert tune("--resume", tmp_path / "a", "--budget", 12).exit_code == 0
+    outcome = tune(*common, "--bundle", bundle, "--prompt-layer", 0, "--sequence-length", 12)
+    assert outcome.exit_code == 2
+    assert "--prompt-layer is 0: the bundle was generated with 1" in outcome.output
+    assert "--deployment and --bundle belong together" in tune(*common).output
+    outcome = tune(*common, "--bundle", tmp_path)
+    assert outcome.exit_code == 2
+    assert "cannot read the bundle" in outcome.output
