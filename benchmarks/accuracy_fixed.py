@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from secfwt.codegen.bundle import Compiled, encoded_weights
+from secfwt.codegen.compile import Compiled, encoded_weights
 from secfwt.codegen.plan.graph import Stage, Value
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.oracle import Machine

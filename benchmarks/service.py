@@ -20,8 +20,8 @@ from secfwt.codegen.ring.header import read_program
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
-from secfwt.runtime.commands.party import LocalParties
 from secfwt.runtime.embedded.client import Client
+from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.errors import SecfwtError
 from secfwt.runtime.parties.certificates import make_certificates
 from secfwt.runtime.parties.deployment import Deployment

@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .bundle import Compiled, Target, generate
+from .bundle import Target, generate
 from .commandline.problems import Problem, ProblemsFound
+from .compile import Compiled
 from .model.options import GenOptions
 from .mpspdz.options import MpSpdzOptions, Protocol
 from .plan.graph import Stage

@@ -26,6 +26,14 @@ class BundleError(SecfwtError):
     """A bundle that does not fit the run or the deployment."""
 
 
+class RunFolderError(SecfwtError):
+    """A run folder that cannot be written, read or continued."""
+
+
+class InputError(SecfwtError):
+    """Examples or candidates that are not what the program takes."""
+
+
 Failure = Literal["refused", "lost", "busy", "consequence"]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from ..commandline.problems import ProblemsFound, Report
-from ..plan.build import check_fit
+from .compatibility import check_fit
 from .options import GenOptions
 from .spec import Activation, Family, HeadKind, HeadSpec, ModelSpec, Rows
 

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..mpspdz.options import MpSpdzOptions
 from .options import GenOptions
 from .spec import HeadSpec, ModelSpec
 
 
 def stored_spec(fields: Mapping[str, Any]) -> ModelSpec:
     """Raises KeyError or TypeError where the fields are not a spec's."""
-    return ModelSpec(**{**fields, "head": HeadSpec(**_tuples(fields["head"]))})
+    return ModelSpec(**{**fields, "head": HeadSpec(**tuples(fields["head"]))})
 
 
 def stored_options(fields: Mapping[str, Any]) -> GenOptions:
     """Raises TypeError where the fields are not options', ProblemsFound where a value is out of range."""
-    return GenOptions(**_tuples(fields))
+    return GenOptions(**tuples(fields))
 
 
-def stored_mp_spdz(fields: Mapping[str, Any]) -> MpSpdzOptions:
-    """Raises TypeError where the fields are not options', ProblemsFound where a value is out of range."""
-    return MpSpdzOptions(**_tuples(fields))
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
     """JSON's lists as the dataclasses' tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

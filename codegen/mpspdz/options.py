@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..commandline.problems import Report
+from ..model.stored import tuples
 
 Protocol = Literal[
     "ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring", "spdz2k", "hemi", "temi", "mascot"
@@ -83,3 +85,9 @@ class MpSpdzOptions:
     def tiles(self) -> int:
         """Tiles that hold all examples."""
         return -(-self.examples // self.tile)
+
+
+def stored_mp_spdz(fields: Mapping[str, Any]) -> MpSpdzOptions:
+    """Options read back from JSON. Raises TypeError where the fields are not options', ProblemsFound where a value is
+    out of range."""
+    return MpSpdzOptions(**tuples(fields))

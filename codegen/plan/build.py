@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict
 
-from ..commandline.problems import Report
+from ..model.compatibility import check_fit
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import prompt_name, prompted_layers
 from .graph import Output, Plan, Stage, Visibility
-
-PUBLIC_BITS = 13
-"""The projection's entries are 13-bit integers: a product with them stays small."""
+from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
 
 def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
@@ -51,48 +48,6 @@ def build_encoder(spec: ModelSpec, options: GenOptions, layers: int | None = Non
             rows = _layer(plan, spec, options, layer, rows, mask)
         plan.outputs.append(Output("rows", rows))
     return plan
-
-
-def check_fit(spec: ModelSpec, options: GenOptions) -> None:
-    """Raise `ProblemsFound` with everything in `options` that this model cannot do."""
-    report = Report()
-    room = spec.max_positions - spec.position_offset
-    if options.sequence_length > room:
-        report.error(
-            f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
-            f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
-        )
-    if options.frozen_layers >= spec.num_hidden_layers:
-        report.error(
-            f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
-            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
-        )
-    if options.rfa_layer_features and len(options.rfa_layer_features) != spec.num_hidden_layers:
-        report.error(
-            f"the adapter has features for {len(options.rfa_layer_features)} layers, "
-            f"the model has {spec.num_hidden_layers} layers",
-            "Give the adapter that was made for this model.",
-        )
-    if options.prompt_layer >= spec.num_hidden_layers:
-        report.error(
-            f"--prompt-layer is {options.prompt_layer}, the model has {spec.num_hidden_layers} layers",
-            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
-        )
-    report.check()
-
-
-def projection_scale(intrinsic_dim: int) -> int:
-    """Fraction bits of the projection A, so that A·z has about unit variance an entry for z ~ N(0, 1).
-
-    A's entries are uniform integers of `PUBLIC_BITS` bits, standard deviation 2^(bits−1)/√3.
-    """
-    return round(math.log2(2 ** (PUBLIC_BITS - 1) / math.sqrt(3) * math.sqrt(intrinsic_dim)))
-
-
-def projection_seed(seed: int, index: int = 0) -> str:
-    """The AES key, in hex, that makes the projection A of the `index`-th prompt."""
-    name = f"secfwt projection {seed}" + (f" {index}" if index else "")
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _empty(spec: ModelSpec, options: GenOptions) -> Plan:

@@ -12,12 +12,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from ...codegen.bundle import program_mp_spdz, program_options
 from ...codegen.commandline.problems import ProblemsFound
 from ...codegen.mpspdz.options import PROTOCOLS
-from ..errors import SecfwtError, ServiceError
-from ..tuning.model import mp_spdz_options, program_options
+from ..errors import RunFolderError, SecfwtError, ServiceError
 from ..tuning.options import OptionError, TuneOptions, bundle_options, resumed_options
-from ..tuning.run_folder import RunFolder, RunFolderError
+from ..tuning.run_folder import RunFolder
 from ..tuning.session import Where, run_session
 
 DEFAULT = TuneOptions()
@@ -116,7 +116,7 @@ def tune(
         if resume:
             options = resumed_options(RunFolder.read_options(resume)[0], given)
         elif bundle:
-            of_mp_spdz = mp_spdz_options(Path(bundle)) if engine == "mp-spdz" else None
+            of_mp_spdz = program_mp_spdz(Path(bundle)) if engine == "mp-spdz" else None
             options = bundle_options(given, program_options(Path(bundle)), of_mp_spdz)
         else:
             options = TuneOptions(**given)

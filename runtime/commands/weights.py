@@ -1,76 +1,16 @@
-"""The model owner's client: shares the weights of a bundle with the three parties."""
+"""`secfwt-weights`: the model owner shares the weights of a bundle with the parties."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from ...codegen.ring.header import ProgramHeader, ProgramTextError, read_program
-from ..embedded.client import Client
-from ..engine import Cost
-from ..errors import SecfwtError, reported
+from ..embedded.weights import share_bundle
+from ..errors import reported
 from ..mpspdz.remote import share_weights_mpspdz
 from ..parties.deployment import Deployment
-from ..parties.sharing import Words, encode, join
-
-
-class WeightsError(SecfwtError):
-    """Weights that are not those of the program."""
-
-
-def encode_weights(program: ProgramHeader, weights: Mapping[str, NDArray[Any]]) -> Words:
-    """All `weight` inputs in program order: int64 arrays as they are, float arrays at the program's scales.
-
-    Raises WeightsError, which lists everything that is missing, unknown or of another shape, and RangeError.
-    """
-    specs = program.of_kind("weight")
-    problems = [f"{spec.name} is missing" for spec in specs if spec.name not in weights]
-    problems += [f"{name} is unknown" for name in sorted(weights.keys() - {spec.name for spec in specs})]
-    for spec in specs:
-        array = weights.get(spec.name)
-        if array is None:
-            continue
-        if array.shape != spec.shape:
-            problems.append(f"{spec.name} has shape {list(array.shape)}, expected {list(spec.shape)}")
-        elif array.dtype != np.int64 and array.dtype.kind != "f":
-            problems.append(f"{spec.name} has type {array.dtype}, expected int64 or a float type")
-    if problems:
-        raise WeightsError("the weights do not fit the program: " + "; ".join(problems))
-    arrays = ((spec, weights[spec.name]) for spec in specs)
-    return join(a if a.dtype == np.int64 else encode(a, spec.scale, f"weight {spec.name}") for spec, a in arrays)
-
-
-def share_weights(
-    deployment: Deployment, program: ProgramHeader, weights: Mapping[str, NDArray[Any]], patience: float = 10.0
-) -> Cost:
-    """Share the weights as the model owner; the parties keep them until they stop. Returns what it cost the parties.
-
-    Raises WeightsError, RangeError, CertificateError, ServiceError.
-    """
-    words = encode_weights(program, weights)
-    with Client(deployment, "model-owner", program.hash, patience=patience) as client:
-        client.send_weights(words)
-        return client.cost
-
-
-def share_bundle(deployment: Deployment, bundle: Path, patience: float = 10.0) -> Cost:
-    """`share_weights` for `public/program.txt` and `model_owner/weights.safetensors` of a bundle."""
-    path = bundle / "model_owner" / "weights.safetensors"
-    try:
-        program = read_program(bundle / "public" / "program.txt")
-        weights = load_file(path)
-    except ProgramTextError as error:
-        raise WeightsError(str(error)) from error
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot read weights {path}: {error}") from error
-    return share_weights(deployment, program, weights, patience)
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from ...codegen.mpspdz import options as mpspdz_options
 from ...codegen.mpspdz.calls import translate
+from ..embedded.running import compiled_engine
 from ..engine import Engine, Floats
 from ..errors import SecfwtError
 from ..mpspdz.local import mpspdz_engine, options_for
 from ..progress import Display
-from ..tuning.engines import compiled_engine
 from .phases import embedded_online, mpspdz_online
 from .protocols import EMBEDDED, PROMISES, Numbers, Promise, embedded_numbers, mpspdz_numbers
 from .task import Task

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...codegen.bundle import Compiled, has_checkpoint
+from ...codegen.compile import Compiled, has_checkpoint
 from ...codegen.lowering.program import lower
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions

@@ -8,14 +8,10 @@ from dataclasses import replace
 
 from ...codegen.ring.header import OutputSpec, ProgramHeader
 from ..engine import Batch, Cost, Floats, Progress
-from ..errors import SecfwtError, ServiceError
+from ..errors import InputError, ServiceError
 from ..parties.deployment import Deployment
 from ..parties.sharing import decode, encode, join
 from .client import Client
-
-
-class InputError(SecfwtError):
-    """Examples or candidates that are not what the program takes."""
 
 
 class EmbeddedEngine:

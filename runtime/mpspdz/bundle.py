@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from ...codegen.bundle import program_mp_spdz, program_options, program_spec
 from ...codegen.model.weights import Weights
 from ...codegen.mpspdz.calls import translate
 from ...codegen.mpspdz.options import MpSpdzOptions
@@ -17,7 +18,6 @@ from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
 from ..errors import BundleError
 from ..parties.deployment import Deployment
-from ..tuning.model import mp_spdz_options, program_options, program_spec
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def open_program(bundle: Path, deployment: Deployment) -> BundleProgram:
         raise BundleError(f"cannot read {source}: {error.strerror}; secfwt-gen --target mp-spdz writes it") from None
     except ValueError as error:
         raise BundleError(f"{source}: {error}") from None
-    options = mp_spdz_options(bundle)
+    options = program_mp_spdz(bundle)
     if options.protocol != deployment.protocol:
         said = deployment.protocol or f"none, its engine is {deployment.engine}"
         raise BundleError(f"{source} is for protocol {options.protocol}, the deployment's is {said}")

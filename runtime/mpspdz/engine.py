@@ -12,9 +12,8 @@ import numpy as np
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ...codegen.mpspdz.program import Program
 from ...codegen.plan.graph import Plan
-from ..embedded.engine import InputError
 from ..engine import Batch, Cost, Floats, Progress
-from ..errors import ServiceError
+from ..errors import InputError, ServiceError
 from ..parties.sharing import Words, decode
 from .client import MpSpdzClient
 from .inputs import encode_container, prompt_rows

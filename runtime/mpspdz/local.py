@@ -15,9 +15,9 @@ from ...codegen.mpspdz.calls import translate
 from ...codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
 from ...codegen.mpspdz.text import identity, render
 from ...codegen.plan.graph import Plan
+from ..errors import RunFolderError
 from ..parties.processes import uninterrupted
 from ..progress import Display
-from ..tuning.run_folder import RunFolderError
 from .certificates import FOLDER, make_player_data
 from .client import DATA_OWNER, MODEL_OWNER, MpSpdzClient
 from .compiler import compile_program

@@ -11,15 +11,13 @@ import os
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ..errors import CertificateError, reported
+from ..errors import CertificateError
 
 CLIENTS = ("model-owner", "data-owner")
 PARTIES = 3
@@ -173,23 +171,3 @@ def _check_expiry(path: Path) -> None:
     end = read_certificate(path).not_valid_after_utc
     if end < dt.datetime.now(dt.UTC):
         raise CertificateError(f"{path} expired on {end:%Y-%m-%d}; make a new set in an empty folder")
-
-
-def main() -> None:
-    """Entry point of `secfwt-certs`."""
-
-    def certs(
-        folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the set; made if missing.")],
-        days: Annotated[int, typer.Option(min=1, help="Days the certificates are valid.")] = DAYS,
-        parties: Annotated[int, typer.Option(min=2, max=4, help="Parties: the protocol's number.")] = PARTIES,
-    ) -> None:
-        """Make the certificates of a deployment: an authority, the parties, model owner, data owner."""
-        with reported():
-            made = make_certificates(folder, days, parties)
-            print(f"certificates: {folder} ({'made' if made else 'already there'})")
-
-    typer.run(certs)
-
-
-if __name__ == "__main__":
-    main()

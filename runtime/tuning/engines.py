@@ -1,28 +1,24 @@
-"""Engines as a run opens and closes them: three local parties, parties that run elsewhere, or the clear engine."""
+"""The engine of a run: embedded, MP-SPDZ or clear; local or elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ...codegen.bundle import Compiled, encoded_weights
-from ...codegen.ring.header import ProgramTextError, read_program
-from ..commands.party import LocalParties
-from ..commands.weights import share_weights
-from ..embedded.engine import EmbeddedEngine
+from ..embedded.running import compiled_engine, remote_engine
 from ..engine import Engine
 from ..errors import BundleError
-from ..parties.certificates import make_certificates
-from ..parties.deployment import Deployment
-from ..parties.processes import uninterrupted
+from ..mpspdz.local import mpspdz_engine, options_for
+from ..mpspdz.remote import remote_mpspdz_engine
 from ..progress import Display
 from .clear import ClearEngine
 from .model import Model
-from .run_folder import RunFolderError
+from .objective import LabelledSet
+from .options import TuneOptions
+from .run_folder import RunFolder
 
 
 @contextmanager
@@ -41,60 +37,18 @@ def local_engine(model: Model, folder: Path, display: Display) -> AbstractContex
     return compiled_engine(model.compiled, folder, display)
 
 
-@contextmanager
-def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Iterator[EmbeddedEngine]:
-    """Three parties as processes of this machine, over TLS, with the model's weights shared among them.
-
-    Program, certificates and logs go below `folder`. This process plays both owners; the parties see shares only, and
-    what they send and receive is what it would be over a network.
-    """
-    program = folder / "program.txt"
-    try:
-        folder.mkdir(exist_ok=True)
-        program.write_text(compiled.text)
-        keys = TemporaryDirectory(prefix="certificates-", dir=folder)
-    except OSError as error:
-        raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None
-    with keys as certificates:
-        make_certificates(Path(certificates))
-        deployment = Deployment.local(Path(certificates))
-        with _parties(deployment, program, folder):
-            header = read_program(program)
-            share_weights(deployment, header, encoded_weights(compiled))
-            display.note("weights  shared among three local parties")
-            with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=True) as engine:
-                yield engine
-
-
-@contextmanager
-def remote_engine(path: Path, program: Path, display: Display) -> Iterator[Engine]:
-    """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
-    try:
-        header = read_program(program)
-    except ProgramTextError as error:
-        raise BundleError(str(error)) from None
-    deployment = Deployment.load(path)
-    if deployment.engine != "embedded":
-        raise BundleError(f"deployment {path} is for --engine {deployment.engine}, this run's is embedded")
-    with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=False) as engine:
-        yield engine
-
-
-@contextmanager
-def _parties(deployment: Deployment, program: Path, logs: Path) -> Iterator[None]:
-    parties = LocalParties(deployment, program, logs)
-    parties.start()
-    try:
-        yield
-    finally:
-        with uninterrupted():
-            parties.close()
-
-
-@contextmanager
-def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[EmbeddedEngine]:
-    try:
-        yield engine
-    finally:
-        with uninterrupted():
-            engine.close() if stop else engine.leave()
+def open_engine(
+    options: TuneOptions, model: Model, run: RunFolder, display: Display, sets: Mapping[str, LabelledSet]
+) -> AbstractContextManager[Engine]:
+    """The engine that was asked for, ready to take these sets."""
+    if options.engine == "clear":
+        return clear_engine(model, display)
+    if options.engine == "mp-spdz" and options.deployment:
+        return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
+    if options.engine == "mp-spdz":
+        assert model.weights is not None
+        program = options_for(options.protocol, [len(s.batch) for s in sets.values()], options.round_nearest)
+        return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
+    if options.deployment and model.program:
+        return remote_engine(Path(options.deployment), model.program, display)
+    return local_engine(model, run.path / "parties", display)

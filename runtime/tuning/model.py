@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ...codegen.bundle import Compiled, compile_model
+from ...codegen.bundle import program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.compile import Compiled, compile_model
 from ...codegen.model.adapter import find_adapter
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
-from ...codegen.model.stored import stored_mp_spdz, stored_options, stored_spec
 from ...codegen.model.weights import Weights
-from ...codegen.mpspdz.options import MpSpdzOptions
 from ...codegen.owners.embed import Embedder
 from ...codegen.owners.prepare import prepare_weights
 from ...codegen.plan.build import build_plan
@@ -97,46 +96,9 @@ def open_bundle(bundle: Path, engine: str) -> Model:
     try:
         digest = hashlib.sha256(program.read_bytes()).hexdigest()
     except OSError as error:
-        raise _unreadable(bundle, error) from None
+        raise unreadable(bundle, error) from None
     embedder = Embedder.open(bundle / "data_owner")
     return Model(bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program)
-
-
-def program_spec(bundle: Path) -> ModelSpec:
-    """The model that a bundle was generated from. Raises ProblemsFound."""
-    return _stored(bundle, "model", stored_spec)
-
-
-def program_options(bundle: Path) -> GenOptions:
-    """The options that a bundle was generated with. Raises ProblemsFound."""
-    return _stored(bundle, "options", stored_options)
-
-
-def mp_spdz_options(bundle: Path) -> MpSpdzOptions:
-    """The options of a bundle's MP-SPDZ program. Raises ProblemsFound."""
-    return _stored(bundle, "mp_spdz", stored_mp_spdz)
-
-
-def _stored(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:
-    fields = _plan_json(bundle).get(key)
-    if fields is None:
-        again = "Generate it again with this version's secfwt-gen."
-        raise ProblemsFound([Problem("error", f"the bundle {bundle} says nothing of its {key}", again)])
-    try:
-        return read(fields)
-    except (KeyError, TypeError) as error:
-        raise _unreadable(bundle, error) from None
-
-
-def _plan_json(bundle: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((bundle / "public" / "plan.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise _unreadable(bundle, error) from None
-
-
-def _unreadable(bundle: Path, error: Exception) -> ProblemsFound:
-    return ProblemsFound([Problem("error", f"cannot read the bundle {bundle}: {error}")])
 
 
 def _adapter(options: TuneOptions) -> Path | None:

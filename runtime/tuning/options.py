@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from ...codegen.model.options import GenOptions
 from ...codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
-from ..errors import SecfwtError
+from ..errors import RunFolderError, SecfwtError
 from .loop import SearchOptions
-from .run_folder import RunFolderError
 
 MAY_CHANGE = ("budget", "deployment", "mp_spdz")
 """Options that a resumed run may set anew: neither changes a generation that is already done."""

@@ -26,14 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Cost, Floats
-from ..errors import SecfwtError
+from ..errors import RunFolderError
 from .search import Search
 
 Json = dict[str, Any]
-
-
-class RunFolderError(SecfwtError):
-    """A run folder that cannot be written, read or continued."""
 
 
 @dataclass

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,12 +13,10 @@ import numpy as np
 from rich.console import Console
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ..engine import Batch, Engine
-from ..mpspdz.local import mpspdz_engine, options_for
-from ..mpspdz.remote import remote_mpspdz_engine
+from ..engine import Batch
 from ..progress import Display, make_display
 from .data import Example, Splits, draw_splits, read_examples
-from .engines import clear_engine, local_engine, remote_engine
+from .engines import open_engine
 from .loop import tune
 from .model import EXAMPLES, Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace
@@ -112,23 +109,6 @@ def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
             weights.update(name.encode() + model.weights[name].tobytes())
         prints["weights"] = weights.hexdigest()
     return prints
-
-
-def open_engine(
-    options: TuneOptions, model: Model, run: RunFolder, display: Display, sets: Mapping[str, LabelledSet]
-) -> AbstractContextManager[Engine]:
-    """The engine that was asked for, ready to take these sets."""
-    if options.engine == "clear":
-        return clear_engine(model, display)
-    if options.engine == "mp-spdz" and options.deployment:
-        return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
-    if options.engine == "mp-spdz":
-        assert model.weights is not None
-        program = options_for(options.protocol, [len(s.batch) for s in sets.values()], options.round_nearest)
-        return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
-    if options.deployment and model.program:
-        return remote_engine(Path(options.deployment), model.program, display)
-    return local_engine(model, run.path / "parties", display)
 
 
 def asdict_sets(splits: Splits) -> dict[str, list[Example]]:

@@ -23,7 +23,8 @@ from secfwt.codegen.bundle import generate
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
-from secfwt.runtime.commands.party import PartyError, run_party
+from secfwt.runtime.commands.party import run_party
+from secfwt.runtime.embedded.processes import PartyError
 from secfwt.runtime.errors import BundleError, CertificateError, SecfwtError, ServiceError
 from secfwt.runtime.mpspdz import remote as mpspdz_remote
 from secfwt.runtime.mpspdz import supervisor as mpspdz_party

@@ -31,12 +31,12 @@ from helpers.parties import (
     write_program,
 )
 from secfwt.codegen.ring.header import ProgramHeader, read_program
-from secfwt.runtime.commands.party import LocalParties, PartyError, vm_command
-from secfwt.runtime.commands.weights import WeightsError, share_bundle, share_weights
 from secfwt.runtime.embedded.client import Client
-from secfwt.runtime.embedded.engine import EmbeddedEngine, InputError
+from secfwt.runtime.embedded.engine import EmbeddedEngine
+from secfwt.runtime.embedded.processes import LocalParties, PartyError, vm_command
+from secfwt.runtime.embedded.weights import WeightsError, share_bundle, share_weights
 from secfwt.runtime.engine import Batch
-from secfwt.runtime.errors import ServiceError
+from secfwt.runtime.errors import InputError, ServiceError
 from secfwt.runtime.parties.certificates import make_certificates
 from secfwt.runtime.parties.connection import HEADER, Frame
 from secfwt.runtime.parties.deployment import Deployment
@@ -441,7 +441,7 @@ def test_a_party_cannot_be_looked_into(service: Running):
 def test_parties_do_not_outlive_the_process_that_started_them(certificates: Path, tmp_path: Path):
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom secfwt.runtime.parties.deployment import Deployment\n"
-        "from secfwt.runtime.commands.party import LocalParties\n"
+        "from secfwt.runtime.embedded.processes import LocalParties\n"
         "certificates, program, logs = map(Path, sys.argv[1:])\n"
         "local = LocalParties(Deployment.local(certificates, 1), program, logs)\n"
         "local.start()\nprint(*local.pids, flush=True)\ntime.sleep(60)\n"

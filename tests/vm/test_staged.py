@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.toys import CONFIGS, HEAD_OPTIONS, save_sentence_transformer, save_toy
-from secfwt.codegen.bundle import Compiled, compile_model, encoded_weights
+from secfwt.codegen.compile import Compiled, compile_model, encoded_weights
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan

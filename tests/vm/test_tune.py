@@ -12,11 +12,12 @@ import numpy as np
 import psutil
 import pytest
 from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_toy
-from secfwt.codegen.bundle import encoded_weights, generate
+from secfwt.codegen.bundle import generate
+from secfwt.codegen.compile import encoded_weights
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.ring.header import read_program
-from secfwt.runtime.commands.party import LocalParties
-from secfwt.runtime.commands.weights import share_weights
+from secfwt.runtime.embedded.processes import LocalParties
+from secfwt.runtime.embedded.weights import share_weights
 from secfwt.runtime.parties.binaries import VM, BinaryMissing, find
 from secfwt.runtime.parties.certificates import make_certificates
 from secfwt.runtime.parties.deployment import Deployment

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import toys
-from secfwt.codegen.bundle import compile_model, write_bundle
+from secfwt.codegen.bundle import write_bundle
 from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.compile import compile_model
 from secfwt.codegen.model.adapter import Adapter, Description
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions

@@ -10,10 +10,11 @@ from helpers.toy_encoder import write_model
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.model.adapter import Adapter, Description
 from secfwt.codegen.model.checkpoint import load_checkpoint
+from secfwt.codegen.model.compatibility import check_fit
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.owners.prepare import prepare_weights
-from secfwt.codegen.plan.build import build_encoder, check_fit
+from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.oracle import run_plan
 
 torch = pytest.importorskip("torch")

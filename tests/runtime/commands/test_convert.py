@@ -18,8 +18,8 @@ import pytest
 from helpers.places import ROOT
 from helpers.toy_encoder import write_model, write_texts
 from safetensors.numpy import load_file
-from secfwt.codegen.bundle import compile_model
 from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.compile import compile_model
 from secfwt.codegen.model.adapter import read_adapter
 from secfwt.codegen.model.options import GenOptions
 from secfwt.runtime.commands.convert import main

@@ -10,8 +10,8 @@ import pytest
 from helpers.mpspdz_local import ONE, Toy
 from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
-from secfwt.runtime.embedded.engine import InputError
 from secfwt.runtime.engine import Batch, Progress
+from secfwt.runtime.errors import InputError
 from secfwt.runtime.mpspdz.client import MpSpdzClient
 from secfwt.runtime.mpspdz.engine import MpSpdzEngine
 from secfwt.runtime.mpspdz.inputs import prompt_rows, weight_words

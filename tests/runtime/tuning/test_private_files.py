@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from secfwt.runtime.tuning.run_folder import RunFolder, RunFolderError, State
+from secfwt.runtime.errors import RunFolderError
+from secfwt.runtime.tuning.run_folder import RunFolder, State
 from secfwt.runtime.tuning.search import CmaSearch
 
 

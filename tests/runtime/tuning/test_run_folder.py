@@ -13,11 +13,12 @@ import pytest
 from helpers.toy_objective import DIM, ToyEngine, toy_objective
 from rich.console import Console
 from secfwt.runtime.engine import Floats
+from secfwt.runtime.errors import RunFolderError
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.clear import ClearEngine
 from secfwt.runtime.tuning.loop import Outcome, SearchOptions, tune
 from secfwt.runtime.tuning.report import summary, write_report
-from secfwt.runtime.tuning.run_folder import RunFolder, RunFolderError
+from secfwt.runtime.tuning.run_folder import RunFolder
 from secfwt.runtime.tuning.search import SearchError
 
 OPTIONS = SearchOptions(dim=DIM, prompts=1, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)

@@ -1,0 +1,114 @@
+"""From a model to programs in memory: the steps of `secfwt-gen` in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .commandline.problems import Report
+from .lowering.program import Program, lower
+from .model.adapter import find_adapter
+from .model.hf import read_model
+from .model.options import GenOptions
+from .model.spec import ModelSpec
+from .model.weights import Weights, Widened
+from .owners.calibration import calibrate
+from .owners.embed import Embedder
+from .owners.prepare import prepare_weights
+from .plan.build import build_plan
+from .plan.graph import Plan
+from .ring.encoding import encode
+from .ring.schedule import schedule
+from .ring.text import program_text
+from .series.ranges import Ranges
+
+CALIBRATION_TEXTS = 48
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Everything that follows from a model and options; `weights` and `embedder` are None for a bare config.json."""
+
+    spec: ModelSpec
+    options: GenOptions
+    plan: Plan
+    program: Program
+    ring: Plan
+    weights: Weights | None
+    embedder: Embedder | None
+
+    @property
+    def text(self) -> str:
+        """The ring program."""
+        return program_text(self.ring, self.program.fits)
+
+
+def compile_model(
+    source: Path, options: GenOptions, adapter: Path | None = None, calibration: list[str] | None = None
+) -> Compiled:
+    """Read a model and lower it.
+
+    `source`: a config.json (program only, ranges and norms assumed) or a model directory. `calibration`: public texts
+    that the intervals of the non-linearities are taken from; without them the adapter's own record, or seeded random
+    words.
+    Raises `ProblemsFound` with all problems of the step that found any.
+    """
+    report = Report()
+    given = find_adapter(source, adapter)
+    if given is not None:
+        options = given.options(options)
+    spec = read_model(source, options)
+    plan = build_plan(spec, options)
+    if source.is_file() or not has_checkpoint(source):
+        for name, value in (("--adapter", adapter), ("--calibration-text", calibration)):
+            if value is not None:
+                report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
+        report.check()
+        program = lower(plan, None, Ranges())
+        return Compiled(spec, options, plan, program, schedule(program.plan), None, None)
+    weights, embedder = prepare_weights(source, spec, options, given)
+    sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
+    if given is not None and calibration is None:
+        sites |= given.description.calibration
+    plan.meta["calibration"] = sites
+    program = lower(plan, Widened(weights), Ranges(sites))
+    return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)
+
+
+def has_checkpoint(directory: Path) -> bool:
+    """Whether a directory holds weights in any format (those that cannot be read are reported when they are)."""
+    return any(any(directory.glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin"))
+
+
+def _calibration_inputs(
+    plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None
+) -> dict[str, Any]:
+    """Example and candidate inputs that calibration runs on."""
+    rng = np.random.default_rng(options.seed)
+    inputs: dict[str, Any] = {}
+    if texts is not None:
+        inputs |= embedder.encode(texts)[0]
+        inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(texts))]
+    else:
+        first, *last = embedder.tokenizer.encode("").ids
+        room = options.sequence_length - 1 - len(last)
+        lengths = rng.integers(min(3, room), room + 1, CALIBRATION_TEXTS)
+        words = [[first, *rng.integers(spec.vocab_size, size=n).tolist(), *last] for n in lengths]
+        inputs |= embedder.embed(words, [[0] * len(w) for w in words])
+        if "select" in inputs and spec.head.rows == "select":
+            inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]
+        inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(words))]
+        inputs["example_weight"] = np.full((len(words), 1), 1 / len(words))
+    for v in plan.inputs("candidate"):
+        inputs[v.attrs["name"]] = np.concatenate([np.zeros((1, v.size)), rng.normal(size=(2, v.size))])
+    return inputs
+
+
+def encoded_weights(compiled: Compiled) -> dict[str, Any]:
+    """The model owner's folded weights in ring elements (int64), by name."""
+    assert compiled.weights is not None
+    wide = Widened(compiled.weights)
+    return {f.name: encode(np.asarray(f.make(wide)), f.scale) for f in compiled.program.folds.values()}

@@ -1,0 +1,35 @@
+"""Whether options fit a model."""
+
+from __future__ import annotations
+
+from ..commandline.problems import Report
+from .options import GenOptions
+from .spec import ModelSpec
+
+
+def check_fit(spec: ModelSpec, options: GenOptions) -> None:
+    """Raise `ProblemsFound` with everything in `options` that this model cannot do."""
+    report = Report()
+    room = spec.max_positions - spec.position_offset
+    if options.sequence_length > room:
+        report.error(
+            f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
+            f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
+        )
+    if options.frozen_layers >= spec.num_hidden_layers:
+        report.error(
+            f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
+            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
+        )
+    if options.rfa_layer_features and len(options.rfa_layer_features) != spec.num_hidden_layers:
+        report.error(
+            f"the adapter has features for {len(options.rfa_layer_features)} layers, "
+            f"the model has {spec.num_hidden_layers} layers",
+            "Give the adapter that was made for this model.",
+        )
+    if options.prompt_layer >= spec.num_hidden_layers:
+        report.error(
+            f"--prompt-layer is {options.prompt_layer}, the model has {spec.num_hidden_layers} layers",
+            f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
+        )
+    report.check()

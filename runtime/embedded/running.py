@@ -1,0 +1,78 @@
+"""The embedded engine as a run opens and closes it: three local parties, or parties that run elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...codegen.compile import Compiled, encoded_weights
+from ...codegen.ring.header import ProgramTextError, read_program
+from ..errors import BundleError, RunFolderError
+from ..parties.certificates import make_certificates
+from ..parties.deployment import Deployment
+from ..parties.processes import uninterrupted
+from ..progress import Display
+from .engine import EmbeddedEngine
+from .processes import LocalParties
+from .weights import share_weights
+
+
+@contextmanager
+def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Iterator[EmbeddedEngine]:
+    """Three parties as processes of this machine, over TLS, with the model's weights shared among them.
+
+    Program, certificates and logs go below `folder`. This process plays both owners; the parties see shares only, and
+    what they send and receive is what it would be over a network.
+    """
+    program = folder / "program.txt"
+    try:
+        folder.mkdir(exist_ok=True)
+        program.write_text(compiled.text)
+        keys = TemporaryDirectory(prefix="certificates-", dir=folder)
+    except OSError as error:
+        raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None
+    with keys as certificates:
+        make_certificates(Path(certificates))
+        deployment = Deployment.local(Path(certificates))
+        with _parties(deployment, program, folder):
+            header = read_program(program)
+            share_weights(deployment, header, encoded_weights(compiled))
+            display.note("weights  shared among three local parties")
+            with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=True) as engine:
+                yield engine
+
+
+@contextmanager
+def remote_engine(path: Path, program: Path, display: Display) -> Iterator[EmbeddedEngine]:
+    """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
+    try:
+        header = read_program(program)
+    except ProgramTextError as error:
+        raise BundleError(str(error)) from None
+    deployment = Deployment.load(path)
+    if deployment.engine != "embedded":
+        raise BundleError(f"deployment {path} is for --engine {deployment.engine}, this run's is embedded")
+    with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=False) as engine:
+        yield engine
+
+
+@contextmanager
+def _parties(deployment: Deployment, program: Path, logs: Path) -> Iterator[None]:
+    parties = LocalParties(deployment, program, logs)
+    parties.start()
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            parties.close()
+
+
+@contextmanager
+def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[EmbeddedEngine]:
+    try:
+        yield engine
+    finally:
+        with uninterrupted():
+            engine.close() if stop else engine.leave()
