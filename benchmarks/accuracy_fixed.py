@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from secfwt.codegen.compile import Compiled, encoded_weights
+from secfwt.codegen.native.simulator import ring_matmul
 from secfwt.codegen.plan.graph import Stage, Value
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.oracle import Machine
 from secfwt.codegen.series.fits import Fit
-from secfwt.runtime.embedded.simulator import ring_matmul
 from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.tuning.clear import InProcessEngine
 

@@ -18,9 +18,9 @@ from itertools import product
 from generation import Generation, generation_inputs
 from models import SHAPES, RandomWeights, model_spec
 from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.ring.text import program_text
-from secfwt.runtime.embedded.simulator import Simulator
 from service import compiled, encoded, words
 
 NETWORKS = {"3 Gbit/s, 0.8 ms": (0.0008, 3e9 / 8), "200 Mbit/s, 40 ms": (0.04, 2e8 / 8)}

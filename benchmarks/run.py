@@ -27,8 +27,9 @@ import peers
 import rows
 from generation import Generation
 from models import FEATURES, SHAPES, Shape
+from secfwt.codegen.commandline.command import exit_codes
 from secfwt.codegen.commandline.problems import ProblemsFound
-from secfwt.runtime.errors import SecfwtError, reported
+from secfwt.runtime.errors import SecfwtError
 
 
 def layer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
@@ -171,7 +172,7 @@ ROWS = {"layer": layer_rows, "forward": forward_rows, "generation": generation_r
 def main() -> None:
     """Measure, print, add each row as soon as it is there, draw."""
     options = parsed()
-    with reported():
+    with exit_codes():
         if options.benchmark == "figures":
             return draw()
         try:

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,13 +22,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from . import VERSION
+from .commandline.options import read_back
 from .commandline.problems import Problem, ProblemsFound
 from .compile import Compiled, compile_model, encoded_weights
 from .model.options import GenOptions
 from .model.spec import ModelSpec
-from .model.stored import stored_options, stored_spec
 from .mpspdz.calls import translate
-from .mpspdz.options import MpSpdzOptions, stored_mp_spdz
+from .mpspdz.options import MpSpdzOptions
 from .mpspdz.text import render
 from .ring.cost import generation_cost
 
@@ -144,17 +145,17 @@ def generate(
 
 def program_spec(bundle: Path) -> ModelSpec:
     """The model that a bundle was generated from. Raises ProblemsFound."""
-    return _read_part(bundle, "model", stored_spec)
+    return _read_part(bundle, "model", ModelSpec.from_json)
 
 
 def program_options(bundle: Path) -> GenOptions:
     """The options that a bundle was generated with. Raises ProblemsFound."""
-    return _read_part(bundle, "options", stored_options)
+    return _read_part(bundle, "options", partial(read_back, GenOptions))
 
 
 def program_mp_spdz(bundle: Path) -> MpSpdzOptions:
     """The options of a bundle's MP-SPDZ program. Raises ProblemsFound."""
-    return _read_part(bundle, "mp_spdz", stored_mp_spdz)
+    return _read_part(bundle, "mp_spdz", partial(read_back, MpSpdzOptions))
 
 
 def _read_part(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
-
-class SecfwtError(Exception):
-    """Something the user can put right; the message names the input, its value and what would be accepted."""
-
-    exit_code = 2
+from ..codegen.commandline.problems import SecfwtError as SecfwtError
 
 
 class CertificateError(SecfwtError):
@@ -29,6 +22,8 @@ class BundleError(SecfwtError):
 class RunFolderError(SecfwtError):
     """A run folder that cannot be written, read or continued."""
 
+    resumable = True
+
 
 class InputError(SecfwtError):
     """Examples or candidates that are not what the program takes."""
@@ -41,20 +36,9 @@ class ServiceError(SecfwtError):
     """A party refused, or is gone. `party` is its number; `failure` tells causes from what only follows from them."""
 
     exit_code = 3
+    resumable = True
 
     def __init__(self, party: int, failure: Failure, text: str) -> None:
         super().__init__(f"party {party}: {text}")
         self.party = party
         self.failure = failure
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Print a `SecfwtError` as one line on the standard error stream and exit with its code."""
-    try:
-        yield
-    except SecfwtError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)

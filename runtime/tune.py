@@ -12,9 +12,9 @@ def main() -> None:
     import sys
 
     try:
-        from secfwt.runtime.commands.tune import run
+        from secfwt.runtime.commands.tune import main as command
 
-        run()
+        command()
     except KeyboardInterrupt:  # before the command has begun, or after it is done
         sys.exit(130)
 

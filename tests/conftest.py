@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.places import ROOT
+from secfwt.codegen.native import binaries
 from secfwt.runtime.mpspdz import installation as mpspdz
-from secfwt.runtime.parties import binaries
 
-LAST = ("test_vm", "test_service", "test_tune", "test_mpspdz", "test_build_script", "test_install", "test_sanitizers")
-"""Modules that run last, in this order: those that start parties, then those that compile."""
+FOLDERS = ("source", "codegen", "runtime", "benchmarks", "vm", "mpspdz", "checkout")
+"""In the order in which they run: by what they need. Python alone, the VM, an installation of MP-SPDZ, compilers."""
 
 
 def pytest_configure() -> None:
@@ -29,13 +30,18 @@ def pytest_configure() -> None:
             os.environ["SECFWT_BIN"] = str(built.parent)
 
 
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A command that is interrupted in this process ignores signals on its way out: the next test does not."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, so that a mistake shows at once; stable otherwise."""
-    items.sort(key=_rank)
-
-
-def _rank(item: pytest.Item) -> int:
-    return next((i for i, name in enumerate(LAST, 1) if item.path.stem.startswith(name)), 0)
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

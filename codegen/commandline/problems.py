@@ -9,6 +9,18 @@ from typing import Literal
 Level = Literal["error", "warning"]
 
 
+class SecfwtError(Exception):
+    """Something the user can put right; the message names the input, its value and what would be accepted."""
+
+    exit_code = 2
+    resumable = False
+    """Whether what was begun can be continued once the cause is mended."""
+
+    def report(self) -> str:
+        """What a command prints."""
+        return f"error: {self}"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One finding: `header` names the input and the value, `detail` says what would be accepted."""
@@ -21,12 +33,16 @@ class Problem:
         return f"{self.level}: {self.header}" + (f"\n  {self.detail}" if self.detail else "")
 
 
-class ProblemsFound(Exception):  # noqa: N818 (the name says what it carries)
+class ProblemsFound(SecfwtError):  # noqa: N818 (the name says what it carries)
     """Raised once, after a step has looked at all its input, when at least one problem is an error."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def report(self) -> str:
+        """What a command prints: every problem says itself which kind it is."""
+        return str(self)
 
 
 class Report:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from ..commandline.options import read_back
 
 Family = Literal["bert", "roberta", "distilbert"]
 Activation = Literal["gelu", "relu"]
@@ -57,3 +60,8 @@ class ModelSpec:
     def head_dim(self) -> int:
         """Columns of one attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> ModelSpec:
+        """The spec that `dataclasses.asdict` made JSON of. Raises KeyError or TypeError where it is none."""
+        return cls(**{**stored, "head": read_back(HeadSpec, stored["head"])})

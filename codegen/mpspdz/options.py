@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from ..commandline.problems import Report
-from ..model.stored import tuples
+from ..commandline.options import ENGINE, Option, check
 
 Protocol = Literal[
     "ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring", "spdz2k", "hemi", "temi", "mascot"
@@ -51,8 +49,18 @@ PROTOCOLS: dict[str, ProtocolOptions] = {
 class MpSpdzOptions:
     """Choices of this target; all of them are public."""
 
-    protocol: Protocol = "ring"
-    examples: int = 32
+    protocol: Annotated[Protocol, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
+    round_nearest: Annotated[
+        bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
+    ] = False
+    examples: Annotated[
+        int,
+        Option(
+            "Examples per generation: for the estimate; under MP-SPDZ, the most of all sets together.",
+            ENGINE,
+            at_least=1,
+        ),
+    ] = 32
     """Room for examples, all sets together, each in whole tiles; missing ones have weight 0."""
     tile: int = 8
     """Examples of a tile: they meet the same candidate at once."""
@@ -62,18 +70,14 @@ class MpSpdzOptions:
     fraction_bits: int = 16
     value_bits: int = 31
     """Numbers are below 2^(value_bits - fraction_bits - 1)."""
-    round_nearest: bool = False
-    """Exact rounding in place of probabilistic truncation, which leaks (docs/mp-spdz.md): slower."""
     budget: int = 500_000
     """How long a vector MP-SPDZ's comparisons and truncations treat at once; it decides rounds, not results."""
 
     def __post_init__(self) -> None:
-        report = Report()
-        if self.protocol not in PROTOCOLS:
-            report.error(f"--protocol is {self.protocol!r}", f"Accepted: {', '.join(PROTOCOLS)}.")
-        for name in ("examples", "tile", "rows", "budget"):
+        report = check(self)
+        for name in ("tile", "rows", "budget"):
             if getattr(self, name) < 1:
-                report.error(f"--{name} is {getattr(self, name)}", "It must be at least 1.")
+                report.error(f"{name} is {getattr(self, name)}", "It must be at least 1.")
         if not 8 <= self.fraction_bits <= 16 or not self.fraction_bits + 8 <= self.value_bits <= 31:
             report.error(
                 f"fixed point with {self.value_bits} bits, {self.fraction_bits} of them behind the point",
@@ -85,9 +89,3 @@ class MpSpdzOptions:
     def tiles(self) -> int:
         """Tiles that hold all examples."""
         return -(-self.examples // self.tile)
-
-
-def stored_mp_spdz(fields: Mapping[str, Any]) -> MpSpdzOptions:
-    """Options read back from JSON. Raises TypeError where the fields are not options', ProblemsFound where a value is
-    out of range."""
-    return MpSpdzOptions(**tuples(fields))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..commandline.options import read_back
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
-from ..model.stored import stored_options, stored_spec
 from ..model.weights import Weights
 from ..plan.build import build_encoder
 from ..plan.oracle import run_plan
@@ -43,7 +43,7 @@ class FrozenLayers:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], weights: Weights) -> FrozenLayers:
         """From what `to_json` gave, read back."""
-        return cls(stored_spec(stored["model"]), stored_options(stored["options"]), weights)
+        return cls(ModelSpec.from_json(stored["model"]), read_back(GenOptions, stored["options"]), weights)
 
     def to_json(self) -> dict[str, Any]:
         """All but the weights; public."""

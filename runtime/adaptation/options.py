@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ...codegen.commandline.options import ATTENTION, DATA, ENGINE, MODEL, RUN, TRAINING, Option, check
 from ..errors import SecfwtError
 
 
@@ -16,49 +17,78 @@ class ConversionError(SecfwtError):
 class ConvertOptions:
     """Options of a conversion; with other `features`, the defaults made the shipped MiniLM adapter."""
 
-    model: str
-    out: str
-    text: tuple[str, ...]
-    held_out: tuple[str, ...] = ()
-    output: Literal["adapter", "model"] = "adapter"
-    base: str = ""
-    """The original's name in adapter.json; empty: that of its directory."""
-    features: str = "32"
-    """Random features a head: one count, one for each layer with commas between, or `auto`."""
-    feature_error: float = 0.45
-    """With `auto`: largest error of a layer's attention output that fewer features may cause."""
-    feature_kind: Literal["learned", "random"] = "learned"
-    rfa: Literal["folded", "paper"] = "folded"
-    floor: float = 0.02
-    """The attention denominator, divided by features and rows, is never taken below this."""
-    rank: int = 16
-    """Of the low-rank changes of the other matrices; 0: none."""
-    layer_steps: int = 600
-    steps: int = 3400
-    fitted_steps: int = 250
-    splice: float = 0.2
-    """Part of the texts that get another's tail while training."""
-    exchange: float = 0.2
-    """Part of the tokens, in every other text, that give way to near ones of the embedding table while training."""
-    gelu_limit: float = 10.0
-    """GELU inputs beyond this are penalised; a narrower interval takes fewer harmonics, which is less traffic."""
-    activation: Literal["", "gelu", "relu"] = ""
-    """The student's activation; empty: the original's."""
-    harmonics: int = 0
-    """Of its fit; 0: as many as an error of 2e-3 takes. Fewer are coarser and cost less traffic."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 0
+    model: Annotated[str, Option("Hugging Face directory of a BERT-like model.", MODEL, ("MODEL",))]
+    out: Annotated[str, Option("Directory of the result.", RUN, metavar="DIR")]
+    text: Annotated[
+        tuple[str, ...],
+        Option("Public texts, one per line; with :M-N only a file's records M to N.", DATA, metavar="FILE[:M-N]"),
+    ]
+    held_out: Annotated[
+        tuple[str, ...],
+        Option("Texts to measure on.", DATA, metavar="FILE[:M-N]", default="1 in 20 of --text"),
+    ] = ()
+    output: Annotated[Literal["adapter", "model"], Option("A small adapter, or a whole model directory.", RUN)] = (
+        "adapter"
+    )
+    base: Annotated[
+        str, Option("Name of the original that adapter.json gives.", RUN, default="that of its directory")
+    ] = ""
+    features: Annotated[
+        str,
+        Option(
+            "Random features per head: one count, one per layer with commas between, or auto.", ATTENTION, metavar="N"
+        ),
+    ] = "32"
+    feature_error: Annotated[
+        float,
+        Option(
+            "With auto: largest error of a layer's attention output that fewer features may cause.", ATTENTION, above=0
+        ),
+    ] = 0.45
+    feature_kind: Annotated[
+        Literal["learned", "random"], Option("random: orthogonal features, as drawn.", ATTENTION)
+    ] = "learned"
+    rfa: Annotated[Literal["folded", "paper"], Option("Variant of random-feature attention.", ATTENTION)] = "folded"
+    floor: Annotated[
+        float, Option("The attention denominator, per feature and row, is never taken below this.", ATTENTION, above=0)
+    ] = 0.02
+    rank: Annotated[int, Option("Of the low-rank changes of the other matrices; 0: none.", TRAINING, at_least=0)] = 16
+    layer_steps: Annotated[int, Option("Steps of stage 1: every layer alone.", TRAINING, at_least=0)] = 600
+    steps: Annotated[int, Option("Steps of stage 2: end to end.", TRAINING, at_least=0)] = 3400
+    fitted_steps: Annotated[int, Option("Steps of stage 3: through the protocol's fits.", TRAINING, at_least=0)] = 250
+    splice: Annotated[
+        float, Option("Part of the texts that get another's tail while training.", TRAINING, at_least=0, at_most=1)
+    ] = 0.2
+    exchange: Annotated[
+        float,
+        Option(
+            "Part of the tokens, in every other text, that near ones of the embedding table stand in for.",
+            TRAINING, at_least=0, at_most=1,
+        ),
+    ] = 0.2  # fmt: skip
+    gelu_limit: Annotated[
+        float,
+        Option(
+            "Inputs of the activation beyond this are penalised: a narrow interval takes less traffic.",
+            TRAINING,
+            above=0,
+        ),
+    ] = 10.0
+    activation: Annotated[
+        Literal["", "gelu", "relu"], Option("The student's activation.", MODEL, default="the original's")
+    ] = ""
+    harmonics: Annotated[
+        int,
+        Option(
+            "Of the activation's fit; 0: as many as an error of 2e-3 takes. Fewer are coarser and cost less traffic.",
+            MODEL, at_least=0,
+        ),
+    ] = 0  # fmt: skip
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where the training runs.", ENGINE)] = "auto"
+    seed: Annotated[int, Option("Seed of features and training.", TRAINING, at_least=0)] = 0
 
     def __post_init__(self) -> None:
-        for name in ("rank", "harmonics", "layer_steps", "steps", "fitted_steps", "seed"):
-            if getattr(self, name) < 0:
-                raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be at least 0")
-        for name in ("splice", "exchange"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConversionError(f"--{name} is {getattr(self, name)}: it must be from 0 to 1")
-        for name in ("floor", "feature_error", "gelu_limit"):
-            if not getattr(self, name) > 0:
-                raise ConversionError(f"--{name.replace('_', '-')} is {getattr(self, name)}: it must be positive")
+        check(self).check()
 
     def feature_counts(self, layers: int) -> tuple[int, ...] | None:
         """Features of every layer; None: to be chosen. Raises `ConversionError`."""

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from ..errors import reported
-from ..parties.certificates import DAYS, PARTIES, make_certificates
+from ...codegen.commandline.command import Command, Typed
+from ...codegen.commandline.options import ENGINE, RUN, Option, check
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class CertificateOptions:
+    """Whose certificates, where, for how long."""
+
+    folder: Annotated[Path, Option("Folder for the set; made if missing.", RUN, ("DIR",))]
+    days: Annotated[int, Option("Days that the certificates are valid.", RUN, at_least=1)] = 825
+    parties: Annotated[int, Option("Parties: the protocol's number.", ENGINE, at_least=2, at_most=4)] = 3
+
+    def __post_init__(self) -> None:
+        check(self).check()
+
+
+COMMAND = Command(
+    "secfwt-certs",
+    (CertificateOptions,),
+    "Make the certificates of a deployment: an authority, the parties, model owner, data owner.",
+    "secfwt-certs certificates",
+)
+
+
+def certificates_command(typed: Typed) -> None:
+    """Make a set, or say that it is there."""
+    from ..parties.certificates import make_certificates
+
+    options = typed.make(CertificateOptions)
+    made = make_certificates(options.folder, options.days, options.parties)
+    print(f"certificates: {options.folder} ({'made' if made else 'already there'})")
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Entry point of `secfwt-certs`."""
-
-    def certs(
-        folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the set; made if missing.")],
-        days: Annotated[int, typer.Option(min=1, help="Days the certificates are valid.")] = DAYS,
-        parties: Annotated[int, typer.Option(min=2, max=4, help="Parties: the protocol's number.")] = PARTIES,
-    ) -> None:
-        """Make the certificates of a deployment: an authority, the parties, model owner, data owner."""
-        with reported():
-            made = make_certificates(folder, days, parties)
-            print(f"certificates: {folder} ({'made' if made else 'already there'})")
-
-    typer.run(certs)
+    COMMAND.run(certificates_command, words)
 
 
 if __name__ == "__main__":

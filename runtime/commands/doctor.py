@@ -5,17 +5,33 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from ...codegen.commandline.command import Command, Typed
+from ...codegen.native import binaries
 from ..mpspdz.compiler import compile_program
 from ..mpspdz.installation import DOCUMENTATION, Installation, MpSpdzError, describe, find
-from ..parties import binaries
+from ..tuning.options import MpSpdzFolder
 
 WIDTH = 10
 PROBE = "from lib import service\n"
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Where to look."""
+
+    mp_spdz: MpSpdzFolder = ""
+
+
+COMMAND = Command(
+    "secfwt-doctor",
+    (DoctorOptions,),
+    "Say what is installed, which engines and protocols can run, and what is missing.",
+    "secfwt-doctor",
+)
 
 
 def report(given: str = "") -> tuple[str, bool]:
@@ -52,20 +68,16 @@ def _entry(name: str, text: str) -> str:
     return "".join(f"{head:<{WIDTH}}{line}\n" for head, line in [(name, first), *(("", line) for line in rest)])
 
 
-def main() -> None:
+def doctor_command(typed: Typed) -> int:
+    """Print the report; code 2 where something is missing."""
+    text, complete = report(typed.make(DoctorOptions).mp_spdz)
+    print(text, end="")
+    return 0 if complete else 2
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Entry point of `secfwt-doctor`."""
-
-    def doctor(
-        mp_spdz: Annotated[
-            str, typer.Option(help="Folder of MP-SPDZ. Default: MP_SPDZ_HOME, ~/MP-SPDZ or /opt/MP-SPDZ.")
-        ] = "",
-    ) -> None:
-        """Say what is installed, which engines and protocols can run, and what is missing."""
-        text, complete = report(mp_spdz)
-        print(text, end="")
-        raise typer.Exit(0 if complete else 2)
-
-    typer.run(doctor)
+    COMMAND.run(doctor_command, words)
 
 
 if __name__ == "__main__":

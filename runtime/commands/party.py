@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import typer
-
-from ..embedded.processes import PartyError, vm_command
-from ..errors import reported
+from ...codegen.commandline.command import Command, Typed
+from ...codegen.commandline.options import ENGINE, Option
 from ..parties.deployment import Deployment
+from ..tuning.options import MpSpdzFolder
+from .shared import BundleFolder, DeploymentFile
+
+
+@dataclass(frozen=True)
+class PartyOptions:
+    """Which party this host is, and of what."""
+
+    deployment: DeploymentFile
+    party: Annotated[int, Option("Which of them this host is.", ENGINE, at_least=0)]
+    bundle: BundleFolder
+    """Only its public part is needed."""
+    mp_spdz: MpSpdzFolder = ""
+
+
+COMMAND = Command(
+    "secfwt-party",
+    (PartyOptions,),
+    "Run one computing party, of the embedded engine or of MP-SPDZ as the deployment says, until it is ended.",
+    "secfwt-party --deployment deployment.toml --party 0 --bundle bundle",
+)
 
 
 def run_party(deployment: Deployment, party: int, bundle: Path, mp_spdz: str = "") -> NoReturn:
-    """Become that party. Raises PartyError, BinaryMissing, and what `mpspdz_party.serve` raises."""
+    """Become that party. Raises PartyError, BinaryMissing, and what `mpspdz.supervisor.serve` raises."""
+    from ..embedded.processes import PartyError, vm_command
+
     if party >= len(deployment.parties):
         raise PartyError(f"--party is {party}: the deployment has parties 0 to {len(deployment.parties) - 1}")
     if deployment.engine == "mp-spdz":
@@ -29,23 +50,15 @@ def run_party(deployment: Deployment, party: int, bundle: Path, mp_spdz: str = "
     os.execv(command[0], command)
 
 
-def main() -> None:
+def party_command(typed: Typed) -> None:
+    """Run the party that was asked for."""
+    options = typed.make(PartyOptions)
+    run_party(Deployment.load(options.deployment), options.party, options.bundle, options.mp_spdz)
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Entry point of `secfwt-party`."""
-
-    def party(
-        deployment: Annotated[Path, typer.Option(help="TOML file that describes the parties.")],
-        party: Annotated[int, typer.Option(min=0, help="Which of them this host is.")],
-        bundle: Annotated[Path, typer.Option(help="Bundle that secfwt-gen wrote; only its public part is needed.")],
-        mp_spdz: Annotated[
-            str, typer.Option(help="Folder of MP-SPDZ. Default: MP_SPDZ_HOME, ~/MP-SPDZ or /opt/MP-SPDZ.")
-        ] = "",
-    ) -> None:
-        """Run one computing party, of the embedded engine or of MP-SPDZ as the deployment says, until it is ended."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        with reported():
-            run_party(Deployment.load(deployment), party, bundle, mp_spdz)
-
-    typer.run(party)
+    COMMAND.run(party_command, words)
 
 
 if __name__ == "__main__":

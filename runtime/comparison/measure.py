@@ -20,6 +20,7 @@ from ..engine import Engine, Floats
 from ..errors import SecfwtError
 from ..mpspdz.local import mpspdz_engine, options_for
 from ..progress import Display
+from .options import Choices
 from .phases import embedded_online, mpspdz_online
 from .protocols import EMBEDDED, PROMISES, Numbers, Promise, embedded_numbers, mpspdz_numbers
 from .task import Task
@@ -37,19 +38,6 @@ class CountingEngine(Engine, Protocol):
 Opened = AbstractContextManager[CountingEngine]
 Open = Callable[[str, Task, Path, Display], Opened]
 """Protocol, task, a folder for the parties' files, display -> the engine."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """How a step is run, how often, and what counts as a result."""
-
-    runs: int = 3
-    seconds: float = 900.0
-    """For one protocol, from start to last result."""
-    error: float = 0.25
-    """A loss or logit that is further from the oracle's is a wrong result."""
-    round_nearest: bool = False
-    """Exact rounding with MP-SPDZ in place of probabilistic truncation."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...codegen.mpspdz.options import PRIME_FIELD, PROTOCOLS, MpSpdzOptions
+from ...codegen.native.binaries import VM
 from ..mpspdz.installation import PARTIES, own_party
 from ..mpspdz.machines import RUNTIME
-from ..parties.binaries import VM
 
 EMBEDDED = "embedded"
 

@@ -10,8 +10,9 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from ...codegen.commandline.units import digits
+from ...codegen.native.network import COUNTED, NETWORKS, Network
 from .measure import Row
-from .network import COUNTED, NETWORKS, Network, expected_seconds
 
 APART = "not told apart"
 """Of bytes of an engine that does not say which of them it sent online."""
@@ -74,7 +75,7 @@ def _megabytes(row: Row) -> list[str]:
 def expected_on(row: Row, network: Network) -> float | None:
     """Seconds that the row's step should take on a network."""
     step = row.step
-    return expected_seconds(step.seconds, step.rounds, step.busiest_bytes, network) if step else None
+    return network.seconds(step.seconds, step.rounds, step.busiest_bytes) if step else None
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -130,10 +131,7 @@ def write_figure(rows: Sequence[Row], title: str, path: Path) -> None:
 
 
 def _short(value: float | None) -> str:
-    """Three digits, never as a power of ten unless tiny."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return "-" if value is None else digits(value)
 
 
 def _line(console: Console, text: str) -> None:

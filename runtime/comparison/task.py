@@ -26,6 +26,7 @@ from ...codegen.ring.schedule import schedule
 from ...codegen.series.ranges import Ranges
 from ..engine import Batch, Floats
 from ..errors import SecfwtError
+from .options import Size
 from .random_weights import normalised_rows, random_weights
 
 LABELS = ("world", "sport", "business", "science")
@@ -34,19 +35,6 @@ LABELS = ("world", "sport", "business", "science")
 
 class TaskError(SecfwtError):
     """A choice that the model has no room for."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is computed."""
-
-    tokens: int = 32
-    candidates: int = 2
-    examples: int = 2
-    layers: int = 0
-    """0: as many as the model has."""
-    prompt_layer: int = 0
-    seed: int = 1
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...codegen.native.binaries import VM, find
 from ..errors import SecfwtError
-from ..parties.binaries import VM, find
 from ..parties.deployment import Deployment
 from ..parties.processes import PartyProcesses
 

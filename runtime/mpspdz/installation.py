@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...codegen.native.binaries import places
 from ..errors import SecfwtError
-from ..parties.binaries import places
 
 DOCUMENTATION = "https://mp-spdz.readthedocs.io/"
 SUPPORTED = "0.4"

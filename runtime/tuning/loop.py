@@ -10,32 +10,9 @@ import numpy as np
 from ..engine import Cost, Engine, Floats
 from ..progress import Display, Status
 from .objective import Objective
+from .options import SearchOptions
 from .run_folder import RunFolder, State
 from .search import CmaSearch, LayerwiseSearch, Search
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """The search's own options; names and meaning as in Black-Box Tuning."""
-
-    dim: int
-    """Length of z: the intrinsic dimension, times the number of prompts."""
-    prompts: int
-    """Prompts that z holds; more than one: they are searched in turn."""
-    popsize: int
-    budget: int
-    """Evaluations in all: candidates whose loss on the training set is opened."""
-    sigma: float
-    bound: float
-    """Largest magnitude of a coordinate of z; 0: none."""
-    eval_every: int
-    """Generations between evaluations on dev."""
-    seed: int
-
-    @property
-    def generations(self) -> int:
-        """Whole generations the budget pays for."""
-        return self.budget // self.popsize
 
 
 @dataclass(frozen=True)

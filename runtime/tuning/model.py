@@ -110,16 +110,12 @@ def _adapter(options: TuneOptions) -> Path | None:
 
 def _gen_options(options: TuneOptions, path: Path, labels: Sequence[str]) -> GenOptions:
     head = _head(options, path)
-    return GenOptions(
-        sequence_length=options.sequence_length, n_prompt_tokens=options.n_prompt_tokens,
-        prompt_layer=options.prompt_layer, intrinsic_dim=options.intrinsic_dim, popsize=options.popsize,
-        deep=options.deep, frozen_layers=options.frozen_layers, weights=options.weights, loss=options.loss,
-        margin=options.margin, reveal=options.reveal, attention=options.attention, head=head,
+    return options.program(
+        head=head,
         labels=() if head == "classification" else tuple(labels),
         label_words=_per_label(options.label_words, labels, "--label-words", False) if head == "masked_lm" else (),
         label_texts=_per_label(options.label_texts, labels, "--label-text", True) if head == "prototypes" else (),
-        template=options.template, seed=options.seed,
-    )  # fmt: skip
+    )
 
 
 def _head(options: TuneOptions, path: Path) -> HeadChoice:

@@ -3,115 +3,176 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
 
-from ...codegen.model.options import GenOptions
-from ...codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
-from ..errors import RunFolderError, SecfwtError
-from .loop import SearchOptions
-
-MAY_CHANGE = ("budget", "deployment", "mp_spdz")
-"""Options that a resumed run may set anew: neither changes a generation that is already done."""
-OF_PROGRAM = (
-    "sequence_length", "n_prompt_tokens", "prompt_layer", "intrinsic_dim", "loss", "margin", "reveal", "attention",
-    "deep", "frozen_layers", "weights",
+from ...codegen.commandline.options import (
+    DATA,
+    ENGINE,
+    LABELS,
+    MODEL,
+    SEARCH,
+    Option,
+    check,
+    flag,
+    options_of,
+    read_back,
 )  # fmt: skip
-"""Options that a bundle has settled."""
+from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.model.options import GenOptions, ProgramOptions
+from ...codegen.mpspdz.options import MpSpdzOptions, Protocol
+from ..errors import RunFolderError
 
-
-class OptionError(SecfwtError):
-    """Options that are out of range or exclude each other."""
+MpSpdzFolder = Annotated[
+    str,
+    Option(
+        "Folder of MP-SPDZ.", ENGINE, metavar="DIR", path=True, resumable=True,
+        default="$MP_SPDZ_HOME, else ~/MP-SPDZ, else /opt/MP-SPDZ",
+    ),
+]  # fmt: skip
+PER_LABEL = "label=text"
 
 
 @dataclass(frozen=True)
-class TuneOptions:
+class SearchOptions:
+    """The search's own options; names and meaning as in Black-Box Tuning."""
+
+    dim: int
+    """Length of z: the intrinsic dimension, times the number of prompts."""
+    prompts: int
+    """Prompts that z holds; more than one: they are searched in turn."""
+    popsize: int
+    budget: int
+    """Evaluations in all: candidates whose loss on the training set is opened."""
+    sigma: float
+    bound: float
+    """Largest magnitude of a coordinate of z; 0: none."""
+    eval_every: int
+    """Generations between evaluations on dev."""
+    seed: int
+
+    @property
+    def generations(self) -> int:
+        """Whole generations the budget pays for."""
+        return self.budget // self.popsize
+
+
+@dataclass(frozen=True)
+class TuneOptions(ProgramOptions):
     """Options of `tune.py`; the names are Black-Box Tuning's (Sun et al. 2022) where it has them.
 
     Paths are empty where the default applies. The defaults tune a six-layer MiniLM in less than a minute on two cores.
     """
 
-    model: str = ""
-    adapter: str = ""
-    data: str = ""
-    dev: str = ""
-    test: str = ""
-    text_column: str = "text"
-    label_column: str = "label"
-    k_shot: int = 4
-    test_limit: int = 100
-    strict: bool = False
     sequence_length: int = 21
-    n_prompt_tokens: int = 4
     prompt_layer: int = 5
-    deep: bool = False
-    frozen_layers: int = 0
-    weights: Literal["private", "public"] = "private"
     intrinsic_dim: int = 32
     popsize: int = 8
-    budget: int = 80
-    sigma: float = 0.5
-    alpha: float = 3.0
-    bound: float = 0.0
-    seed: int = 1
-    loss: Literal["ce", "hinge"] = "ce"
-    margin: float = 2.0
-    reveal: Literal["losses", "logits"] = "losses"
-    eval_every: int = 2
-    template: str = ""
-    label_texts: tuple[str, ...] = ()
-    label_words: tuple[str, ...] = ()
-    attention: Literal["rfa", "softmax"] = "rfa"
-    engine: Literal["embedded", "mp-spdz", "clear"] = "embedded"
-    protocol: Protocol = "ring"
-    mp_spdz: str = ""
-    round_nearest: bool = False
-    deployment: str = ""
-    bundle: str = ""
+    model: Annotated[
+        str,
+        Option(
+            "Model directory: config.json, weights, tokenizer.", MODEL, metavar="DIR", path=True,
+            default="MiniLM, with the adapter in examples/",
+        ),
+    ] = ""  # fmt: skip
+    adapter: Annotated[
+        str, Option("Attention adapter of the model (see secfwt-convert).", MODEL, metavar="DIR", path=True)
+    ] = ""
+    data: Annotated[
+        str,
+        Option(
+            "Training file: .jsonl, .csv or .tsv.", DATA, metavar="FILE", path=True,
+            default="the topics in examples/",
+        ),
+    ] = ""  # fmt: skip
+    dev: Annotated[
+        str, Option("Dev file, used whole.", DATA, metavar="FILE", path=True, default="drawn from --data")
+    ] = ""
+    test: Annotated[str, Option("Test file.", DATA, metavar="FILE", path=True, default="what remains of --data")] = ""
+    text_column: Annotated[str, Option("Column with the text.", DATA)] = "text"
+    label_column: Annotated[str, Option("Column with the class.", DATA)] = "label"
+    k_shot: Annotated[
+        int, Option("Training examples per class (and dev, where it is drawn); 0: all.", DATA, at_least=0)
+    ] = 4
+    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = 100
+    strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
+    budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = 80
+    sigma: Annotated[float, Option("First step size.", SEARCH, above=0)] = 0.5
+    alpha: Annotated[float, Option("Prompt scale: p = p0 + alpha A z.", SEARCH, above=0)] = 3.0
+    bound: Annotated[float, Option("Largest magnitude of a coordinate of z; 0: none.", SEARCH, at_least=0)] = 0.0
+    seed: Annotated[int, Option("Seed of sets, projection and search.", SEARCH, at_least=0, below=1 << 32)] = 1
+    eval_every: Annotated[int, Option("Generations between dev evaluations.", SEARCH, at_least=1)] = 2
+    template: Annotated[
+        str,
+        Option("How a text becomes input, with {text} and {mask}.", LABELS, default="the tokenizer's own form"),
+    ] = ""
+    label_texts: Annotated[
+        tuple[str, ...],
+        Option(
+            "What describes a label; repeat for each.", LABELS, ("--label-text",), metavar=PER_LABEL,
+            default="the label itself",
+        ),
+    ] = ()  # fmt: skip
+    label_words: Annotated[
+        tuple[str, ...],
+        Option("Word of a label for a masked-LM head; repeat for each.", LABELS, metavar="label=word"),
+    ] = ()
+    engine: Annotated[
+        Literal["embedded", "mp-spdz", "clear"],
+        Option("Who computes; clear is NOT PRIVATE, for experiments.", ENGINE),
+    ] = "embedded"
+    protocol: Annotated[Protocol, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
+    mp_spdz: MpSpdzFolder = ""
+    round_nearest: Annotated[
+        bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
+    ] = False
+    deployment: Annotated[
+        str,
+        Option(
+            "TOML file of parties that run elsewhere.", ENGINE, metavar="FILE", path=True, resumable=True,
+            default="three local parties",
+        ),
+    ] = ""  # fmt: skip
+    bundle: Annotated[
+        str,
+        Option(
+            "Bundle of the program that those parties run: its public and data_owner folders.", ENGINE,
+            metavar="DIR", path=True,
+        ),
+    ] = ""  # fmt: skip
 
-    def check(self) -> None:
-        """Raise OptionError with everything that is out of range."""
-        at_least = {
-            "k_shot": 0, "test_limit": 0, "sequence_length": 2, "n_prompt_tokens": 1, "prompt_layer": 0,
-            "frozen_layers": 0, "intrinsic_dim": 1, "popsize": 4, "seed": 0, "eval_every": 1, "bound": 0,
-        }  # fmt: skip
-        found = [
-            f"{flag(name)} is {getattr(self, name)}: it must be at least {low}"
-            for name, low in at_least.items()
-            if not getattr(self, name) >= low
-        ]
-        found += [
-            f"{flag(name)} is {getattr(self, name)}: it must be positive"
-            for name in ("sigma", "alpha", "margin")
-            if not 0 < getattr(self, name) < float("inf")
-        ]
-        found += [
-            f"{flag(name)} is {getattr(self, name)!r}: accepted are {', '.join(accepted)}"
-            for name, accepted in (
-                ("loss", ("ce", "hinge")), ("reveal", ("losses", "logits")), ("attention", ("rfa", "softmax")),
-                ("weights", ("private", "public")),
-                ("engine", ("embedded", "mp-spdz", "clear")), ("protocol", tuple(PROTOCOLS)),
-            )
-            if getattr(self, name) not in accepted
-        ]  # fmt: skip
-        if self.seed >= 1 << 32:
-            found.append(f"--seed is {self.seed}: it must be below 2^32")
+    def __post_init__(self) -> None:
+        report = check(self)
+        if self.n_prompt_tokens < 1:
+            report.error(f"--n-prompt-tokens is {self.n_prompt_tokens}", "It must be at least 1.")
+        if 2 <= self.popsize < 4:
+            report.error(f"--popsize is {self.popsize}", "CMA-ES needs at least 4.")
         if self.budget < self.popsize:
-            found.append(f"--budget is {self.budget}: it must pay for one generation of --popsize {self.popsize}")
+            report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
         if self.attention == "softmax" and self.engine != "clear":
-            found.append("--attention is softmax: only --engine clear (not private) has it")
-        if self.engine != "mp-spdz" and (self.protocol != "ring" or self.mp_spdz or self.round_nearest):
-            found.append(f"--protocol, --mp-spdz, --round-nearest are for --engine mp-spdz, it is {self.engine}")
+            report.error("--attention is softmax", "Only --engine clear (not private) has it.")
+        if self.engine != "mp-spdz":
+            for name, given in (
+                ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),
+                ("--round-nearest", self.round_nearest),
+            ):  # fmt: skip
+                if given:
+                    report.error(f"{name} is given", f"It is for --engine mp-spdz; the engine is {self.engine}.")
         if bool(self.deployment) != bool(self.bundle):
-            found.append("--deployment and --bundle belong together: give both, or neither for three local parties")
+            given, missing = ("--deployment", "--bundle") if self.deployment else ("--bundle", "--deployment")
+            report.error(
+                f"{given} is given without {missing}",
+                "They belong together: give both, or neither for three local parties.",
+            )
         if self.deployment and self.engine == "clear":
-            found.append("--deployment is given with --engine clear, which has no parties")
+            report.error("--deployment is given", "--engine clear has no parties.")
         if self.deployment and self.mp_spdz:
-            found.append("--mp-spdz is given with --deployment: MP-SPDZ is where the parties are")
-        if self.bundle and (self.model or self.adapter or self.label_texts or self.label_words or self.template):
-            found.append("--bundle is given: model, adapter, labels' texts and template are already in it")
-        if found:
-            raise OptionError("\n".join(found))
+            report.error("--mp-spdz is given with --deployment", "MP-SPDZ is where the parties are.")
+        if self.bundle:
+            for name in ("model", "adapter", "label_texts", "label_words", "template"):
+                if getattr(self, name):
+                    report.error(f"{flag(TuneOptions, name)} is given with --bundle", "It is in the bundle already.")
+        report.check()
 
     def search(self, dim: int) -> SearchOptions:
         """The part that the tuning loop needs, for a z of that length."""
@@ -119,6 +180,11 @@ class TuneOptions:
             dim=dim, prompts=dim // self.intrinsic_dim, popsize=self.popsize, budget=self.budget, sigma=self.sigma,
             bound=self.bound, eval_every=self.eval_every, seed=self.seed,
         )  # fmt: skip
+
+    def program(self, **others: Any) -> GenOptions:
+        """Options of the run's program: what both have, and `others` of the generator's."""
+        shared = {field.name: getattr(self, field.name) for field in fields(ProgramOptions)}
+        return GenOptions(**shared, template=self.template, seed=self.seed, **others)
 
     def to_json(self) -> dict[str, Any]:
         """As options.json holds them."""
@@ -131,36 +197,33 @@ def resumed_options(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Tune
     Raises RunFolderError naming every option that differs and may not.
     """
     try:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-        options = TuneOptions(**values)
+        options = read_back(TuneOptions, stored)
     except TypeError as error:
         raise RunFolderError(f"options.json is of another version: {error}") from None
-    differing = [k for k, v in given.items() if v != getattr(options, k) and k not in MAY_CHANGE]
+    may_change = {each.name for each in options_of(TuneOptions) if each.option.resumable}
+    differing = [k for k, v in given.items() if v != getattr(options, k) and k not in may_change]
     if differing:
-        said = "; ".join(f"{flag(k)} is {given[k]}, the run began with {getattr(options, k)}" for k in differing)
+        said = "; ".join(
+            f"{flag(TuneOptions, k)} is {given[k]}, the run began with {getattr(options, k)}" for k in differing
+        )
         raise RunFolderError(f"cannot resume with other options: {said}")
-    return TuneOptions(**{**options.__dict__, **{k: v for k, v in given.items() if k in MAY_CHANGE}})
+    return TuneOptions(**{**options.__dict__, **{k: v for k, v in given.items() if k in may_change}})
 
 
 def bundle_options(given: Mapping[str, Any], program: GenOptions, mp_spdz: MpSpdzOptions | None = None) -> TuneOptions:
     """Options of a run on a bundle: what its program has settled, and `given` for the rest.
 
-    `mp_spdz`: those of its MP-SPDZ program, where that is what runs. Raises OptionError naming every option that the
+    `mp_spdz`: those of its MP-SPDZ program, where that is what runs. Raises ProblemsFound naming every option that the
     program contradicts.
     """
-    settled = {name: getattr(program, name) for name in OF_PROGRAM}
+    settled = {each.name: getattr(program, each.name) for each in options_of(ProgramOptions) if each.option.settled}
     if mp_spdz:
         settled |= {"protocol": mp_spdz.protocol, "round_nearest": mp_spdz.round_nearest}
     wrong = [
-        f"{flag(k)} is {given[k]}: the bundle was generated with {v}"
+        Problem("error", f"{flag(TuneOptions, k)} is {given[k]}", f"The bundle was generated with {v}.")
         for k, v in settled.items()
         if k in given and given[k] != v
     ]
     if wrong:
-        raise OptionError("\n".join(wrong))
+        raise ProblemsFound(wrong)
     return TuneOptions(**{**given, **settled})
-
-
-def flag(name: str) -> str:
-    """The command line's spelling of an option."""
-    return "--" + name.replace("_", "-")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +26,12 @@ from .report import summary, write_report
 from .run_folder import Json, RunFolder
 
 
-@dataclass
-class Where:
-    """The run folder, as soon as there is one: what a message about an interrupted run needs."""
-
-    folder: Path | None = None
-
-
-def run_session(options: TuneOptions, folder: Path | None, resume: bool, console: Console, where: Where) -> Json:
+def run_session(
+    options: TuneOptions, folder: Path | None, resume: bool, console: Console, begun: Callable[[Path], None]
+) -> Json:
     """Run, or continue the run in `folder`; returns what `result.json` holds.
 
+    `begun` is told the run's folder as soon as there is one: what a message about an interrupted run needs.
     Raises DataError, ProblemsFound, RunFolderError, SearchError, and EngineError when a party fails.
     """
     began = time.monotonic()
@@ -52,7 +49,7 @@ def run_session(options: TuneOptions, folder: Path | None, resume: bool, console
         else:
             run = RunFolder.create(folder, options.to_json(), prints)
         stack.callback(run.close)
-        where.folder = run.path
+        begun(run.path)
         display.note(f"run      {run.path}")
         engine = stack.enter_context(open_engine(options, model, run, display, sets))
         display.note(f"engine   {engine.name}")

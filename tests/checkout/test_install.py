@@ -34,8 +34,8 @@ CONFIG = {
 SIMULATION = """
 import sys
 import numpy as np
-from secfwt.runtime.parties.binaries import describe
-from secfwt.runtime.embedded.simulator import Simulator
+from secfwt.codegen.native.binaries import describe
+from secfwt.codegen.native.simulator import Simulator
 print(describe())
 one = 1 << 16
 simulator = Simulator(open(sys.argv[1]).read())

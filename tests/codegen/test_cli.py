@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import stat
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 import secfwt.codegen.bundle as bundle_module
-import typer
+from helpers.commands import Ended, run
 from helpers.toys import CONFIGS, HEADS, save_sentence_transformer, save_toy
 from safetensors.numpy import load_file, save_file
-from secfwt.codegen.cli import generate_command
+from secfwt.codegen.cli import main
+from secfwt.codegen.estimate import grouped
 from secfwt.codegen.owners.embed import Embedder
+from secfwt.codegen.ring.cost import Cost
 from secfwt.codegen.ring.header import read_program
-from typer.testing import CliRunner, Result
 
 SMALL = shlex.split("--sequence-length 12 --n-prompt-tokens 2 --rfa-features 8 --intrinsic-dim 4 --popsize 4")
 OF_HEAD = {
@@ -28,19 +30,10 @@ OF_HEAD = {
     "prototypes": ["--label-texts", "good film|bad film|the news"],
 }
 LABELS = {"classification": ("no", "yes"), "masked_lm": ("good", "bad")}
-app = typer.Typer()
-app.command()(generate_command)
 
 
-def run(*arguments: Any) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "120"})
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def generate(model: Path, out: Path, *arguments: Any) -> Result:
-    result = run(model, "--output", out, *SMALL, *arguments)
+def generate(model: Path, out: Path, *arguments: Any) -> Ended:
+    result = run(main, model, "--output", out, *SMALL, *arguments)
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     return result
@@ -49,9 +42,9 @@ def generate(model: Path, out: Path, *arguments: Any) -> Result:
 def refused(model: Path, out: Path, *arguments: Any) -> str:
     """The report of a run that must fail, write nothing and leave nothing."""
     before = tree(out.parent)
-    result = run(model, "--output", out, *SMALL, *arguments)
+    result = run(main, model, "--output", out, *SMALL, *arguments)
     assert result.exit_code == 2
-    assert "Traceback" not in result.output
+    assert "Traceback" not in result.stderr
     assert tree(out.parent) == before
     return result.stderr
 
@@ -141,12 +134,9 @@ def test_commands_stay_on_one_line(toy: Any, tmp_path: Path) -> None:
 def test_table_says_what_is_in_the_bundle(toy: Any, tmp_path: Path) -> None:
     result = generate(toy(), tmp_path / "out", "--examples", 7)
     assert "4 candidates × 7 examples × 12 tokens" in result.stdout
-    rows = {
-        cells[0]: cells[1:]
-        for line in result.stdout.splitlines()
-        if len(cells := [cell.strip() for cell in line.split("│")[1:-1]]) == 5
-    }
-    totals = {"all", "unstaged", "before the first"}
+    lines = (re.split(r"  +", line.strip()) for line in result.stdout.split("expected time")[0].splitlines())
+    rows = {cells[0]: cells[1:] for cells in lines if len(cells) >= 4}
+    totals = {"part", "all", "unstaged", "before the first"}
     assert {"prompt", "layer 0", "layer 1", "dense", "loss"} | totals <= rows.keys()
     secret = load_file(tmp_path / "out/model_owner/weights.safetensors")
     count = sum(value.size for value in secret.values())
@@ -156,8 +146,22 @@ def test_table_says_what_is_in_the_bundle(toy: Any, tmp_path: Path) -> None:
     estimate = json.loads((tmp_path / "out/public/plan.json").read_text())["estimate"]
     assert estimate["candidates"] == 4
     assert rows["all"][2] == str(estimate["per_example"]["rounds"])
-    assert float(rows["all"][1]) == pytest.approx(sum(float(row[1]) for row in parts), abs=0.4)
-    assert float(rows["unstaged"][1]) > float(rows["all"][1])
+    assert size(rows["all"][1]) == pytest.approx(sum(size(row[1]) for row in parts), rel=0.01)
+    assert size(rows["unstaged"][0]) > size(rows["all"][1])
+    for place in ("on this machine", "LAN 3 Gbit/s 0.8 ms", "WAN 200 Mbit/s 40 ms", "WAN 100 Mbit/s 80 ms"):
+        assert re.search(rf"^ *{place} +[\d.]+ \w+ +[\d.]+ \w+ *$", result.stdout, re.MULTILINE), place
+
+
+def size(text: str) -> float:
+    """Bytes of a figure such as 1.3 GB."""
+    number, unit = text.split()
+    return float(number) * {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+
+
+def test_layers_that_cost_the_same_are_one_row() -> None:
+    same, other = (12, Cost(bytes=8, rounds=2)), (12, Cost(bytes=9, rounds=2))
+    sites = [("prompt", same), ("layer 0", same), ("layer 1", same), ("layer 2", other), ("mask", (0, Cost()))]
+    assert [part.label for part in grouped(sites)] == ["prompt", "2 layers: 0-1, each", "layer 2"]
 
 
 @pytest.mark.parametrize(

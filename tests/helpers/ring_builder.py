@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from secfwt.runtime.embedded.simulator import Counters, Simulator
+from secfwt.codegen.native.simulator import Counters, Simulator
 
 LABELS = ("setup", "example", "candidate", "pair")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers.commands import Ended, run
 from helpers.toys import save_sentence_transformer
-from secfwt.runtime.commands.tune import app
-from typer.testing import CliRunner
+from secfwt.runtime.commands.tune import main
 
 BASE = ["--engine", "clear", "--k-shot", "2", "--prompt-layer", "1", "--popsize", "4", "--intrinsic-dim", "6"]
 BASE += ["--sequence-length", "12", "--n-prompt-tokens", "2", "--eval-every", "1"]
@@ -36,8 +36,8 @@ def write_data(path: Path, labels: tuple[str, str], extra: str = "") -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-def tune(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+def tune(*arguments: object) -> Ended:
+    return run(main, *arguments)
 
 
 def start(*arguments: object, generation: int = 1) -> subprocess.Popen[str]:

@@ -11,7 +11,8 @@ import pytest
 from helpers.places import ROOT
 
 CODEGEN = (
-    "cli", "bundle", "compile", "mpspdz", "lowering", "ring", "owners", "plan", "model", "series", "commandline",
+    "cli", "estimate", "bundle", "compile", "mpspdz", "lowering", "native", "ring", "owners", "plan", "model", "series",
+    "commandline",
 )  # fmt: skip
 """From top to bottom: folders, and the files beside them. A file imports from its own folder and from lower ones."""
 RUNTIME = (

@@ -18,33 +18,33 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from helpers.commands import Ended, run
 from helpers.mpspdz_local import installation
 from helpers.places import ROOT
 from helpers.toys import save_sentence_transformer
 from rich.console import Console
 from secfwt.codegen.mpspdz.options import PROTOCOLS
+from secfwt.codegen.native.binaries import VM, BinaryMissing, find
+from secfwt.codegen.native.network import NETWORKS, Network
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.cost import correction_bits, generation_cost
-from secfwt.runtime.commands import compare as compare_command
-from secfwt.runtime.commands.compare import app
+from secfwt.runtime.commands.compare import main
+from secfwt.runtime.comparison import session as comparison
 from secfwt.runtime.comparison.measure import Choices, Row, measure
-from secfwt.runtime.comparison.network import NETWORKS, Network, expected_seconds
 from secfwt.runtime.comparison.protocols import PROMISES, embedded_numbers
 from secfwt.runtime.comparison.report import table
 from secfwt.runtime.comparison.task import Size, Task, make_task
 from secfwt.runtime.engine import Batch, Cost
 from secfwt.runtime.errors import ServiceError
-from secfwt.runtime.parties.binaries import VM, BinaryMissing, find
 from secfwt.runtime.progress import Display
-from typer.testing import CliRunner
 
 CONFIG = {
     "model_type": "bert", "architectures": ["BertForSequenceClassification"], "vocab_size": 50, "hidden_size": 16,
     "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32, "max_position_embeddings": 20,
 }  # fmt: skip
 SIZE = Size(tokens=6, layers=1)
-QUIET = compare_command.Notes(Console(quiet=True), "ring")
+QUIET = comparison.Notes(Console(quiet=True), "ring")
 QUICK = ["--tokens", "6", "--layers", "1", "--runs", "2"]
 
 
@@ -129,7 +129,7 @@ def absent() -> Fake:
 
 
 def screen() -> Console:
-    return Console(file=io.StringIO(), width=compare_command.PLAIN_WIDTH, highlight=False)
+    return Console(file=io.StringIO(), width=comparison.PLAIN_WIDTH, highlight=False)
 
 
 def records(folder: Path) -> dict[str, dict[str, str]]:
@@ -137,15 +137,15 @@ def records(folder: Path) -> dict[str, dict[str, str]]:
         return {record["protocol"]: record for record in csv.DictReader(file)}
 
 
-def compare(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+def compare(*arguments: object) -> Ended:
+    return run(main, *arguments)
 
 
 def test_expected_seconds() -> None:
     network = Network("WAN", 100e6, 0.08)
-    assert expected_seconds(1.5, 0, 0, network) == 1.5
-    assert expected_seconds(1.5, 10, 0, network) == pytest.approx(1.5 + 0.8)
-    assert expected_seconds(1.5, 10, 25e6, network) == pytest.approx(1.5 + 0.8 + 2.0)
+    assert network.seconds(1.5, 0, 0) == 1.5
+    assert network.seconds(1.5, 10, 0) == pytest.approx(1.5 + 0.8)
+    assert network.seconds(1.5, 10, 25e6) == pytest.approx(1.5 + 0.8 + 2.0)
     assert [str(n) for n in NETWORKS] == [
         "LAN 3 Gbit/s 0.8 ms", "WAN 200 Mbit/s 40 ms", "WAN 100 Mbit/s 80 ms",
     ]  # fmt: skip
@@ -181,7 +181,7 @@ def test_rows_table_csv_and_figure(tmp_path: Path, task: Task) -> None:
     )  # fmt: skip
     protocols = ["embedded", "ring", "semi2k", "dealer-ring"]
     shown = screen()
-    assert compare_command.run(task, protocols, Choices(runs=3), tmp_path, shown, made) == 0
+    assert comparison.run(task, protocols, Choices(runs=3), tmp_path, shown, made) == 0
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     lines = {line.split("  ")[0]: line for line in text.splitlines() if " majority" in line}
     assert list(lines) == ["embedded", "mp-spdz, ring", "mp-spdz, semi2k", "mp-spdz, dealer-ring"]
@@ -247,7 +247,7 @@ def test_online_bytes_of_the_embedded_vm_are_its_programs(tmp_path: Path, task: 
 
 
 def test_nothing_succeeds(tmp_path: Path, task: Task) -> None:
-    assert compare_command.run(task, ["ring"], Choices(), tmp_path, screen(), engines(ring=absent)) == 1
+    assert comparison.run(task, ["ring"], Choices(), tmp_path, screen(), engines(ring=absent)) == 1
     assert records(tmp_path)["ring"]["failure"].startswith("party 1:")
 
 
@@ -268,7 +268,7 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path, task: Task) -> None:
         raise KeyboardInterrupt
 
     made = engines(embedded=lambda: Fake(task), ring=interrupted)
-    assert compare_command.run(task, ["embedded", "ring"], Choices(), tmp_path, screen(), made) == 130
+    assert comparison.run(task, ["embedded", "ring"], Choices(), tmp_path, screen(), made) == 130
     assert list(records(tmp_path)) == ["embedded"]
     assert (tmp_path / "comparison.png").exists()
 
@@ -278,8 +278,11 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path, task: Task) -> None:
     [
         (["--protocols", "ring,bgw"], "--protocols names bgw: accepted are embedded, ring, rep4-ring"),
         (["--protocols", ","], "--protocols is empty: accepted are embedded"),
-        (["--runs", "0", "--tokens", "1"], "--tokens is 1: it must be at least 3\n--runs is 0: it must be at least 1"),
-        (["--timeout", "0"], "--timeout is 0: it must be positive"),
+        (
+            ["--runs", "0", "--tokens", "1"],
+            "--tokens is 1\n  It must be at least 3.\nerror: --runs is 0\n  It must be at least 1.",
+        ),
+        (["--timeout", "0"], "--timeout is 0.0\n  It must be positive."),
         (["--layers", "3"], "--layers is 3: the model has 2"),
         (["--layers", "1", "--prompt-layer", "1"], "--prompt-layer is 1: of --layers 1, the last is 0"),
         (["--tokens", "21"], "--sequence-length is 21, the model has positions for 20 tokens"),

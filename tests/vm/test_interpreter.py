@@ -11,7 +11,7 @@ from helpers.ring_builder import LABELS, RingProgram, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
-from secfwt.runtime.embedded.simulator import Counters, Simulator, SimulatorError, ring_matmul
+from secfwt.codegen.native.simulator import Counters, Simulator, SimulatorError, ring_matmul
 
 Shape = tuple[int, ...]
 RNG = np.random.default_rng(7)

@@ -4,12 +4,12 @@ estimate."""
 import numpy as np
 import pytest
 from helpers.ring_toys import Toy, toy
+from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
 from secfwt.codegen.ring.encoding import decode
 from secfwt.codegen.ring.oracle import run_program
 from secfwt.codegen.ring.text import program_text
-from secfwt.runtime.embedded.simulator import Simulator
 
 CASES = [
     ("bert", "gelu", "folded", "ce"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from secfwt.runtime.embedded.simulator import Simulator, SimulatorError
+from secfwt.codegen.native.simulator import Simulator, SimulatorError
 
 GOOD = """\
 # a comment

@@ -11,7 +11,7 @@ import pytest
 from helpers.ring_builder import RingProgram, Series, cos_sin, fourier, run, trunc, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from secfwt.runtime.embedded.simulator import Simulator
+from secfwt.codegen.native.simulator import Simulator
 
 LIMIT = 2**62 - 1
 RNG = np.random.default_rng(20250615)

@@ -11,13 +11,13 @@ import pytest
 from helpers.toys import CONFIGS, HEAD_OPTIONS, save_sentence_transformer, save_toy
 from secfwt.codegen.compile import Compiled, compile_model, encoded_weights
 from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.encoding import decode, encode
 from secfwt.codegen.ring.oracle import run_program
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.ring.unstaged import unstaged
-from secfwt.runtime.embedded.simulator import Simulator
 
 MODELS = [*product(CONFIGS, HEAD_OPTIONS), ("bert", "sentence mean"), ("bert", "sentence cls")]
 MODES: dict[str, dict[str, Any]] = {

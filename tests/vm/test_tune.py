@@ -15,10 +15,10 @@ from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune,
 from secfwt.codegen.bundle import generate
 from secfwt.codegen.compile import encoded_weights
 from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.native.binaries import VM, BinaryMissing, find
 from secfwt.codegen.ring.header import read_program
 from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.embedded.weights import share_weights
-from secfwt.runtime.parties.binaries import VM, BinaryMissing, find
 from secfwt.runtime.parties.certificates import make_certificates
 from secfwt.runtime.parties.deployment import Deployment
 

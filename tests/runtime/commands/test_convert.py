@@ -248,13 +248,14 @@ def test_counts_of_features_are_chosen_by_error(
 
 
 def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
-    """Run and expect this exit code and one line that holds the message."""
+    """Run and expect this exit code and one error, which holds the message."""
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     said = capsys.readouterr().err
     assert exit_.value.code == code, said
     assert message in said
-    assert said.count("\n") == 1
+    assert said.count("error:") == 1
+    assert said.startswith("error: ")
 
 
 @pytest.mark.parametrize(
@@ -263,10 +264,10 @@ def fails(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, m
         (["--text", "nowhere.txt"], "--text nowhere.txt: no such file"),
         (["--features", "0"], "--features is 0: accepted: one count, 2 of them"),
         (["--features", "8,8,8"], "--features is 8,8,8: accepted"),
-        (["--rank", "-1"], "--rank is -1: it must be at least 0"),
-        (["--splice", "2"], "--splice is 2.0: it must be from 0 to 1"),
-        (["--exchange", "-1"], "--exchange is -1.0: it must be from 0 to 1"),
-        (["--floor", "0"], "--floor is 0.0: it must be positive"),
+        (["--rank", "-1"], "--rank is -1\n  It must be at least 0."),
+        (["--splice", "2"], "--splice is 2.0\n  It must be from 0 to 1."),
+        (["--exchange", "-1"], "--exchange is -1.0\n  It must be from 0 to 1."),
+        (["--floor", "0"], "--floor is 0.0\n  It must be positive."),
     ],
 )
 def test_unusable_options_end_with_one_message(
@@ -307,7 +308,7 @@ def test_a_full_disk_ends_with_the_way_to_go_on(model: Path, texts: Path, folder
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr
     assert "error: cannot write" in ended.stderr
-    assert f"File too large; continue with --resume {tmp_path / 'run'}" in ended.stderr
+    assert f"File too large\ncontinue with: secfwt-convert --resume {tmp_path / 'run'}" in ended.stderr
     assert not (tmp_path / "adapter").exists()
     main(["--resume", str(tmp_path / "run")])
     assert same_tensors(folder, tmp_path)
@@ -320,7 +321,9 @@ def test_an_output_that_cannot_be_written_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "adapter"))
 
     monkeypatch.setattr("secfwt.runtime.conversion.output.save_file", full)
-    fails(capsys, arguments(model, texts, tmp_path), 3, "No space left on device; continue with --resume")
+    fails(
+        capsys, arguments(model, texts, tmp_path), 3, "No space left on device\ncontinue with: secfwt-convert --resume"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 

@@ -166,9 +166,9 @@ def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--k-shot", -1, "--loss", "mse"], "--k-shot is -1: it must be at least 0\n--loss is 'mse'"),
-        (["--budget", 3], "--budget is 3: it must pay for one generation of --popsize 4"),
-        (["--sigma", "nan"], "--sigma is nan: it must be positive"),
+        (["--k-shot", -1, "--loss", "mse"], "error: --k-shot is -1\n  It must be at least 0."),
+        (["--budget", 3], "--budget is 3\n  It must pay for one generation of --popsize 4."),
+        (["--sigma", "nan"], "--sigma is nan\n  It must be positive."),
         (["--label-text", "good"], "--label-text 'good': write label=text"),
         (["--label-text", "grand=great"], "--label-text grand=…: the data has no such label, but bad, good"),
         (["--label-column", "topic"], "line 1: no column 'topic': found 'text', 'label'"),
@@ -208,7 +208,7 @@ def test_cut_texts_are_counted(tmp_path: Path, model: Path, data: Path) -> None:
 def test_runs_as_a_file_from_a_folder_that_shadows_modules(tmp_path: Path) -> None:
     if not (ROOT / ".venv" / "bin" / "python").exists():
         pytest.skip("the checkout has no .venv")
-    for name in ("random.py", "typer.py", "secfwt.py"):
+    for name in ("random.py", "argparse.py", "secfwt.py"):
         (tmp_path / name).write_text("raise SystemExit('shadowed')\n")
     command = [str(ROOT / "runtime" / "tune.py"), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -22,6 +22,13 @@ class Network:
     def __str__(self) -> str:
         return " ".join(self.parts)
 
+    def seconds(self, computing: float, rounds: float, busiest_bytes: float) -> float:
+        """Time of a step that took `computing` seconds where messages cost next to nothing.
+
+        `busiest_bytes`: sent by the party that sends most.
+        """
+        return computing + rounds * self.latency + busiest_bytes * 8 / self.bits_per_second
+
 
 NETWORKS = (Network("LAN", 3e9, 0.0008), Network("WAN", 200e6, 0.040), Network("WAN", 100e6, 0.080))
 """Those that SecP-Tuning reports on (arXiv 2506.15307)."""
@@ -32,14 +39,6 @@ COUNTED = (
     "that sends most puts on its link. Measured seconds are of all parties on this machine and hold what the loopback "
     "costs: the estimate errs on the slow side there, and knows nothing of congestion."
 )
-
-
-def expected_seconds(seconds: float, rounds: float, busiest_bytes: float, network: Network) -> float:
-    """Time on a network of a step that took `seconds` where messages cost next to nothing.
-
-    `busiest_bytes`: sent by the party that sends most.
-    """
-    return seconds + rounds * network.latency + busiest_bytes * 8 / network.bits_per_second
 
 
 def _bandwidth(bits: float) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..parties.binaries import SIMULATOR, find
+from .binaries import SIMULATOR, find
 
 Words = NDArray[np.uint64]
 _ERROR_SIZE = 1024

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import secfwt
 
-from ...codegen import VERSION
-from ..errors import SecfwtError
+from .. import VERSION
+from ..commandline.problems import SecfwtError
 
 VM = "secfwt-vm"
 """One party as a network service."""

@@ -1,0 +1,250 @@
+"""One command line: options of dataclasses in, a function called with what was typed; help, version, exit codes.
+
+Whatever heavy a command needs is imported inside its function, so that help and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from .. import VERSION
+from .options import PANELS, Declared, options_of
+from .problems import ProblemsFound, Report, SecfwtError
+
+T = TypeVar("T")
+WIDEST = 110
+"""Columns of help on a wide terminal: longer lines are hard to read."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, so that it unwinds as Ctrl-C does."""
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What stood on a command line, by field; options that were left out are not in it."""
+
+    command: Command
+    values: Mapping[str, Any]
+    words: Mapping[str, Any]
+    """The same before they were read."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def of(self, cls: type) -> dict[str, Any]:
+        """Those of one dataclass."""
+        return {each.name: self.values[each.name] for each in options_of(cls) if each.name in self.values}
+
+    def make(self, *classes: type[Any]) -> Any:
+        """One of the dataclasses, or several as a tuple, with their defaults where nothing was typed.
+
+        Raises `ProblemsFound` with everything that is missing or out of range in any of them.
+        """
+        report, made = Report(), list[Any]()
+        for cls in classes:
+            missing = [each for each in options_of(cls) if each.required and each.name not in self.values]
+            for each in missing:
+                name = each.flag if each.flag.startswith("-") else _metavar(each)
+                report.error(f"{name} is missing", each.option.help)
+            try:
+                made += [] if missing else [cls(**self.of(cls))]
+            except ProblemsFound as found:
+                report.problems += found.problems
+        report.check()
+        return made[0] if len(classes) == 1 else tuple(made)
+
+    def line(self, leave_out: Sequence[str] = ()) -> str:
+        """The command on one line, without folders: the same input gives the same bytes anywhere."""
+        words = [self.command.name]
+        for each in self.command.options:
+            if each.name in self.values and each.name not in leave_out:
+                value = self.values[each.name]
+                words += [each.names[0]] if each.names[0].startswith("-") else []
+                if isinstance(value, tuple):
+                    value = self.words[each.name]
+                words.append(value.absolute().name if isinstance(value, Path) else str(value))
+        return " ".join(shlex.join(words).splitlines())
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, the dataclasses whose fields are its options, and what help says around them."""
+
+    name: str
+    declares: Sequence[type]
+    summary: str
+    """What it does, one line or more."""
+    example: str
+    """One line that works as it stands, or with names put in."""
+    without: Sequence[str] = ()
+    """Fields that are no options of this command."""
+    options: tuple[Declared, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        every = (each for cls in self.declares for each in options_of(cls))
+        object.__setattr__(self, "options", tuple(each for each in every if each.name not in self.without))
+
+    def parse(self, words: Sequence[str] | None = None) -> Typed:
+        """Read a command line (default: this process's). Prints and exits for help, version and unknown options.
+
+        Raises `ProblemsFound` with every value that cannot be read, or is missing.
+        """
+        given = vars(_parser(self).parse_args(self._joined(sys.argv[1:] if words is None else words)))
+        report, values = Report(), dict[str, Any]()
+        for each in self.options:
+            typed = given[each.name]
+            if typed is None:
+                continue
+            try:
+                values[each.name] = _value(each, typed)
+            except ValueError as error:
+                report.error(f"{each.flag} is {typed!r}", str(error))
+        report.check()
+        return Typed(self, values, given)
+
+    def _joined(self, words: Sequence[str]) -> list[str]:
+        """Options joined with values that begin with a dash, which argparse would take for options."""
+        single = {name for each in self.options if each.kind is not bool for name in each.names}
+        known = {name for each in self.options for name in each.names}
+        result: list[str] = []
+        for word in words:
+            if result and result[-1] in single and word.startswith("-") and word.split("=")[0] not in known:
+                result[-1] += f"={word}"
+            else:
+                result.append(word)
+        return result
+
+    def run(self, function: Callable[[Typed], int | None], words: Sequence[str] | None = None) -> None:
+        """Parse and call; exit with the code that the function returns, if any, or as `exit_codes` says."""
+        with exit_codes():
+            code = function(self.parse(words))
+        if code:
+            sys.exit(code)
+
+    def help(self) -> str:
+        """The whole help text, as wide as the terminal."""
+        return _parser(self).format_help()
+
+
+def _value(declared: Declared, typed: Any) -> Any:
+    if isinstance(typed, bool):
+        return typed
+    if isinstance(typed, list):
+        return tuple(word for group in typed for word in (group if isinstance(group, list) else [group]))
+    return declared.read(typed)
+
+
+@contextmanager
+def exit_codes(advice: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """End the process with one message.
+
+    Exit code 2 (or the error's own) for what the user can put right, 130 for Ctrl-C, 143 for SIGTERM.
+
+    `advice`: how to go on, printed behind interruptions and errors that say that they can be resumed.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except SecfwtError as error:
+        _end(error.report(), error.exit_code, advice() if error.resumable else "")
+    except KeyboardInterrupt as stop:
+        # On the way out now: more of the same signals change nothing.
+        before = signal.SIG_IGN
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before)
+        message, code = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
+        _end(message, code, advice())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def _end(message: str, code: int, advice: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    if advice:
+        print(advice, file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+# argparse from the declarations
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\n  {self.prog} --help lists what is accepted.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _parser(command: Command) -> argparse.ArgumentParser:
+    arguments = [each for each in command.options if not each.flag.startswith("-")]
+    usage = " ".join([command.name, "[options]", *(_metavar(each) for each in arguments)])
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    parser = _Parser(
+        prog=command.name, usage=usage, description=command.summary, epilog=f"example:\n  {command.example}",
+        allow_abbrev=False, add_help=False,
+        formatter_class=lambda prog: _Formatter(prog, max_help_position=28, width=width),
+    )  # fmt: skip
+    for panel in PANELS:
+        members = [each for each in command.options if each.option.panel == panel]
+        group = parser.add_argument_group(panel) if members else None
+        for each in members:
+            assert group is not None
+            _add(group, each)
+    about = parser.add_argument_group("About")
+    about.add_argument("--help", "-h", action="help", help="Show this text and exit.")
+    about.add_argument("--version", action="version", version=f"secfwt {VERSION}", help="Show the version and exit.")
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, each: Declared) -> None:
+    text = _help(each).replace("%", "%%")
+    if not each.flag.startswith("-"):
+        # Whether it is missing is said with everything else that is.
+        group.add_argument(each.name, metavar=_metavar(each), nargs="?", help=text)
+        return
+    names: dict[str, Any] = {"dest": each.name, "help": text, "default": None}
+    if each.kind is bool:
+        group.add_argument(*each.names, action=argparse.BooleanOptionalAction, **names)
+    elif each.many and not each.option.separator:
+        group.add_argument(*each.names, nargs="+", action="append", metavar=_metavar(each), **names)
+    else:
+        group.add_argument(*each.names, metavar=_metavar(each), **names)
+
+
+def _metavar(each: Declared) -> str:
+    kinds: dict[type, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+    return each.option.metavar or ("NAME" if each.choices else kinds.get(each.kind, "TEXT"))
+
+
+def _help(each: Declared) -> str:
+    """Text, choices, default."""
+    option, parts = each.option, [each.option.help]
+    if choices := [choice for choice in each.choices if choice]:
+        parts.append(f"One of: {', '.join(choices)}.")
+    default = option.default
+    if not default and not each.required and each.default not in ("", (), None) and each.kind is not bool:
+        default = f"{each.default:g}" if each.kind is float else str(each.default)
+    if each.required:
+        parts.append("Required.")
+    elif default:
+        parts.append(f"Default: {default}.")
+    return " ".join(parts)

@@ -1,0 +1,135 @@
+"""What a program costs, for people: parts, traffic, and the seconds of a generation and of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from .commandline.units import amount, seconds
+from .compile import Compiled
+from .native.binaries import BinaryMissing
+from .native.network import NETWORKS
+from .native.rate import Rate, measure
+from .plan.graph import Stage
+from .ring.cost import Cost, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.unstaged import unstaged
+
+BUDGET = 8000
+"""Evaluations of a whole run: Black-Box Tuning's (Sun et al. 2022)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parts of the model that cost the same, and what one of them costs."""
+
+    names: tuple[str, ...]
+    parameters: int
+    cost: Cost
+
+    @property
+    def label(self) -> str:
+        """`layer 3`, or `22 layers (0-21), each`."""
+        if len(self.names) == 1:
+            return self.names[0]
+        kind = self.names[0].split()[0]
+        numbers = [int(name.split()[1]) for name in self.names]
+        return f"{len(numbers)} {kind}s: {numbers[0]}-{numbers[-1]}, each"
+
+
+def grouped(costs: Iterable[tuple[str, tuple[int, Cost]]]) -> Iterator[Part]:
+    """Parts in order, numbered neighbours of equal cost as one; parts that cost nothing left out."""
+
+    def same(item: tuple[str, tuple[int, Cost]]) -> object:
+        name, what = item
+        return what if name.split()[-1].isdecimal() else (name, *what)
+
+    for _, members in groupby((item for item in costs if item[1] != (0, Cost())), same):
+        items = list(members)
+        yield Part(tuple(name for name, _ in items), *items[0][1])
+
+
+NOTES = """\
+traffic and MACs (multiply-accumulates): of all three parties, in one tile; parts share rounds
+before the first: what depends on weights and examples alone
+unstaged: were all of it computed for every pair of candidate and example
+networks: computing + rounds × latency + bytes of one party / bandwidth"""
+
+
+def cost_table(compiled: Compiled, examples: int) -> Table:
+    """Parts, parameters and what a generation costs, from the same numbers as the program."""
+    ring, fits, candidates = compiled.ring, compiled.program.fits, compiled.options.popsize
+    tokens = compiled.options.sequence_length
+    table = _table(
+        f"one generation: {candidates} candidates × {examples} examples × {tokens} tokens",
+        "part", "secret weights", "traffic", "rounds", "MACs",
+    )  # fmt: skip
+    sites = site_costs(ring, fits, candidates, examples)
+    for part in grouped(sites.items()):
+        table.add_row(part.label, f"{part.parameters:,}", *_cells(part.cost))
+    table.add_section()
+    parameters = sum(count for count, _ in sites.values())
+    table.add_row("all", f"{parameters:,}", *_cells(generation_cost(ring, fits, candidates, examples)))
+    if ring.inputs("candidate"):
+        table.add_row("unstaged", "", *_cells(generation_cost(unstaged(ring), fits, candidates, examples)))
+    table.add_row("before the first", "", *_cells(_once(compiled, examples)))
+    return table
+
+
+def time_table(compiled: Compiled, examples: int, rate: Rate) -> Table:
+    """Seconds of a generation, and of a whole run, here and on the networks of `compare.py`."""
+    ring, fits, candidates = compiled.ring, compiled.program.fits, compiled.options.popsize
+    generation, once = generation_cost(ring, fits, candidates, examples), _once(compiled, examples)
+    generations = -(-BUDGET // candidates)
+    table = _table("expected time", "parties", "one generation", f"{BUDGET:,} evaluations, {generations:,} generations")
+    here = rate.seconds(generation)
+    table.add_row("on this machine", seconds(here), seconds(rate.seconds(once) + generations * here))
+    for network in NETWORKS:
+        each = rate.on(network, generation)
+        table.add_row(str(network), seconds(each), seconds(rate.on(network, once) + generations * each))
+    return table
+
+
+def show(compiled: Compiled, examples: int, console: Console | None = None) -> None:
+    """Print both tables, and what their numbers are."""
+    console = console or Console(highlight=False)
+    ring = compiled.ring
+    console.print(cost_table(compiled, examples))
+    try:
+        rate = measure()
+        console.print(time_table(compiled, examples, rate))
+        computing = (
+            f"{amount(rate.macs_per_second, 'MAC')} and {amount(rate.bytes_per_second, 'B')} of traffic per second"
+        )
+        here = f"this machine: {computing}, measured just now on all cores; whatever else runs slows both"
+    except BinaryMissing as error:
+        here = f"this machine: no expected times, {error}"
+    kept = (
+        f"memory: between steps a party keeps {amount(kept_bytes(ring, Stage.SETUP), 'B')} of shares of the model "
+        f"and {amount(kept_bytes(ring, Stage.EXAMPLE), 'B')} per example"
+    )
+    for line in (*NOTES.splitlines(), here, kept):
+        console.print(line, markup=False)
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    """A table as wide as what is in it, numbers at the right."""
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _once(compiled: Compiled, examples: int) -> Cost:
+    """Before the first generation."""
+    ring, fits = compiled.ring, compiled.program.fits
+    return stage_cost(ring, fits, Stage.SETUP, 1) + stage_cost(ring, fits, Stage.EXAMPLE, examples)
+
+
+def _cells(cost: Cost) -> tuple[str, str, str]:
+    return amount(cost.bytes, "B"), f"{cost.rounds}", amount(cost.macs, "")
