@@ -55,8 +55,7 @@ class Typed:
         for cls in classes:
             missing = [each for each in options_of(cls) if each.required and each.name not in self.values]
             for each in missing:
-                name = each.flag if each.flag.startswith("-") else _metavar(each)
-                report.error(f"{name} is missing", each.option.help)
+                report.error(f"{each.flag} is missing", each.option.help)
             try:
                 made += [] if missing else [cls(**self.of(cls))]
             except ProblemsFound as found:
@@ -196,7 +195,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def _parser(command: Command) -> argparse.ArgumentParser:
     arguments = [each for each in command.options if not each.flag.startswith("-")]
-    usage = " ".join([command.name, "[options]", *(_metavar(each) for each in arguments)])
+    usage = " ".join([command.name, "[options]", *(metavar(each) for each in arguments)])
     width = min(shutil.get_terminal_size().columns, WIDEST)
     parser = _Parser(
         prog=command.name, usage=usage, description=command.summary, epilog=f"example:\n  {command.example}",
@@ -219,32 +218,41 @@ def _add(group: argparse._ArgumentGroup, each: Declared) -> None:
     text = _help(each).replace("%", "%%")
     if not each.flag.startswith("-"):
         # Whether it is missing is said with everything else that is.
-        group.add_argument(each.name, metavar=_metavar(each), nargs="?", help=text)
+        group.add_argument(each.name, metavar=metavar(each), nargs="?", help=text)
         return
     names: dict[str, Any] = {"dest": each.name, "help": text, "default": None}
     if each.kind is bool:
         group.add_argument(*each.names, action=argparse.BooleanOptionalAction, **names)
     elif each.many and not each.option.separator:
-        group.add_argument(*each.names, nargs="+", action="append", metavar=_metavar(each), **names)
+        group.add_argument(*each.names, nargs="+", action="append", metavar=metavar(each), **names)
     else:
-        group.add_argument(*each.names, metavar=_metavar(each), **names)
+        group.add_argument(*each.names, metavar=metavar(each), **names)
 
 
-def _metavar(each: Declared) -> str:
+def metavar(each: Declared) -> str:
+    """What stands for an option's value."""
+    if not each.flag.startswith("-"):
+        return each.flag
     kinds: dict[type, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
     return each.option.metavar or ("NAME" if each.choices else kinds.get(each.kind, "TEXT"))
 
 
+def default_text(each: Declared) -> str:
+    """The default as help says it; empty: there is nothing to say."""
+    if each.option.default or each.required:
+        return each.option.default
+    if each.default in ("", (), None) or each.kind is bool:
+        return ""
+    return f"{each.default:g}" if each.kind is float else str(each.default)
+
+
 def _help(each: Declared) -> str:
     """Text, choices, default."""
-    option, parts = each.option, [each.option.help]
+    parts = [each.option.help]
     if choices := [choice for choice in each.choices if choice]:
         parts.append(f"One of: {', '.join(choices)}.")
-    default = option.default
-    if not default and not each.required and each.default not in ("", (), None) and each.kind is not bool:
-        default = f"{each.default:g}" if each.kind is float else str(each.default)
     if each.required:
         parts.append("Required.")
-    elif default:
+    elif default := default_text(each):
         parts.append(f"Default: {default}.")
     return " ".join(parts)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ...codegen.commandline.command import Command, Typed
 from ..comparison.options import Choices, Comparison, Size
 
 COMMAND = Command(
-    "compare.py" if sys.argv[0].endswith("compare.py") else "secfwt-compare",
+    "secfwt-compare",
     (Comparison, Size, Choices),
     "Run one step of prompt tuning under several protocols, on local parties, and compare time, traffic and error.\n\n"
     "Writes comparison.csv, comparison.png and the parties' logs. Exit code 0 when at least one protocol succeeded,\n"
     "1 when none did, 2 for options and models that are refused, 130 for an interruption, which keeps what is done.",
-    "compare.py config.json --protocols embedded,ring --layers 1 --tokens 64",
+    "secfwt-compare config.json --protocols embedded,ring --layers 1 --tokens 64",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +33,13 @@ class Where:
 
 
 COMMAND = Command(
-    "tune.py" if sys.argv[0].endswith("tune.py") else "secfwt-tune",
+    "secfwt-tune",
     (TuneOptions, Run),
     "Tune a prompt with forward passes only: neither the data nor the model is shown to anyone.\n\n"
     "Opened to the data owner: one loss per candidate (or its logits, --reveal), and at the end the logits of\n"
     "the test set without tuning and with the best prompt. Without options: MiniLM on the topic examples of\n"
     "the project, three local parties, less than a minute.",
-    "tune.py --model DIR --data train.jsonl --k-shot 16 --budget 400",
+    "secfwt-tune --model DIR --data train.jsonl --k-shot 16 --budget 400",
 )
 
 
