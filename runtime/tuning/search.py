@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from typing import Any, Protocol
 
-import cma
 import numpy as np
 
 from ..engine import Floats
@@ -55,6 +54,8 @@ class CmaSearch:
             "verb_log": 0,
             "signals_filename": "",
         }
+        import cma  # a second: it brings pyplot
+
         self._strategy: Any = cma.CMAEvolutionStrategy(np.zeros(dim), sigma, options)
 
     def ask(self) -> Floats:
