@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
 from secfwt.codegen.compile import Compiled, encoded_weights
 from secfwt.codegen.native.simulator import ring_matmul
-from secfwt.codegen.plan.graph import Stage, Value
+from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.oracle import Machine
+from secfwt.codegen.ring.program import RingValue
 from secfwt.codegen.series.fits import Fit
 from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.tuning.clear import InProcessEngine
@@ -40,15 +42,19 @@ class TabledMachine(Machine):
             return np.matmul(a, b)
         return ring_matmul(a.view(np.uint64), b.view(np.uint64)).view(np.int64)
 
-    def _cos_sin(self, v: Value, a: Words) -> Words:
-        return self._looked_up(v, a) if v.attrs["k"] <= TABLE_BITS else super()._cos_sin(v, a)
+    def run(self, v: RingValue, *args: Words) -> Words:
+        """The value of one operation, given its inputs'."""
+        return self._looked_up(v, *args) if self._opened_bits(v) <= TABLE_BITS else super().run(v, *args)
 
-    def _fourier(self, v: Value, a: Words) -> Words:
-        return self._looked_up(v, a) if self.fits[v.attrs["fit"]].k <= TABLE_BITS else super()._fourier(v, a)
+    def _opened_bits(self, v: RingValue) -> float:
+        """Bits of the phase that the value is a function of; infinite for all other operations."""
+        if v.kind == "fourier":
+            return self.fits[v.attrs["fit"]].k
+        return float(v.attrs["k"]) if v.kind == "cos_sin" else inf
 
-    def _looked_up(self, v: Value, a: Words) -> Words:
+    def _looked_up(self, v: RingValue, a: Words) -> Words:
         if v.id not in self._tables:
-            self._tables[v.id] = getattr(super(), f"_{v.kind}")(v, PHASES)
+            self._tables[v.id] = super().run(v, PHASES)
         index = a.view(np.uint64) >> np.uint64(64 - TABLE_BITS)
         return np.concatenate([column[index] for column in self._tables[v.id].T], axis=-1)
 
@@ -63,7 +69,7 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         self._ring = compiled.ring
         self._outputs = {output.name: output.value for output in self._ring.outputs}
         self.weights: dict[str, Words] = encoded_weights(compiled)
-        self._machine = TabledMachine(compiled.program.fits, dict(self.weights))
+        self._machine = TabledMachine(compiled.ring.fits, dict(self.weights))
         self._setup = self._evaluate({}, Stage.SETUP, self._later(Stage.SETUP))
 
     def load_examples(self, name: str, batch: Batch) -> None:

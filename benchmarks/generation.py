@@ -6,7 +6,7 @@ as a system without stages would.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from models import FEATURES, LABELS, RandomWeights, Shape, model_spec, normalised_rows
@@ -15,7 +15,7 @@ from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.unstaged import unstaged
-from service import compiled, run_steps, running
+from service import lowered, run_steps, running
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
     weights = RandomWeights(size.shape, chosen, plan)
     inputs = generation_inputs(size, chosen.intrinsic_dim)
     clear = run_plan(plan, weights, inputs, dtype=np.float32)["loss"]
-    program, ring = compiled(plan, weights, {name: values[:2] for name, values in inputs.items()})
+    program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
     if not staged:
-        ring = unstaged(ring)
-    with running(program, ring, weights, threads) as client:
-        steps = run_steps(client, ring, inputs, clear, size.examples, size.candidates, runs + 1, think)
+        program = replace(program, ring=unstaged(program.ring))
+    with running(program, weights, threads) as client:
+        steps = run_steps(client, program.ring, inputs, clear, size.examples, size.candidates, runs + 1, think)
     return measured(
         benchmark="generation" + ("" if staged else ", unstaged") + (f", after {think} s each" if think else ""),
         **steps,

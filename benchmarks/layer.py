@@ -11,7 +11,7 @@ from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan
-from service import compiled, run_steps, running
+from service import lowered, run_steps, running
 
 
 def encoder_plan(shape: Shape, tokens: int, layers: int, features: int = FEATURES, attention: str = "rfa") -> Plan:
@@ -72,9 +72,9 @@ def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, th
     weights = RandomWeights(shape, encoder_options(tokens, features), plan)
     inputs = layer_inputs(shape, tokens)
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
-    program, ring = compiled(plan, weights, inputs)
-    with running(program, ring, weights, threads) as client:
-        steps = run_steps(client, ring, inputs, clear, 1, 1, runs + 1)
+    program = lowered(plan, weights, inputs)
+    with running(program, weights, threads) as client:
+        steps = run_steps(client, program.ring, inputs, clear, 1, 1, runs + 1)
     return measured(
         benchmark="layer" if layers == 1 else "forward",
         **steps,

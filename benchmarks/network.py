@@ -21,7 +21,7 @@ from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.ring.text import program_text
-from service import compiled, encoded, words
+from service import encoded, lowered, words
 
 NETWORKS = {"3 Gbit/s, 0.8 ms": (0.0008, 3e9 / 8), "200 Mbit/s, 40 ms": (0.04, 2e8 / 8)}
 """Latency in seconds, bytes a second each way."""
@@ -44,20 +44,20 @@ def main() -> None:
     plan = build_plan(model_spec(size.shape), chosen)
     weights = RandomWeights(size.shape, chosen, plan)
     inputs = generation_inputs(size, chosen.intrinsic_dim)
-    program, ring = compiled(plan, weights, {name: values[:2] for name, values in inputs.items()})
-    shared = encoded(program, ring, weights)
+    program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
+    shared = encoded(program, weights)
     for name, network in NETWORKS.items():
         for lanes, ahead in product(options.lanes or (1, 2, 4), (0, options.ahead_mb)):
             simulator = Simulator(
-                program_text(ring, program.fits), options.tile_words, lanes=lanes, ahead=ahead << 20, network=network
+                program_text(program.ring), options.tile_words, lanes=lanes, ahead=ahead << 20, network=network
             )
             simulator.weights(shared)
-            simulator.examples(size.examples, words(ring, "example", inputs))
+            simulator.examples(size.examples, words(program.ring, "example", inputs))
             seconds, cpu = [], time.process_time()
             for _ in range(options.runs + 1):
                 time.sleep(options.pause)
                 start, before = time.perf_counter(), simulator.counters()
-                simulator.step(size.candidates, words(ring, "candidate", inputs))
+                simulator.step(size.candidates, words(program.ring, "candidate", inputs))
                 seconds.append(time.perf_counter() - start)
             traffic, cpu = simulator.counters() - before, (time.process_time() - cpu) / (options.runs + 1)
             print(

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import psutil
-from secfwt.codegen.lowering.program import Program, lower
+from secfwt.codegen.lowering.program import Lowered, lower
 from secfwt.codegen.owners.calibration import calibrate
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.ring.encoding import encode
 from secfwt.codegen.ring.header import read_program
-from secfwt.codegen.ring.schedule import schedule
+from secfwt.codegen.ring.program import RingProgram
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
 from secfwt.runtime.embedded.client import Client
@@ -30,10 +30,9 @@ from secfwt.runtime.parties.sharing import Words, decode
 Arrays = Mapping[str, np.ndarray]
 
 
-def compiled(plan: Plan, weights: Arrays, inputs: Arrays) -> tuple[Program, Plan]:
-    """A model plan lowered with ranges calibrated on `inputs`, and its schedule."""
-    program = lower(plan, weights, Ranges(calibrate(plan, weights, [inputs])))
-    return program, schedule(program.plan)
+def lowered(plan: Plan, weights: Arrays, inputs: Arrays) -> Lowered:
+    """A model plan as a ring program, with ranges calibrated on `inputs`."""
+    return lower(plan, weights, Ranges(calibrate(plan, weights, [inputs])))
 
 
 class MemoryShort(SecfwtError):  # noqa: N818
@@ -43,19 +42,19 @@ class MemoryShort(SecfwtError):  # noqa: N818
 
 
 @contextmanager
-def running(program: Program, ring: Plan, weights: Arrays, threads: int) -> Iterator[Client]:
+def running(program: Lowered, weights: Arrays, threads: int) -> Iterator[Client]:
     """The data owner's client of three parties that hold the weights."""
-    check_memory(sum(v.size for v in ring.inputs("weight")), psutil.virtual_memory().available)
+    check_memory(sum(v.size for v in program.ring.inputs("weight")), psutil.virtual_memory().available)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         text = home / "program.txt"
-        text.write_text(program_text(ring, program.fits))
+        text.write_text(program_text(program.ring))
         make_certificates(home / "certificates")
         deployment = Deployment.local(home / "certificates", threads=threads)
         hash_ = read_program(text).hash
         with LocalParties(deployment, text, home / "logs"):
             with Client(deployment, "model-owner", hash_) as owner:
-                owner.send_weights(encoded(program, ring, weights))
+                owner.send_weights(encoded(program, weights))
             with Client(deployment, "data-owner", hash_, patience=1800.0) as client:
                 yield client
 
@@ -70,26 +69,25 @@ def check_memory(words: int, available: int) -> None:
         )
 
 
-def encoded(program: Program, ring: Plan, weights: Arrays) -> Words:
+def encoded(program: Lowered, weights: Arrays) -> Words:
     """All weights in program order, one at a time: no second copy of a large model."""
-    values = ring.inputs("weight")
+    values = program.ring.inputs("weight")
     words = np.empty(sum(v.size for v in values), np.int64)
     end = 0
     for value in values:
         start, end = end, end + value.size
-        fold = program.folds[value.attrs["name"]]
-        words[start:end] = encode(np.asarray(fold.make(weights)), fold.scale).ravel()
+        words[start:end] = program.folds[value.attrs["name"]].words(weights).ravel()
     return words
 
 
-def words(ring: Plan, kind: str, inputs: Arrays) -> Words:
+def words(ring: RingProgram, kind: str, inputs: Arrays) -> Words:
     """All inputs of a kind as a client sends them."""
     return np.concatenate([encode(inputs[v.attrs["name"]], v.scale).ravel() for v in ring.inputs(kind)])
 
 
 def run_steps(
     client: Client,
-    ring: Plan,
+    ring: RingProgram,
     inputs: Arrays,
     clear: np.ndarray,
     examples: int,

@@ -111,7 +111,7 @@ def _write_secret(path: Path, tensors: Mapping[str, Any]) -> None:
 
 def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
     """The model plan and what is public about the program, as JSON; deterministic."""
-    per_example = generation_cost(compiled.ring, compiled.program.fits, compiled.options.popsize, 1)
+    per_example = generation_cost(compiled.ring, compiled.options.popsize, 1)
     values = [
         {
             "id": v.id, "kind": v.kind, "inputs": v.inputs, "shape": v.shape, "stage": v.stage.label,

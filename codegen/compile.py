@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .commandline.problems import Report
-from .lowering.program import Program, lower
+from .lowering.program import Lowered, lower
 from .model.adapter import find_adapter
 from .model.hf import read_model
 from .model.options import GenOptions
@@ -20,8 +20,8 @@ from .owners.embed import Embedder
 from .owners.prepare import prepare_weights
 from .plan.build import build_plan
 from .plan.graph import Plan
-from .ring.encoding import encode
-from .ring.schedule import schedule
+from .ring.encoding import Words
+from .ring.program import RingProgram
 from .ring.text import program_text
 from .series.ranges import Ranges
 
@@ -35,15 +35,19 @@ class Compiled:
     spec: ModelSpec
     options: GenOptions
     plan: Plan
-    program: Program
-    ring: Plan
+    lowered: Lowered
     weights: Weights | None
     embedder: Embedder | None
 
     @property
-    def text(self) -> str:
+    def ring(self) -> RingProgram:
         """The ring program."""
-        return program_text(self.ring, self.program.fits)
+        return self.lowered.ring
+
+    @property
+    def text(self) -> str:
+        """The ring program's file."""
+        return program_text(self.ring)
 
 
 def compile_model(
@@ -67,15 +71,14 @@ def compile_model(
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
         report.check()
-        program = lower(plan, None, Ranges())
-        return Compiled(spec, options, plan, program, schedule(program.plan), None, None)
+        return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
     sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
     if given is not None and calibration is None:
         sites |= given.description.calibration
     plan.meta["calibration"] = sites
-    program = lower(plan, Widened(weights), Ranges(sites))
-    return Compiled(spec, options, plan, program, schedule(program.plan), weights, embedder)
+    lowered = lower(plan, Widened(weights), Ranges(sites))
+    return Compiled(spec, options, plan, lowered, weights, embedder)
 
 
 def has_checkpoint(directory: Path) -> bool:
@@ -107,8 +110,7 @@ def _calibration_inputs(
     return inputs
 
 
-def encoded_weights(compiled: Compiled) -> dict[str, Any]:
+def encoded_weights(compiled: Compiled) -> dict[str, Words]:
     """The model owner's folded weights in ring elements (int64), by name."""
     assert compiled.weights is not None
-    wide = Widened(compiled.weights)
-    return {f.name: encode(np.asarray(f.make(wide)), f.scale) for f in compiled.program.folds.values()}
+    return compiled.lowered.words(Widened(compiled.weights))

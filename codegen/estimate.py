@@ -16,7 +16,7 @@ from .native.binaries import BinaryMissing
 from .native.network import NETWORKS
 from .native.rate import Rate, measure
 from .plan.graph import Stage
-from .ring.cost import Cost, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost
 from .ring.unstaged import unstaged
 
 BUDGET = 8000
@@ -29,7 +29,7 @@ class Part:
 
     names: tuple[str, ...]
     parameters: int
-    cost: Cost
+    cost: Estimate
 
     @property
     def label(self) -> str:
@@ -41,14 +41,14 @@ class Part:
         return f"{len(numbers)} {kind}s: {numbers[0]}-{numbers[-1]}, each"
 
 
-def grouped(costs: Iterable[tuple[str, tuple[int, Cost]]]) -> Iterator[Part]:
+def grouped(costs: Iterable[tuple[str, tuple[int, Estimate]]]) -> Iterator[Part]:
     """Parts in order, numbered neighbours of equal cost as one; parts that cost nothing left out."""
 
-    def same(item: tuple[str, tuple[int, Cost]]) -> object:
+    def same(item: tuple[str, tuple[int, Estimate]]) -> object:
         name, what = item
         return what if name.split()[-1].isdecimal() else (name, *what)
 
-    for _, members in groupby((item for item in costs if item[1] != (0, Cost())), same):
+    for _, members in groupby((item for item in costs if item[1] != (0, Estimate())), same):
         items = list(members)
         yield Part(tuple(name for name, _ in items), *items[0][1])
 
@@ -62,28 +62,28 @@ networks: computing + rounds × latency + bytes of one party / bandwidth"""
 
 def cost_table(compiled: Compiled, examples: int) -> Table:
     """Parts, parameters and what a generation costs, from the same numbers as the program."""
-    ring, fits, candidates = compiled.ring, compiled.program.fits, compiled.options.popsize
+    ring, candidates = compiled.ring, compiled.options.popsize
     tokens = compiled.options.sequence_length
     table = _table(
         f"one generation: {candidates} candidates × {examples} examples × {tokens} tokens",
         "part", "secret weights", "traffic", "rounds", "MACs",
     )  # fmt: skip
-    sites = site_costs(ring, fits, candidates, examples)
+    sites = site_costs(ring, candidates, examples)
     for part in grouped(sites.items()):
         table.add_row(part.label, f"{part.parameters:,}", *_cells(part.cost))
     table.add_section()
     parameters = sum(count for count, _ in sites.values())
-    table.add_row("all", f"{parameters:,}", *_cells(generation_cost(ring, fits, candidates, examples)))
+    table.add_row("all", f"{parameters:,}", *_cells(generation_cost(ring, candidates, examples)))
     if ring.inputs("candidate"):
-        table.add_row("unstaged", "", *_cells(generation_cost(unstaged(ring), fits, candidates, examples)))
+        table.add_row("unstaged", "", *_cells(generation_cost(unstaged(ring), candidates, examples)))
     table.add_row("before the first", "", *_cells(_once(compiled, examples)))
     return table
 
 
 def time_table(compiled: Compiled, examples: int, rate: Rate) -> Table:
     """Seconds of a generation, and of a whole run, here and on the networks of `compare.py`."""
-    ring, fits, candidates = compiled.ring, compiled.program.fits, compiled.options.popsize
-    generation, once = generation_cost(ring, fits, candidates, examples), _once(compiled, examples)
+    ring, candidates = compiled.ring, compiled.options.popsize
+    generation, once = generation_cost(ring, candidates, examples), _once(compiled, examples)
     generations = -(-BUDGET // candidates)
     table = _table("expected time", "parties", "one generation", f"{BUDGET:,} evaluations, {generations:,} generations")
     here = rate.seconds(generation)
@@ -125,11 +125,11 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-def _once(compiled: Compiled, examples: int) -> Cost:
+def _once(compiled: Compiled, examples: int) -> Estimate:
     """Before the first generation."""
-    ring, fits = compiled.ring, compiled.program.fits
-    return stage_cost(ring, fits, Stage.SETUP, 1) + stage_cost(ring, fits, Stage.EXAMPLE, examples)
+    ring = compiled.ring
+    return stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, examples)
 
 
-def _cells(cost: Cost) -> tuple[str, str, str]:
+def _cells(cost: Estimate) -> tuple[str, str, str]:
     return amount(cost.bytes, "B"), f"{cost.rounds}", amount(cost.macs, "")

@@ -7,8 +7,8 @@ from math import sqrt
 import numpy as np
 
 from ..plan.graph import Value
-from ..ring.builder import Ring
-from ..ring.values import Floats, Weights
+from ..ring.builder import RingBuilder
+from ..ring.values import Floats, WideWeights
 from ..series.nonlinear import inverse_root, precise_even_part, tanh
 
 ROW = 16
@@ -16,7 +16,7 @@ Norm = tuple[str, str]
 """Names of gamma and beta."""
 
 
-def dense(r: Ring, v: Value, x: int, norm: Norm | None, width: float) -> int:
+def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> int:
     """act(W x + b) at scale 16; `norm`: of the layer norm whose affine part x still lacks. `width`: largest |W x + b|.
 
     Without activation the result is a vector, logits; else it is a row.
@@ -24,10 +24,10 @@ def dense(r: Ring, v: Value, x: int, norm: Norm | None, width: float) -> int:
     kernel, bias = v.weights["weight"], v.weights["bias"]
     out, act = v.shape[-1], v.attrs["act"]
 
-    def matrix(w: Weights) -> Floats:
+    def matrix(w: WideWeights) -> Floats:
         return np.asarray((w[kernel] * w[norm[0]] if norm else w[kernel]).T)
 
-    def offset(w: Weights) -> Floats:
+    def offset(w: WideWeights) -> Floats:
         return np.asarray(w[bias] + w[kernel] @ w[norm[1]] if norm else w[bias])
 
     def product(name: str, scale: int, factor: float) -> int:
@@ -45,7 +45,7 @@ def dense(r: Ring, v: Value, x: int, norm: Norm | None, width: float) -> int:
     return r.trunc(r.add(linear, r.raise_scale(bent, r[linear].scale)), ROW)
 
 
-def cosine(r: Ring, v: Value, x: int, norm: Norm, low: float, high: float) -> int:
+def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float) -> int:
     """temperature · P y/‖y‖ at scale 16 for y = gamma∘x + beta with ‖y‖² in [low, high] and unit rows P."""
     gamma, beta = norm
     hidden, labels = r[x].shape[-1], v.shape[0]

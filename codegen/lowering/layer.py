@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..plan.graph import Value
-from ..ring.builder import Ring, bits_for
-from ..ring.values import HEADROOM, Weights
+from ..ring.builder import RingBuilder, bits_for
+from ..ring.values import HEADROOM, WideWeights
 from ..series.nonlinear import even_part, inverse_root, reciprocal
 from ..series.ranges import Ranges
 
@@ -38,7 +38,7 @@ class Part:
 class LayerLowering:
     """Lowers encoder layers; `sum_scale`: scale of the sums before a layer norm, the largest values of a layer."""
 
-    def __init__(self, ring: Ring, ranges: Ranges, sum_scale: int) -> None:
+    def __init__(self, ring: RingBuilder, ranges: Ranges, sum_scale: int) -> None:
         self.r = ring
         self.ranges = ranges
         self.sum_scale = sum_scale
@@ -201,11 +201,11 @@ class LayerLowering:
             f"{p}.ffn_out.weight", (inner, hidden), scale - fit.scale, lambda w: _centred(w[f"{p}.ffn_out.weight"].T)
         )
 
-        def straight(w: Weights) -> Floats:
+        def straight(w: WideWeights) -> Floats:
             half = w[f"{p}.ffn_out.weight"] @ w[f"{p}.ffn_in.weight"] / 2
             return _centred(((half + np.eye(hidden)) * w[gamma]).T)
 
-        def constant(w: Weights) -> Floats:
+        def constant(w: WideWeights) -> Floats:
             inside = w[f"{p}.ffn_in.bias"] + w[f"{p}.ffn_in.weight"] @ w[beta]
             return _centred(w[f"{p}.ffn_out.bias"] + w[beta] + w[f"{p}.ffn_out.weight"] @ inside / 2)
 

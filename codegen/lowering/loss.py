@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..ring.builder import Ring
+from ..ring.builder import RingBuilder
 from ..series.nonlinear import SOFT_SCALE as SCALE
 from ..series.nonlinear import hinge_bend, softplus
 
 
-def cross_entropy(r: Ring, logits: int, target: int, width: float) -> int:
+def cross_entropy(r: RingBuilder, logits: int, target: int, width: float) -> int:
     """log Σ e^l - l_y for logits `[L]` and l_y `[1]`, both at one scale; differences of logits within ±`width`.
 
     By a tree of log(e^a + e^b) = (a+b)/2 + s(b-a) with s(x) = log 2cosh(x/2), even: ⌈log2 L⌉ openings deep.
@@ -25,7 +25,7 @@ def cross_entropy(r: Ring, logits: int, target: int, width: float) -> int:
     return r.sub(level, r.raise_scale(target, r[level].scale))
 
 
-def hinge(r: Ring, logits: int, target: int, margin: float, width: float) -> int:
+def hinge(r: RingBuilder, logits: int, target: int, margin: float, width: float) -> int:
     """Σ over wrong labels of max(0, margin + l_j - l_y) (Black-Box Tuning's): the right label adds exactly the margin,
     which the fit's constant takes away. Differences of logits within ±`width`; worst error 2e-2, at the bends."""
     count = r[logits].shape[-1]

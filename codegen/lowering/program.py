@@ -10,9 +10,11 @@ import numpy as np
 from ..commandline.problems import Problem, ProblemsFound
 from ..plan.graph import Output, Plan, Value
 from ..plan.passes import pooled_by
-from ..ring.builder import Ring
-from ..ring.values import Fold, Weights
-from ..series.fits import Fit
+from ..ring.builder import RingBuilder
+from ..ring.encoding import Words
+from ..ring.program import RingProgram
+from ..ring.schedule import schedule
+from ..ring.values import Fold, WideWeights
 from ..series.ranges import Ranges
 from .head import Norm, cosine, dense
 from .layer import LayerLowering, Part
@@ -42,15 +44,19 @@ class Affine:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A ring program with what the model owner needs to fill it."""
+class Lowered:
+    """A ring program, scheduled, and how its weights follow from the model's, which is for the model owner."""
 
-    plan: Plan
+    ring: RingProgram
     folds: dict[str, Fold]
-    fits: list[Fit]
+    """By the weight's name in the program."""
+
+    def words(self, weights: WideWeights) -> dict[str, Words]:
+        """The program's weights in ring elements, by name, made of the model's (canonical names)."""
+        return {name: fold.words(weights) for name, fold in self.folds.items()}
 
 
-def lower(plan: Plan, weights: Weights | None, ranges: Ranges) -> Program:
+def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     """Lower a model plan.
 
     `weights` (canonical names) make the overflow checks sharp; without them nominal norms are assumed. Raises
@@ -59,10 +65,10 @@ def lower(plan: Plan, weights: Weights | None, ranges: Ranges) -> Program:
     problems: list[str] = []
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
     for sum_scale in (48, 46, 44, 42, 40, 38):
-        lowering = _Lowering(plan, Ring(weights), ranges, sum_scale)
-        program = lowering.run()
+        lowering = _Lowering(plan, RingBuilder(weights), ranges, sum_scale)
+        lowered = lowering.run()
         if not lowering.ring.problems:
-            return program
+            return lowered
         problems = lowering.ring.problems
     raise ProblemsFound([Problem("error", "a product would overflow", p) for p in problems])
 
@@ -70,7 +76,7 @@ def lower(plan: Plan, weights: Weights | None, ranges: Ranges) -> Program:
 class _Lowering:
     """One method a kind of operation; `done` maps a model plan's value to its ring value (or folded affine)."""
 
-    def __init__(self, plan: Plan, ring: Ring, ranges: Ranges, sum_scale: int) -> None:
+    def __init__(self, plan: Plan, ring: RingBuilder, ranges: Ranges, sum_scale: int) -> None:
         self.source = plan
         self.ring = ring
         self.ranges = ranges
@@ -78,14 +84,13 @@ class _Lowering:
         self.tokens = min((v.shape[0] for v in plan if v.kind == "example" and v.attrs["name"] == "x"), default=0)
         self.done: dict[int, int | Affine | Prompted] = {}
 
-    def run(self) -> Program:
+    def run(self) -> Lowered:
         for v in self.source:
             self.ring.site = f"layer {v.attrs['layer']}" if v.kind == "encoder_layer" else v.kind
             self.done[v.id] = getattr(self, f"_{v.kind}")(v)
         for output in self.source.outputs:
-            self.ring.plan.outputs.append(Output(output.name, self._value(output.value), output.max_candidates))
-        self.ring.plan.meta = dict(self.source.meta)
-        return Program(self.ring.plan, self.ring.folds, self.ring.fits)
+            self.ring.program.outputs.append(Output(output.name, self._value(output.value), output.max_candidates))
+        return Lowered(schedule(self.ring.program), self.ring.folds)
 
     def _value(self, i: int) -> int:
         value = self.done[i]

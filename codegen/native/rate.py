@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..plan.graph import Output, Stage
-from ..ring.builder import Ring
-from ..ring.cost import Cost, stage_cost
+from ..ring.builder import RingBuilder
+from ..ring.cost import Estimate, stage_cost
 from ..ring.schedule import schedule
 from ..ring.text import program_text
 from ..series.nonlinear import even_part
@@ -33,11 +33,11 @@ class Rate:
     bytes_per_second: float
     """Of traffic: what masks, series and shares cost to compute, without a network."""
 
-    def seconds(self, cost: Cost) -> float:
+    def seconds(self, cost: Estimate) -> float:
         """Time of a computation where messages cost nothing."""
         return cost.macs / self.macs_per_second + cost.bytes / self.bytes_per_second
 
-    def on(self, network: Network, cost: Cost) -> float:
+    def on(self, network: Network, cost: Estimate) -> float:
         """Expected seconds with the parties on a network; their roles rotate, so each sends a third."""
         return network.seconds(self.seconds(cost), cost.rounds, cost.bytes / 3)
 
@@ -49,15 +49,15 @@ def measure() -> Rate:
     a, b = (rng.integers(0, 1 << 63, shape, np.uint64) for shape in ((rows, inner), (inner, columns)))
     macs = rows * inner * columns / _fastest(lambda: ring_matmul(a, b))
 
-    ring = Ring()
-    x = ring.candidate("x", (VALUES,), 16, 1.0)
+    builder = RingBuilder()
+    x = builder.candidate("x", (VALUES,), 16, 1.0)
     fit = even_part("gelu", 8.0)
-    ring.plan.outputs.append(Output("y", ring.fourier(ring.phase(x, 32.0)[0], fit)))
-    program = schedule(ring.plan)
-    machine = Simulator(program_text(program, ring.fits))
+    builder.program.outputs.append(Output("y", builder.fourier(builder.phase(x, 32.0)[0], fit)))
+    program = schedule(builder.program)
+    machine = Simulator(program_text(program))
     machine.examples(1, np.empty(0, np.uint64))
     values = np.zeros(VALUES, np.uint64)
-    sent = stage_cost(program, ring.fits, Stage.CANDIDATE, 1).bytes
+    sent = stage_cost(program, Stage.CANDIDATE, 1).bytes
     return Rate(macs, sent / _fastest(lambda: machine.step(1, values)))
 
 

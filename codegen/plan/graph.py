@@ -1,12 +1,17 @@
-"""The one intermediate form: SSA over tensors with stage, sharing, scale and bound (see docs/program.md)."""
+"""Programs as lists of values in dependency order (SSA), with the stage of each; and the first of them, the model plan.
+
+The second, the ring program, is in `ring/program.py` (docs/program.md describes both).
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from math import prod
-from typing import Any
+from operator import or_
+from typing import Any, Generic, TypeVar
 
 
 class Visibility(enum.Enum):
@@ -40,21 +45,11 @@ class Stage(enum.IntFlag):
         return ("setup", "example", "candidate", "pair")[self]
 
 
-class Sharing(enum.Enum):
-    """How the parties hold a ring value; CLEAR before lowering."""
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One value of a program and the operation that makes it.
 
-    CLEAR = "clear"
-    PUB = "pub"
-    REP = "rep"
-    ADD = "add"
-
-
-@dataclass(frozen=True)
-class Value:
-    """One SSA value and the operation that makes it.
-
-    `shape` is that of one instance, `bound` the largest magnitude it may take (real units, not ring units),
-    `scale` its fraction bits (0 before lowering).
+    `shape` is that of one instance; `bound` is the largest magnitude it may take, in real units.
     """
 
     id: int
@@ -62,14 +57,8 @@ class Value:
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
     stage: Stage
-    visibility: Visibility
-    sharing: Sharing = Sharing.CLEAR
-    scale: int = 0
     bound: float = float("inf")
     attrs: dict[str, Any] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    site: str = ""
-    """Which part of the model it belongs to, for tables."""
 
     @property
     def size(self) -> int:
@@ -86,21 +75,46 @@ class Output:
     max_candidates: int | None = None
 
 
-@dataclass
-class Plan:
-    """A program as a list of values in dependency order."""
+N = TypeVar("N", bound=Node)
 
-    values: list[Value] = field(default_factory=list)
+
+@dataclass
+class Graph(Generic[N]):
+    """A program: values in dependency order, each under its index, and which of them are opened."""
+
+    values: list[N] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+
+    def __getitem__(self, value_id: int) -> N:
+        return self.values[value_id]
+
+    def __iter__(self) -> Iterator[N]:
+        return iter(self.values)
+
+    def inputs(self, kind: str) -> list[N]:
+        """All values of an input kind (`weight`, `example`, `candidate`, `public`), in program order."""
+        return [v for v in self.values if v.kind == kind]
+
+    def joined_stage(self, inputs: Iterable[int]) -> Stage:
+        """The stage of what is computed from `inputs`: setup where there are none."""
+        return reduce(or_, (self[i].stage for i in inputs), Stage.SETUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value(Node):
+    """A value of the model plan; `weights` are canonical names of what enters its operation, by their role there."""
+
+    visibility: Visibility
+    weights: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Plan(Graph[Value]):
+    """The model plan: a model and its prompt as layer-level operations on real numbers."""
+
     weights: Visibility = Visibility.MODEL
     """Who may know the weights that values name."""
     meta: dict[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, value_id: int) -> Value:
-        return self.values[value_id]
-
-    def __iter__(self) -> Iterator[Value]:
-        return iter(self.values)
 
     def add(
         self,
@@ -110,29 +124,19 @@ class Plan:
         shape: tuple[int, ...],
         stage: Stage | None = None,
         visibility: Visibility | None = None,
-        sharing: Sharing = Sharing.CLEAR,
-        scale: int = 0,
         bound: float = float("inf"),
         weights: dict[str, str] | None = None,
-        site: str = "",
         **attrs: Any,
     ) -> int:
         """Append a value; stage and visibility default to the join over the inputs (and the weights that enter)."""
         if stage is None:
-            stage = Stage.SETUP
-            for i in inputs:
-                stage |= self[i].stage
+            stage = self.joined_stage(inputs)
         if visibility is None:
             visibility = self.weights if weights else Visibility.PUBLIC
-            for i in inputs:
-                visibility |= self[i].visibility
+            visibility = reduce(or_, (self[i].visibility for i in inputs), visibility)
         value = Value(
             id=len(self.values), kind=kind, inputs=inputs, shape=shape, stage=stage, visibility=visibility,
-            sharing=sharing, scale=scale, bound=bound, attrs=attrs, weights=weights or {}, site=site,
+            bound=bound, attrs=attrs, weights=weights or {},
         )  # fmt: skip
         self.values.append(value)
         return value.id
-
-    def inputs(self, kind: str) -> list[Value]:
-        """All values of an input kind (`weight`, `example`, `candidate`, `public`), in program order."""
-        return [v for v in self.values if v.kind == kind]

@@ -1,79 +1,72 @@
-"""Builder of ring programs: scale, sharing and bound of every operation's result follow from its inputs."""
+"""Builder of ring programs: methods for every operation, and the range of its result, checked for overflow.
+
+Shape, sharing and scale follow from the operation's row (`operations.py`); a method refuses what does not fit with
+ValueError.
+"""
 
 from __future__ import annotations
 
-from math import ceil, inf, log2, prod, sqrt
-
-import numpy as np
+from math import ceil, inf, log2, sqrt
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..plan.graph import Sharing, Stage
 from ..series.fits import Fit
-from .values import PHASE, RingValues
+from .program import PHASE, Shape
+from .values import HEADROOM, RangedValues
+
+LEAST_FACTOR = 64
+"""Least factor that makes a phase: rounding it to an integer then changes the period by 1/64 at most."""
 
 
-class Ring(RingValues):
-    """A ring program under construction."""
+class RingBuilder(RangedValues):
+    """A ring program under construction; methods take and return ids of values."""
+
+    def _add(self, kind: str, *inputs: int, bound: float, shape: Shape = (), scale: int = 0, **keys: object) -> int:
+        """A value whose magnitude is at most `bound`; what would overflow is noted in `problems`."""
+        i = self._append(kind, inputs, bound=bound, shape=shape, scale=scale, **keys)
+        scale = self[i].scale
+        if scale != PHASE and bound > 0 and scale + log2(bound) > HEADROOM:
+            self.problems.append(
+                f"{self.site}: {kind} (value {i}) would overflow: "
+                f"|x| <= {bound:.3g} at scale {scale} needs {scale + log2(bound):.1f} bits, {HEADROOM} are there"
+            )
+        return i
 
     # local operations
 
-    def _joined(self, a: int, b: int) -> Sharing:
-        sharings = {self[a].sharing, self[b].sharing}
-        if sharings == {Sharing.REP}:
-            return Sharing.ADD
-        if Sharing.PUB in sharings and Sharing.ADD not in sharings:
-            return Sharing.REP if Sharing.REP in sharings else Sharing.PUB
-        raise ValueError(f"product of {self[a].sharing.value} and {self[b].sharing.value} shares")
+    def matmul(self, a: int, b: int, bound: float = inf) -> int:
+        """a @ b over the last two axes; bound by Cauchy-Schwarz, of rows of a and columns of b."""
+        y = self[b]
+        columns = self._columns.get(b, y.bound * sqrt(y.shape[-2]))
+        return self._add("matmul", a, b, bound=min(self.norm(a) * columns, bound))
 
-    def matmul(self, a: int, b: int, bound: float | None = None) -> int:
-        """a @ b over the last two axes; bound by Cauchy-Schwarz where b is a weight."""
-        x, y = self[a], self[b]
-        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        shape = (*batch, x.shape[-2], y.shape[-1])
-        if x.shape[-1] != y.shape[-2]:
-            raise ValueError(f"matmul of {x.shape} and {y.shape}")
-        derived = self.norm(a) * self._columns.get(b, y.bound * sqrt(y.shape[-2]))
-        return self._add("matmul", (a, b), shape, self._joined(a, b), x.scale + y.scale, min(derived, bound or inf))
-
-    def mul(self, a: int, b: int, bound: float | None = None) -> int:
+    def mul(self, a: int, b: int, bound: float = inf) -> int:
         """Elementwise product."""
-        x, y = self[a], self[b]
-        shape = np.broadcast_shapes(x.shape, y.shape)
-        return self._add(
-            "mul", (a, b), shape, self._joined(a, b), x.scale + y.scale, min(x.bound * y.bound, bound or inf)
-        )
-
-    def _sum(self, kind: str, a: int, b: int) -> int:
-        x, y = self[a], self[b]
-        if x.scale != y.scale:
-            raise ValueError(f"{kind} of scales {x.scale} and {y.scale}")
-        sharing = Sharing.ADD if Sharing.ADD in (x.sharing, y.sharing) else Sharing.REP
-        return self._add(kind, (a, b), np.broadcast_shapes(x.shape, y.shape), sharing, x.scale, x.bound + y.bound)
+        return self._add("mul", a, b, bound=min(self[a].bound * self[b].bound, bound))
 
     def add(self, a: int, b: int) -> int:
         """Elementwise a + b at one scale."""
-        return self._sum("add", a, b)
+        return self._add("add", a, b, bound=self[a].bound + self[b].bound)
 
     def sub(self, a: int, b: int) -> int:
         """Elementwise a - b at one scale."""
-        return self._sum("sub", a, b)
+        return self._add("sub", a, b, bound=self[a].bound + self[b].bound)
 
     def times(self, a: int, by: int) -> int:
         """by · a, the scale kept."""
         v = self[a]
-        return self._add("scale", (a,), v.shape, v.sharing, v.scale, v.bound * abs(by), by=by)
+        return self._add("scale", a, bound=v.bound * abs(by), scale=v.scale, by=by)
 
     def raise_scale(self, a: int, to: int) -> int:
         """The same value at a larger scale."""
         v = self[a]
         if to == v.scale:
             return a
-        return self._add("scale", (a,), v.shape, v.sharing, to, v.bound, by=2 ** (to - v.scale))
+        return self._add("scale", a, bound=v.bound, scale=to, by=2 ** (to - v.scale))
 
     def halve(self, a: int) -> int:
         """a / 2, exactly: the same ring element read at one more bit of scale."""
         v = self[a]
-        return self._add("scale", (a,), v.shape, v.sharing, v.scale + 1, v.bound / 2, by=1)
+        return self._add("scale", a, bound=v.bound / 2, scale=v.scale + 1, by=1)
 
     def phase(self, a: int, period: float) -> tuple[int, float]:
         """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor
@@ -83,106 +76,69 @@ class Ring(RingValues):
         """
         v = self[a]
         by = int(2.0 ** (PHASE - v.scale) / period)
-        if by < 64:
+        if by < LEAST_FACTOR:
             self.problems.append(
                 f"{self.site}: a range of {period:.3g} at scale {v.scale} leaves a factor of {by} for its phase; "
-                "64 is the least"
+                f"{LEAST_FACTOR} is the least"
             )
             raise ProblemsFound([Problem("error", "a product would overflow", p) for p in self.problems])
-        return self._add("scale", (a,), v.shape, v.sharing, PHASE, inf, by=by), 2.0 ** (PHASE - v.scale) / by
+        return self._add("scale", a, bound=inf, scale=PHASE, by=by), 2.0 ** (PHASE - v.scale) / by
 
     def sum(self, a: int, axis: int = -1) -> int:
         """Sum over one axis (negative), kept with length 1."""
         v = self[a]
-        shape = list(v.shape)
-        n, shape[axis] = shape[axis], 1
-        return self._add("sum", (a,), tuple(shape), v.sharing, v.scale, v.bound * n, axis=axis)
+        return self._add("sum", a, bound=v.bound * v.shape[axis], axis=axis)
 
-    def reshape(self, a: int, shape: tuple[int, ...]) -> int:
+    def reshape(self, a: int, shape: Shape) -> int:
         """The same elements in another shape."""
         v = self[a]
-        if v.shape == shape:
-            return a
-        if prod(shape) != v.size:
-            raise ValueError(f"reshape of {v.shape} to {shape}")
-        return self._move("reshape", (a,), shape)
+        return a if v.shape == shape else self._add("reshape", a, bound=v.bound, shape=shape)
 
     def permute(self, a: int, axes: tuple[int, ...]) -> int:
         """Axes of the instance shape in another order."""
-        shape = self[a].shape
-        return self._move("permute", (a,), tuple(shape[i] for i in axes), axes=axes)
+        return self._add("permute", a, bound=self[a].bound, axes=axes)
 
     def slice(self, a: int, axis: int, lo: int, hi: int) -> int:
         """Elements lo ≤ i < hi of one axis (negative)."""
-        shape = list(self[a].shape)
-        if (lo, hi) == (0, shape[axis]):
+        v = self[a]
+        if (lo, hi) == (0, v.shape[axis]):
             return a
-        shape[axis] = hi - lo
-        i = self._move("slice", (a,), tuple(shape), axis=axis, lo=lo, hi=hi)
-        if axis != -1:
-            self._norms[i] = self.norm(a)
-        return i
+        i = self._add("slice", a, bound=v.bound, axis=axis, lo=lo, hi=hi)
+        return i if axis == -1 else self.declare(i, norm=self.norm(a))
 
     def concat(self, parts: tuple[int, ...], axis: int) -> int:
         """Parts joined along one axis (negative)."""
-        shape = list(self[parts[0]].shape)
-        shape[axis] = sum(self[p].shape[axis] for p in parts)
-        i = self._move("concat", parts, tuple(shape), axis=axis)
-        if axis != -1:
-            self._norms[i] = max(self.norm(p) for p in parts)
-        return i
+        i = self._add("concat", *parts, bound=max(self[p].bound for p in parts), axis=axis)
+        return i if axis == -1 else self.declare(i, norm=max(self.norm(p) for p in parts))
 
-    def _move(self, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], **attrs: object) -> int:
-        v = self[inputs[0]]
-        if any((self[i].scale, self[i].sharing) != (v.scale, v.sharing) for i in inputs):
-            raise ValueError(f"{kind}: scales or sharings differ")
-        return self._add(kind, inputs, shape, v.sharing, v.scale, max(self[i].bound for i in inputs), **attrs)
+    def reduce_examples(self, a: int) -> int:
+        """Sum over the examples of a set; their weights add up to one, so that the bound stays."""
+        return self._add("reduce_examples", a, bound=self[a].bound)
 
-    # communicating operations
+    # protocols
 
     def trunc(self, a: int, scale: int, gain_bits: int = 0) -> int:
         """The value times 2^gain_bits at a smaller scale, replicated; ±1 unit."""
         v = self[a]
         shift = v.scale - scale - gain_bits
-        if not 1 <= shift <= 62:
-            raise ValueError(
-                f"trunc from scale {v.scale} to {scale} with gain 2^{gain_bits}: shift {shift} is not in 1..62"
-            )
-        return self._add("trunc", (a,), v.shape, Sharing.REP, scale, v.bound * 2.0**gain_bits, shift=shift)
+        return self._add("trunc", a, bound=v.bound * 2.0**gain_bits, scale=scale, shift=shift)
 
     def reshare(self, a: int) -> int:
         """An additive value, replicated."""
-        v = self[a]
-        return self._add("reshare", (a,), v.shape, Sharing.REP, v.scale, v.bound)
+        return self._add("reshare", a, bound=self[a].bound)
 
     def cos_sin(self, a: int, *, k: int = 16, fc: int = 14, fa: int = 14) -> int:
         """[cos 2πθ, sin 2πθ] along the last axis, from one opening."""
-        v = self[a]
-        return self._add(
-            "cos_sin", (a,), (*v.shape[:-1], 2 * v.shape[-1]), Sharing.REP, fc + fa, 1.001, k=k, fc=fc, fa=fa
-        )
+        return self._add("cos_sin", a, bound=1.001, k=k, fc=fc, fa=fa)
 
     def fourier(self, a: int, fit: Fit) -> int:
         """A fitted periodic function of a phase."""
         if fit.ring == 32 and fit.scale + log2(fit.bound) > 30:
             raise ValueError(f"fourier: {fit.bound:.3g} at scale {fit.scale} does not fit the 32-bit ring")
-        if fit not in self.fits:
-            self.fits.append(fit)
-        return self._add("fourier", (a,), self[a].shape, Sharing.REP, fit.scale, fit.bound, fit=self.fits.index(fit))
-
-    def reduce_examples(self, a: int) -> int:
-        """Sum over the examples of a set (weights that sum to one, so the bound stays)."""
-        v = self[a]
-        return self.plan.add(
-            "reduce_examples",
-            (a,),
-            shape=v.shape,
-            stage=Stage.CANDIDATE,
-            sharing=v.sharing,
-            scale=v.scale,
-            bound=v.bound,
-            site=self.site,
-        )
+        fits = self.program.fits
+        if fit not in fits:
+            fits.append(fit)
+        return self._add("fourier", a, bound=fit.bound, fit=fits.index(fit))
 
 
 def bits_for(n: float) -> int:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from math import prod
 
-from ..plan.graph import Plan, Sharing, Stage, Value
-from ..series.fits import Fit
-from .schedule import COMMUNICATING
+from ..plan.graph import Stage
+from .operations import COMMUNICATING, OPERATIONS
+from .program import RingProgram, RingValue, Sharing
+from .traffic import SILENT, Traffic
 
 
 @dataclass(frozen=True)
-class Cost:
+class Estimate:
     """Bytes over all parties, communication rounds, multiply-accumulates over all parties (two ring products each)."""
 
     bytes: int = 0
@@ -20,106 +21,77 @@ class Cost:
     corrections: int = 0
     """Of the bytes those that depend on no input: shares of randomness that another party knows."""
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-def rounds(v: Value, fits: list[Fit]) -> int:
-    """Rounds of one operation on its own."""
-    if v.kind == "fourier":
-        return 3 if fits[v.attrs["fit"]].ring == 32 else 2
-    return {"trunc": 3, "reshare": 1, "cos_sin": 2}.get(v.kind, 0)
+def traffic(program: RingProgram, v: RingValue) -> Traffic:
+    """What a value's operation sends for one element of its input."""
+    rule = OPERATIONS[v.kind].traffic
+    return rule(program.use(v)) if rule else SILENT
 
 
-def bits_per_value(v: Value, fits: list[Fit]) -> int:
-    """Bits that all parties together send for one element of the input (docs/protocols.md)."""
-    if v.kind == "trunc":
-        return 194 + int(v.attrs["shift"])
-    if v.kind == "reshare":
-        return 192
-    if v.kind == "cos_sin":
-        # opening, one complex harmonic, two results reshared between two parties
-        return 4 * int(v.attrs["k"]) + 128 + 2 * 128
-    if v.kind == "fourier":
-        fit: Fit = fits[v.attrs["fit"]]
-        lift = 34 if fit.ring == 32 else 0
-        return 4 * fit.k + 2 * fit.ring * len(fit.m) + lift + 128
-    return 0
-
-
-def correction_bits(v: Value, fits: list[Fit]) -> int:
-    """Of `bits_per_value` those that depend on no input: the wrap's product of one-time bits, rotated harmonics."""
-    if v.kind == "trunc":
-        return int(v.attrs["shift"])
-    if v.kind == "cos_sin":
-        return 128
-    if v.kind == "fourier":
-        fit: Fit = fits[v.attrs["fit"]]
-        return 2 * fit.ring * len(fit.m) + (32 if fit.ring == 32 else 0)
-    return 0
-
-
-def macs(plan: Plan, v: Value) -> int:
+def macs(program: RingProgram, v: RingValue) -> int:
     """Ring multiply-accumulates of one instance at all three parties."""
     if v.kind != "matmul":
         return 0
-    pair = [plan[i].sharing.value for i in v.inputs]
-    products = 2 if pair == ["rep", "rep"] else 2 if "rep" in pair else 1
-    return 3 * products * prod(v.shape) * plan[v.inputs[0]].shape[-1]
+    inputs = [program[i] for i in v.inputs]
+    # a party multiplies its two parts of a replicated matrix, or its one part of an additive one
+    products = 2 if any(x.sharing is Sharing.REP for x in inputs) else 1
+    return 3 * products * v.size * inputs[0].shape[-1]
 
 
-def _traffic(v: Value, fits: list[Fit], elements: int) -> Cost:
-    sent, corrections = (-(-elements * bits(v, fits) // 8) for bits in (bits_per_value, correction_bits))
-    return Cost(bytes=sent, corrections=corrections)
+def _sent(program: RingProgram, v: RingValue, instances: int) -> Estimate:
+    """Bytes and multiply-accumulates of a value, evaluated for that many instances at once; no rounds."""
+    elements = program[v.inputs[0]].size * instances if v.kind in COMMUNICATING else 0
+    each = traffic(program, v)
+    sent, corrections = (-(-elements * bits // 8) for bits in (each.bits, each.corrections))
+    return Estimate(bytes=sent, macs=macs(program, v) * instances, corrections=corrections)
 
 
-def stage_cost(plan: Plan, fits: list[Fit], stage: Stage, instances: int) -> Cost:
-    """One pass over a stage with that many instances, evaluated in one tile."""
-    total = Cost()
+def _rounds(program: RingProgram, values: Iterable[RingValue]) -> int:
+    """Rounds of some values: those of a group run side by side."""
     groups: dict[int, int] = {}
-    for v in plan:
-        if v.stage != stage:
-            continue
-        elements = plan[v.inputs[0]].size if v.kind in COMMUNICATING else 0
-        total += _traffic(v, fits, elements * instances) + Cost(macs=macs(plan, v) * instances)
+    for v in values:
         if v.kind in COMMUNICATING:
-            groups[v.attrs["group"]] = max(groups.get(v.attrs["group"], 0), rounds(v, fits))
-    return total + Cost(rounds=sum(groups.values()))
+            groups[v.attrs["group"]] = max(groups.get(v.attrs["group"], 0), traffic(program, v).rounds)
+    return sum(groups.values())
 
 
-def kept_bytes(plan: Plan, stage: Stage) -> int:
-    """Memory that one party needs for shares of a stage's values (one instance) that stay from step to step: those that
-    a later stage reads. A replicated value is two components of eight bytes."""
-    kept = {o.value for o in plan.outputs} | {i for v in plan for i in v.inputs if plan[i].stage != v.stage}
-    if stage == Stage.SETUP:
-        kept |= {v.id for v in plan.inputs("weight")}
-    return sum(8 * v.size * (2 if v.sharing is Sharing.REP else 1) for v in plan if v.stage == stage and v.id in kept)
+def stage_cost(program: RingProgram, stage: Stage, instances: int) -> Estimate:
+    """One pass over a stage with that many instances, evaluated in one tile; of a scheduled program."""
+    values = [v for v in program if v.stage == stage]
+    sent = sum((_sent(program, v, instances) for v in values), Estimate())
+    return sent + Estimate(rounds=_rounds(program, values))
 
 
-def generation_cost(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> Cost:
+def generation_cost(program: RingProgram, candidates: int, examples: int) -> Estimate:
     """One step: the candidate stage once per candidate, the pair stage for all pairs, in one tile."""
-    return stage_cost(plan, fits, Stage.CANDIDATE, candidates) + stage_cost(
-        plan, fits, Stage.PAIR, candidates * examples
-    )
+    pairs = stage_cost(program, Stage.PAIR, candidates * examples)
+    return stage_cost(program, Stage.CANDIDATE, candidates) + pairs
 
 
-def site_costs(plan: Plan, fits: list[Fit], candidates: int, examples: int) -> dict[str, tuple[int, Cost]]:
+def site_costs(program: RingProgram, candidates: int, examples: int) -> dict[str, tuple[int, Estimate]]:
     """Per part of the model: secret parameters, and what one generation costs there (rounds as if the part ran
     alone)."""
     instances = {Stage.SETUP: 0, Stage.EXAMPLE: 0, Stage.CANDIDATE: candidates, Stage.PAIR: candidates * examples}
-    result: dict[str, tuple[int, Cost]] = {}
-    groups: dict[str, dict[int, int]] = {}
-    for v in plan:
-        parameters, cost = result.get(v.site, (0, Cost()))
-        if v.kind == "weight":
-            result[v.site] = (parameters + v.size, cost)
-            continue
-        elements = plan[v.inputs[0]].size * instances[v.stage] if v.kind in COMMUNICATING else 0
-        if elements:
-            own = groups.setdefault(v.site, {})
-            own[v.attrs["group"]] = max(own.get(v.attrs["group"], 0), rounds(v, fits))
-        cost += _traffic(v, fits, elements) + Cost(macs=macs(plan, v) * instances[v.stage])
-        result[v.site] = (parameters, cost)
-    return {
-        site: (count, cost + Cost(rounds=sum(groups.get(site, {}).values()))) for site, (count, cost) in result.items()
-    }
+    sites: dict[str, list[RingValue]] = {}
+    for v in program:
+        sites.setdefault(v.site, []).append(v)
+    result = {}
+    for site, values in sites.items():
+        parameters = sum(v.size for v in values if v.kind == "weight")
+        sent = sum((_sent(program, v, instances[v.stage]) for v in values), Estimate())
+        rounds = _rounds(program, [v for v in values if instances[v.stage]])
+        result[site] = parameters, sent + Estimate(rounds=rounds)
+    return result
+
+
+def kept_bytes(program: RingProgram, stage: Stage) -> int:
+    """Memory that one party needs for shares of a stage's values (one instance) that stay from step to step: those that
+    a later stage reads. A replicated value is two parts of eight bytes."""
+    kept = {o.value for o in program.outputs} | {i for v in program for i in v.inputs if program[i].stage != v.stage}
+    if stage == Stage.SETUP:
+        kept |= {v.id for v in program.inputs("weight")}
+    values = [v for v in program if v.stage == stage and v.id in kept]
+    return sum(8 * v.size * (2 if v.sharing is Sharing.REP else 1) for v in values)

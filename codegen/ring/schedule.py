@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from ..plan.graph import Plan, Stage, Value
+from dataclasses import replace
 
-COMMUNICATING = frozenset({"trunc", "reshare", "cos_sin", "fourier"})
+from ..plan.graph import Stage
+from .operations import COMMUNICATING, INPUTS
+from .program import RingProgram, RingValue
 
 
-def schedule(plan: Plan) -> Plan:
+def schedule(program: RingProgram) -> RingProgram:
     """The same program, stage by stage; within a stage by *level*, the number of communicating operations before a
     value.
 
     All communicating operations of one level form a group, whose rounds run side by side. Local operations come as
     late as their first reader allows, which keeps memory short. Value ids are renumbered.
     """
-    live = _live(plan)
-    level: dict[int, int] = {}
-    when: dict[int, int] = {}
-    for v in plan:
-        # a sum over examples is a candidate's value, but comes after the pairs it sums
-        when[v.id] = max([int(v.stage), *(when[i] for i in v.inputs)])
-        before = max((level[i] for i in v.inputs if when[i] == when[v.id]), default=0)
-        level[v.id] = before + (v.kind in COMMUNICATING)
+    live = _live(program)
+    when, level = _levels(program)
     order: list[int] = []
     group: dict[int, int] = {}
     placed: set[int] = set()
@@ -29,17 +25,17 @@ def schedule(plan: Plan) -> Plan:
     def place(i: int) -> None:
         if i not in placed:
             placed.add(i)
-            for j in plan[i].inputs:
+            for j in program[i].inputs:
                 place(j)
             order.append(i)
 
-    for kind in ("weight", "public", "example", "candidate"):
-        for v in plan.inputs(kind):
+    for kind in INPUTS:
+        for v in program.inputs(kind):
             if v.id in live:
                 place(v.id)
     groups = 0
     for stage in (Stage.SETUP, Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR):
-        members = [v for v in plan if when[v.id] == stage and v.id in live]
+        members = [v for v in program if when[v.id] == stage and v.id in live]
         talking = [v for v in members if v.kind in COMMUNICATING]
         for step in sorted({level[v.id] for v in talking}):
             together = [v for v in talking if level[v.id] == step]
@@ -53,19 +49,32 @@ def schedule(plan: Plan) -> Plan:
         for v in members:
             place(v.id)
     number = {old: new for new, old in enumerate(order)}
-    values = [_renumbered(plan[old], number, group.get(old)) for old in order]
-    outputs = [type(o)(o.name, number[o.value], o.max_candidates) for o in plan.outputs]
-    return Plan(values, outputs, meta=plan.meta)
+    values = [_renumbered(program[old], number, group.get(old)) for old in order]
+    outputs = [replace(o, value=number[o.value]) for o in program.outputs]
+    return RingProgram(values, outputs, program.fits)
 
 
-def _live(plan: Plan) -> set[int]:
-    live = {o.value for o in plan.outputs}
-    for v in reversed(plan.values):
+def _levels(program: RingProgram) -> tuple[dict[int, int], dict[int, int]]:
+    """By value the stage it is computed in, and its level there."""
+    when: dict[int, int] = {}
+    level: dict[int, int] = {}
+    for v in program:
+        # a sum over examples is a candidate's value, but comes after the pairs it sums
+        when[v.id] = max([int(v.stage), *(when[i] for i in v.inputs)])
+        before = max((level[i] for i in v.inputs if when[i] == when[v.id]), default=0)
+        level[v.id] = before + (v.kind in COMMUNICATING)
+    return when, level
+
+
+def _live(program: RingProgram) -> set[int]:
+    """Values that an output needs."""
+    live = {o.value for o in program.outputs}
+    for v in reversed(program.values):
         if v.id in live:
             live.update(v.inputs)
     return live
 
 
-def _renumbered(v: Value, number: dict[int, int], group: int | None) -> Value:
+def _renumbered(v: RingValue, number: dict[int, int], group: int | None) -> RingValue:
     attrs = v.attrs if group is None else {**v.attrs, "group": group}
-    return Value(**{**v.__dict__, "id": number[v.id], "inputs": tuple(number[i] for i in v.inputs), "attrs": attrs})
+    return replace(v, id=number[v.id], inputs=tuple(number[i] for i in v.inputs), attrs=attrs)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from ..plan.graph import Plan, Value
-from ..series.fits import Fit
+from .header import FIRST_LINE
+from .program import RingProgram, RingValue
 
 
-def program_text(plan: Plan, fits: list[Fit]) -> str:
-    """The program file; deterministic."""
-    lines = ["secfwt-program 1"]
-    lines += [f"fit {i} {fit.text()}" for i, fit in enumerate(fits)]
-    lines += [_line(v) for v in plan]
-    for o in plan.outputs:
+def program_text(program: RingProgram) -> str:
+    """The program file of a scheduled program; deterministic."""
+    lines = [FIRST_LINE]
+    lines += [f"fit {i} {fit.text()}" for i, fit in enumerate(program.fits)]
+    lines += [_line(v) for v in program]
+    for o in program.outputs:
         limit = "" if o.max_candidates is None else f" max_candidates={o.max_candidates}"
         lines.append(f"out {o.name} {o.value}{limit}")
     return "\n".join([*lines, "end", ""])
 
 
-def _line(v: Value) -> str:
+def _line(v: RingValue) -> str:
     shape = "x".join(map(str, v.shape))
     inputs = ",".join(map(str, v.inputs)) or "-"
     keys = "".join(f" {k}={_text(x)}" for k, x in v.attrs.items())

@@ -8,19 +8,21 @@ docs/program.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from math import inf, log2, sqrt
+from dataclasses import dataclass, field, replace
+from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..plan.graph import Plan, Sharing, Stage, Value, Visibility
-from ..series.fits import Fit
+from .encoding import Words, encode
+from .operations import OPERATIONS
+from .program import PHASE, RingProgram, RingValue, Shape, Use
 
 Floats = NDArray[np.float64]
-Weights = Mapping[str, Floats]
-PHASE = 64
+WideWeights = Mapping[str, Floats]
+"""The model's weights in float64, by canonical name (`model/weights.py`)."""
 HEADROOM = 62
+"""Bits of a ring element's magnitude: truncation needs |x| < 2^62."""
 
 
 @dataclass(frozen=True)
@@ -28,78 +30,64 @@ class Fold:
     """How a weight of the ring program follows from the model's own weights; evaluated by the model owner alone."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     scale: int
-    make: Callable[[Weights], Floats]
+    make: Callable[[WideWeights], Floats]
+
+    def words(self, weights: WideWeights) -> Words:
+        """The weight as ring elements `[*shape]`."""
+        return encode(np.asarray(self.make(weights)), self.scale)
 
 
 @dataclass
-class RingValues:
-    """A ring program under construction; `Ring` adds the operations."""
+class RangedValues:
+    """A ring program under construction: its inputs, and what is known of every value's range.
 
-    weights: Weights | None = None
-    plan: Plan = field(default_factory=Plan)
+    `RingBuilder` adds the operations.
+    """
+
+    weights: WideWeights | None = None
+    program: RingProgram = field(default_factory=RingProgram)
     folds: dict[str, Fold] = field(default_factory=dict)
-    fits: list[Fit] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    """Products that would overflow."""
     site: str = ""
     """Part of the model that values added now belong to."""
     _norms: dict[int, float] = field(default_factory=dict)
     _columns: dict[int, float] = field(default_factory=dict)
     _weight_ids: dict[str, int] = field(default_factory=dict)
 
-    def __getitem__(self, i: int) -> Value:
-        return self.plan[i]
+    def __getitem__(self, i: int) -> RingValue:
+        return self.program[i]
 
-    def _add(
+    def _append(
         self,
         kind: str,
-        inputs: tuple[int, ...],
-        shape: tuple[int, ...],
-        sharing: Sharing,
-        scale: int,
+        inputs: tuple[int, ...] = (),
+        *,
         bound: float,
-        **attrs: object,
+        shape: Shape = (),
+        scale: int = 0,
+        **keys: object,
     ) -> int:
-        if scale != PHASE and bound > 0 and scale + log2(bound) > HEADROOM:
-            what = attrs.get("name", "")
-            self.problems.append(
-                f"{self.site}: {kind} {what}(value {len(self.plan.values)}) would overflow: "
-                f"|x| <= {bound:.3g} at scale {scale} needs {scale + log2(bound):.1f} bits, {HEADROOM} are there"
-            )
-        return self.plan.add(
-            kind,
-            inputs,
-            shape=shape,
-            sharing=sharing,
-            scale=scale,
-            bound=inf if scale == PHASE else bound,
-            site=self.site,
-            **attrs,  # type: ignore[arg-type]
-        )
+        """A value that follows from its operation's row; `shape` and `scale` where the row asks for them."""
+        operation = OPERATIONS[kind]
+        use = Use(tuple(self[i] for i in inputs), keys, self.program.fits, shape, scale)
+        shape, sharing, scale = operation.derive(use)
+        stage = self.program.joined_stage(inputs) if operation.stage is None else operation.stage
+        value = RingValue(
+            id=len(self.program.values), kind=kind, inputs=inputs, shape=shape, stage=stage,
+            bound=inf if scale == PHASE else bound, attrs=keys, sharing=sharing, scale=scale, site=self.site,
+        )  # fmt: skip
+        self.program.values.append(value)
+        return value.id
 
     # inputs
 
-    def _input(
-        self, kind: str, name: str, shape: tuple[int, ...], scale: int, bound: float, stage: Stage, owner: Visibility
-    ) -> int:
-        """A replicated value that its owner shares."""
-        return self.plan.add(
-            kind,
-            shape=shape,
-            stage=stage,
-            visibility=owner,
-            sharing=Sharing.REP,
-            scale=scale,
-            bound=bound,
-            site=self.site,
-            name=name,
-        )
-
     def weight(
-        self, name: str, shape: tuple[int, ...], scale: int, make: Callable[[Weights], Floats], nominal: float = 4.0
+        self, name: str, shape: Shape, scale: int, make: Callable[[WideWeights], Floats], nominal: float = 4.0
     ) -> int:
-        """A weight of the model owner, made once a name; `nominal`: assumed column norm (matrices) or magnitude
+        """A weight of the model owner, made once per name; `nominal`: assumed column norm (matrices) or magnitude
         without weights."""
         if name in self.folds:
             return self._weight_ids[name]
@@ -111,35 +99,24 @@ class RingValues:
             bound = float(np.max(np.abs(array), initial=0.0))
             column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
         self.folds[name] = Fold(name, shape, scale, make)
-        i = self._input("weight", name, shape, scale, bound, Stage.SETUP, Visibility.MODEL)
+        i = self._append("weight", bound=bound, shape=shape, scale=scale, name=name)
         self._columns[i] = column
         self._weight_ids[name] = i
         return i
 
-    def example(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
-        """An input the data owner shares once per example."""
-        return self._input("example", name, shape, scale, bound, Stage.EXAMPLE, Visibility.DATA)
+    def example(self, name: str, shape: Shape, scale: int, bound: float) -> int:
+        """An input that the data owner shares once per example."""
+        return self._append("example", bound=bound, shape=shape, scale=scale, name=name)
 
-    def candidate(self, name: str, shape: tuple[int, ...], scale: int, bound: float) -> int:
-        """An input the data owner shares for every candidate of a step."""
-        return self._input("candidate", name, shape, scale, bound, Stage.CANDIDATE, Visibility.DATA)
+    def candidate(self, name: str, shape: Shape, scale: int, bound: float) -> int:
+        """An input that the data owner shares for every candidate of a step."""
+        return self._append("candidate", bound=bound, shape=shape, scale=scale, name=name)
 
-    def public(self, name: str, shape: tuple[int, ...], scale: int, seed: str, bits: int) -> int:
-        """A public matrix expanded from a seed."""
-        i = self.plan.add(
-            "public",
-            shape=shape,
-            stage=Stage.SETUP,
-            visibility=Visibility.PUBLIC,
-            sharing=Sharing.PUB,
-            scale=scale,
-            bound=2.0 ** (bits - 1 - scale),
-            site=self.site,
-            name=name,
-            seed=seed,
-            bits=bits,
-        )
-        self._columns[i] = 2.0 ** (bits - 1 - scale) * sqrt(shape[0])
+    def public(self, name: str, shape: Shape, scale: int, seed: str, bits: int) -> int:
+        """A public matrix expanded from a seed: numbers of `bits` bits at a scale."""
+        bound = 2.0 ** (bits - 1 - scale)
+        i = self._append("public", bound=bound, shape=shape, scale=scale, name=name, seed=seed, bits=bits)
+        self._columns[i] = bound * sqrt(shape[0])
         return i
 
     # what is known of ranges
@@ -153,7 +130,7 @@ class RingValues:
         """Narrow a value's range where the program's structure or calibration knows more than the products tell."""
         v = self[i]
         if bound is not None and bound < v.bound:
-            self.plan.values[i] = Value(**{**v.__dict__, "bound": bound})
+            self.program.values[i] = replace(v, bound=bound)
         if norm is not None:
             self._norms[i] = min(norm, self.norm(i))
         return i

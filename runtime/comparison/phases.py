@@ -12,8 +12,7 @@ from .task import Task
 
 def embedded_online(task: Task) -> float:
     """Bytes of a step on the embedded VM by its program's costs, without the corrections of one-time randomness."""
-    compiled = task.compiled
-    cost = generation_cost(compiled.ring, compiled.program.fits, len(task.z), len(task.batch))
+    cost = generation_cost(task.compiled.ring, len(task.z), len(task.batch))
     return cost.bytes - cost.corrections
 
 

@@ -22,7 +22,6 @@ from ...codegen.owners.prepare import prepare_weights
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
 from ...codegen.plan.oracle import run_plan
-from ...codegen.ring.schedule import schedule
 from ...codegen.series.ranges import Ranges
 from ..engine import Batch, Floats
 from ..errors import SecfwtError
@@ -58,8 +57,8 @@ class Task:
         """For the embedded VM. Raises ProblemsFound."""
         named = {name for v in self.plan for name in v.weights.values()}
         wide = {n: np.asarray(self.weights[n], np.float64) for n in named}
-        program = lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
-        return Compiled(self.spec, self.options, self.plan, program, schedule(program.plan), self.weights, None)
+        lowered = lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
+        return Compiled(self.spec, self.options, self.plan, lowered, self.weights, None)
 
 
 def make_task(source: Path, size: Size) -> Task:

@@ -12,7 +12,7 @@ import torch
 from helpers.places import ROOT
 from helpers.toys import save_sentence_transformer
 from secfwt.codegen.ring.encoding import decode, encode
-from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.oracle import Machine, run_program
 from secfwt.runtime.tuning.clear import ClearEngine
 from secfwt.runtime.tuning.data import Example
 from secfwt.runtime.tuning.model import Model, load_model
@@ -73,7 +73,7 @@ def test_fixed_point_engine_is_the_oracle_bit_by_bit(directory: Path) -> None:
     ring, inputs = model.compiled.ring, {**examples.batch.inputs, "z": z}
     words = {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("example")}
     words["z"] = encode(z, ring.inputs("candidate")[0].scale)
-    expected = run_program(ring, model.compiled.program.fits, engine.weights | words)
+    expected = run_program(ring, engine.weights | words)
     scales = {o.name: ring[o.value].scale for o in ring.outputs}
     assert np.array_equal(engine.losses("train", z), decode(expected["loss"], scales["loss"]).ravel())
     assert np.array_equal(engine.logits("train", z[1]), decode(expected["logits"], scales["logits"])[1])
@@ -82,13 +82,13 @@ def test_fixed_point_engine_is_the_oracle_bit_by_bit(directory: Path) -> None:
 def test_lookup_tables_hold_the_oracles_values(directory: Path) -> None:
     model, *_ = model_and_set(directory, engine="embedded")
     assert model.compiled is not None
-    fits = model.compiled.program.fits
-    looked_up = [v for v in model.compiled.ring if v.kind == "fourier" and fits[v.attrs["fit"]].k <= 16]
+    ring = model.compiled.ring
+    looked_up = [v for v in ring if v.kind == "fourier" and ring.fits[v.attrs["fit"]].k <= 16]
     assert looked_up, "no function of few bits: the tables would never be used"
     phases = np.random.default_rng(0).integers(-(2**63), 2**63, (2, 3, 50))
-    tabled, plain = TabledMachine(fits, {}), super(TabledMachine, TabledMachine(fits, {}))
+    tabled, plain = TabledMachine(ring.fits, {}), Machine(ring.fits, {})
     for v in looked_up:
-        assert np.array_equal(tabled.run(v, phases), plain._fourier(v, phases))
+        assert np.array_equal(tabled.run(v, phases), plain.run(v, phases))
 
 
 TASK = Task("films", "films", 4, 5, 10, {"good": "good film", "bad": "bad film"})

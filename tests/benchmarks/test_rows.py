@@ -114,11 +114,11 @@ def test_a_model_too_large_for_the_machine_is_refused_before_anything_starts() -
 def test_weights_are_encoded_in_program_order() -> None:
     plan = layer.encoder_plan(TOY, 4, 1, 4)
     weights = RandomWeights(TOY, GenOptions(rfa_features=4), plan)
-    program, ring = service.compiled(plan, weights, layer.layer_inputs(TOY, 4))
-    words = service.encoded(program, ring, weights)
-    first, last = ring.inputs("weight")[0], ring.inputs("weight")[-1]
+    lowered = service.lowered(plan, weights, layer.layer_inputs(TOY, 4))
+    words = service.encoded(lowered, weights)
+    first, *_, last = lowered.ring.inputs("weight")
     for value, part in ((first, words[: first.size]), (last, words[-last.size :])):
-        fold = program.folds[value.attrs["name"]]
+        fold = lowered.folds[value.attrs["name"]]
         exact = np.asarray(fold.make(weights)).ravel() * 2.0**fold.scale
         np.testing.assert_allclose(part.astype(float), exact, atol=0.5 + 1e-9)
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from secfwt.codegen.lowering.program import Program, lower
+from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.encoding import encode
-from secfwt.codegen.ring.schedule import schedule
+from secfwt.codegen.ring.program import RingProgram
 from secfwt.codegen.series.ranges import Ranges
 
 HIDDEN, LAYERS, HEADS, INNER, TOKENS, FEATURES, PROMPT, DIM = 32, 2, 4, 64, 12, 16, 3, 8
@@ -33,8 +33,7 @@ class Toy:
     weights: dict[str, np.ndarray]
     inputs: dict[str, np.ndarray]
     reference: dict[str, np.ndarray]
-    program: Program
-    ring: Plan
+    ring: RingProgram
     words: dict[str, np.ndarray]
 
 
@@ -75,12 +74,11 @@ def toy(
         sites[site] = {"min": low, "max": high, "q0.0001": low, "q0.9999": high}
 
     reference = run_plan(plan, weights, inputs, observe=observe)
-    program = lower(plan, weights, Ranges(sites))
-    ring = schedule(program.plan)
-    words = {f.name: encode(np.asarray(f.make(weights)), f.scale) for f in program.folds.values()}
+    lowered = lower(plan, weights, Ranges(sites))
+    ring, words = lowered.ring, lowered.words(weights)
     for kind in ("example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs(kind)}
-    return Toy(plan, weights, inputs, reference, program, ring, words)
+    return Toy(plan, weights, inputs, reference, ring, words)
 
 
 def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -> np.ndarray:

@@ -28,7 +28,7 @@ from secfwt.codegen.native.binaries import VM, BinaryMissing, find
 from secfwt.codegen.native.network import NETWORKS, Network
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.plan.oracle import run_plan
-from secfwt.codegen.ring.cost import correction_bits, generation_cost
+from secfwt.codegen.ring.cost import generation_cost, traffic
 from secfwt.runtime.commands.compare import main
 from secfwt.runtime.comparison import session as comparison
 from secfwt.runtime.comparison.measure import Choices, Row, measure
@@ -236,11 +236,11 @@ def test_online_bytes_of_loading_are_measured_apart(tmp_path: Path, task: Task) 
 
 def test_online_bytes_of_the_embedded_vm_are_its_programs(tmp_path: Path, task: Task) -> None:
     row = measure("embedded", task, Choices(runs=1), tmp_path, QUIET, engines(embedded=lambda: Fake(task)))
-    program = task.compiled.program
-    cost = generation_cost(task.compiled.ring, program.fits, 2, 2)
+    ring = task.compiled.ring
+    cost = generation_cost(ring, 2, 2)
     ahead = sum(
-        v.size * (2 if v.stage == Stage.CANDIDATE else 4) * correction_bits(v, program.fits) / 8
-        for v in task.compiled.ring if v.kind == "trunc" and v.stage in (Stage.CANDIDATE, Stage.PAIR)
+        v.size * (2 if v.stage == Stage.CANDIDATE else 4) * traffic(ring, v).corrections / 8
+        for v in ring if v.kind == "trunc" and v.stage in (Stage.CANDIDATE, Stage.PAIR)
     )  # fmt: skip
     assert row.online_bytes is not None
     assert 0 < ahead < cost.corrections == cost.bytes - row.online_bytes < cost.bytes / 2

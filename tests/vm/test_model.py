@@ -24,7 +24,7 @@ def flat(t: Toy, kind: str) -> np.ndarray:
 
 
 def simulator(t: Toy, tile_words: int = 1 << 22) -> Simulator:
-    s = Simulator(program_text(t.ring, t.program.fits), tile_words)
+    s = Simulator(program_text(t.ring), tile_words)
     s.weights(flat(t, "weight"))
     return s
 
@@ -47,7 +47,7 @@ def test_vm_follows_the_oracles(head: str, act: str, variant: str, loss: str, pr
     s = simulator(t)
     s.examples(len(t.inputs["x"]), flat(t, "example"))
     got = outputs(t, s)
-    fixed = run_program(t.ring, t.program.fits, t.words)
+    fixed = run_program(t.ring, t.words)
     spread = max(1.0, np.abs(t.reference["logits"]).max())
     for o in t.ring.outputs:
         oracle = decode(fixed[o.name], t.ring[o.value].scale).reshape(t.reference[o.name].shape)
@@ -63,13 +63,13 @@ def test_traffic_is_what_the_estimate_says() -> None:
     start = s.counters()
     s.examples(examples, flat(t, "example"))
     loaded = s.counters() - start
-    estimate = stage_cost(t.ring, t.program.fits, Stage.EXAMPLE, examples)
+    estimate = stage_cost(t.ring, Stage.EXAMPLE, examples)
     assert loaded.rounds == estimate.rounds
     assert abs(loaded.total - estimate.bytes) <= 0.002 * estimate.bytes
     before = s.counters()
     s.step(candidates, t.words["z"].astype(np.uint64), 0)
     stepped = s.counters() - before
-    estimate = generation_cost(t.ring, t.program.fits, candidates, examples)
+    estimate = generation_cost(t.ring, candidates, examples)
     assert stepped.rounds == estimate.rounds
     assert abs(stepped.total - estimate.bytes) <= 0.002 * estimate.bytes
     assert max(stepped.bytes_sent) < 1.1 * min(stepped.bytes_sent)

@@ -12,10 +12,11 @@ from helpers.toys import CONFIGS, HEAD_OPTIONS, save_sentence_transformer, save_
 from secfwt.codegen.compile import Compiled, compile_model, encoded_weights
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.simulator import Simulator
-from secfwt.codegen.plan.graph import Plan, Stage
+from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.encoding import decode, encode
 from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.program import RingProgram
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.ring.unstaged import unstaged
 
@@ -80,7 +81,7 @@ def test_staged_is_unstaged(
     words, reference = words_of(compiled, inputs), run_plan(compiled.plan, compiled.weights, inputs)
     whole = unstaged(compiled.ring)
     assert {v.stage for v in whole if v.inputs} <= {Stage.CANDIDATE, Stage.PAIR}
-    staged, other = (run_program(ring, compiled.program.fits, words) for ring in (compiled.ring, whole))
+    staged, other = (run_program(ring, words) for ring in (compiled.ring, whole))
     assert compiled.ring.outputs[1].max_candidates == (1 if reveal == "losses" else None)
     for output in compiled.ring.outputs:
         assert np.array_equal(staged[output.name], other[output.name])
@@ -97,7 +98,7 @@ def test_the_parties_agree(models: dict[tuple[str, str], Path], mode: str) -> No
     expected = run_plan(compiled.plan, compiled.weights, inputs)["loss"]
     traffic = []
     for ring in (compiled.ring, unstaged(compiled.ring)):
-        parties = Simulator(program_text(ring, compiled.program.fits))
+        parties = Simulator(program_text(ring))
         parties.weights(_flat(ring, "weight", words))
         parties.examples(len(TEXTS), _flat(ring, "example", words))
         before = parties.counters()
@@ -107,5 +108,5 @@ def test_the_parties_agree(models: dict[tuple[str, str], Path], mode: str) -> No
     assert traffic[0] < traffic[1]
 
 
-def _flat(ring: Plan, kind: str, words: dict[str, np.ndarray]) -> np.ndarray:
+def _flat(ring: RingProgram, kind: str, words: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([words[v.attrs["name"]].reshape(-1) for v in ring.inputs(kind)])

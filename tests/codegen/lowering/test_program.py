@@ -12,10 +12,12 @@ from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Stage
-from secfwt.codegen.ring.cost import bits_per_value, generation_cost, kept_bytes, rounds, stage_cost
+from secfwt.codegen.ring.arithmetic import ring_matmul
+from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic
 from secfwt.codegen.ring.encoding import decode, encode
-from secfwt.codegen.ring.oracle import ring_matmul, run_program
-from secfwt.codegen.ring.schedule import COMMUNICATING, schedule
+from secfwt.codegen.ring.operations import COMMUNICATING
+from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
 
@@ -34,7 +36,7 @@ CASES = [
 @pytest.mark.parametrize("prompt_layer", [0, 1])
 def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str, prompt_layer: int) -> None:
     t = toy(head, act, variant, loss, prompt_layer=prompt_layer)
-    result = run_program(t.ring, t.program.fits, t.words)
+    result = run_program(t.ring, t.words)
     spread = np.abs(t.reference["logits"]).max()
     for output in t.ring.outputs:
         got = decode(result[output.name], t.ring[output.value].scale).reshape(t.reference[output.name].shape)
@@ -48,18 +50,18 @@ def test_the_candidates_matter() -> None:
 
 def test_labels_and_weights_enter_the_loss() -> None:
     t = toy("bert")
-    before = run_program(t.ring, t.program.fits, t.words, ("loss",))["loss"]
+    before = run_program(t.ring, t.words, ("loss",))["loss"]
     t.words["labels"] = np.roll(t.words["labels"], 1, axis=-1)
-    assert np.any(run_program(t.ring, t.program.fits, t.words, ("loss",))["loss"] != before)
+    assert np.any(run_program(t.ring, t.words, ("loss",))["loss"] != before)
 
 
 def test_padding_rows_do_not_matter() -> None:
     t = toy("prototypes", examples=2)
-    before = run_program(t.ring, t.program.fits, t.words, ("logits",))["logits"]
+    before = run_program(t.ring, t.words, ("logits",))["logits"]
     padding = t.inputs["mask"] == 0
     assert padding.any()
     t.words["x"][padding] = encode(np.random.default_rng(1).normal(size=t.words["x"][padding].shape), 16)
-    after = run_program(t.ring, t.program.fits, t.words, ("logits",))["logits"]
+    after = run_program(t.ring, t.words, ("logits",))["logits"]
     assert np.abs(decode(before - after, 16)).max() < 2e-3
 
 
@@ -75,24 +77,22 @@ def test_schedule_keeps_dependencies_and_merges_rounds() -> None:
         assert members == list(range(members[0], members[-1] + 1))
         assert not any(i in members for m in members for i in t.ring[m].inputs)
         assert len({t.ring[m].stage for m in members}) == 1
-    alone = sum(rounds(v, t.program.fits) for v in t.ring)
-    together = sum(
-        stage_cost(t.ring, t.program.fits, s, 1).rounds for s in (Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR)
-    )
+    alone = sum(traffic(t.ring, v).rounds for v in t.ring)
+    together = sum(stage_cost(t.ring, s, 1).rounds for s in (Stage.EXAMPLE, Stage.CANDIDATE, Stage.PAIR))
     assert together < alone
 
 
 def test_schedule_drops_dead_values() -> None:
     t = toy("bert")
-    only_loss = dataclasses.replace(t.program.plan, outputs=t.program.plan.outputs[:1])
-    only_loss.add("scale", (0,), shape=only_loss[0].shape, by=1)
-    assert len(schedule(only_loss).values) == len(t.ring.values)
+    dead = dataclasses.replace(t.ring[0], id=len(t.ring.values), kind="scale", inputs=(0,), attrs={"by": 1})
+    with_dead = dataclasses.replace(t.ring, values=[*t.ring.values, dead], outputs=t.ring.outputs[:1])
+    assert len(schedule(with_dead).values) == len(t.ring.values)
 
 
 def test_a_layer_takes_few_rounds() -> None:
     t = toy("bert", prompt_layer=1)
     # one whole layer, and the tokens' part of the prompted one: features, values, sums
-    assert stage_cost(t.ring, t.program.fits, Stage.EXAMPLE, 1).rounds <= 34 + 9
+    assert stage_cost(t.ring, Stage.EXAMPLE, 1).rounds <= 34 + 9
 
 
 def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
@@ -111,7 +111,7 @@ def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
 @pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
 def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
     t = toy(head, prompt_layer=0)
-    openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].ring == 32]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
 
 
@@ -126,18 +126,18 @@ def test_pooling_comes_before_the_last_truncation(head: str) -> None:
 def test_deep_prompts_replace_each_other(head: str) -> None:
     t = toy(head, prompt_layer=0, deep=True)
     assert t.ring.inputs("candidate")[0].shape == (LAYERS * DIM,)
-    result = run_program(t.ring, t.program.fits, t.words)
+    result = run_program(t.ring, t.words)
     got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
     assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
     # prompt rows are thrown away after each layer, so that nobody computes them
-    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].ring == 32]
     assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
 
 
 def test_text_is_deterministic_and_round_trips() -> None:
     first, second = (toy("prototypes") for _ in range(2))
-    text = program_text(first.ring, first.program.fits)
-    assert text == program_text(second.ring, second.program.fits)
+    text = program_text(first.ring)
+    assert text == program_text(second.ring)
     assert text.startswith("secfwt-program 1\n")
     assert text.endswith("end\n")
     assert text.count("\nv ") == len(first.ring.values)
@@ -156,7 +156,7 @@ def test_shapes_of_real_models_fit_with_assumed_norms(hidden: int, heads: int, i
     head = HeadSpec("classification", "first", ("a", "b"), dense_act="tanh")
     spec = ModelSpec("roberta", hidden, 2, heads, inner, "gelu", 1e-5, 100, 514, 2, 1, 1, head)
     plan = build_plan(spec, GenOptions(sequence_length=tokens))
-    ring = lower(plan, None, Ranges()).plan
+    ring = lower(plan, None, Ranges()).ring
     assert all(v.scale == 64 or v.scale + np.log2(v.bound) <= 62 for v in ring)
 
 
@@ -174,12 +174,12 @@ def test_every_sum_stays_below_the_ring() -> None:
 
 def test_generation_cost_adds_up() -> None:
     t = toy("bert")
-    one, many = (generation_cost(t.ring, t.program.fits, c, 4) for c in (1, 8))
+    one, many = (generation_cost(t.ring, c, 4) for c in (1, 8))
     assert one.rounds == many.rounds
     assert many.bytes > 6 * one.bytes
-    gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32)
-    harmonics = len(t.program.fits[gelu.attrs["fit"]].m)
-    assert bits_per_value(gelu, t.program.fits) == 64 + 64 * harmonics + 34 + 128
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].ring == 32)
+    harmonics = len(t.ring.fits[gelu.attrs["fit"]].m)
+    assert traffic(t.ring, gelu).bits == 64 + 64 * harmonics + 34 + 128
 
 
 def test_kept_memory_is_what_later_stages_read() -> None:

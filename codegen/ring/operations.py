@@ -1,0 +1,195 @@
+"""The operations of the ring program, one row each: what goes in, what comes out, what is sent, what is computed.
+
+Everything else reads these rows: the builder, the schedule, the costs, the oracle, and the table in docs/program.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..plan.graph import Stage
+from . import arithmetic, rules
+from .encoding import Words
+from .program import Shape, Sharing, Use
+from .rules import Key, Rule, between, one_of
+from .traffic import Traffic, opening, reshare, truncation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One kind of operation. Most rules default to those of an operation that moves elements of one input."""
+
+    kind: str
+    arity: range = range(1, 2)
+    """How many inputs it may have."""
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    """In the order of the text; operations that communicate have a `group` besides, which the schedule gives them."""
+    shape: Rule[Shape] = rules.same_shape
+    sharing: Rule[Sharing] = rules.same_sharing
+    scale: Rule[int] = rules.same_scale
+    stage: Stage | None = None
+    """None: that of the inputs together."""
+    traffic: Rule[Traffic] | None = None
+    """What is sent for one element of the input; None: nothing, the operation is local."""
+    clear: Callable[..., Words]
+    """The result in numpy, of an `Arithmetic`, the value and the inputs' arrays, which have one rank."""
+    result: str
+    """What it is, for docs/program.md."""
+    sent: str = "0"
+    """`traffic` as formulas, bits and rounds, for docs/program.md: [ring=32] is 1 where that holds, else 0."""
+
+    def derive(self, use: Use) -> tuple[Shape, Sharing, int]:
+        """Shape, sharing and scale of the result.
+
+        Raises ValueError unless inputs are as many as they must be, keys are the row's, and all fit each other.
+        """
+        try:
+            if len(use.inputs) not in self.arity:
+                raise ValueError(f"{len(use.inputs)} inputs are given, {self.arity.start} is the least")
+            if use.keys.keys() != self.keys.keys():
+                raise ValueError(f"keys are {', '.join(use.keys)}, accepted: {', '.join(self.keys)}")
+            for name, key in self.keys.items():
+                if not key.holds(use[name]):
+                    raise ValueError(f"{name} is {use[name]}, accepted: {key.words}")
+            return self.shape(use), self.sharing(use), self.scale(use)
+        except ValueError as error:
+            raise ValueError(f"{self.kind}: {error}") from None
+
+
+_NONE, _TWO, _ANY = range(1), range(2, 3), range(1, 1 << 16)
+_NAMED = {"name": rules.NAME}
+
+ROWS = (
+    # inputs of the program, in the order of their stages
+    Operation(
+        kind="weight", arity=_NONE, keys=_NAMED, stage=Stage.SETUP,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        clear=arithmetic.weight,
+        result="rep; shared by the model owner",
+    ),
+    Operation(
+        kind="public", arity=_NONE, stage=Stage.SETUP,
+        keys={**_NAMED, "seed": rules.SEED, "bits": between(1, 16)},
+        shape=rules.asked_shape, sharing=rules.public, scale=rules.asked_scale,
+        clear=arithmetic.public,
+        result="pub; element j is the j-th little-endian int16 of AES-128-CTR(seed, counter 0…), sign extended, "
+        "arithmetic-shifted right by 16−bits",
+    ),
+    Operation(
+        kind="example", arity=_NONE, keys=_NAMED, stage=Stage.EXAMPLE,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        clear=arithmetic.example,
+        result="rep; shared by the data owner, once for every example",
+    ),
+    Operation(
+        kind="candidate", arity=_NONE, keys=_NAMED, stage=Stage.CANDIDATE,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        clear=arithmetic.candidate,
+        result="rep; shared by the data owner, for every candidate of a step",
+    ),
+    # local: linear, and products that leave an additive sharing
+    Operation(
+        kind="matmul", arity=_TWO,
+        shape=rules.matrix_product, sharing=rules.product, scale=rules.added_scales,
+        clear=arithmetic.matmul,
+        result="a @ b; rep·rep → add, a pub factor keeps the other's sharing; scales add up",
+    ),
+    Operation(
+        kind="mul", arity=_TWO,
+        shape=rules.broadcast, sharing=rules.product, scale=rules.added_scales,
+        clear=lambda m, v, a, b: a * b,
+        result="a ∘ b; sharing and scale as of `matmul`",
+    ),
+    Operation(
+        kind="add", arity=_TWO, shape=rules.broadcast, sharing=rules.weakest,
+        clear=lambda m, v, a, b: a + b,
+        result="a + b at one scale; with an add → add, rep + rep → rep, pub joins either",
+    ),
+    Operation(
+        kind="sub", arity=_TWO, shape=rules.broadcast, sharing=rules.weakest,
+        clear=lambda m, v, a, b: a - b,
+        result="a − b, likewise",
+    ),
+    Operation(
+        kind="scale", keys={"by": rules.INTEGER}, scale=rules.asked_scale,
+        clear=lambda m, v, a: a * np.int64(v.attrs["by"]),
+        result="by · a; the scale is free: a multiple by 2^−n costs nothing",
+    ),
+    Operation(
+        kind="sum", keys={"axis": rules.AXIS}, shape=rules.summed,
+        clear=lambda m, v, a: np.asarray(a.sum(axis=v.attrs["axis"], keepdims=True)),
+        result="sum over an axis of the instance shape, kept with length 1",
+    ),
+    Operation(
+        kind="reshape", shape=rules.reshaped,
+        clear=lambda m, v, a: a.reshape(*a.shape[:2], *v.shape),
+        result="the same elements in another shape",
+    ),
+    Operation(
+        kind="permute", keys={"axes": rules.AXES}, shape=rules.permuted,
+        clear=lambda m, v, a: a.transpose(0, 1, *(2 + axis for axis in v.attrs["axes"])),
+        result="axes in another order: `axes=1,0,2`",
+    ),
+    Operation(
+        kind="concat", arity=_ANY, keys={"axis": rules.AXIS}, shape=rules.joined, sharing=rules.weakest,
+        clear=arithmetic.concat,
+        result="inputs of one scale side by side; batches broadcast; sharing as of `add`",
+    ),
+    Operation(
+        kind="slice", keys={"axis": rules.AXIS, "lo": rules.COUNT, "hi": rules.COUNT}, shape=rules.sliced,
+        clear=arithmetic.cut,
+        result="elements lo ≤ i < hi",
+    ),
+    Operation(
+        kind="reduce_examples", stage=Stage.CANDIDATE,
+        clear=lambda m, v, a: np.asarray(a.sum(axis=1, keepdims=True)),
+        result="of a pair, candidate: the sum over the example axis",
+    ),
+    # protocols
+    Operation(
+        kind="trunc", keys={"shift": between(1, 62)}, sharing=rules.replicated, scale=rules.asked_scale,
+        traffic=lambda use: truncation(use["shift"]),
+        clear=arithmetic.nearest,
+        result="rep, ⌊a/2^shift⌉ ± 1 unit; needs \\|a\\| < 2^62; the scale is free",
+        sent="3·64 + 2 + shift; 3",
+    ),
+    Operation(
+        kind="reshare", sharing=rules.reshared,
+        traffic=lambda use: reshare(),
+        clear=lambda m, v, a: a,
+        result="rep, of an add",
+        sent="3·64; 1",
+    ),
+    Operation(
+        kind="cos_sin", keys={"k": one_of(16, 32), "fc": between(0, 40), "fa": between(0, 30)},
+        shape=rules.doubled, sharing=rules.replicated, scale=rules.phasor_scale,
+        traffic=lambda use: opening(k=use["k"], harmonics=1, ring=64, results=2),
+        clear=arithmetic.cos_sin,
+        result="rep, of a phase: the cosines, and behind them on the last axis the sines; scale fc+fa",
+        sent="4·k + 2·64 + 2·2·64; 2",
+    ),
+    Operation(
+        kind="fourier", keys={"fit": rules.COUNT}, sharing=rules.replicated, scale=rules.fitted_scale,
+        traffic=lambda use: opening(k=use.fit.k, harmonics=len(use.fit.m), ring=use.fit.ring),
+        clear=arithmetic.fourier,
+        result="rep, of a phase: the fit's series; scale fc+fa of the fit",
+        sent="4·k + 2·ring·harmonics + 2·64 + [ring=32]·(32 + 2); 2 + [ring=32]",
+    ),
+)  # fmt: skip
+OPERATIONS = {row.kind: row for row in ROWS}
+INPUTS = tuple(row.kind for row in ROWS if row.arity == _NONE)
+COMMUNICATING = frozenset(row.kind for row in ROWS if row.traffic)
+
+
+def table() -> str:
+    """The rows in Markdown, for docs/program.md."""
+    lines = ["| kind | inputs | keys | result | bits a value, all parties; rounds |", "|---|---|---|---|---|"]
+    for row in ROWS:
+        inputs = {_NONE: "–", _TWO: "a, b", _ANY: "a, b, …"}.get(row.arity, "a")
+        keys = [f"`{name}`" + (f" {key.words}" if key.words else "") for name, key in row.keys.items()]
+        keys += ["`group`"] if row.traffic else []
+        lines.append(f"| `{row.kind}` | {inputs} | {', '.join(keys)} | {row.result} | {row.sent} |")
+    return "\n".join([*lines, ""])
