@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from secfwt.codegen.native.simulator import Simulator, SimulatorError
+from secfwt.codegen.ring.operations import OPERATIONS
 
 GOOD = """\
 # a comment
@@ -135,3 +138,37 @@ def test_sums_over_examples_cannot_meet_examples_again() -> None:
 def test_files_that_are_not_programs(text: str, message: str) -> None:
     with pytest.raises(SimulatorError, match=message):
         Simulator(text)
+
+
+def refusal(text: str) -> str:
+    """What the parser says; empty where it accepts."""
+    try:
+        Simulator(text)
+    except SimulatorError as error:
+        return str(error)
+    return ""
+
+
+def test_the_parser_knows_the_compilers_operations() -> None:
+    listed = refusal(change(4, "v 0 setup rep 48 8x4 wait - name=w")).split("must be one of: ")[1]
+    assert set(listed.strip().split(", ")) == OPERATIONS.keys()
+
+
+LINES = {
+    "public": (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=13"),
+    "cos_sin": (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14"),
+    "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 group=1"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("public", "bits"), ("cos_sin", "k"), ("cos_sin", "fc"), ("cos_sin", "fa"), ("trunc", "shift")]
+)
+def test_parser_and_compiler_accept_the_same_keys(kind: str, key: str) -> None:
+    number, line = LINES[kind]
+    accepted = OPERATIONS[kind].keys[key].holds
+    tried = range(-1, 66)
+    assert {accepted(x) for x in tried} == {True, False}
+    for x in tried:
+        said = refusal(change(number, re.sub(rf" {key}=\d+", f" {key}={x}", line)))
+        assert (f"{key} is" in said) != accepted(x), said

@@ -1,0 +1,119 @@
+"""Operations of the ring program: rows against real programs, against the documentation, and what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from helpers.pages import check_made
+from helpers.places import ROOT
+from helpers.ring_toys import toy
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS, table
+from secfwt.codegen.ring.program import RingProgram, RingValue, Sharing, Use
+from secfwt.codegen.ring.traffic import Traffic
+from secfwt.codegen.ring.unstaged import unstaged
+from secfwt.codegen.series.fits import Fit
+
+HARMONICS = 8
+FITS = [Fit(16, 13, 13, ring, 0.5, tuple(range(1, 2 * HARMONICS, 2)), (0.1,) * 8, (0.0,) * 8, 0.0) for ring in (32, 64)]
+
+
+def value(shape: tuple[int, ...] = (3, 4), sharing: Sharing = Sharing.REP, scale: int = 16) -> RingValue:
+    return RingValue(id=0, kind="", inputs=(), shape=shape, stage=Stage.SETUP, sharing=sharing, scale=scale)
+
+
+def sent(kind: str, **keys: int) -> Traffic:
+    rule = OPERATIONS[kind].traffic
+    assert rule is not None
+    return rule(Use((value(),), keys, FITS))
+
+
+@pytest.mark.parametrize("make", [lambda ring: ring, unstaged], ids=["staged", "unstaged"])
+@pytest.mark.parametrize("head", ["masked_lm", "prototypes"])
+def test_every_value_follows_from_its_row(head: str, make: Any) -> None:
+    program: RingProgram = make(toy(head, variant="paper").ring)
+    assert {v.kind for v in program} > COMMUNICATING
+    for v in program:
+        keys = {key: x for key, x in v.attrs.items() if key != "group"}
+        row = OPERATIONS[v.kind]
+        assert row.derive(replace(program.use(v), keys=keys)) == (v.shape, v.sharing, v.scale)
+        assert list(keys) == list(row.keys)
+        assert v.stage == (program.joined_stage(v.inputs) if row.stage is None else row.stage)
+
+
+def test_documentation_has_the_rows() -> None:
+    check_made(ROOT / "docs" / "program.md", "operations", table())
+
+
+SAMPLES = [
+    ("trunc", {"shift": 28}),
+    ("reshare", {}),
+    ("cos_sin", {"k": 16, "fc": 14, "fa": 14}),
+    ("cos_sin", {"k": 32, "fc": 14, "fa": 14}),
+    ("fourier", {"fit": 0}),
+    ("fourier", {"fit": 1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "keys"), SAMPLES)
+def test_documented_formulas_are_the_traffic(kind: str, keys: dict[str, int]) -> None:
+    fit = FITS[keys.get("fit", 0)]
+    names = {"k": fit.k, "ring": fit.ring, "harmonics": HARMONICS, **keys}
+    said = OPERATIONS[kind].sent.replace("·", "*").replace("[ring=32]", "(ring == 32)")
+    bits, rounds = (eval(formula, names) for formula in said.split(";"))
+    assert (bits, rounds) == (sent(kind, **keys).bits, sent(kind, **keys).rounds)
+
+
+def test_every_communicating_row_is_sampled() -> None:
+    assert {kind for kind, _ in SAMPLES} == COMMUNICATING
+
+
+def test_bytes_are_those_of_the_protocols_page() -> None:
+    """docs/protocols.md gives them in its headlines and below "One opening per non-linearity"."""
+    assert sent("reshare").bits == 24 * 8
+    assert sent("trunc", shift=28).bits == 24 * 8 + 28 + 2
+    assert sent("cos_sin", k=16).bits == 56 * 8
+    assert sent("fourier", fit=0).bits == 92 * 8 + 2
+    assert sent("fourier", fit=0).corrections == 64 * 8 + 32
+
+
+REP, ADD, PUB = (value(sharing=sharing) for sharing in (Sharing.REP, Sharing.ADD, Sharing.PUB))
+PHASES = value(scale=64)
+REFUSED = [
+    ("add", (REP,), {}, "1 inputs are given, 2 is the least"),
+    ("sum", (REP,), {"axes": -1}, "keys are axes, accepted: axis"),
+    ("trunc", (ADD,), {"shift": 63}, "shift is 63, accepted: 1…62"),
+    ("cos_sin", (PHASES,), {"k": 20, "fc": 14, "fa": 14}, "k is 20, accepted: 16 or 32"),
+    ("public", (), {"name": "A", "seed": "0011", "bits": 13}, "seed is 0011, accepted: 32 hexadecimal digits"),
+    ("matmul", (REP, REP), {}, "are no matrices that fit"),
+    ("mul", (ADD, REP), {}, "reshare it first"),
+    ("add", (REP, value(scale=20)), {}, "scales differ: 16, 20"),
+    ("sum", (REP,), {"axis": -3}, "axis is -3"),
+    ("slice", (REP,), {"axis": -1, "lo": 2, "hi": 5}, "not within 0…4"),
+    ("concat", (REP, value((2, 4))), {"axis": -1}, "differ beside axis -1"),
+    ("permute", (REP,), {"axes": (0, 0)}, "every axis"),
+    ("reshape", (REP,), {}, "cannot become"),
+    ("reshare", (REP,), {}, "sharing is rep, it must be add"),
+    ("trunc", (PUB,), {"shift": 4}, "input is public"),
+    ("fourier", (REP,), {"fit": 0}, "scale 16, a phase has 64"),
+]
+
+
+@pytest.mark.parametrize(("kind", "inputs", "keys", "message"), REFUSED)
+def test_what_does_not_fit_is_refused(
+    kind: str, inputs: tuple[RingValue, ...], keys: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{kind}: .*{message}"):
+        OPERATIONS[kind].derive(Use(inputs, keys, FITS))
+
+
+@pytest.mark.parametrize(("factors", "result"), [((REP, REP), "add"), ((PUB, REP), "rep"), ((ADD, PUB), "add")])
+def test_sharing_of_products(factors: tuple[RingValue, ...], result: str) -> None:
+    assert OPERATIONS["mul"].derive(Use(factors))[1].value == result
+
+
+@pytest.mark.parametrize(("parts", "result"), [((REP, ADD), "add"), ((PUB, REP), "rep"), ((PUB, PUB), "pub")])
+def test_sharing_of_sums(parts: tuple[RingValue, ...], result: str) -> None:
+    assert OPERATIONS["add"].derive(Use(parts))[1].value == result
