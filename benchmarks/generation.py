@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from models import FEATURES, LABELS, RandomWeights, Shape, model_spec, normalised_rows
+from models import FEATURES, LABELS, EncoderSize, RandomWeights, model_spec, normalised_rows
 from rows import Row, measured
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_plan
@@ -22,7 +22,7 @@ from service import lowered, run_steps, running
 class Generation:
     """What one generation evaluates; `features`: random features a head."""
 
-    shape: Shape
+    shape: EncoderSize
     prompt_layer: int
     candidates: int
     examples: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from models import FEATURES, RandomWeights, Shape, model_spec, normalised_rows
+from models import FEATURES, EncoderSize, RandomWeights, model_spec, normalised_rows
 from rows import Row, measured
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_encoder
@@ -14,7 +14,9 @@ from secfwt.codegen.plan.oracle import run_plan
 from service import lowered, run_steps, running
 
 
-def encoder_plan(shape: Shape, tokens: int, layers: int, features: int = FEATURES, attention: str = "rfa") -> Plan:
+def encoder_plan(
+    shape: EncoderSize, tokens: int, layers: int, features: int = FEATURES, attention: str = "rfa"
+) -> Plan:
     """Rows in, layers, normalised rows out; the rows count as a candidate so that one step is one forward pass."""
     source = build_encoder(model_spec(shape), encoder_options(tokens, features, attention), layers)
     plan = Plan(outputs=source.outputs)
@@ -38,7 +40,7 @@ def encoder_options(tokens: int, features: int, attention: str = "rfa") -> GenOp
     return GenOptions(sequence_length=tokens, n_prompt_tokens=0, rfa_features=features, attention=attention)
 
 
-def layer_inputs(shape: Shape, tokens: int) -> dict[str, np.ndarray]:
+def layer_inputs(shape: EncoderSize, tokens: int) -> dict[str, np.ndarray]:
     """One example's rows, the same for every engine, none of them padding."""
     rng = np.random.default_rng(1)
     return {"x": normalised_rows((1, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
@@ -48,7 +50,7 @@ def layer_inputs(shape: Shape, tokens: int) -> dict[str, np.ndarray]:
 class LayerTask:
     """The layer that the embedded VM measures, for other engines; or the same with softmax attention."""
 
-    shape: Shape
+    shape: EncoderSize
     attention: str
     inputs: dict[str, np.ndarray]
     """Rows `x` `[tokens, hidden]`, weights by their names without the layer's number, matrices `[out, in]`."""
@@ -56,7 +58,7 @@ class LayerTask:
     """What float64 makes of them, `[tokens, hidden]`."""
 
 
-def layer_task(shape: Shape, tokens: int, attention: str) -> LayerTask:
+def layer_task(shape: EncoderSize, tokens: int, attention: str) -> LayerTask:
     """One layer; layers of either attention have the same weights but for their attention's own."""
     plan = encoder_plan(shape, tokens, 1, FEATURES, attention)
     weights = RandomWeights(shape, encoder_options(tokens, FEATURES), plan)
@@ -66,7 +68,7 @@ def layer_task(shape: Shape, tokens: int, attention: str) -> LayerTask:
     return LayerTask(shape, attention, {**given, "x": inputs["x"][0]}, clear)
 
 
-def measure(shape: Shape, tokens: int, layers: int, features: int, runs: int, threads: int) -> Row:
+def measure(shape: EncoderSize, tokens: int, layers: int, features: int, runs: int, threads: int) -> Row:
     """One row: a cold step, then `runs`."""
     plan = encoder_plan(shape, tokens, layers, features)
     weights = RandomWeights(shape, encoder_options(tokens, features), plan)

@@ -13,14 +13,14 @@ from secfwt.codegen.model.weights import checkpoint_shapes, derived_shapes
 from secfwt.codegen.plan.graph import Plan
 from secfwt.runtime.comparison.random_weights import normalised_rows, random_tensor
 
-__all__ = ["FEATURES", "LABELS", "SHAPES", "RandomWeights", "Shape", "model_spec", "normalised_rows"]
+__all__ = ["FEATURES", "LABELS", "SHAPES", "EncoderSize", "RandomWeights", "model_spec", "normalised_rows"]
 
 FEATURES = 32
 LABELS = ("a", "b", "c", "d")
 
 
 @dataclass(frozen=True)
-class Shape:
+class EncoderSize:
     """An encoder's dimensions."""
 
     hidden: int
@@ -33,13 +33,13 @@ class Shape:
 
 
 SHAPES = {
-    "minilm": Shape(384, 12, 1536, 6),
-    "bert-base": Shape(768, 12, 3072, 12),
-    "roberta-large": Shape(1024, 16, 4096, 24),
+    "minilm": EncoderSize(384, 12, 1536, 6),
+    "bert-base": EncoderSize(768, 12, 3072, 12),
+    "roberta-large": EncoderSize(1024, 16, 4096, 24),
 }
 
 
-def model_spec(shape: Shape) -> ModelSpec:
+def model_spec(shape: EncoderSize) -> ModelSpec:
     """A sentence encoder with prototypes."""
     head = HeadSpec("prototypes", "mean", LABELS)
     return ModelSpec("bert", shape.hidden, shape.layers, shape.heads, shape.inner, "gelu", 1e-12, 1, 512, 0, 0, 0, head)
@@ -52,7 +52,7 @@ class RandomWeights(Mapping[str, np.ndarray]):
     that share names share weights.
     """
 
-    def __init__(self, shape: Shape, options: GenOptions, *plans: Plan) -> None:
+    def __init__(self, shape: EncoderSize, options: GenOptions, *plans: Plan) -> None:
         shapes = checkpoint_shapes(model_spec(shape)) | derived_shapes(model_spec(shape), options)
         names = {name for plan in plans for value in plan for name in value.weights.values()}
         self._shapes = {name: shapes[name] for name in sorted(names)}

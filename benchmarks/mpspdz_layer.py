@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from models import FEATURES, SHAPES, Shape
+from models import FEATURES, SHAPES, EncoderSize
 from mpspdz_programs import Layer, bert_layer, our_layer
 from rows import Row, measured, write
 from secfwt.codegen.mpspdz.options import PROTOCOLS, Protocol
@@ -84,7 +84,7 @@ def measure(folder: Path, program: Path, layer: Layer, protocol: Protocol, threa
     )
 
 
-def layer_rows(shape: Shape, tokens: int, protocol: Protocol, runs: int, threads: int) -> Iterator[Row]:
+def layer_rows(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int, threads: int) -> Iterator[Row]:
     """Our layer on our party program, then on MP-SPDZ's. Raises MpSpdzError where there is none."""
     installation = find()
     stock, own = installation.party(protocol), own_party(protocol)
@@ -99,7 +99,7 @@ def layer_rows(shape: Shape, tokens: int, protocol: Protocol, runs: int, threads
             yield measure(folder, program, layer, protocol, threads, what)
 
 
-def bert_layer_row(shape: Shape, tokens: int, protocol: Protocol) -> Row:
+def bert_layer_row(shape: EncoderSize, tokens: int, protocol: Protocol) -> Row:
     """MP-SPDZ's own layer on its own party program, a cold run and one more. Raises MpSpdzError where there is none."""
     installation = find()
     with tempfile.TemporaryDirectory() as place:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from layer import LayerTask, layer_task
-from models import FEATURES, Shape
+from models import FEATURES, EncoderSize
 from secfwt.codegen.mpspdz.containers import PHASE_BITS
 from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
 from secfwt.codegen.ring.encoding import encode
@@ -78,7 +78,7 @@ class Layer:
     words: np.ndarray
 
 
-def our_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer:
+def our_layer(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int) -> Layer:
     """The layer that generated programs call."""
     task = layer_task(shape, tokens, "rfa")
     weights = {name: values.T for name, values in task.inputs.items() if name != "x"}
@@ -93,7 +93,7 @@ def our_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer
     return Layer(task, header(protocol, MpSpdzOptions.budget) + OURS.format(weights=shapes, **sizes), flat(words))
 
 
-def bert_layer(shape: Shape, tokens: int, protocol: Protocol, runs: int) -> Layer:
+def bert_layer(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int) -> Layer:
     """MP-SPDZ's own layer at its compiler's default budget: larger ones give wrong results."""
     task = layer_task(shape, tokens, "softmax")
     given = task.inputs

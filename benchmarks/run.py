@@ -26,7 +26,7 @@ import mpspdz_layer
 import peers
 import rows
 from generation import Generation
-from models import FEATURES, SHAPES, Shape
+from models import FEATURES, SHAPES, EncoderSize
 from secfwt.codegen.commandline.command import exit_codes
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.runtime.errors import SecfwtError
@@ -72,12 +72,12 @@ def peer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
             print(f"skipped {engine}: {reason}", flush=True)
 
 
-def embedded_rows(shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+def embedded_rows(shape: EncoderSize, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
     """The embedded VM."""
     yield layer.measure(shape, tokens, 1, FEATURES, options.runs, options.threads)
 
 
-def foreign_rows(engine: str, shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+def foreign_rows(engine: str, shape: EncoderSize, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
     """An engine in an environment of its own, with softmax attention and with random features."""
     peer = peers.PEERS[engine]
     python = peers.check(peer, getattr(options, f"{engine}_python"))
@@ -85,17 +85,17 @@ def foreign_rows(engine: str, shape: Shape, tokens: int, options: argparse.Names
         yield peers.measure(peer, python, layer.layer_task(shape, tokens, attention), options.runs)
 
 
-def mpspdz_rows(shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+def mpspdz_rows(shape: EncoderSize, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
     """Our layer on MP-SPDZ, with our party program and with its own."""
     yield from mpspdz_layer.layer_rows(shape, tokens, "ring", options.runs, options.threads)
 
 
-def bert_layer_rows(shape: Shape, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
+def bert_layer_rows(shape: EncoderSize, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
     """MP-SPDZ's own layer."""
     yield mpspdz_layer.bert_layer_row(shape, tokens, "ring")
 
 
-ENGINES: dict[str, Callable[[Shape, int, argparse.Namespace], Iterator[rows.Row]]] = {
+ENGINES: dict[str, Callable[[EncoderSize, int, argparse.Namespace], Iterator[rows.Row]]] = {
     "embedded": embedded_rows,
     **{engine: partial(foreign_rows, engine) for engine in peers.PEERS},
     "mp-spdz": mpspdz_rows,

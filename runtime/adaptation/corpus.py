@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...codegen.owners.embed import Embedder
 from .neighbours import nearest_tokens
-from .student import Rows, Weights
+from .student import Parameters, Rows
 
 Batch = tuple[Tensor, Rows]
 """Rows `[N, h]` that enter the encoder, and where they stand."""
@@ -29,7 +29,7 @@ class Corpus:
         self,
         texts: Sequence[list[int]],
         embedder: Embedder,
-        teacher: Weights,
+        teacher: Parameters,
         *,
         batch_rows: int = 2048,
         padded: tuple[int, int] = (24, 64),

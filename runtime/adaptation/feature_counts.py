@@ -11,7 +11,7 @@ import torch
 from .corpus import Corpus
 from .features import Recipe
 from .fidelity import relative_error
-from .student import Shape, Weights, encode, linear, rfa_attention
+from .student import Architecture, Parameters, encode, linear, rfa_attention
 from .training import Training
 
 COUNTS = (16, 24, 32, 48, 64)
@@ -19,7 +19,7 @@ PROBE_STEPS = 200
 
 
 def chosen_counts(
-    training: Corpus, unseen: Corpus, shape: Shape, recipe: Recipe, target: float, note: Callable[[str], None]
+    training: Corpus, unseen: Corpus, shape: Architecture, recipe: Recipe, target: float, note: Callable[[str], None]
 ) -> tuple[int, ...]:
     """For each layer the fewest of `COUNTS` features whose error on unseen text is at most `target`, else the most.
 
@@ -40,7 +40,7 @@ def chosen_counts(
 
 
 @torch.no_grad()
-def layer_errors(corpus: Corpus, weights: Weights, shape: Shape) -> list[float]:
+def layer_errors(corpus: Corpus, weights: Parameters, shape: Architecture) -> list[float]:
     """Relative error of every layer's attention output on the original's input."""
     errors = []
     for x, rows in corpus.all():

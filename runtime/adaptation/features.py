@@ -20,7 +20,7 @@ from torch import Tensor
 from ...codegen.model.features import orthogonal_features
 from .corpus import Batch, Corpus
 from .options import ConvertOptions
-from .student import Forms, Shape, Trace, Weights, encode, linear, rfa_attention, variance
+from .student import Architecture, Forms, Parameters, Trace, encode, linear, rfa_attention, variance
 
 Losses = dict[str, Tensor]
 """Named parts of a loss, already weighted."""
@@ -62,7 +62,7 @@ class Recipe:
     variance_limit: float = 40.0
 
 
-def initial_features(corpus: Corpus, shape: Shape, recipe: Recipe) -> dict[str, Tensor]:
+def initial_features(corpus: Corpus, shape: Architecture, recipe: Recipe) -> dict[str, Tensor]:
     """Orthogonal random features; folded ones, of the original's queries and keys, centred on each other.
 
     At the Gaussian kernel's own temperature (logits reach 45) a few dozen features would be noise: learned ones start
@@ -93,7 +93,7 @@ def initial_features(corpus: Corpus, shape: Shape, recipe: Recipe) -> dict[str, 
     return features
 
 
-def low_rank_start(teacher: Weights, shape: Shape, recipe: Recipe) -> dict[str, Tensor]:
+def low_rank_start(teacher: Parameters, shape: Architecture, recipe: Recipe) -> dict[str, Tensor]:
     """Low-rank changes that change nothing yet: `down` random, `up` zero (Hu et al. 2021)."""
     rng, changes = np.random.default_rng([recipe.seed, 1]), {}
     for layer in range(shape.layers):
@@ -106,7 +106,7 @@ def low_rank_start(teacher: Weights, shape: Shape, recipe: Recipe) -> dict[str, 
     return changes
 
 
-def trained_vectors(teacher: Weights, shape: Shape) -> dict[str, Tensor]:
+def trained_vectors(teacher: Parameters, shape: Architecture) -> dict[str, Tensor]:
     """The original's biases and layer norms."""
     return {
         f"layers.{i}.{name}": teacher[f"layers.{i}.{name}"].clone() for i in range(shape.layers) for name in VECTORS
@@ -132,9 +132,9 @@ class Lesson:
     """What a step's loss is made of: `teacher` and `student` hold weights in the precision that they are used in."""
 
     corpus: Corpus
-    teacher: Weights
-    student: Weights
-    shape: Shape
+    teacher: Parameters
+    student: Parameters
+    shape: Architecture
     recipe: Recipe
     forms: Forms
 

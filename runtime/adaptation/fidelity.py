@@ -14,7 +14,20 @@ from torch import Tensor
 from ...codegen.owners.calibration import summary
 from ...codegen.series.ranges import Ranges
 from .corpus import Corpus
-from .student import EXACT, Forms, Rows, Shape, Trace, Weights, encode, linear, phases, rfa_attention, split, variance
+from .student import (
+    EXACT,
+    Architecture,
+    Forms,
+    Parameters,
+    Rows,
+    Trace,
+    encode,
+    linear,
+    phases,
+    rfa_attention,
+    split,
+    variance,
+)
 
 Floats = NDArray[np.float32]
 Json = dict[str, Any]
@@ -29,7 +42,7 @@ def observed(trace: Trace) -> dict[str, Floats]:
 
 
 @torch.no_grad()
-def calibrated(corpus: Corpus, weights: Weights, shape: Shape) -> dict[str, dict[str, float]]:
+def calibrated(corpus: Corpus, weights: Parameters, shape: Architecture) -> dict[str, dict[str, float]]:
     """What every site of the student sees: `min`, `max` and the quantiles of `codegen/calibration.py`."""
     seen: dict[str, list[Floats]] = {}
     for x, rows in corpus.all():
@@ -41,7 +54,7 @@ def calibrated(corpus: Corpus, weights: Weights, shape: Shape) -> dict[str, dict
 
 
 @torch.no_grad()
-def outside(corpus: Corpus, weights: Weights, shape: Shape, ranges: Ranges, forms: Forms) -> dict[str, float]:
+def outside(corpus: Corpus, weights: Parameters, shape: Architecture, ranges: Ranges, forms: Forms) -> dict[str, float]:
     """Share of a fitted site's values that leave its interval: there the program computes something else."""
     left: dict[str, list[float]] = {}
     for x, rows in corpus.all():
@@ -63,7 +76,7 @@ def _interval(ranges: Ranges, name: str, site: str) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def fidelity(corpus: Corpus, weights: Weights, shape: Shape, forms: Forms = EXACT) -> Json:
+def fidelity(corpus: Corpus, weights: Parameters, shape: Architecture, forms: Forms = EXACT) -> Json:
     """Embeddings' cosine to the original's, with and without random prompt rows, and every layer's errors.
 
     `hidden_error`: squared error of the layer's rows over their squares, all layers below being the student's.
@@ -103,7 +116,9 @@ def relative_error(mine: Tensor, original: Tensor) -> float:
     return float((mine - original).square().sum() / original.square().sum())
 
 
-def _attention_distance(x: Tensor, rows: Rows, teacher: Weights, weights: Weights, layer: int, shape: Shape) -> float:
+def _attention_distance(
+    x: Tensor, rows: Rows, teacher: Parameters, weights: Parameters, layer: int, shape: Architecture
+) -> float:
     """Mean total variation distance between a head's softmax weights and the student's."""
     keys = rows.mask[:, None, None, :]
     q, k = (split(linear(x, teacher, f"layers.{layer}.{name}"), rows, shape.heads) for name in "qk")

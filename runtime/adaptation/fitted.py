@@ -15,7 +15,7 @@ from torch import Tensor
 from ...codegen.series.fits import Fit
 from ...codegen.series.nonlinear import even_part, inverse_root, reciprocal
 from ...codegen.series.ranges import Ranges
-from .student import Forms, Shape
+from .student import Architecture, Forms
 
 POINTS = 64
 """Table entries a period of a fit's highest harmonic: interpolating between them errs by less than 1e-3 of it."""
@@ -50,7 +50,7 @@ def curve(fit: Fit, period: float, device: torch.device) -> Callable[[Tensor], T
     return lambda x: _Curve.apply(x, table, count / period)  # type: ignore[no-untyped-call]
 
 
-def fitted_forms(shape: Shape, ranges: Ranges, device: torch.device) -> Forms:
+def fitted_forms(shape: Architecture, ranges: Ranges, device: torch.device) -> Forms:
     """Every non-linearity of the encoder layers as its fit on the calibrated interval, by site."""
     return {
         f"layers.{layer}.{site}": make(f"layers.{layer}.{site}", shape, ranges, device)
@@ -59,19 +59,19 @@ def fitted_forms(shape: Shape, ranges: Ranges, device: torch.device) -> Forms:
     }
 
 
-def _activation(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _activation(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
     width = ranges.activation_width(site)
     bent = curve(even_part(shape.student_act or shape.act, width, shape.harmonics), 4 * width, device)
     return lambda u: u / 2 + bent(u)
 
 
-def _root(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _root(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
     low, high = ranges.variance(site)
     period = SLACK * (high - low)
     return curve(inverse_root(low, high, period, eps=shape.eps), period, device)
 
 
-def _reciprocal(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _reciprocal(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
     low, high = ranges.denominator(site)
     period = SLACK * (high - low)
     return curve(reciprocal(low, high, period, factor=1.0, unit=1.0, floor=shape.floor), period, device)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Weights = Mapping[str, Tensor]
+Parameters = Mapping[str, Tensor]
 Forms = Mapping[str, Callable[[Tensor], Tensor]]
 """What stands in for a non-linearity, by calibration site; sites that are not named are exact."""
 EXACT: Forms = {}
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "
 
 
 @dataclass(frozen=True)
-class Shape:
+class Architecture:
     """What a forward pass has to know of a model beside its weights; `features` has a count for every layer."""
 
     layers: int
@@ -83,7 +83,7 @@ class Trace:
     sums: dict[str, Tensor]
 
 
-def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
+def linear(x: Tensor, weights: Parameters, name: str) -> Tensor:
     """(W + up·down) x + b."""
     y = functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
     if (up := weights.get(f"{name}.up")) is None:
@@ -96,7 +96,7 @@ def variance(x: Tensor) -> Tensor:
     return x.float().var(-1, correction=0, keepdim=True)
 
 
-def norm(x: Tensor, weights: Weights, name: str, eps: float, root: Callable[[Tensor], Tensor] | None) -> Tensor:
+def norm(x: Tensor, weights: Parameters, name: str, eps: float, root: Callable[[Tensor], Tensor] | None) -> Tensor:
     """Layer norm with its affine part; `root` stands in for 1/√(variance + eps)."""
     gamma, beta = weights[f"{name}.gamma"], weights[f"{name}.beta"]
     if root is None:
@@ -115,14 +115,14 @@ def join(x: Tensor, rows: Rows) -> Tensor:
     return rows.unpad(x.transpose(1, 2)).flatten(1)
 
 
-def softmax_attention(x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape) -> Tensor:
+def softmax_attention(x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture) -> Tensor:
     """The original's attention, `[N, h]`."""
     q, k, v = (split(linear(x, weights, f"layers.{layer}.{name}"), rows, shape.heads) for name in "qkv")
     logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
     return join(logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1) @ v, rows)
 
 
-def phases(x: Tensor, weights: Weights, layer: int, which: Literal["query", "key"], shape: Shape) -> Tensor:
+def phases(x: Tensor, weights: Parameters, layer: int, which: Literal["query", "key"], shape: Architecture) -> Tensor:
     """Angles in radians, `[N, H·F]`, always in float32: bfloat16 has too few digits for several turns."""
     prefix = f"layers.{layer}"
     if shape.variant == "folded":
@@ -140,7 +140,7 @@ def reciprocal(x: Tensor, floor: float) -> Tensor:
 
 
 def rfa_attention(
-    x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, forms: Forms = EXACT
+    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Random-feature attention (docs/program.md): output `[N, h]`, and what it went through.
 
@@ -166,7 +166,7 @@ def rfa_attention(
 
 
 def encoder_layer(
-    x: Tensor, rows: Rows, weights: Weights, layer: int, shape: Shape, *, rfa: bool, forms: Forms = EXACT
+    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, rfa: bool, forms: Forms = EXACT
 ) -> Trace:
     """One post-norm layer; site names are those of `codegen/oracle_float.py`."""
     prefix = f"layers.{layer}"
@@ -199,8 +199,8 @@ def insert(x: Tensor, rows: Rows, prompt: Tensor) -> tuple[Tensor, Rows]:
 def encode(
     x: Tensor,
     rows: Rows,
-    weights: Weights,
-    shape: Shape,
+    weights: Parameters,
+    shape: Architecture,
     *,
     rfa: bool,
     prompt: Tensor | None = None,

@@ -18,7 +18,7 @@ from ...codegen.series.ranges import Ranges
 from .corpus import Corpus
 from .features import MATRICES, Lesson, Recipe, initial_features, low_rank_start, trained_vectors
 from .fitted import fitted_forms
-from .student import EXACT, Forms, Shape, Weights
+from .student import EXACT, Architecture, Forms, Parameters
 
 STAGES = ("layers", "whole", "fitted")
 WARM_UP = 50
@@ -59,9 +59,9 @@ class Training:
     def __init__(
         self,
         corpus: Corpus,
-        shape: Shape,
+        shape: Architecture,
         recipe: Recipe,
-        calibrate: Callable[[Weights], Sites],
+        calibrate: Callable[[Parameters], Sites],
         report: Callable[[Progress], None],
         checkpoint: Path | None = None,
     ) -> None:

@@ -26,7 +26,7 @@ from ..adaptation.features import Recipe, initial_features
 from ..adaptation.fidelity import calibrated, fidelity, outside
 from ..adaptation.fitted import fitted_forms
 from ..adaptation.options import ConversionError, ConvertOptions
-from ..adaptation.student import Shape, Weights
+from ..adaptation.student import Architecture, Parameters
 from ..adaptation.training import Progress, State, Training
 from .display import ConversionDisplay
 from .output import check_output, write_output
@@ -49,7 +49,7 @@ class Material:
     texts: list[list[int]]
     held_out: list[list[int]]
     embedder: Embedder
-    shape: Shape
+    shape: Architecture
     teacher: dict[str, Tensor]
 
     def corpus(self, texts: Sequence[list[int]], **options: Any) -> Corpus:
@@ -80,7 +80,7 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
     shape = _with_counts(options, material, run, display, training, unseen, recipe)
     sample = material.corpus(material.texts[:: -(-len(material.texts) // CALIBRATION_TEXTS)])
 
-    def calibrate(parameters: Weights) -> dict[str, dict[str, float]]:
+    def calibrate(parameters: Parameters) -> dict[str, dict[str, float]]:
         display.note("calibrating: what the non-linearities see on the texts that are trained on")
         return calibrated(sample, {**material.teacher, **parameters}, shape)
 
@@ -133,7 +133,7 @@ def read_material(options: ConvertOptions) -> Material:
     weights = load_checkpoint(model, spec)
     embedder = Embedder(load_tokenizer(model), embedding_tables(weights), Settings.of(spec, chosen))
     embedder.tokenizer.enable_truncation(MAX_TOKENS)
-    shape = Shape(
+    shape = Architecture(
         layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
         eps=spec.layer_norm_eps, act=spec.hidden_act,
         student_act=options.activation, harmonics=options.harmonics, variant=options.rfa, floor=options.floor,
@@ -158,7 +158,7 @@ def _best_device() -> str:
 def _with_counts(
     options: ConvertOptions, material: Material, run: ConversionRun, display: ConversionDisplay,
     training: Corpus, unseen: Corpus, recipe: Recipe,
-) -> Shape:  # fmt: skip
+) -> Architecture:  # fmt: skip
     """The shape with every layer's features: as given, or chosen once and kept in the run folder."""
     counts = options.feature_counts(material.shape.layers) or run.features()
     if counts is None:
@@ -170,7 +170,7 @@ def _with_counts(
 
 
 def _measured(
-    material: Material, unseen: Corpus, shape: Shape, recipe: Recipe, adapter: dict[str, Tensor], state: State
+    material: Material, unseen: Corpus, shape: Architecture, recipe: Recipe, adapter: dict[str, Tensor], state: State
 ) -> Json:
     """The fidelity report: untrained features before, the adapter through the protocol's fits after."""
     random = initial_features(unseen, shape, replace(recipe, learned=False))

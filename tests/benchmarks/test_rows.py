@@ -22,9 +22,9 @@ import rows
 import run
 import service
 from generation import Generation
-from models import SHAPES, RandomWeights, Shape
+from models import SHAPES, EncoderSize, RandomWeights
 
-TOY = Shape(8, 2, 16, 2)
+TOY = EncoderSize(8, 2, 16, 2)
 ROW = rows.Row(
     benchmark="layer",
     engine="embedded",

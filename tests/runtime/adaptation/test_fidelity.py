@@ -14,7 +14,7 @@ from secfwt.runtime.adaptation.feature_counts import layer_errors  # noqa: E402
 from secfwt.runtime.adaptation.features import Recipe, initial_features  # noqa: E402
 from secfwt.runtime.adaptation.fidelity import calibrated, fidelity, outside  # noqa: E402
 from secfwt.runtime.adaptation.neighbours import nearest_tokens  # noqa: E402
-from secfwt.runtime.adaptation.student import EXACT, Shape, Weights  # noqa: E402
+from secfwt.runtime.adaptation.student import EXACT, Architecture, Parameters  # noqa: E402
 from secfwt.runtime.conversion.report import markdown, write_figure  # noqa: E402
 from secfwt.runtime.conversion.session import Material, read_material  # noqa: E402
 
@@ -26,7 +26,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     return read_material(ConvertOptions(str(write_model(folder)), str(folder / "out"), (str(texts),)))
 
 
-def student(material: Material, features: int, variant: str = "folded") -> tuple[Weights, Shape]:
+def student(material: Material, features: int, variant: str = "folded") -> tuple[Parameters, Architecture]:
     shape = replace(material.shape, features=(features,) * 2, variant=variant)
     corpus = material.corpus(material.held_out)
     return {**material.teacher, **initial_features(corpus, shape, Recipe(learned=False))}, shape

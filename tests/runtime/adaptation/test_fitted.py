@@ -7,7 +7,7 @@ from secfwt.codegen.series.ranges import Ranges
 
 torch = pytest.importorskip("torch")
 from secfwt.runtime.adaptation.fitted import curve, fitted_forms  # noqa: E402
-from secfwt.runtime.adaptation.student import Shape  # noqa: E402
+from secfwt.runtime.adaptation.student import Architecture  # noqa: E402
 
 CPU = torch.device("cpu")
 SITES = {
@@ -16,7 +16,7 @@ SITES = {
     "layers.0.output_var": {"min": 0.3, "max": 9.0, "q0.0001": 0.3, "q0.9999": 8.0},
     "layers.0.den": {"min": -0.01, "max": 0.6, "q0.0001": 0.0, "q0.9999": 0.5},
 }
-SHAPE = Shape(1, 2, 16, 1e-12, features=(8,), floor=0.05)
+SHAPE = Architecture(1, 2, 16, 1e-12, features=(8,), floor=0.05)
 
 
 def test_a_table_follows_its_fit_over_several_periods() -> None:

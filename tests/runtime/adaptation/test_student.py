@@ -18,7 +18,7 @@ from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.oracle import run_plan
 
 torch = pytest.importorskip("torch")
-from secfwt.runtime.adaptation.student import Rows, Shape, encode  # noqa: E402
+from secfwt.runtime.adaptation.student import Architecture, Rows, encode  # noqa: E402
 
 TEXTS = ["the red boat runs", "a star shines over the small blue tree"]
 TOKENS = 12
@@ -45,7 +45,7 @@ def adapter_tensors(variant: str, features: tuple[int, ...]) -> dict[str, Any]:
     return {name: value.astype(np.float32) for name, value in tensors.items()}
 
 
-def pooled(weights: dict[str, Any], inputs: dict[str, Any], shape: Shape, *, rfa: bool) -> Any:
+def pooled(weights: dict[str, Any], inputs: dict[str, Any], shape: Architecture, *, rfa: bool) -> Any:
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
     rows = Rows(torch.from_numpy(inputs["mask"] > 0), torch.full((len(inputs["mask"]),), float(TOKENS)))
     x = rows.unpad(torch.from_numpy(inputs["x"])) * tensors["embeddings.gamma"] + tensors["embeddings.beta"]
@@ -66,7 +66,7 @@ def test_random_features_agree_with_the_float_oracle(model: Path, variant: Any, 
     weights, embedder = prepare_weights(model, spec, options, adapter)
     inputs, _ = embedder.encode(TEXTS)
     expected = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
-    shape = Shape(2, 2, 16, spec.layer_norm_eps, features=features, variant=variant, floor=0.05)
+    shape = Architecture(2, 2, 16, spec.layer_norm_eps, features=features, variant=variant, floor=0.05)
     given = load_checkpoint(model, spec) | tensors  # the low-rank change still in its two factors
     np.testing.assert_allclose(pooled(given, inputs, shape, rfa=True), unit(expected), atol=2e-5)
 
@@ -79,7 +79,7 @@ def test_softmax_original_agrees_with_the_float_oracle(model: Path) -> None:
     weights, embedder = prepare_weights(model, spec, options)
     inputs, _ = embedder.encode(TEXTS)
     expected = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
-    shape = Shape(2, 2, 16, spec.layer_norm_eps)
+    shape = Architecture(2, 2, 16, spec.layer_norm_eps)
     np.testing.assert_allclose(
         pooled(load_checkpoint(model, spec), inputs, shape, rfa=False), unit(expected), atol=1e-5
     )
