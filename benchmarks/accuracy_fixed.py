@@ -1,7 +1,7 @@
 """The fixed-point oracle as an engine: what the parties compute up to their truncation noise, without parties.
 
 Tokens' lower layers are computed once a set, weights' products by the VM's own matrix kernel, functions of few opened
-bits from tables. Every ring element is still the oracle's (`codegen/oracle_fixed.py`).
+bits from tables. Every ring element is still the oracle's (`codegen/ring/oracle.py`).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The ring program: a dozen operations on Z_2^64, their rules, costs, text form and oracle."""
+"""The ring program: operations on Z_2^64, a row each; their builder, schedule, costs, text form and oracle."""

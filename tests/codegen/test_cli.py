@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from secfwt.codegen.cli import main
 from secfwt.codegen.estimate import grouped
 from secfwt.codegen.owners.embed import Embedder
-from secfwt.codegen.ring.cost import Cost
+from secfwt.codegen.ring.cost import Estimate
 from secfwt.codegen.ring.header import read_program
 
 SMALL = shlex.split("--sequence-length 12 --n-prompt-tokens 2 --rfa-features 8 --intrinsic-dim 4 --popsize 4")
@@ -159,8 +159,8 @@ def size(text: str) -> float:
 
 
 def test_layers_that_cost_the_same_are_one_row() -> None:
-    same, other = (12, Cost(bytes=8, rounds=2)), (12, Cost(bytes=9, rounds=2))
-    sites = [("prompt", same), ("layer 0", same), ("layer 1", same), ("layer 2", other), ("mask", (0, Cost()))]
+    same, other = (12, Estimate(bytes=8, rounds=2)), (12, Estimate(bytes=9, rounds=2))
+    sites = [("prompt", same), ("layer 0", same), ("layer 1", same), ("layer 2", other), ("mask", (0, Estimate()))]
     assert [part.label for part in grouped(sites)] == ["prompt", "2 layers: 0-1, each", "layer 2"]
 
 
