@@ -108,12 +108,10 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
 def run_options(task: Task, method: Method, seed: int, settings: dict[str, object]) -> TuneOptions:
     """The options of a run, as tune.py takes them."""
     texts = tuple(f"{label}={text}" for label, text in task.label_texts.items())
-    options = TuneOptions(
+    return TuneOptions(
         **{"sequence_length": task.sequence_length, **settings}, label_texts=texts, attention=method.attention,  # type: ignore[arg-type]
         engine="clear" if method.engine == "clear" else "embedded", seed=seed,
     )  # fmt: skip
-    options.check()
-    return options
 
 
 def without_prompt(model: Model) -> Model:

@@ -100,7 +100,6 @@ def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) 
     temperature = settings.get("temperature")
     given = {name: value for name, value in settings.items() if name not in ("temperature", "restarts")}
     options = TuneOptions(**given, engine="clear", seed=seed)
-    options.check()
     splits = splits_of(task, data, options)
     model = load_model(options, splits.labels)
     if temperature:

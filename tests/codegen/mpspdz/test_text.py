@@ -154,7 +154,7 @@ def test_softmax_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"protocol": "shamir"}, "--protocol is 'shamir'"), ({"tile": 0}, "--tile is 0"),
+        ({"protocol": "shamir"}, "--protocol is 'shamir'"), ({"tile": 0}, "tile is 0"),
         ({"value_bits": 50}, "fixed point with 50 bits"), ({"fraction_bits": 20}, "20 of them behind the point"),
     ],
 )  # fmt: skip
