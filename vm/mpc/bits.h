@@ -15,10 +15,14 @@ void unpack_bits(const u8* in, std::size_t n, int bits, u64* words);
 // a = a + offset mod 2^ring; out = ¬(top bit of a) ⊕ pad.
 void masked_top_bits(u64* a, std::size_t n, int ring, u64 offset, const u8* pad, u8* out);
 
-// u·v of the bits u = ¬(top bit of a) at LEFT and v = ¬(top bit of b) at RIGHT, who know d = u⊕r and e = v⊕q, and
-// `product`, their shares of r·q: with u = d + (1−2d)r, v = e + (1−2e)q it is e·u + σ·rq at LEFT and d·(v−e) + σ·rq at
-// RIGHT, σ = (1−2d)(1−2e). a = (a ≫ shift) − (1 − u·v)·2^(ring−shift), b likewise without the 1.
-void shift_left_summand(u64* a, std::size_t n, int ring, int shift, const u8* r, const u8* e, const u64* product);
-void shift_right_summand(u64* b, std::size_t n, int ring, int shift, const u8* q, const u8* d, const u64* product);
+// (a + b) ≫ shift without what a wrap around 2^ring would add. LEFT holds a and the bit u = ¬(top bit of a), RIGHT b
+// and v = ¬(top bit of b); u·v = 1 says that a + b does not wrap. They know d = u⊕r and e = v⊕q, and `rq`, their shares
+// of r·q, where LEFT knows r and RIGHT q. With u = d + (1−2d)·r and v = e + (1−2e)·q
+//
+//   u·v = e·u + d·(v−e) + σ·r·q,   σ = (1−2d)(1−2e):   LEFT's share is e·u + σ·rq, RIGHT's d·(v−e) + σ·rq.
+//
+// Then a = (a ≫ shift) − (1 − LEFT's share)·2^(ring−shift), and b = (b ≫ shift) + (RIGHT's share)·2^(ring−shift).
+void shift_left_summand(u64* a, std::size_t n, int ring, int shift, const u8* r, const u8* e, const u64* rq);
+void shift_right_summand(u64* b, std::size_t n, int ring, int shift, const u8* q, const u8* d, const u64* rq);
 
 }  // namespace secfwt

@@ -11,8 +11,8 @@
 
 namespace secfwt {
 
-// Part of a message: `bits` a value to or from one party.
-struct Lane {
+// One message of an exchange, to or from one party: `bits` per value.
+struct Flow {
   Channel* channel;
   std::size_t bits;
 };
@@ -38,27 +38,27 @@ class Blocks {
     });
   }
 
-  // body(lo, n, out) fills out[lane] for every block; messages leave as they are complete.
+  // body(lo, n, out) fills out[flow] for every block; messages leave as they are complete.
   template <std::size_t N, class F>
-  void send(const std::array<Lane, N>& lanes, const F& body) const {
+  void send(const std::array<Flow, N>& flows, const F& body) const {
     for (std::size_t start = 0; start < n_; start += chunk()) {
       std::array<Bytes, N> messages;
-      for (std::size_t l = 0; l < N; ++l) messages[l].resize(bytes(lanes[l], start));
-      each_of_chunk(lanes, messages, start, body);
-      for (std::size_t l = 0; l < N; ++l) lanes[l].channel->send(std::move(messages[l]));
+      for (std::size_t f = 0; f < N; ++f) messages[f].resize(bytes(flows[f], start));
+      each_of_chunk(flows, messages, start, body);
+      for (std::size_t f = 0; f < N; ++f) flows[f].channel->send(std::move(messages[f]));
     }
   }
 
-  // body(lo, n, in) reads in[lane] for every block.
+  // body(lo, n, in) reads in[flow] for every block.
   template <std::size_t N, class F>
-  void recv(const std::array<Lane, N>& lanes, const F& body) const {
+  void recv(const std::array<Flow, N>& flows, const F& body) const {
     std::array<Bytes, N> messages;
     for (std::size_t start = 0; start < n_; start += chunk()) {
-      for (std::size_t l = 0; l < N; ++l) {
-        messages[l].resize(bytes(lanes[l], start));
-        lanes[l].channel->recv(messages[l].data(), messages[l].size());
+      for (std::size_t f = 0; f < N; ++f) {
+        messages[f].resize(bytes(flows[f], start));
+        flows[f].channel->recv(messages[f].data(), messages[f].size());
       }
-      each_of_chunk(lanes, messages, start, body);
+      each_of_chunk(flows, messages, start, body);
     }
   }
 
@@ -66,17 +66,17 @@ class Blocks {
   std::size_t chunk() const { return 32 * block_; }
   std::size_t count(std::size_t lo, std::size_t hi) const { return (hi - lo + block_ - 1) / block_; }
   std::size_t length(std::size_t b) const { return std::min(block_, n_ - b * block_); }
-  std::size_t bytes(const Lane& lane, std::size_t start) const {
-    return (std::min(chunk(), n_ - start) * lane.bits + 7) / 8;
+  std::size_t bytes(const Flow& flow, std::size_t start) const {
+    return (std::min(chunk(), n_ - start) * flow.bits + 7) / 8;
   }
 
   template <std::size_t N, class F>
-  void each_of_chunk(const std::array<Lane, N>& lanes, std::array<Bytes, N>& messages, std::size_t start,
+  void each_of_chunk(const std::array<Flow, N>& flows, std::array<Bytes, N>& messages, std::size_t start,
                      const F& body) const {
     parallel_for(count(start, std::min(n_, start + chunk())), 1, [&](std::size_t first, std::size_t last) {
       for (std::size_t b = first; b < last; ++b) {
         std::array<u8*, N> at;
-        for (std::size_t l = 0; l < N; ++l) at[l] = messages[l].data() + b * block_ * lanes[l].bits / 8;
+        for (std::size_t f = 0; f < N; ++f) at[f] = messages[f].data() + b * block_ * flows[f].bits / 8;
         body(start + b * block_, length(start / block_ + b), at);
       }
     });

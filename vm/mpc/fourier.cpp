@@ -31,12 +31,12 @@ class Fourier : public Task {
 
   void send(int round) override {
     if (round > 0) return finish_send(round - 1);
-    own_.resize(n_);
+    opened_.resize(n_);
     if (seat_.role() == HELPER) {
-      send_opening(std::array<Lane, 2>{{{&seat_.to(LEFT), kAngleBits}, {&seat_.to(RIGHT), kAngleBits}}});
+      send_opening(std::array<Flow, 2>{{{&seat_.to(LEFT), kAngleBits}, {&seat_.to(RIGHT), kAngleBits}}});
       pool_.deal_taken();
     } else {
-      send_opening(std::array<Lane, 1>{{{&seat_.to(seat_.role() == LEFT ? RIGHT : LEFT), kAngleBits}}});
+      send_opening(std::array<Flow, 1>{{{&seat_.to(seat_.role() == LEFT ? RIGHT : LEFT), kAngleBits}}});
     }
   }
 
@@ -44,15 +44,17 @@ class Fourier : public Task {
     if (round > 0) return finish_recv(round - 1);
     if (seat_.role() != HELPER) {
       const Role peer = seat_.role() == LEFT ? RIGHT : LEFT;
-      const std::array<Lane, 2> lanes{{{&seat_.to(peer), kAngleBits}, {&seat_.to(HELPER), kAngleBits}}};
-      blocks_.recv(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-        const Angle *x = reinterpret_cast<const Angle*>(message[0]), *y = reinterpret_cast<const Angle*>(message[1]);
-        for (std::size_t i = 0; i < n; ++i) own_[lo + i] = static_cast<Angle>(own_[lo + i] + x[i] + y[i]);
+      const std::array<Flow, 2> flows{{{&seat_.to(peer), kAngleBits}, {&seat_.to(HELPER), kAngleBits}}};
+      blocks_.recv(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
+        const Angle* of_peer = reinterpret_cast<const Angle*>(message[0]);
+        const Angle* of_helper = reinterpret_cast<const Angle*>(message[1]);
+        Angle* delta = opened_.data() + lo;
+        for (std::size_t i = 0; i < n; ++i) delta[i] = static_cast<Angle>(delta[i] + of_peer[i] + of_helper[i]);
       });
       pool_.template amplitudes<R>(seat_.role(), first_, n_,
                                    [&](std::size_t lo, std::size_t n, const R* re) { evaluate(lo, n, re); });
     }
-    std::vector<Angle>().swap(own_);
+    std::vector<Angle>().swap(opened_);
   }
 
  private:
@@ -64,16 +66,19 @@ class Fourier : public Task {
     return static_cast<Angle>((share + (u64{1} << (drop - 1))) >> drop);
   }
 
+  // This party's message: its share of the phase, plus its pads.
   template <std::size_t N>
-  void send_opening(const std::array<Lane, N>& lanes) {
-    blocks_.send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
-      pool_.pads(seat_.role(), first_ + lo, n, own_.data() + lo);
-      for (std::size_t i = lo; i < lo + n; ++i) own_[i] = static_cast<Angle>(own_[i] + top(phase_[i]));
-      for (u8* to : message) std::memcpy(to, own_.data() + lo, n * sizeof(Angle));
+  void send_opening(const std::array<Flow, N>& flows) {
+    blocks_.send(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
+      Angle* own = opened_.data() + lo;
+      pool_.pads(seat_.role(), first_ + lo, n, own);
+      for (std::size_t i = 0; i < n; ++i) own[i] = static_cast<Angle>(own[i] + top(phase_[lo + i]));
+      for (u8* to : message) std::memcpy(to, own, n * sizeof(Angle));
     });
   }
 
-  // This party's summand of the result, from its parts of the amplitudes.
+  // This party's summand of the result, from its parts of the amplitudes c_m: const + Re Σ e^(2πi·m·δ/2^k)·c_m, the
+  // constant at RIGHT only.
   void evaluate(std::size_t lo, std::size_t n, const R* amplitude) {
     i32 re[TuplePool::kMost], im[TuplePool::kMost];
     R sum[Outputs][TuplePool::kMost];
@@ -81,7 +86,7 @@ class Fourier : public Task {
     std::fill_n(sum[0], n, static_cast<R>(std::llrint(std::ldexp(constant, fit_.fc + fit_.fa))));
     if constexpr (Outputs == 2) std::fill_n(sum[1], n, 0);
     for (const Harmonic& harmonic : fit_.harmonics) {
-      phasors(own_.data() + lo, harmonic.m, fit_.fa, n, re, im);
+      phasors(opened_.data() + lo, harmonic.m, fit_.fa, n, re, im);
       const R *c_re = amplitude, *c_im = amplitude + pool_.batch();
       add_real(re, im, c_re, c_im, n, sum[0]);
       if constexpr (Outputs == 2) add_imag(re, im, c_re, c_im, n, sum[1]);
@@ -126,7 +131,7 @@ class Fourier : public Task {
   std::size_t n_, width_;
   const Fit& fit_;
   Finish finish_;
-  std::vector<Angle> own_;  // this party's message, then δ
+  std::vector<Angle> opened_;  // this party's message, then δ
 };
 
 }  // namespace

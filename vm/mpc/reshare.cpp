@@ -5,7 +5,7 @@ namespace {
 
 Pad reserve(Stream& stream, std::size_t n) { return Pad(&stream, stream.reserve(n * sizeof(u64))); }
 
-// out = x + pad − next_pad on one block; summed over the parties the pads cancel.
+// out = x + α on one block, α = pad − next_pad.
 void add_pads(const u64* x, const Pad& pad, const Pad& next_pad, std::size_t lo, std::size_t n, u64* out) {
   u64 mask[Blocks::kMost], next_mask[Blocks::kMost];
   pad.fill(lo, mask, n);
@@ -19,8 +19,8 @@ Reshare::Reshare(Party& party, const u64* x, std::size_t n, Target out)
     : party_(party), n_(n), x_(x), out_(out), pad_(reserve(party.stream0, n)), next_pad_(reserve(party.stream1, n)) {}
 
 void Reshare::send(int) {
-  const std::array<Lane, 1> lanes{{{party_.prev, 64}}};
-  Blocks(n_).send(lanes, [&](std::size_t lo, std::size_t n, const auto& message) {
+  const std::array<Flow, 1> flows{{{party_.prev, 64}}};
+  Blocks(n_).send(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
     add_pads(x_, pad_, next_pad_, lo, n, out_.x0);
     std::memcpy(message[0], out_.x0 + lo, n * sizeof(u64));
   });

@@ -5,8 +5,8 @@
 
 namespace secfwt {
 
-// Party i sends x_i + a zero share to party i-1, who then holds components i-1 and i. 24 bytes a value over all
-// parties, 1 round.
+// y_i = x_i + α_i with the zero sharing α_i = F(k_i) − F(k_(i+1)), F(k) the next pad of key k: Σ α_i = 0. Party i sends
+// y_i to party i-1, who then holds components i-1 and i. 24 bytes a value over all parties, 1 round.
 class Reshare : public Task {
  public:
   // `x`: this party's additive share, n words.

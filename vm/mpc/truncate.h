@@ -5,9 +5,12 @@
 
 namespace secfwt {
 
-// z / 2^shift, 1 <= shift <= 62, as a replicated value: error in (-1, 1] units if |z| < 2^62. HELPER hands its masked
-// share to RIGHT; what LEFT and RIGHT then hold is shifted by PairShift. 24 bytes and shift + 2 bits a value over all
-// parties, 3 rounds. Nothing is opened.
+// z / 2^shift, 1 <= shift <= 62, as a replicated value: error in (-1, 1] units if |z| < 2^62. 24 bytes and shift + 2
+// bits a value over all parties, 3 rounds. Nothing is opened.
+//
+// 1. z = z_LEFT + z_RIGHT + z_HELPER. HELPER hands its share to RIGHT under a pad ζ that LEFT knows: a = z_LEFT + ζ,
+//    b = z_RIGHT + (z_HELPER − ζ), a + b = z mod 2^64.
+// 2. and 3. PairShift.
 class Truncate : public Task {
  public:
   // `z`: this party's additive share, n words.
@@ -21,7 +24,7 @@ class Truncate : public Task {
   Seat seat_;
   Blocks blocks_;
   const u64* z_;
-  Pad mask_;
+  Pad zeta_;  // of key 0
   PairShift shift_;
 };
 
