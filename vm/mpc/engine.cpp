@@ -14,7 +14,7 @@ namespace {
 
 // A copy that keeps no larger buffer alive.
 Value compact(const Value& value) {
-  Value out = make_value(value.sharing, value.c, value.e, value.shape);
+  Value out = make_value(value.sharing, value.candidates, value.examples, value.shape);
   for (int p = 0; p < value.parts(); ++p) std::copy_n(value.x[p].get(), value.words(), out.x[p].get());
   return out;
 }
@@ -92,15 +92,15 @@ Engine::Steps Engine::steps(const Output& output) const {
   return out;
 }
 
-// Views of the inputs of a kind; each is [c, e, shape], one after another.
-void Engine::bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares, const char* what,
+// Views of the inputs of a kind; each is [candidates, examples, shape], one after another.
+void Engine::bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                          Environment& values) const {
-  const std::size_t expected = c * e * program_.words(kind);
+  const std::size_t expected = candidates * examples * program_.words(kind);
   for (const Words* x : {&shares.x0, &shares.x1})
     if (x->size() != expected)
       throw std::invalid_argument(std::string(what) + ": shares have " + std::to_string(x->size()) +
                                   " ring elements, the program needs " + std::to_string(expected) + " for " +
-                                  std::to_string(c * e) + " × its " + name(kind) + " inputs");
+                                  std::to_string(candidates * examples) + " × its " + name(kind) + " inputs");
   const auto owner = std::make_shared<Shares>(std::move(shares));
   std::size_t at = 0;
   for (std::size_t i = 0; i < program_.values.size(); ++i) {
@@ -108,8 +108,8 @@ void Engine::bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares,
     if (node.kind != kind) continue;
     Value value;
     value.sharing = Sharing::rep;
-    value.c = c;
-    value.e = e;
+    value.candidates = candidates;
+    value.examples = examples;
     value.shape = node.shape;
     value.x[0] = Buffer(owner, owner->x0.data() + at);
     value.x[1] = Buffer(owner, owner->x1.data() + at);
@@ -230,8 +230,8 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
       const Value& value = tile[output];
       const Words zero(value.words());
       const u64* share = additive(value, main_.id, zero.data());
-      for (std::size_t c = c0; c < c1; ++c, share += value.e * words)
-        std::copy_n(share, value.e * words, result.data() + (c * set.count + e0) * words);
+      for (std::size_t c = c0; c < c1; ++c, share += value.examples * words)
+        std::copy_n(share, value.examples * words, result.data() + (c * set.count + e0) * words);
     }
     counted.one_done();
   });

@@ -65,7 +65,8 @@ class Engine {
   Steps steps(const Output& output) const;
   Section section(const std::vector<bool>& needed, const std::function<bool(const Node&)>& belongs) const;
   std::vector<bool> needed(const Ids& roots) const;
-  void bind_inputs(Kind kind, std::size_t c, std::size_t e, Shares shares, const char* what, Environment& values) const;
+  void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
+                   Environment& values) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;
   void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
                  const Progress& progress, Environment& values, Words& result);

@@ -91,7 +91,7 @@ void run_section(const Program& program, const Section& section, Environment& va
         const Node& node = program.values[nodes[end]];
         if (!communicates(node.kind) || node.group != first.group) break;
         const Value& in = values[node.inputs[0]];
-        Value out = make_value(Sharing::rep, in.c, in.e, node.shape);
+        Value out = make_value(Sharing::rep, in.candidates, in.examples, node.shape);
         add_tasks(program, node, in, out, party, tasks);
         values[nodes[end]] = std::move(out);
       }

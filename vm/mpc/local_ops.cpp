@@ -27,7 +27,8 @@ const u64* word(const Value& v, Sharing target, int part, int id) {
 struct Around {
   std::size_t outer, length, inner;
 
-  Around(const Value& v, std::size_t axis) : outer(v.c * v.e), length(v.shape[v.shape.size() - axis]), inner(1) {
+  Around(const Value& v, std::size_t axis)
+      : outer(v.candidates * v.examples), length(v.shape[v.shape.size() - axis]), inner(1) {
     for (std::size_t d = 0; d < v.shape.size(); ++d) {
       if (d < v.shape.size() - axis) outer *= v.shape[d];
       if (d > v.shape.size() - axis) inner *= v.shape[d];
@@ -61,7 +62,7 @@ Value add(const Value& a, const Value& b, bool subtract, int id) {
 }
 
 Value scale(const Value& a, u64 factor) {
-  Value out = make_value(a.sharing, a.c, a.e, a.shape);
+  Value out = make_value(a.sharing, a.candidates, a.examples, a.shape);
   for (int p = 0; p < out.parts(); ++p) {
     const u64* x = a.x[p].get();
     u64* z = out.x[p].get();
@@ -76,7 +77,7 @@ Value sum(const Value& a, std::size_t axis) {
   const Around in(a, axis);
   Shape shape = a.shape;
   shape[shape.size() - axis] = 1;
-  Value out = make_value(a.sharing, a.c, a.e, shape);
+  Value out = make_value(a.sharing, a.candidates, a.examples, shape);
   for (int p = 0; p < out.parts(); ++p) {
     const u64* x = a.x[p].get();
     u64* z = out.x[p].get();
@@ -95,18 +96,18 @@ Value sum(const Value& a, std::size_t axis) {
 
 Value concat(const std::vector<Value>& inputs, std::size_t axis, int id) {
   Sharing sharing = inputs[0].sharing;
-  std::size_t c = 1, e = 1, length = 0;
+  std::size_t candidates = 1, examples = 1, length = 0;
   for (const Value& v : inputs) {
     sharing = joined(sharing, v.sharing);
-    c = std::max(c, v.c);
-    e = std::max(e, v.e);
+    candidates = std::max(candidates, v.candidates);
+    examples = std::max(examples, v.examples);
     length += Around(v, axis).length;
   }
   Shape shape = inputs[0].shape;
   shape[shape.size() - axis] = length;
-  Value out = make_value(sharing, c, e, shape);
+  Value out = make_value(sharing, candidates, examples, shape);
   const Around to(out, axis);
-  const std::size_t rows = to.outer / (c * e);  // of one instance
+  const std::size_t rows = to.outer / (candidates * examples);  // of one instance
   std::size_t at = 0;
   for (const Value& v : inputs) {
     const std::size_t width = Around(v, axis).length * to.inner;
@@ -115,8 +116,8 @@ Value concat(const std::vector<Value>& inputs, std::size_t axis, int id) {
       u64* z = out.x[p].get() + at;
       parallel_for(to.outer, grain(width), [&](std::size_t lo, std::size_t hi) {
         for (std::size_t r = lo; r < hi; ++r) {
-          const std::size_t candidate = r / (rows * e), example = r / rows % e;
-          const std::size_t batch = (v.c > 1 ? candidate : 0) * v.e + (v.e > 1 ? example : 0);
+          const std::size_t candidate = r / (rows * examples), example = r / rows % examples;
+          const std::size_t batch = (v.candidates > 1 ? candidate : 0) * v.examples + (v.examples > 1 ? example : 0);
           u64* target = z + r * to.length * to.inner;
           if (x)
             std::memcpy(target, x + (batch * rows + r % rows) * width, width * sizeof(u64));
@@ -134,7 +135,7 @@ Value slice(const Value& a, std::size_t axis, std::size_t lo, std::size_t hi) {
   const Around in(a, axis);
   Shape shape = a.shape;
   shape[shape.size() - axis] = hi - lo;
-  Value out = make_value(a.sharing, a.c, a.e, shape);
+  Value out = make_value(a.sharing, a.candidates, a.examples, shape);
   const std::size_t width = (hi - lo) * in.inner;
   for (int p = 0; p < out.parts(); ++p) {
     const u64* x = a.x[p].get() + lo * in.inner;
@@ -164,7 +165,7 @@ Value permute(const Value& a, const std::vector<std::size_t>& axes) {
     shape.push_back(a.shape[axis]);
     steps.push_back(strides[axis]);
   }
-  Value out = make_value(a.sharing, a.c, a.e, shape);
+  Value out = make_value(a.sharing, a.candidates, a.examples, shape);
   const std::size_t length = shape.back(), step = steps.back(), instance = a.instance();
   for (int p = 0; p < out.parts(); ++p) {
     const u64* x = a.x[p].get();
@@ -186,10 +187,10 @@ void accumulate_examples(const Value& a, const Value& total) {
   for (int p = 0; p < a.parts(); ++p) {
     const u64* x = a.x[p].get();
     u64* z = total.x[p].get();
-    parallel_for(a.c, grain(a.e * instance), [&](std::size_t lo, std::size_t hi) {
+    parallel_for(a.candidates, grain(a.examples * instance), [&](std::size_t lo, std::size_t hi) {
       for (std::size_t c = lo; c < hi; ++c)
-        for (std::size_t e = 0; e < a.e; ++e)
-          for (std::size_t i = 0; i < instance; ++i) z[c * instance + i] += x[(c * a.e + e) * instance + i];
+        for (std::size_t e = 0; e < a.examples; ++e)
+          for (std::size_t i = 0; i < instance; ++i) z[c * instance + i] += x[(c * a.examples + e) * instance + i];
     });
   }
 }

@@ -24,7 +24,7 @@ Value slice(const Value& a, std::size_t axis, std::size_t lo, std::size_t hi);
 Value permute(const Value& a, const std::vector<std::size_t>& axes);
 Value reshape(const Value& a, const Shape& shape);
 
-// total [c, 1, shape] += the sum of a [c, e, shape] over examples.
+// total [C, 1, shape] += the sum of a [C, E, shape] over examples.
 void accumulate_examples(const Value& a, const Value& total);
 
 }  // namespace secfwt

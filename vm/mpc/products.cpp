@@ -45,7 +45,7 @@ Value matmul(const Value& a, const Value& b) {
 
   const std::size_t rank = std::max(sa.size(), sb.size()) - 2;  // of the batch axes within an instance
   const auto batch = [rank](const Value& v, const Shape& shape) {
-    Shape full{v.c, v.e};
+    Shape full{v.candidates, v.examples};
     full.resize(2 + rank - (shape.size() - 2), 1);
     full.insert(full.end(), shape.begin(), shape.end() - 2);
     return full;

@@ -5,7 +5,7 @@
 namespace secfwt {
 
 Shape Value::full_shape(std::size_t rank) const {
-  Shape full{c, e};
+  Shape full{candidates, examples};
   full.resize(2 + rank - shape.size(), 1);
   full.insert(full.end(), shape.begin(), shape.end());
   return full;
@@ -13,18 +13,18 @@ Shape Value::full_shape(std::size_t rank) const {
 
 Value Value::slice(std::size_t c0, std::size_t c1, std::size_t e0, std::size_t e1) const {
   Value out = *this;
-  const std::size_t first = (c > 1 ? c0 : 0) * e + (e > 1 ? e0 : 0);
-  if (c > 1) out.c = c1 - c0;
-  if (e > 1) out.e = e1 - e0;
+  const std::size_t first = (candidates > 1 ? c0 : 0) * examples + (examples > 1 ? e0 : 0);
+  if (candidates > 1) out.candidates = c1 - c0;
+  if (examples > 1) out.examples = e1 - e0;
   for (int p = 0; p < parts(); ++p) out.x[p] = view(x[p], first * instance());
   return out;
 }
 
-Value make_value(Sharing sharing, std::size_t c, std::size_t e, Shape shape) {
+Value make_value(Sharing sharing, std::size_t candidates, std::size_t examples, Shape shape) {
   Value value;
   value.sharing = sharing;
-  value.c = c;
-  value.e = e;
+  value.candidates = candidates;
+  value.examples = examples;
   value.shape = std::move(shape);
   for (int p = 0; p < value.parts(); ++p) value.x[p] = allocate(value.words());
   return value;

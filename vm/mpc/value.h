@@ -22,18 +22,18 @@ inline Buffer allocate(std::size_t words) {
 }
 inline Buffer view(const Buffer& buffer, std::size_t offset) { return Buffer(buffer, buffer.get() + offset); }
 
-// Shape [c, e, *shape]: c candidates (or 1), e examples (or 1). `x[0]` is this party's component id (or its additive
-// share, or the public value), `x[1]` component id+1 of a replicated value.
+// Shape [candidates, examples, *shape], 1 where it does not depend on them. `x[0]` is this party's component id (or its
+// additive share, or the public value), `x[1]` component id+1 of a replicated value.
 struct Value {
   Sharing sharing = Sharing::rep;
-  std::size_t c = 1, e = 1;
+  std::size_t candidates = 1, examples = 1;
   Shape shape;
   Buffer x[2];
 
   int parts() const { return sharing == Sharing::rep ? 2 : 1; }
   std::size_t instance() const { return volume(shape); }
-  std::size_t words() const { return c * e * instance(); }
-  // Batch axes and all, for broadcasting: [c, e, 1 …, *shape] with `rank` instance axes.
+  std::size_t words() const { return candidates * examples * instance(); }
+  // Batch axes and all, for broadcasting: [candidates, examples, 1 …, *shape] with `rank` instance axes.
   Shape full_shape(std::size_t rank) const;
   // Candidates [c0, c1) and examples [e0, e1), without a copy; an axis of length 1 stays as it is (it broadcasts). One
   // of the two axes must have length 1.
@@ -41,6 +41,6 @@ struct Value {
 };
 
 // Uninitialised.
-Value make_value(Sharing sharing, std::size_t c, std::size_t e, Shape shape);
+Value make_value(Sharing sharing, std::size_t candidates, std::size_t examples, Shape shape);
 
 }  // namespace secfwt
