@@ -2,31 +2,23 @@
 #include "mpc/program.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <sstream>
 
+#include "mpc/program_limits.h"
 #include "mpc/program_line.h"
 
 namespace secfwt {
 namespace {
 
-constexpr std::array<const char*, 4> kStages = {"setup", "example", "candidate", "pair"};
-constexpr std::array<const char*, 3> kSharings = {"rep", "add", "pub"};
-constexpr std::array<const char*, 19> kKinds = {
-    "weight",  "example", "candidate", "public", "matmul",          "mul",   "add",     "sub",     "scale",  "sum",
-    "reshape", "permute", "concat",    "slice",  "reduce_examples", "trunc", "reshare", "cos_sin", "fourier"};
-
-constexpr i64 kMaxDim = i64{1} << 40;
-
 Shape parse_shape(const Line& line, const std::string& text) {
   Shape shape;
   double elements = 1;
   for (const std::string& dim : split(text, 'x')) {
-    shape.push_back(static_cast<std::size_t>(line.integer(dim, "a dimension of shape " + text, 1, kMaxDim)));
+    shape.push_back(static_cast<std::size_t>(line.integer(dim, "a dimension of shape " + text, {1, kMaxElements})));
     elements *= static_cast<double>(shape.back());
   }
-  if (elements > static_cast<double>(kMaxDim)) line.fail("shape " + text + " has more than 2^40 elements");
+  if (elements > static_cast<double>(kMaxElements)) line.fail("shape " + text + " has more than 2^40 elements");
   return shape;
 }
 
@@ -38,19 +30,17 @@ Key parse_seed(const Line& line, const std::string& text) {
   return key;
 }
 
-int parse_k(Line& line) {
-  const i64 k = line.integer_key("k", 1, 64);
-  if (k != 16 && k != 32) line.fail("k is " + std::to_string(k) + ", must be 16 or 32");
-  return static_cast<int>(k);
+// k, fc, fa.
+void parse_precision(Line& line, Fit& fit) {
+  fit.k = line.choice_key("k", kPhaseBits);
+  fit.fc = static_cast<int>(line.integer_key("fc", kAmplitudeBits));
+  fit.fa = static_cast<int>(line.integer_key("fa", kPhasorBits));
 }
 
 Fit parse_fit(Line& line) {
   Fit fit;
-  fit.k = parse_k(line);
-  fit.fc = static_cast<int>(line.integer_key("fc", 0, 40));
-  fit.fa = static_cast<int>(line.integer_key("fa", 0, 30));
-  fit.ring = static_cast<int>(line.integer_key("ring", 32, 64));
-  if (fit.ring != 32 && fit.ring != 64) line.fail("ring is " + std::to_string(fit.ring) + ", must be 32 or 64");
+  parse_precision(line, fit);
+  fit.ring = line.choice_key("ring", kRingBits);
   fit.constant = line.real(line.key("const"), "const");
   const auto m = split(line.key("m"), ','), re = split(line.key("re"), ','), im = split(line.key("im"), ',');
   if (re.size() != m.size() || im.size() != m.size())
@@ -58,7 +48,7 @@ Fit parse_fit(Line& line) {
               std::to_string(im.size()) + " entries, must have equally many");
   const double limit = std::ldexp(1.0, 50 - fit.fc);  // amplitudes at scale fc stay exact in a double's mantissa
   for (std::size_t i = 0; i < m.size(); ++i) {
-    Harmonic h{static_cast<u32>(line.integer(m[i], "harmonic", 1, 65535)), line.real(re[i], "re"),
+    Harmonic h{static_cast<u32>(line.integer(m[i], "harmonic", kHarmonic)), line.real(re[i], "re"),
                line.real(im[i], "im")};
     if (std::hypot(h.re, h.im) >= limit)
       line.fail("harmonic " + m[i] + ": |amplitude|·2^fc must be below 2^50 (fc is " + std::to_string(fit.fc) + ")");
@@ -72,7 +62,7 @@ Fit parse_fit(Line& line) {
 void parse_attributes(Line& line, Node& node, const Program& before) {
   const i64 fits = static_cast<i64>(before.fits.size());
   const i64 rank = node.inputs.empty() ? 1 : static_cast<i64>(before.values[node.inputs[0]].shape.size());
-  const auto axis = [&] { return static_cast<std::size_t>(-line.integer_key("axis", -rank, -1)); };
+  const auto axis = [&] { return static_cast<std::size_t>(-line.integer_key("axis", {-rank, -1})); };
   switch (node.kind) {
     case Kind::weight:
     case Kind::example:
@@ -82,10 +72,10 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
     case Kind::public_:
       node.name = line.key("name");
       node.seed = parse_seed(line, line.key("seed"));
-      node.bits = static_cast<int>(line.integer_key("bits", 1, 16));
+      node.bits = static_cast<int>(line.integer_key("bits", kPublicBits));
       break;
     case Kind::scale:
-      node.by = line.integer_key("by", INT64_MIN, INT64_MAX);
+      node.by = line.integer_key("by", kAnyInteger);
       break;
     case Kind::sum:
     case Kind::concat:
@@ -93,47 +83,45 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       break;
     case Kind::slice:
       node.axis = axis();
-      node.lo = static_cast<std::size_t>(line.integer_key("lo", 0, kMaxDim));
-      node.hi = static_cast<std::size_t>(line.integer_key("hi", 0, kMaxDim));
+      node.lo = static_cast<std::size_t>(line.integer_key("lo", {0, kMaxElements}));
+      node.hi = static_cast<std::size_t>(line.integer_key("hi", {0, kMaxElements}));
       break;
     case Kind::permute:
       for (const std::string& part : split(line.key("axes"), ','))
-        node.axes.push_back(static_cast<std::size_t>(line.integer(part, "axis", 0, rank - 1)));
+        node.axes.push_back(static_cast<std::size_t>(line.integer(part, "axis", {0, rank - 1})));
       break;
     case Kind::trunc:
-      node.shift = static_cast<int>(line.integer_key("shift", 1, 62));
+      node.shift = static_cast<int>(line.integer_key("shift", kShift));
       break;
     case Kind::fourier:
       if (fits == 0) line.fail("no fit is defined before this line");
-      node.fit = static_cast<std::size_t>(line.integer_key("fit", 0, fits - 1));
+      node.fit = static_cast<std::size_t>(line.integer_key("fit", {0, fits - 1}));
       break;
     case Kind::cos_sin:
-      node.precision.k = parse_k(line);
-      node.precision.fc = static_cast<int>(line.integer_key("fc", 0, 40));
-      node.precision.fa = static_cast<int>(line.integer_key("fa", 0, 30));
+      parse_precision(line, node.precision);
       node.precision.harmonics = {{1, 1.0, 0.0}};
       break;
     default:
       break;
   }
-  if (communicates(node.kind)) node.group = static_cast<u64>(line.integer_key("group", 0, INT64_MAX));
+  if (communicates(node.kind)) node.group = static_cast<u64>(line.integer_key("group", kCount));
 }
 
 Node parse_value(Line& line, const Program& before) {
   const i64 id = static_cast<i64>(before.values.size());
-  if (line.integer(line.take("a value's number"), "value", 0, INT64_MAX) != id)
+  if (line.integer(line.take("a value's number"), "value", kCount) != id)
     line.fail("values are numbered in file order, " + std::to_string(id) + " expected");
   Node node{};
   node.line = line.number();
-  node.stage = static_cast<Stage>(line.one_of(line.take("a stage"), "stage", kStages));
-  node.sharing = static_cast<Sharing>(line.one_of(line.take("a sharing"), "sharing", kSharings));
-  node.scale = static_cast<int>(line.integer(line.take("a scale"), "scale", -64, 128));
+  node.stage = line.one_of(line.take("a stage"), "stage", kStages);
+  node.sharing = line.one_of(line.take("a sharing"), "sharing", kSharings);
+  node.scale = static_cast<int>(line.integer(line.take("a scale"), "scale", kScale));
   node.shape = parse_shape(line, line.take("a shape"));
-  node.kind = static_cast<Kind>(line.one_of(line.take("a kind"), "kind", kKinds));
+  node.kind = line.one_of(line.take("a kind"), "kind", kOperations);
   const std::string& inputs = line.take("input values or -");
   if (inputs != "-")
     for (const std::string& input : split(inputs, ','))
-      node.inputs.push_back(static_cast<std::size_t>(line.integer(input, "input value", 0, id - 1)));
+      node.inputs.push_back(static_cast<std::size_t>(line.integer(input, "input value", {0, id - 1})));
   node.reduced = node.kind == Kind::reduce_examples;
   for (std::size_t input : node.inputs) node.reduced |= before.values[input].reduced;
   line.take_keys();
@@ -149,25 +137,19 @@ Output parse_output(Line& line, const Program& program) {
   for (const Output& other : program.outputs)
     if (other.name == output.name) line.fail("output '" + output.name + "' is defined twice");
   const i64 last = static_cast<i64>(program.values.size()) - 1;
-  output.value = static_cast<std::size_t>(line.integer(line.take("a value's number"), "value", 0, last));
+  output.value = static_cast<std::size_t>(line.integer(line.take("a value's number"), "value", {0, last}));
   const Stage stage = program.values[output.value].stage;
   if (stage != Stage::candidate && stage != Stage::pair)
     line.fail("value " + std::to_string(output.value) + " has stage " + name(stage) +
               ", an output must have stage candidate or pair");
   line.take_keys();
   if (line.has("max_candidates"))
-    output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", 1, kMaxDim));
+    output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
   line.finish();
   return output;
 }
 
 }  // namespace
-
-const char* name(Stage stage) { return kStages[static_cast<std::size_t>(stage)]; }
-const char* name(Sharing sharing) { return kSharings[static_cast<std::size_t>(sharing)]; }
-const char* name(Kind kind) { return kKinds[static_cast<std::size_t>(kind)]; }
-bool is_input(Kind kind) { return kind <= Kind::public_; }
-bool communicates(Kind kind) { return kind >= Kind::trunc; }
 
 std::size_t Program::words(Kind input) const {
   std::size_t n = 0;
@@ -205,11 +187,11 @@ Program parse_program(const std::string& text) {
     if (ended) line.fail("'" + raw + "' found after end");
     const std::string word = line.take("a word");
     if (!header) {
-      if (raw != "secfwt-program 1") line.fail("'" + raw + "' found, 'secfwt-program 1' expected");
+      if (raw != kFirstLine) line.fail("'" + raw + "' found, '" + kFirstLine + "' expected");
       header = true;
     } else if (word == "fit") {
       const i64 id = static_cast<i64>(program.fits.size());
-      if (line.integer(line.take("a fit's number"), "fit", 0, INT64_MAX) != id)
+      if (line.integer(line.take("a fit's number"), "fit", kCount) != id)
         line.fail("fits are numbered in file order, " + std::to_string(id) + " expected");
       line.take_keys();
       program.fits.push_back(parse_fit(line));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mpc/operations.h"
 #include "mpc/shape.h"
 #include "ring/prg.h"
 #include "ring/ring.h"
@@ -17,36 +18,6 @@ namespace secfwt {
 struct ProgramError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
-
-enum class Stage { setup = 0, example = 1, candidate = 2, pair = 3 };  // a lattice: join is bitwise or
-enum class Sharing { rep, add, pub };
-enum class Kind {
-  weight,
-  example,
-  candidate,
-  public_,  // inputs
-  matmul,
-  mul,
-  add,
-  sub,
-  scale,
-  sum,  // arithmetic at each party alone
-  reshape,
-  permute,
-  concat,
-  slice,
-  reduce_examples,  // moves, and the sum over examples
-  trunc,
-  reshare,
-  cos_sin,
-  fourier,  // protocols
-};
-
-const char* name(Stage stage);
-const char* name(Sharing sharing);
-const char* name(Kind kind);
-bool is_input(Kind kind);
-bool communicates(Kind kind);
 
 // f(θ) = constant + Re Σ_m (re + i·im) e^(2πi·m·θ), θ in turns, and the precision it is computed with.
 struct Harmonic {
@@ -100,6 +71,9 @@ struct Program {
   // Ring elements of all inputs of a kind, for one instance.
   std::size_t words(Kind input) const;
 };
+
+// The first line of a program.
+constexpr const char* kFirstLine = "secfwt-program 1";
 
 // Throws ProgramError.
 Program parse_program(const std::string& text);

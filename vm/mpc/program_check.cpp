@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "mpc/program.h"
+#include "mpc/program_limits.h"
 
 namespace secfwt {
 namespace {
@@ -18,11 +19,11 @@ class Inputs {
   Inputs(const Program& program, const Node& node) : program_(program), node_(node) {}
   const Node& operator[](std::size_t i) const { return program_.values[node_.inputs[i]]; }
 
-  void expect(std::size_t lo, std::size_t hi) const {
+  void expect_number(const Operation& of) const {
     const std::size_t n = node_.inputs.size();
-    if (n < lo || n > hi)
-      fail(node_,
-           "has " + std::to_string(n) + " inputs, must have " + std::to_string(lo) + (hi == lo ? "" : " or more"));
+    if (n < of.least_inputs || n > of.most_inputs)
+      fail(node_, "has " + std::to_string(n) + " inputs, must have " + std::to_string(of.least_inputs) +
+                      (of.most_inputs == of.least_inputs ? "" : " or more"));
   }
 
  private:
@@ -183,8 +184,9 @@ void check_scale(const Program& before, const Node& node, const Inputs& in) {
       fail(node, "scale is " + std::to_string(node.scale) + ", " + std::to_string(scale) + " expected");
   };
   const auto expect_phase = [&] {
-    if (in[0].scale != 64)
-      fail(node, "its input is a phase and must have scale 64, not " + std::to_string(in[0].scale));
+    if (in[0].scale != kPhaseScale)
+      fail(node, "its input is a phase and must have scale " + std::to_string(kPhaseScale) + ", not " +
+                     std::to_string(in[0].scale));
   };
   switch (node.kind) {
     case Kind::add:
@@ -210,25 +212,7 @@ void check_scale(const Program& before, const Node& node, const Inputs& in) {
 
 void check_value(const Program& before, const Node& node) {
   const Inputs in(before, node);
-  switch (node.kind) {
-    case Kind::weight:
-    case Kind::example:
-    case Kind::candidate:
-    case Kind::public_:
-      in.expect(0, 0);
-      break;
-    case Kind::matmul:
-    case Kind::mul:
-    case Kind::add:
-    case Kind::sub:
-      in.expect(2, 2);
-      break;
-    case Kind::concat:
-      in.expect(1, static_cast<std::size_t>(-1));
-      break;
-    default:
-      in.expect(1, 1);
-  }
+  in.expect_number(operation(node.kind));
   const Shape shape = expected_shape(node, in);
   if (shape != node.shape) fail(node, "shape is " + text(node.shape) + ", " + text(shape) + " expected");
   const Sharing sharing = expected_sharing(node, in);

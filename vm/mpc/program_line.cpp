@@ -50,14 +50,23 @@ void Line::finish() const {
   if (!keys_.empty()) fail("key '" + keys_.begin()->first + "' does not belong here");
 }
 
-i64 Line::integer(const std::string& text, const std::string& what, i64 lo, i64 hi) const {
+i64 Line::integer(const std::string& text, const std::string& what, Range range) const {
   errno = 0;
   char* end = nullptr;
   const i64 value = std::strtoll(text.c_str(), &end, 10);
   const bool digits = !text.empty() && text.find_first_not_of("-0123456789") == std::string::npos;
-  if (!digits || *end != 0 || errno != 0 || value < lo || value > hi)
-    fail(what + " is '" + text + "', must be an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
+  if (!digits || *end != 0 || errno != 0 || value < range.least || value > range.most)
+    fail(what + " is '" + text + "', must be an integer from " + std::to_string(range.least) + " to " +
+         std::to_string(range.most));
   return value;
+}
+
+int Line::choice_key(const std::string& name, const std::array<int, 2>& choices) {
+  const i64 value = integer_key(name, kCount);
+  if (value != choices[0] && value != choices[1])
+    fail(name + " is " + std::to_string(value) + ", must be " + std::to_string(choices[0]) + " or " +
+         std::to_string(choices[1]));
+  return static_cast<int>(value);
 }
 
 double Line::real(const std::string& text, const std::string& what) const {

@@ -1,13 +1,13 @@
 // A line of a ring program: words separated by one space, then key=value pairs; and the messages about what is wrong.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "mpc/program.h"
+#include "mpc/program_limits.h"
 
 namespace secfwt {
 
@@ -28,15 +28,19 @@ class Line {
   // Nothing may be left.
   void finish() const;
 
-  i64 integer(const std::string& text, const std::string& what, i64 lo, i64 hi) const;
-  i64 integer_key(const std::string& name, i64 lo, i64 hi) { return integer(key(name), name, lo, hi); }
+  i64 integer(const std::string& text, const std::string& what, Range range) const;
+  i64 integer_key(const std::string& name, Range range) { return integer(key(name), name, range); }
+  // One of two numbers, the smaller first.
+  int choice_key(const std::string& name, const std::array<int, 2>& choices);
   double real(const std::string& text, const std::string& what) const;
-  template <std::size_t N>
-  std::size_t one_of(const std::string& text, const std::string& what, const std::array<const char*, N>& names) const {
-    const auto found = std::find(names.begin(), names.end(), text);
-    if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
+  // The value of the row with that name.
+  template <class Rows>
+  auto one_of(const std::string& text, const std::string& what, const Rows& rows) const {
     std::string listed;
-    for (const char* name : names) listed += (listed.empty() ? "" : ", ") + std::string(name);
+    for (const auto& row : rows) {
+      if (text == row.name) return row.value;
+      listed += (listed.empty() ? "" : ", ") + std::string(row.name);
+    }
     fail(what + " is '" + text + "', must be one of: " + listed);
   }
 

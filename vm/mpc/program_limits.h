@@ -1,0 +1,27 @@
+// What the numbers of a ring program may be (docs/program.md).
+#pragma once
+
+#include <array>
+
+#include "ring/ring.h"
+
+namespace secfwt {
+
+struct Range {
+  i64 least, most;
+};
+
+constexpr i64 kMaxElements = i64{1} << 40;  // of a shape, and of every dimension
+constexpr Range kScale{-64, 128};
+constexpr int kPhaseScale = 64;                          // of a phase, in turns: it wraps as the ring does
+constexpr Range kPublicBits{1, 16};                      // `bits`
+constexpr Range kShift{1, 62};                           // of trunc
+inline constexpr std::array<int, 2> kPhaseBits{16, 32};  // `k`
+constexpr Range kAmplitudeBits{0, 40};                   // `fc`
+constexpr Range kPhasorBits{0, 30};                      // `fa`
+inline constexpr std::array<int, 2> kRingBits{32, 64};   // `ring`
+constexpr Range kHarmonic{1, 65535};                     // `m`
+constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};
+constexpr Range kCount{0, INT64_MAX};
+
+}  // namespace secfwt
