@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...codegen.native.binaries import VM, find
 from ..errors import SecfwtError
-from ..parties.deployment import Deployment
+from ..parties.deployment import TILE_WORDS, Deployment
 from ..parties.processes import PartyProcesses
 
 
@@ -32,11 +32,13 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
         command += [f"--peer{i}", each.address]
     for option, path in files.items():
         command += [option, str(path)]
-    if deployment.threads:
-        command += ["--threads", str(deployment.threads)]
     numbers = {
-        "--lanes": deployment.lanes, "--ahead-mb": deployment.ahead_mb, "--connect-timeout": deployment.connect_timeout,
-    }  # fmt: skip
+        "--threads": deployment.threads or len(os.sched_getaffinity(0)),
+        "--lanes": deployment.lanes,
+        "--tile-words": TILE_WORDS,
+        "--ahead-mb": deployment.ahead_mb,
+        "--connect-timeout": deployment.connect_timeout,
+    }
     for option, number in numbers.items():
         command += [option, str(number)]
     return command

@@ -14,6 +14,9 @@ from ..errors import DeploymentError
 from .ports import free_ports
 
 LOCALHOST = "127.0.0.1"
+LANES = 2
+TILE_WORDS = 1 << 22
+"""Ring elements that the largest value of a step may have in all lanes of a party together: 32 MB a component."""
 
 
 class PartyAddress(BaseModel):
@@ -51,7 +54,7 @@ class Deployment(BaseModel):
     certificates: Path
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Threads of a party; 0: all cores."""
-    lanes: Annotated[int, Field(ge=1, le=64)] = 2
+    lanes: Annotated[int, Field(ge=1, le=64)] = LANES
     """Tiles of a step that a party of the embedded engine computes at the same time."""
     ahead_mb: Annotated[int, Field(ge=0, le=1 << 20)] = 256
     """Megabytes of randomness that a party of the embedded engine keeps for the next step; 0: none is made ahead."""

@@ -26,7 +26,7 @@ class Engine {
   // same time as there are: while one waits for messages, another computes. The same at all parties.
   // `ahead`: bytes of tuples that may be dealt before they are needed, by this party; they lie in the next one's
   // memory.
-  Engine(Program program, Lanes& lanes, std::size_t tile_words = std::size_t{1} << 22, u64 ahead = 0);
+  Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead);
 
   const Program& program() const { return program_; }
   int party() const { return main_.id; }

@@ -90,14 +90,16 @@ Service::Reply Service::perform(const Proposal& command) {
   const auto start = Clock::now();
   const u64 bytes = engine_.bytes_sent(), rounds = engine_.rounds();
   const auto progress = [&](u64 done, u64 total) { total_ = total, done_ = done; };
-  const auto cost = [&]() -> Words {
-    return {static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count()), engine_.bytes_sent() - bytes,
-            engine_.rounds() - rounds, peak_memory()};
+  const auto cost = [&] {
+    const u64 nanoseconds = static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count());
+    const u64 words[kCostWords] = {nanoseconds, engine_.bytes_sent() - bytes, engine_.rounds() - rounds, peak_memory()};
+    return Words(words, words + kCostWords);
   };
   switch (static_cast<Frame>(command.kind)) {
-    case Frame::hello:
-      return {
-          Frame::hello, static_cast<u64>(engine_.party()), {engine_.has_weights() ? u64{1} : u64{0}, sessions_++}, {}};
+    case Frame::hello: {
+      const u64 words[kHelloWords] = {engine_.has_weights() ? u64{1} : u64{0}, sessions_++};
+      return {Frame::hello, static_cast<u64>(engine_.party()), Words(words, words + kHelloWords), {}};
+    }
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
       engine_.set_weights(std::move(payload_));
@@ -118,8 +120,8 @@ Service::Reply Service::perform(const Proposal& command) {
 // The only sign of life of a party that computes, or waits for others: from a thread of its own, so that a client can
 // tell it from one that is stopped.
 void Service::tell_progress() {
-  const u64 done = done_;
-  answer(Frame::progress, done, {total_});
+  const u64 done = done_, words[kProgressWords] = {total_};
+  answer(Frame::progress, done, Words(words, words + kProgressWords));
 }
 
 // A client that does not take its answer cannot stop the computation, which the other parties are part of: it loses its

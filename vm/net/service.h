@@ -14,6 +14,8 @@
 
 namespace secfwt {
 
+constexpr auto kHeartbeat = std::chrono::seconds(1);  // between signs of life while a client waits
+
 class Service {
  public:
   Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group);
@@ -22,8 +24,6 @@ class Service {
   void run();
 
  private:
-  static constexpr auto kHeartbeat = std::chrono::seconds(1);  // between signs of life while a client waits
-
   // Each waits for the next thing to agree on; END where there is nothing (more) to be done with this client.
   Proposal greet();
   Proposal listen();

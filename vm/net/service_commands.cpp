@@ -81,44 +81,44 @@ Proposal Service::read_command() {
   if (header.magic != FrameHeader::kMagic) throw Refusal("what was sent is not a frame");
 
   const Program& program = engine_.program();
-  const auto permit = [&](const char* role, const char* what) {
+  const auto permit = [&](const char* role) {
     if (client_->name != role)
-      throw Refusal(std::string(what) + " is for " + role + ", this client is " + client_->name);
+      throw Refusal(std::string(name(header.kind)) + " is for " + role + ", this client is " + client_->name);
   };
-  const auto require = [&](u64 bytes, const char* what) {
+  const auto require = [&](u64 bytes) {
     if (header.length != bytes)
-      throw Refusal(std::string(what) + " has " + std::to_string(header.length) + " bytes, expected " +
+      throw Refusal(std::string(name(header.kind)) + " has " + std::to_string(header.length) + " bytes, expected " +
                     std::to_string(bytes));
   };
-  const auto prefix = [&](u64* words, u64 n, const char* what) {
-    if (header.length < n * sizeof(u64)) require(n * sizeof(u64), what);
+  const auto prefix = [&](u64* words, u64 n) {
+    if (header.length < n * sizeof(u64)) require(n * sizeof(u64));
     read(words, n * sizeof(u64));
   };
 
   Proposal command{0, client_->session, word(header.kind), header.argument, 0, 0};
   switch (header.kind) {
     case Frame::weights: {
-      permit(kModelOwner, "WEIGHTS");
+      permit(kModelOwner);
       const u64 words = checked_count(1, program.words(Kind::weight), "weights");
-      require(share_bytes(words), "WEIGHTS");
+      require(share_bytes(words));
       payload_ = read_shares(words);
       break;
     }
     case Frame::examples: {
-      permit(kDataOwner, "EXAMPLES");
+      permit(kDataOwner);
       if (!engine_.has_weights()) throw Refusal("the model owner has not sent the weights yet");
-      prefix(&command.count, 1, "EXAMPLES");
+      prefix(&command.count, 1);
       const u64 words = checked_count(command.count, program.words(Kind::example), "examples");
-      require(8 + share_bytes(words), "EXAMPLES");
+      require(8 + share_bytes(words));
       payload_ = read_shares(words);
       break;
     }
     case Frame::step: {
-      permit(kDataOwner, "STEP");
+      permit(kDataOwner);
       if (!sets_.count(header.argument))
         throw Refusal("there is no set of examples " + std::to_string(header.argument));
       u64 prefixes[2];
-      prefix(prefixes, 2, "STEP");
+      prefix(prefixes, 2);
       command.count = prefixes[0];
       command.output = prefixes[1];
       if (command.output >= program.outputs.size())
@@ -129,13 +129,13 @@ Proposal Service::read_command() {
         throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
                       " candidates a step, not " + std::to_string(command.count));
       const u64 words = checked_count(command.count, program.words(Kind::candidate), "candidates");
-      require(16 + share_bytes(words), "STEP");
+      require(16 + share_bytes(words));
       payload_ = read_shares(words);
       break;
     }
     case Frame::stop:
-      permit(kDataOwner, "STOP");
-      require(0, "STOP");
+      permit(kDataOwner);
+      require(0);
       break;
     default:
       throw Refusal("a client does not send frames of kind " + std::to_string(word(header.kind)));

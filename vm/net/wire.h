@@ -6,11 +6,28 @@
 #include <string>
 #include <vector>
 
+#include "ring/named.h"
 #include "ring/ring.h"
 
 namespace secfwt {
 
 enum class Frame : u32 { hello = 1, weights, examples, step, stop, error, progress, done, result };
+
+inline constexpr std::array<Named<Frame>, 9> kFrames{{
+    {Frame::hello, "HELLO"},
+    {Frame::weights, "WEIGHTS"},
+    {Frame::examples, "EXAMPLES"},
+    {Frame::step, "STEP"},
+    {Frame::stop, "STOP"},
+    {Frame::error, "ERROR"},
+    {Frame::progress, "PROGRESS"},
+    {Frame::done, "DONE"},
+    {Frame::result, "RESULT"},
+}};
+constexpr const char* name(Frame kind) { return row_of(kFrames, kind).name; }
+
+// 64-bit words of what a party answers: party's flags and session's number; parts in all; time, bytes, rounds, memory.
+constexpr std::size_t kHelloWords = 2, kProgressWords = 1, kCostWords = 4;
 
 // A kind of frame as parties tell each other of it.
 inline u64 word(Frame kind) { return static_cast<u64>(kind); }
@@ -21,6 +38,11 @@ enum class Complaint : u64 {
   consequence = 1,  // another party ended the session: its message says why
   busy = 2,         // another session is active: try again later
 };
+inline constexpr std::array<Named<Complaint>, 3> kComplaints{{
+    {Complaint::refused, "refused"},
+    {Complaint::consequence, "consequence"},
+    {Complaint::busy, "busy"},
+}};
 
 // The 24 bytes before every payload.
 struct FrameHeader {

@@ -559,7 +559,7 @@ TEST(engine_runs_stages_and_tiles) {
       Words parts[3], rows[3];
       run_lanes(count, [&](Lanes& lanes) {
         const Party& party = lanes[0];
-        Engine engine(program, lanes, tile);
+        Engine engine(program, lanes, tile, 0);
         engine.set_weights(shares(ws, party.id));
         engine.set_examples(3, E, shares(xs, party.id));
         parts[party.id] = engine.step(3, C, 0, shares(zs, party.id));
@@ -633,7 +633,7 @@ TEST(results_are_masked_by_a_fresh_share_of_zero) {
   std::array<Words, 3> parts[2];
   run_lanes(1, [&](Lanes& lanes) {
     const Party& party = lanes[0];
-    Engine engine(program, lanes);
+    Engine engine(program, lanes, n, 0);
     engine.set_weights({});
     for (auto& part : parts) part[party.id] = engine.step(0, 1, 0, Shares{x[party.id], x[(party.id + 1) % 3]});
   });

@@ -1,0 +1,71 @@
+"""What C++ and Python must agree on: the constants that `secfwt-vm --describe` prints are those of the Python code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from annotated_types import Ge, Le
+from secfwt.codegen.native.binaries import VM, find
+from secfwt.codegen.plan.graph import Sharing, Stage
+from secfwt.codegen.ring.header import FIRST_LINE, INPUT_KINDS
+from secfwt.codegen.ring.schedule import COMMUNICATING
+from secfwt.codegen.ring.values import PHASE
+from secfwt.runtime.parties import connection, sharing
+from secfwt.runtime.parties.certificates import names
+from secfwt.runtime.parties.connection import Frame
+from secfwt.runtime.parties.deployment import TILE_WORDS, Deployment
+
+Described = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def described() -> Described:
+    done = subprocess.run([find(VM), "--describe"], capture_output=True, text=True, check=True, timeout=20)
+    result: Described = json.loads(done.stdout)
+    return result
+
+
+def test_the_wire(described: Described) -> None:
+    (seed, _), _, _ = sharing.share(np.zeros(1, np.int64))
+    assert described["wire"] == {
+        "magic": connection.MAGIC,
+        "header_bytes": connection.HEADER.size,
+        "hash_bytes": 32,  # SHA-256
+        "seed_bytes": len(seed),
+        "hello_bytes": connection.LIMITS[Frame.HELLO],
+        "progress_bytes": connection.LIMITS[Frame.PROGRESS],
+        "cost_bytes": connection.COST_BYTES,
+        "heartbeat_seconds": connection.SILENCE_SECONDS / 20,
+        "frames": {frame.name: frame.value for frame in Frame},
+        "complaints": {failure: argument for argument, failure in connection.COMPLAINTS.items()},
+        "names": {name: host for name, (host, _) in names().items()},
+    }
+
+
+def test_the_words_of_programs(described: Described) -> None:
+    program = described["program"]
+    assert program["first_line"] == FIRST_LINE
+    assert program["stages"] == {Stage(i).label: i for i in range(4)}
+    assert program["sharings"].keys() == {each.value for each in Sharing} - {"clear"}
+    assert program["phase_scale"] == PHASE == sharing.PHASE
+    operations = program["operations"]
+    assert {kind for kind, row in operations.items() if row["communicates"]} == COMMUNICATING
+    assert {kind for kind, row in operations.items() if not row.get("most_inputs", 1)} == {*INPUT_KINDS, "public"}
+
+
+def test_the_ranges_of_options(described: Described) -> None:
+    """The parties take whatever a deployment file may say."""
+    options = described["options"]
+    assert options["--party"] == [0, 2]
+    least, most = options["--tile-words"]
+    assert least <= TILE_WORDS <= most
+    for field in ("threads", "lanes", "ahead_mb", "connect_timeout"):
+        limits = Deployment.model_fields[field].metadata
+        (ge,), (le,) = ([limit for limit in limits if isinstance(limit, kind)] for kind in (Ge, Le))
+        lowest = max(ge.ge, 1) if field == "threads" else ge.ge  # 0: as many as there are cores
+        assert options[f"--{field.replace('_', '-')}"] == [lowest, le.le], field
