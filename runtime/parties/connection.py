@@ -74,7 +74,9 @@ class Connection:
             raise self._lost(f"cannot connect to {address.address}: {error.strerror or error}") from error
         try:
             prepare(raw, self._silence + PROBE_SECONDS)  # ours comes first, and says more
-            self._socket = self._context.wrap_socket(raw, server_hostname=host_name(f"party{self.party}"))
+            self._socket = self._context.wrap_socket(
+                raw, server_hostname=host_name(f"party{self.party}"), suppress_ragged_eofs=False
+            )
             self._socket.settimeout(self._silence)
         except ssl.SSLCertVerificationError as error:
             text = f"{address.address} does not prove to be party {self.party}: {error.verify_message}"
@@ -121,8 +123,12 @@ class Connection:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close; may be called again."""
+        """Say goodbye (a TLS close_notify) as far as the socket takes it without waiting, and close; may be called
+        again."""
         if self._socket is not None:
+            with contextlib.suppress(OSError, ValueError):  # gone or aborted; nobody waits for the party's goodbye
+                self._socket.settimeout(0)
+                self._socket.unwrap()
             self._socket.close()
 
     @property

@@ -84,4 +84,5 @@ class RawClient:
     def die(self) -> None:
         """As a killed process: no goodbye, and a reset where data is unread."""
         for connection in self.connections:
-            connection.close()
+            if connection._socket is not None:
+                connection._socket.close()

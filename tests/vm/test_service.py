@@ -420,6 +420,34 @@ def test_an_idle_party_notices_that_another_is_gone(own_service: Running):
     assert own_service.local.wait(5)[1:] == [3, 3]
 
 
+# How sessions end
+
+
+def logs(service: Running) -> str:
+    return "".join(path.read_text() for path in service.local._logs)
+
+
+def test_sessions_that_end_as_they_should_raise_no_alarm(own_service: Running):
+    """The model owner's, one of a data owner who leaves, and one of a data owner who stops the parties."""
+    check_service(own_service.deployment, own_service.header)
+    EmbeddedEngine(own_service.deployment, own_service.header).close()
+    assert own_service.local.wait(5) == [0, 0, 0]
+    lines = {line for line in logs(own_service).splitlines() if "ends:" in line}
+    owners = ("model-owner", "data-owner")
+    assert lines == {f"session of {owner}.secfwt ends: it closed the connection" for owner in owners}
+    assert "gone" not in logs(own_service)
+
+
+def test_a_client_that_dies_is_reported(own_service: Running):
+    client = own_service.raw()
+    client.hello()
+    client.die()
+    deadline = time.monotonic() + 20
+    while "session of data-owner.secfwt ends: connection closed without a goodbye" not in logs(own_service):
+        assert time.monotonic() < deadline, logs(own_service)
+        time.sleep(0.02)
+
+
 def running(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

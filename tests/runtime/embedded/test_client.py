@@ -188,6 +188,46 @@ def test_a_party_that_disappears_is_named_at_once(fakes: FakeParties):
     assert (error.value.party, error.value.failure) == (1, "lost")
 
 
+def leaves_in_a_step(connection: ssl.SSLSocket) -> None:
+    greet(connection)
+    read(connection)
+    connection.unwrap()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [(gone_in_a_step, "closed without a goodbye"), (leaves_in_a_step, "it closed the connection")],
+)
+def test_a_loss_is_told_from_an_orderly_end(fakes: FakeParties, behaviour: Behaviour, reason: str):
+    fakes.start([silent_in_a_step, behaviour, silent_in_a_step])
+    with pytest.raises(ServiceError, match=f"party 1: the connection to .* is lost: {reason}"):
+        fakes.client().step(0, 1, 0, 1, np.arange(5))
+
+
+def hear_goodbye(heard: list[bytes]) -> Behaviour:
+    """Serves until the client closes; what was read then, nothing after a goodbye, is kept."""
+
+    def serve(connection: ssl.SSLSocket) -> None:
+        connection.suppress_ragged_eofs = False
+        greet(connection)
+        heard.append(connection.recv(1))
+
+    return serve
+
+
+def test_a_client_says_goodbye(fakes: FakeParties):
+    heard: list[bytes] = []
+    fakes.start([hear_goodbye(heard)] * 3)
+    client = fakes.client()
+    client.close()
+    client.close()
+    deadline = time.monotonic() + 20
+    while len(heard) < 3:
+        assert time.monotonic() < deadline, heard
+        time.sleep(0.01)
+    assert heard == [b""] * 3
+
+
 def sign_of_life(connection: ssl.SSLSocket) -> None:
     send(connection, Frame.PROGRESS, 0, bytes(8))
 
