@@ -14,6 +14,7 @@
 
 #include "mpc/engine.h"
 #include "mpc/memory_link.h"
+#include "mpc/tuples.h"
 #include "ring/gemm.h"
 
 namespace secfwt {
@@ -129,6 +130,17 @@ class Simulator {
   void counters(u64 bytes[3], u64* rounds) const {
     for (int i = 0; i < 3; ++i) bytes[i] = seats_[i].engine->bytes_sent();
     *rounds = seats_[0].engine->rounds();
+  }
+
+  // Bytes of tuples that lie ahead, and that steps have waited for.
+  void dealt(u64 totals[2]) const {
+    totals[0] = totals[1] = 0;
+    for (const Seated& seat : seats_)
+      for (const Party& lane : seat.lanes)
+        for (const auto& pool : lane.pools) {
+          totals[0] += pool->ahead() * pool->tuple_bytes();
+          totals[1] += pool->late() * pool->tuple_bytes();
+        }
   }
 
   void record(bool on) {
@@ -251,6 +263,8 @@ int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_
 }
 
 void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { simulator->counters(bytes, rounds); }
+
+void secfwt_dealt(const Simulator* simulator, u64 totals[2]) { simulator->dealt(totals); }
 
 // Starts (and clears) or ends the record of what parties receive.
 void secfwt_record(Simulator* simulator, int on) { simulator->record(on != 0); }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .binaries import SIMULATOR, find
+from .defaults import LANES, TILE_WORDS
 
 Words = NDArray[np.uint64]
 _ERROR_SIZE = 1024
@@ -41,6 +42,14 @@ class Counters:
         return Counters((a[0] - b[0], a[1] - b[1], a[2] - b[2]), self.rounds - earlier.rounds)
 
 
+@dataclass(frozen=True)
+class Dealt:
+    """Bytes of tuples over all parties: those that lie ahead now, and those that steps have waited for so far."""
+
+    ahead: int
+    late: int
+
+
 @cache
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(find(SIMULATOR)))
@@ -56,6 +65,7 @@ def _library() -> ctypes.CDLL:
         ),
         "secfwt_result_words": (c_size_t, (c_void_p, c_uint64, c_size_t, c_size_t)),
         "secfwt_counters": (None, (c_void_p, words, words)),
+        "secfwt_dealt": (None, (c_void_p, words)),
         "secfwt_record": (None, (c_void_p, c_int)),
         "secfwt_received": (c_size_t, (c_void_p, c_int, c_int, POINTER(c_uint8))),
         "secfwt_gemm": (None, (words, words, words, c_size_t, c_size_t, c_size_t)),
@@ -98,7 +108,7 @@ class Simulator:
     """
 
     def __init__(
-        self, program_text: str, tile_words: int = 1 << 22, *, lanes: int = 2, ahead: int = 0,
+        self, program_text: str, tile_words: int = TILE_WORDS, *, lanes: int = LANES, ahead: int = 0,
         network: tuple[float, float] = (0, 0),
     ) -> None:  # fmt: skip
         self._handle: int | None = None
@@ -151,6 +161,12 @@ class Simulator:
         sent, rounds = (c_uint64 * 3)(), c_uint64()
         self._library.secfwt_counters(self._handle, sent, byref(rounds))
         return Counters((sent[0], sent[1], sent[2]), rounds.value)
+
+    def dealt(self) -> Dealt:
+        """What has become of the tuples that were dealt."""
+        totals = (c_uint64 * 2)()
+        self._library.secfwt_dealt(self._handle, totals)
+        return Dealt(totals[0], totals[1])
 
     def record(self, on: bool = True) -> None:
         """Start a new record of what parties receive, or end recording."""

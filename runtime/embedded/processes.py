@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...codegen.native.binaries import VM, find
+from ...codegen.native.defaults import TILE_WORDS
 from ..errors import SecfwtError
-from ..parties.deployment import TILE_WORDS, Deployment
+from ..parties.deployment import Deployment
 from ..parties.processes import PartyProcesses
 
 

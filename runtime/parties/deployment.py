@@ -10,13 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from ...codegen.mpspdz.options import PROTOCOLS, Protocol
+from ...codegen.native.defaults import LANES
 from ..errors import DeploymentError
 from .ports import free_ports
 
 LOCALHOST = "127.0.0.1"
-LANES = 2
-TILE_WORDS = 1 << 22
-"""Ring elements that the largest value of a step may have in all lanes of a party together: 32 MB a component."""
 
 
 class PartyAddress(BaseModel):

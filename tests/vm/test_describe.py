@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Le
 from secfwt.codegen.native.binaries import VM, find
+from secfwt.codegen.native.defaults import TILE_WORDS
 from secfwt.codegen.plan.graph import Sharing, Stage
 from secfwt.codegen.ring.header import FIRST_LINE, INPUT_KINDS
 from secfwt.codegen.ring.schedule import COMMUNICATING
@@ -18,7 +19,7 @@ from secfwt.codegen.ring.values import PHASE
 from secfwt.runtime.parties import connection, sharing
 from secfwt.runtime.parties.certificates import names
 from secfwt.runtime.parties.connection import Frame
-from secfwt.runtime.parties.deployment import TILE_WORDS, Deployment
+from secfwt.runtime.parties.deployment import Deployment
 
 Described = Mapping[str, Any]
 

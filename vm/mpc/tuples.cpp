@@ -51,27 +51,29 @@ u64 TuplePool::ahead() const {
   return dealt > taken ? dealt - taken : 0;
 }
 
-// In the stream of pads a batch has one pad a tuple for LEFT's (or RIGHT's) message, then one for HELPER's.
+// out += the pads of tuples [first, first + n), batch by batch.
 template <class Angle>
-void TuplePool::add_pads(const Stream& stream, bool helpers, u64 first, std::size_t n, Angle* out) const {
-  constexpr std::size_t kCipherBlock = 16 / sizeof(Angle);
+void TuplePool::add_pads(const Stream& stream, Whose whose, u64 first, std::size_t n, Angle* out) const {
+  constexpr u64 kCipherBlock = 16 / sizeof(Angle);  // in pads: a stream is read from the beginning of one
   Angle pads[kMost];
   while (n > 0) {
-    const std::size_t at = first % batch_, count = std::min(n, batch_ - at), skip = at % kCipherBlock;
-    const u64 element = (2 * (first / batch_) + helpers) * batch_ + at - skip;
-    stream.fill(0, element * sizeof(Angle), pads, (skip + count) * sizeof(Angle));
-    for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<Angle>(out[i] + pads[skip + i]);
-    first += count, n -= count, out += count;
+    const u64 batch = first / batch_, i = first % batch_, skip = i % kCipherBlock;
+    const std::size_t count = std::min(n, batch_ - i);
+    stream.fill(0, pad_index(batch, whose, i - skip) * sizeof(Angle), pads, (skip + count) * sizeof(Angle));
+    for (std::size_t j = 0; j < count; ++j) out[j] = static_cast<Angle>(out[j] + pads[skip + j]);
+    first += count;
+    n -= count;
+    out += count;
   }
 }
 
 template <class Angle>
 void TuplePool::pads(Role role, u64 first, std::size_t n, Angle* out) const {
   std::fill_n(out, n, Angle{0});
-  if (role == LEFT) return add_pads(left_pads_, false, first, n, out);
-  if (role == RIGHT) return add_pads(right_pads_, false, first, n, out);
-  add_pads(helper_left_pads_, true, first, n, out);
-  add_pads(helper_right_pads_, true, first, n, out);
+  if (role == LEFT) return add_pads(left_pads_, Whose::own, first, n, out);
+  if (role == RIGHT) return add_pads(right_pads_, Whose::own, first, n, out);
+  add_pads(helper_left_pads_, Whose::helpers, first, n, out);
+  add_pads(helper_right_pads_, Whose::helpers, first, n, out);
 }
 
 template <class R>
@@ -80,8 +82,8 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
   if (n == 0) return;
   const u64 end = first + n, last_batch = (end - 1) / batch_;
   Bytes buffer;
-  for (u64 b = first / batch_; b <= last_batch; b += group()) {
-    const std::size_t batches = std::min<u64>(group(), last_batch + 1 - b);
+  for (u64 start = first / batch_; start <= last_batch; start += group()) {
+    const std::size_t batches = std::min<u64>(group(), last_batch + 1 - start);
     buffer.resize(batches * batch_bytes());
     if (role == LEFT) {
       std::copy(rest_.begin(), rest_.end(), buffer.begin());
@@ -89,10 +91,10 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
       rest_.clear();
     }
     parallel_for(batches, 1, [&](std::size_t lo, std::size_t hi) {
-      for (; lo < hi; ++lo) {
-        u8* const at = buffer.data() + lo * batch_bytes();
-        const u64 from = std::max(first, (b + lo) * batch_), to = std::min(end, (b + lo + 1) * batch_);
-        if (role == RIGHT) right_amplitudes_.fill(0, (b + lo) * batch_bytes(), at, batch_bytes());
+      for (u64 batch = start + lo; batch < start + hi; ++batch) {
+        u8* const at = buffer.data() + (batch - start) * batch_bytes();
+        if (role == RIGHT) right_amplitudes_.fill(0, batch * batch_bytes(), at, batch_bytes());
+        const u64 from = std::max(first, batch * batch_), to = std::min(end, (batch + 1) * batch_);
         body(from - first, to - from, reinterpret_cast<const R*>(at) + from % batch_);
       }
     });
@@ -104,8 +106,9 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
 void TuplePool::deal_taken() {
   std::lock_guard<std::mutex> lock(dealing_);
   while (dealt_ < taken_[HELPER]) {
-    const std::size_t missing = (taken_[HELPER] - dealt_ + batch_ - 1) / batch_;
-    deal(std::min(missing, group()), true);
+    const std::size_t missing = (taken_[HELPER] - dealt_ + batch_ - 1) / batch_, batches = std::min(missing, group());
+    late_ += batches * batch_;
+    deal(batches, true);
   }
 }
 
@@ -137,24 +140,29 @@ void TuplePool::deal(std::size_t batches, bool threaded) {
   dealt_ += batches * batch_;
 }
 
+// LEFT's part of a batch: c_m − RIGHT's part, c_m = A_m e^(-2πi·m·ρ/2^k) at scale fc.
 template <class Angle, class R>
-void TuplePool::deal_batch(u64 index, R* out) const {
+void TuplePool::deal_batch(u64 batch, R* out) const {
   constexpr int kPhasorBits = 30;
+  // 1. ρ, the sum of all four pads.
   Angle rho[kMost] = {};
-  i32 re[kMost], im[kMost];
-  for (bool helpers : {false, true}) {
-    add_pads(helper_left_pads_, helpers, index * batch_, batch_, rho);
-    add_pads(helper_right_pads_, helpers, index * batch_, batch_, rho);
+  for (const Whose whose : {Whose::own, Whose::helpers}) {
+    add_pads(helper_left_pads_, whose, batch * batch_, batch_, rho);
+    add_pads(helper_right_pads_, whose, batch * batch_, batch_, rho);
   }
-  Bytes pads(batch_bytes());
-  helper_amplitudes_.fill(0, index * batch_bytes(), pads.data(), pads.size());
+  // 2. c_m = A_m · conj(e^(2πi·m·ρ/2^k)) for every harmonic.
+  i32 re[kMost], im[kMost];
   R* at = out;
   for (const Harmonic& harmonic : fit_.harmonics) {
     phasors(rho, harmonic.m, kPhasorBits, batch_, re, im);
-    ::secfwt::amplitudes(re, im, std::ldexp(harmonic.re, fit_.fc - kPhasorBits),
-                         std::ldexp(harmonic.im, fit_.fc - kPhasorBits), batch_, at, at + batch_);
+    const double a_re = std::ldexp(harmonic.re, fit_.fc - kPhasorBits);
+    const double a_im = std::ldexp(harmonic.im, fit_.fc - kPhasorBits);
+    ::secfwt::amplitudes(re, im, a_re, a_im, batch_, at, at + batch_);
     at += 2 * batch_;
   }
+  // 3. RIGHT's part is a pad.
+  Bytes pads(batch_bytes());
+  helper_amplitudes_.fill(0, batch * batch_bytes(), pads.data(), pads.size());
   const R* const pad = reinterpret_cast<const R*>(pads.data());
   for (std::size_t i = 0; i < batch_bytes() / sizeof(R); ++i) out[i] -= pad[i];
 }

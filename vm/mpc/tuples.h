@@ -4,6 +4,12 @@
 // knows all four, and so their sum ρ. It shares c_m = A_m e^(-2πi·m·ρ/2^k) for each harmonic: RIGHT's part is a pad,
 // LEFT's is what HELPER sends. A pool numbers its tuples, and all parties take them in the same order, each once.
 // Whether HELPER has dealt one long before or deals it now makes no difference to the others, and nobody is told.
+//
+// Tuples are dealt in batches of B. LEFT and HELPER draw the pads of one third of all values from one stream, RIGHT and
+// HELPER from another; own pads mask LEFT's (RIGHT's) messages, helper pads go into HELPER's:
+//
+//   pads        [batch 0: B own pads | B helper pads][batch 1: B own pads | B helper pads] …
+//   amplitudes  [batch 0: harmonic 0: B re | B im, harmonic 1: B re | B im …][batch 1: …] …
 #pragma once
 
 #include <atomic>
@@ -42,19 +48,23 @@ class TuplePool {
   void deal_taken();
   // HELPER: deals ahead, at most `most` tuples (rounded up to a batch) and a message. By one thread.
   void deal_ahead(u64 most);
-  u64 ahead() const;  // dealt and not taken
+  u64 ahead() const;                  // dealt and not taken
+  u64 late() const { return late_; }  // dealt only after they had been taken: a step waited for them
   u64 taken() const { return taken_[HELPER]; }
   std::size_t tuple_bytes() const { return tuple_bytes_; }  // sent for one tuple
 
  private:
   enum class Purpose : u64 { left_pads, right_pads, amplitudes };
+  enum class Whose : u64 { own = 0, helpers = 1 };
 
   Stream stream(const Stream& key, Purpose purpose) const;
+  // Where in its stream the i-th pad of a batch is, counted in pads.
+  u64 pad_index(u64 batch, Whose whose, u64 i) const { return (2 * batch + static_cast<u64>(whose)) * batch_ + i; }
   template <class Angle>
-  void add_pads(const Stream& stream, bool helpers, u64 first, std::size_t n, Angle* out) const;
+  void add_pads(const Stream& stream, Whose whose, u64 first, std::size_t n, Angle* out) const;
   void deal(std::size_t batches, bool threaded);
   template <class Angle, class R>
-  void deal_batch(u64 index, R* out) const;
+  void deal_batch(u64 batch, R* out) const;
   std::size_t batch_bytes() const { return batch_ * tuple_bytes_; }
 
   const Fit fit_;
@@ -66,7 +76,7 @@ class TuplePool {
   const Stream helper_left_pads_, helper_right_pads_, helper_amplitudes_;
   std::atomic<u64> taken_[3] = {};
   std::mutex dealing_;
-  std::atomic<u64> dealt_{0};
+  std::atomic<u64> dealt_{0}, late_{0};
   Bytes rest_;  // LEFT: the last batch, of which tuples are left
 };
 
