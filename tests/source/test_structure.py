@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 from helpers.places import ROOT
+from helpers.rooms import GRAPH, MODULES, ORDER, purpose, room, sources
 
-CODEGEN = (
-    "cli", "estimate", "bundle", "compile", "mpspdz", "lowering", "native", "ring", "owners", "plan", "model", "series",
-    "commandline",
-)  # fmt: skip
-"""From top to bottom: folders, and the files beside them. A file imports from its own folder and from lower ones."""
-RUNTIME = (
-    "tune", "compare", "commands", "comparison", "conversion", "tuning", "adaptation", "mpspdz", "embedded", "parties",
-    "progress", "engine", "errors",
-)  # fmt: skip
-ORDER = [f"runtime.{name}" for name in RUNTIME] + [f"codegen.{name}" for name in CODEGEN]
 MOST = 14
 """Files in a folder, its `__init__.py` not counted."""
-
-
-def sources() -> dict[str, Path]:
-    """Every module of the two packages by its dotted name below `secfwt`."""
-    files = [path for top in ("codegen", "runtime") for path in (ROOT / top).rglob("*.py")]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
-
-
-def imports(module: str, path: Path) -> Iterator[str]:
-    """Modules of the two packages that a module imports, wherever in the file it does."""
-    known = sources().keys()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        if node.level:
-            base = module.split(".")[: -node.level]
-        elif node.module and node.module.split(".")[0] == "secfwt":
-            base = []
-        else:
-            continue
-        stem = [*base, *(node.module or "").removeprefix("secfwt.").split(".")] if node.module else base
-        for alias in node.names:
-            whole = ".".join([*stem, alias.name])
-            name = whole if whole in known else ".".join(stem)
-            if name in known:
-                yield name
-
-
-def room(module: str) -> str:
-    """The folder, or the file beside folders, that a module belongs to."""
-    return ".".join(module.split(".")[:2])
-
-
-GRAPH = {module: sorted(set(imports(module, path))) for module, path in sorted(sources().items())}
-MODULES = [module for module in GRAPH if not module.endswith("__init__")]
 
 
 def test_every_room_has_its_place() -> None:
@@ -87,10 +43,17 @@ def folders() -> list[Path]:
 
 @pytest.mark.parametrize("folder", folders(), ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_a_folder_has_one_purpose_and_a_size(folder: Path) -> None:
-    purpose = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
-    assert purpose.count("\n") == 0, f"{folder}: its purpose stands on one line"
-    assert purpose.endswith("."), f"{folder}: its purpose is one sentence"
+    sentence = purpose(folder / "__init__.py")
+    assert sentence.count("\n") == 0, f"{folder}: its purpose stands on one line"
+    assert sentence.endswith("."), f"{folder}: its purpose is one sentence"
     names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
     assert len(names) <= MOST, f"{folder}: {len(names)} files: {', '.join(names)}"
     repeated = [name for name in names if folder.name in name.split("_")]
     assert not repeated, f"{folder}: names that repeat the folder's: {', '.join(repeated)}"
+
+
+def test_the_drawing_shows_these_imports() -> None:
+    draw = ROOT / "docs" / "draw.py"
+    now = subprocess.run([sys.executable, draw, "-"], capture_output=True, text=True, check=True).stdout
+    drawn = (ROOT / "docs" / "figures" / "rooms.svg").read_text("utf-8")
+    assert now == drawn, "docs/figures/rooms.svg shows other imports or purposes than the code's: run docs/draw.py"
