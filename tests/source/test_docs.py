@@ -1,0 +1,272 @@
+"""The pages: links lead somewhere, named files are there, lines fit, and quoted rounds and bytes are the code's own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from helpers.places import ROOT
+from secfwt.codegen.compile import Compiled, compile_model
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.plan.graph import Plan, Sharing, Stage
+from secfwt.codegen.ring.cost import stage_cost
+from secfwt.codegen.series.fits import Fit
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+COLUMNS = 100
+FILE = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
+"""A name in code type that may be a file's."""
+BASES = ("", "vm", "mpc_programs", "docs")
+"""What a page may name files from."""
+ENDINGS = {".py", ".cpp", ".h", ".md", ".svg", ".png", ".csv", ".j2", ".sh"}
+WRITTEN = {"fidelity.md", "fidelity.png", "loss.png", "comparison.csv"}
+"""Files that a command writes, and no part of the checkout."""
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a page outside code blocks and tables."""
+    code = False
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            code = not code
+        elif not code and not line.startswith(("|", "    ")):
+            yield number, line
+
+
+def running_text(page: Path) -> str:
+    """A page's prose on one line."""
+    return " ".join(" ".join(line for _, line in prose(page)).split())
+
+
+def table(page: Path, *columns: str) -> list[dict[str, str]]:
+    """Rows of all tables of a page that have these columns, by column; code type and bold are taken off."""
+    rows = []
+    for tabular, lines in groupby(page.read_text("utf-8").splitlines(), lambda line: line.startswith("|")):
+        if not tabular:
+            continue
+        cells = [[cell.strip(" `*") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+        if set(columns) <= set(cells[0]):
+            rows += [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+    assert rows, f"{page.name} has no table with the columns {', '.join(columns)}"
+    return rows
+
+
+@every_page
+def test_lines_fit(page: Path) -> None:
+    long = [f"{page.name}:{n}: {len(line)}" for n, line in prose(page) if len(line) > COLUMNS and " " in line.strip()]
+    assert not long, f"lines of more than {COLUMNS} columns:\n" + "\n".join(long)
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        if "://" in link or (target.exists() and (not heading or heading in headings(target))):
+            continue
+        wrong.append(link)
+    assert not wrong, f"{page.name} has links that lead nowhere: {', '.join(wrong)}"
+
+
+def headings(page: Path) -> set[str]:
+    """A page's headings as links name them."""
+    lines = [line.lstrip("#").strip().lower() for line in page.read_text("utf-8").splitlines() if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", line).replace(" ", "-") for line in lines}
+
+
+@every_page
+def test_named_files_are_there(page: Path) -> None:
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    wrong = []
+    for name in sorted(set(FILE.findall(page.read_text("utf-8")))):
+        of_checkout = name.split("/")[0] in folders and "/" in name
+        if not (of_checkout or Path(name).suffix in ENDINGS) or name in WRITTEN:
+            continue
+        if name.startswith(("runs/", "bundles/", "build/", "certificates/", "shared/")):
+            continue
+        found = any((ROOT / base / name).exists() for base in BASES) or ("/" not in name and named_once(name))
+        if not found:
+            wrong.append(name)
+    assert not wrong, f"{page.name} names what is not there: {', '.join(wrong)}"
+
+
+@cache
+def named_once(name: str) -> bool:
+    """Whether there is a file of this name in the folders of the project."""
+    tops = ("codegen", "runtime", "vm", "mpc_programs", "templates", "tests", "benchmarks", "examples")
+    return (ROOT / name).exists() or any(path.name == name for top in tops for path in (ROOT / top).rglob(name))
+
+
+# rounds and bytes
+
+
+@cache
+def compiled(layers: int, variant: str) -> Compiled:
+    """MiniLM's shape at 128 tokens, plain inference."""
+    config = {
+        "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": layers,
+        "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 100, "max_position_embeddings": 512,
+    }  # fmt: skip
+    path = ROOT / "build" / "test_docs" / f"{layers}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(config))
+    options = GenOptions(
+        sequence_length=128, n_prompt_tokens=0, prompt_layer=0, rfa_variant=variant, head="prototypes",
+        label_texts=("a", "b"),
+    )  # fmt: skip
+    return compile_model(path, options)
+
+
+def layer_rounds(variant: str) -> int:
+    """Rounds that one more layer takes."""
+    two, one = (compiled(layers, variant) for layers in (2, 1))
+    two_rounds, one_rounds = (stage_cost(c.ring, c.program.fits, Stage.EXAMPLE, 1).rounds for c in (two, one))
+    return two_rounds - one_rounds
+
+
+def bits(kind: str, fits: list[Fit] | None = None, **attrs: int) -> int:
+    """Bits that all parties send for one value of an operation."""
+    plan = Plan()
+    x = plan.add("example", shape=(8,), stage=Stage.EXAMPLE, sharing=Sharing.ADD, name="x")
+    plan.add(kind, (x,), shape=(8,), sharing=Sharing.REP, group=0, **attrs)
+    return stage_cost(plan, fits or [], Stage.EXAMPLE, 1).bytes
+
+
+def gelu_bits(harmonics: int) -> int:
+    """Of an activation with so many harmonics."""
+    (fit,) = {fit for fit in compiled(1, "folded").program.fits if fit.ring == 32}
+    zero = (0.0,) * harmonics
+    return bits("fourier", [replace(fit, m=tuple(range(1, harmonics + 1)), re=zero, im=zero)], fit=0)
+
+
+QUOTES = {
+    "a layer's rounds": (
+        ("README.md", r"a layer takes (\d+) rounds"),
+        ("docs/protocols.md", r"(\d+) rounds in all"),
+        ("docs/architecture.md", r"a layer of (\d+) rounds"),
+        lambda: [layer_rounds("folded")],
+    ),
+    "rounds of the paper's variant": (
+        ("docs/protocols.md", r"`--rfa paper` takes (\d+)"),
+        lambda: [layer_rounds("paper")],
+    ),
+    "reshare": (
+        ("docs/protocols.md", r"# Reshare: (\d+) bytes"),
+        lambda: [bits("reshare") / 8],
+    ),
+    "truncation": (
+        ("docs/protocols.md", r"# Truncation by s bits: (\d+) bytes and s \+ (\d+) bits"),
+        lambda: [24, bits("trunc", shift=1) - 1 - 8 * 24],
+    ),
+    "cos and sin": (
+        ("docs/protocols.md", r"cos and sin together \(k = 16\): 8 \+ 16 \+ 32 = (\d+)"),
+        lambda: [bits("cos_sin", k=16, fc=14, fa=14) / 8],
+    ),
+    "GELU": (
+        ("docs/protocols.md", r"GELU with 8 harmonics: 8 \+ 64 \+ 16 \+ 4¼ = (\d+\.\d+)"),
+        lambda: [gelu_bits(8) / 8],
+    ),
+    "an activation": (
+        ("docs/adaptation.md", r"costs (\d+) \+ (\d+) n bits per value"),
+        lambda: [gelu_bits(0), gelu_bits(1) - gelu_bits(0)],
+    ),
+}
+"""Pages and sentences that quote the cost model, and what it says."""
+
+
+@pytest.mark.parametrize("quoted", QUOTES)
+def test_rounds_and_bytes_are_the_cost_models(quoted: str) -> None:
+    *places, numbers = QUOTES[quoted]
+    for name, pattern in places:
+        found = re.findall(pattern, running_text(ROOT / name))
+        assert found, f"{name} has no sentence like {pattern!r} any more: mend the page, or the pattern here"
+        for match in found:
+            quote = [float(number) for number in ((match,) if isinstance(match, str) else match)]
+            assert quote == numbers(), f"{name} quotes {quote} for {quoted}, the cost model says {numbers()}"
+
+
+def test_the_layers_table_is_the_cost_models() -> None:
+    program = compiled(2, "folded")
+    ring, fits = program.ring, program.program.fits
+    sent: list[tuple[int, str, float, int]] = []
+    for v in ring:
+        if "group" not in v.attrs or v.site != "layer 0":
+            continue
+        keys = {name: value for name, value in v.attrs.items() if name != "group"}
+        harmonics = len(fits[keys["fit"]].m) if "fit" in keys else 0
+        row = (v.attrs["group"], v.kind, bits(v.kind, fits, **keys) / 8, harmonics)
+        if row not in sent or v.kind != "cos_sin":
+            sent.append(row)
+    rows = table(ROOT / "docs" / "protocols.md", "operation", "rounds", "bytes per value")
+    assert [row["operation"] for row in rows] == [kind for _, kind, _, _ in sent]
+    for row, (group, kind, size, harmonics) in zip(rows, sent, strict=True):
+        each = re.fullmatch(r"(\d+) per harmonic \+ (\d+)", row["bytes per value"])
+        quoted = int(each[1]) * harmonics + int(each[2]) if each else int(row["bytes per value"])
+        assert quoted == round(size), f"{kind} of group {group}: {row} should say {size} bytes"
+    assert sum(int(row["rounds"]) for row in rows if row["rounds"]) == layer_rounds("folded")
+
+
+# measurements
+
+
+@cache
+def measured() -> list[dict[str, str]]:
+    """All rows of benchmarks/results."""
+    files = sorted((ROOT / "benchmarks" / "results").glob("*.csv"))
+    return [row for file in files for row in csv.DictReader(file.read_text("utf-8").splitlines())]
+
+
+def agrees(quoted: str, value: str) -> bool:
+    """Whether a number as quoted, with its digits, is that value rounded (to three digits, or as far as it is said)."""
+    number, exact = float(quoted.replace(",", "")), float(value or "nan")
+    digits = len(quoted.partition(".")[2])
+    return abs(number - exact) <= max(0.5 * 10.0**-digits, 0.005 * abs(number)) * (1 + 1e-9)
+
+
+def has_row(**columns: str) -> bool:
+    """Whether some row of the results has all these columns as quoted; words must be equal."""
+
+    def fits(row: dict[str, str]) -> bool:
+        for column, quoted in columns.items():
+            value = row.get(column) or ""
+            if not (agrees(quoted, value) if re.fullmatch(r"[\d.,]+", quoted) else quoted == value):
+                return False
+        return True
+
+    return any(fits(row) for row in measured())
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [("shape", "seconds", "cold", "rounds", "max error"), ("shape", "engine", "attention", "seconds", "rounds")],
+    ids=["layers", "peers"],
+)
+def test_tables_of_measurements_are_rows_of_the_results(columns: tuple[str, ...]) -> None:
+    names = {"MB, all parties": "megabytes", "max error": "max_error", "cold": "cold_seconds", "attention": "attention"}
+    same = {"random features": "rfa"}
+    for row in table(ROOT / "docs" / "benchmarks.md", *columns):
+        wanted = {names.get(c, c): same.get(row[c], row[c]) for c in (*columns, "MB, all parties")}
+        assert has_row(**wanted), f"docs/benchmarks.md: no row of benchmarks/results is {wanted}"
+
+
+def test_the_readmes_comparison_is_of_the_results() -> None:
+    text = running_text(ROOT / "README.md")
+    pattern = (
+        r"takes ([\d.]+) s and (\d+) MB .* SPU's softmax layer takes ([\d.]+) s and (\d+) MB, "
+        r"MP-SPDZ's own BERT layer takes (\d+) s and (\d+) MB"
+    )
+    found = re.search(pattern, text)
+    assert found, "README.md does not compare a layer's seconds and megabytes any more"
+    engines = ("embedded", "SPU 0.9.5", "MP-SPDZ, stock party, its own layer")
+    for engine, seconds, megabytes in zip(engines, found.groups()[::2], found.groups()[1::2], strict=True):
+        assert has_row(benchmark="peers", engine=engine, shape="384/12/1536", seconds=seconds, megabytes=megabytes)
