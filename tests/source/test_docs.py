@@ -100,6 +100,16 @@ def test_named_files_are_there(page: Path) -> None:
     assert not wrong, f"{page.name} names what is not there: {', '.join(wrong)}"
 
 
+@every_page
+def test_named_functions_are_in_their_files(page: Path) -> None:
+    wrong = []
+    for name, function in re.findall(r"`([\w/.]+\.(?:cpp|h|py))`, `(\w+)`", page.read_text("utf-8")):
+        places = [ROOT / base / name for base in (*BASES, "mpc_programs/lib") if (ROOT / base / name).is_file()]
+        if not any(function in place.read_text("utf-8") for place in places):
+            wrong.append(f"{function} of {name}")
+    assert not wrong, f"{page.name} names functions that are not there: {', '.join(wrong)}"
+
+
 @cache
 def named_once(name: str) -> bool:
     """Whether there is a file of this name in the folders of the project."""
