@@ -19,7 +19,9 @@ from secfwt.codegen.plan.graph import Plan, Sharing, Stage
 from secfwt.codegen.ring.cost import stage_cost
 from secfwt.codegen.series.fits import Fit
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")]
+)
 COLUMNS = 100
 FILE = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 """A name in code type that may be a file's."""
@@ -29,7 +31,7 @@ ENDINGS = {".py", ".cpp", ".h", ".md", ".svg", ".png", ".csv", ".j2", ".sh"}
 WRITTEN = {"fidelity.md", "fidelity.png", "loss.png", "comparison.csv"}
 """Files that a command writes, and no part of the checkout."""
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def prose(page: Path) -> Iterator[tuple[int, str]]:
@@ -256,17 +258,43 @@ def has_row(**columns: str) -> bool:
     return any(fits(row) for row in measured())
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [("shape", "seconds", "cold", "rounds", "max error"), ("shape", "engine", "attention", "seconds", "rounds")],
-    ids=["layers", "peers"],
-)
-def test_tables_of_measurements_are_rows_of_the_results(columns: tuple[str, ...]) -> None:
-    names = {"MB, all parties": "megabytes", "max error": "max_error", "cold": "cold_seconds", "attention": "attention"}
-    same = {"random features": "rfa"}
+def of_a_layer(row: dict[str, str]) -> dict[str, str]:
+    columns = {"seconds": "seconds", "cold": "cold_seconds", "max error": "max_error", "shape": "shape"}
+    return {columns[c]: row[c] for c in columns} | {"rounds": row["rounds"], "megabytes": row["MB, all parties"]}
+
+
+def of_a_peer(row: dict[str, str]) -> dict[str, str]:
+    attention = row["attention"].replace("random features", "rfa")
+    named = {c: row[c] for c in ("shape", "engine", "seconds", "rounds")}
+    return named | {"attention": attention, "megabytes": row["MB, all parties"], "max_error": row["max error"]}
+
+
+def of_a_generation(row: dict[str, str]) -> dict[str, str]:
+    sizes = dict(zip(("candidates", "examples", "tokens"), row[SIZES].split(" × "), strict=True))
+    unstaged = "unstaged" in row.values()
+    named = {"benchmark": "generation, unstaged" if unstaged else "generation", "seconds": row["seconds"]}
+    return sizes | named | {"megabytes": row["MB, all parties"], "rounds": row["rounds"]}
+
+
+def of_a_comparison(row: dict[str, str]) -> dict[str, str]:
+    return {"protocol": row["protocol"], "step_rounds": row["rounds"]}
+
+
+SIZES = "candidates × examples × tokens"
+TABLES = {
+    "layers": (("shape", "cold", "rounds", "max error"), of_a_layer),
+    "peers": (("shape", "engine", "attention", "rounds"), of_a_peer),
+    "generations": ((SIZES, "seconds", "rounds"), of_a_generation),
+    "protocols": (("protocol", "MB preprocessing", "rounds"), of_a_comparison),
+}
+"""Tables of docs/benchmarks.md by columns that tell them apart, and what a row of the results must have."""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_measurements_are_rows_of_the_results(name: str) -> None:
+    columns, wanted = TABLES[name]
     for row in table(ROOT / "docs" / "benchmarks.md", *columns):
-        wanted = {names.get(c, c): same.get(row[c], row[c]) for c in (*columns, "MB, all parties")}
-        assert has_row(**wanted), f"docs/benchmarks.md: no row of benchmarks/results is {wanted}"
+        assert has_row(**wanted(row)), f"docs/benchmarks.md: no row of benchmarks/results is {wanted(row)}"
 
 
 def test_the_readmes_comparison_is_of_the_results() -> None:
