@@ -1,4 +1,7 @@
-"""A client's session with the three parties: the model owner's or the data owner's (docs/wire.md)."""
+"""A client's session with the three parties: the model owner's or the data owner's (docs/wire.md).
+
+The payload of a message is made in `parties/sharing.py`, its frame in `parties/connection.py`.
+"""
 
 from __future__ import annotations
 
