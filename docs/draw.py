@@ -22,9 +22,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from helpers.rooms import GRAPH, MODULES, ORDER, purpose, room  # noqa: E402
 
 DRAWING = ROOT / "docs" / "figures" / "rooms.svg"
-WIDTH, HEIGHT, GAP, ROW, MARGIN = 232, 66, 26, 104, 20
+WIDTH, HEIGHT, GAP, ROW, MARGIN = 232, 66, 16, 104, 16
 """Of a box; between boxes and lines of a row; from row to row; around everything."""
-THREAD = 12
+THREAD = 8
 """Room that an arrow takes where it passes a row."""
 COLOURS = {"runtime": ("#e8f0fb", "#4a78b5"), "codegen": ("#e9f5ea", "#4c8f55")}
 

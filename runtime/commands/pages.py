@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from ...codegen import cli
@@ -32,8 +33,9 @@ def _section(command: Command) -> Iterator[str]:
     script = SCRIPTS.get(command.name)
     yield f"## `{command.name}`" + (f", `{script}`" if script else "")
     yield ""
-    yield command.summary
-    yield ""
+    for paragraph in command.summary.split("\n\n"):
+        yield textwrap.fill(paragraph, 100)
+        yield ""
     yield f"    {command.example}"
     yield ""
     for panel in PANELS:
