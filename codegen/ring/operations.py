@@ -186,7 +186,7 @@ COMMUNICATING = frozenset(row.kind for row in ROWS if row.traffic)
 
 def table() -> str:
     """The rows in Markdown, for docs/program.md."""
-    lines = ["| kind | inputs | keys | result | bits a value, all parties; rounds |", "|---|---|---|---|---|"]
+    lines = ["| kind | inputs | keys | result | bits per value, all parties; rounds |", "|---|---|---|---|---|"]
     for row in ROWS:
         inputs = {_NONE: "–", _TWO: "a, b", _ANY: "a, b, …"}.get(row.arity, "a")
         keys = [f"`{name}`" + (f" {key.words}" if key.words else "") for name, key in row.keys.items()]

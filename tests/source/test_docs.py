@@ -6,7 +6,6 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -15,9 +14,9 @@ import pytest
 from helpers.places import ROOT
 from secfwt.codegen.compile import Compiled, compile_model
 from secfwt.codegen.model.options import GenOptions
-from secfwt.codegen.plan.graph import Plan, Sharing, Stage
-from secfwt.codegen.ring.cost import stage_cost
-from secfwt.codegen.series.fits import Fit
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.cost import stage_cost, traffic
+from secfwt.codegen.ring.traffic import opening, reshare, truncation
 
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")]
@@ -142,23 +141,13 @@ def compiled(layers: int, variant: str) -> Compiled:
 def layer_rounds(variant: str) -> int:
     """Rounds that one more layer takes."""
     two, one = (compiled(layers, variant) for layers in (2, 1))
-    two_rounds, one_rounds = (stage_cost(c.ring, c.program.fits, Stage.EXAMPLE, 1).rounds for c in (two, one))
+    two_rounds, one_rounds = (stage_cost(program.ring, Stage.EXAMPLE, 1).rounds for program in (two, one))
     return two_rounds - one_rounds
 
 
-def bits(kind: str, fits: list[Fit] | None = None, **attrs: int) -> int:
-    """Bits that all parties send for one value of an operation."""
-    plan = Plan()
-    x = plan.add("example", shape=(8,), stage=Stage.EXAMPLE, sharing=Sharing.ADD, name="x")
-    plan.add(kind, (x,), shape=(8,), sharing=Sharing.REP, group=0, **attrs)
-    return stage_cost(plan, fits or [], Stage.EXAMPLE, 1).bytes
-
-
 def gelu_bits(harmonics: int) -> int:
-    """Of an activation with so many harmonics."""
-    (fit,) = {fit for fit in compiled(1, "folded").program.fits if fit.ring == 32}
-    zero = (0.0,) * harmonics
-    return bits("fourier", [replace(fit, m=tuple(range(1, harmonics + 1)), re=zero, im=zero)], fit=0)
+    """Sent for one value of an activation with so many harmonics."""
+    return opening(k=16, harmonics=harmonics, ring=32).bits
 
 
 QUOTES = {
@@ -174,15 +163,15 @@ QUOTES = {
     ),
     "reshare": (
         ("docs/protocols.md", r"# Reshare: (\d+) bytes"),
-        lambda: [bits("reshare") / 8],
+        lambda: [reshare().bits / 8],
     ),
     "truncation": (
         ("docs/protocols.md", r"# Truncation by s bits: (\d+) bytes and s \+ (\d+) bits"),
-        lambda: [24, bits("trunc", shift=1) - 1 - 8 * 24],
+        lambda: [24, truncation(shift=1).bits - 1 - 8 * 24],
     ),
     "cos and sin": (
         ("docs/protocols.md", r"cos and sin together \(k = 16\): 8 \+ 16 \+ 32 = (\d+)"),
-        lambda: [bits("cos_sin", k=16, fc=14, fa=14) / 8],
+        lambda: [opening(k=16, harmonics=1, ring=64, results=2).bits / 8],
     ),
     "GELU": (
         ("docs/protocols.md", r"GELU with 8 harmonics: 8 \+ 64 \+ 16 \+ 4¼ = (\d+\.\d+)"),
@@ -208,15 +197,13 @@ def test_rounds_and_bytes_are_the_cost_models(quoted: str) -> None:
 
 
 def test_the_layers_table_is_the_cost_models() -> None:
-    program = compiled(2, "folded")
-    ring, fits = program.ring, program.program.fits
+    ring = compiled(2, "folded").ring
     sent: list[tuple[int, str, float, int]] = []
     for v in ring:
         if "group" not in v.attrs or v.site != "layer 0":
             continue
-        keys = {name: value for name, value in v.attrs.items() if name != "group"}
-        harmonics = len(fits[keys["fit"]].m) if "fit" in keys else 0
-        row = (v.attrs["group"], v.kind, bits(v.kind, fits, **keys) / 8, harmonics)
+        harmonics = len(ring.fits[v.attrs["fit"]].m) if "fit" in v.attrs else 0
+        row = (v.attrs["group"], v.kind, traffic(ring, v).bits / 8, harmonics)
         if row not in sent or v.kind != "cos_sin":
             sent.append(row)
     rows = table(ROOT / "docs" / "protocols.md", "operation", "rounds", "bytes per value")
