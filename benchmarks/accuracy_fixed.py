@@ -44,7 +44,11 @@ class TabledMachine(Machine):
         return self._looked_up(v, a) if v.attrs["k"] <= TABLE_BITS else super()._cos_sin(v, a)
 
     def _fourier(self, v: Value, a: Words) -> Words:
-        return self._looked_up(v, a) if self.fits[v.attrs["fit"]].k <= TABLE_BITS else super()._fourier(v, a)
+        return (
+            self._looked_up(v, a)
+            if self.fits[v.attrs["fit"]].format.phase_bits <= TABLE_BITS
+            else super()._fourier(v, a)
+        )
 
     def _looked_up(self, v: Value, a: Words) -> Words:
         if v.id not in self._tables:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..plan.graph import Value
 from ..ring.builder import Ring, bits_for
 from ..ring.values import HEADROOM, Weights
+from ..series.activations import ACTIVATIONS
 from ..series.nonlinear import even_part, inverse_root, reciprocal
 from ..series.ranges import Ranges
 
@@ -185,8 +186,9 @@ class LayerLowering:
         hidden, inner = r[x].shape[-1], v.attrs["intermediate"]
         p = f"layers.{i}"
         gamma, beta = f"{p}.attention_norm.gamma", f"{p}.attention_norm.beta"
-        width = self.ranges.activation_width(f"{p}.gelu")
-        fit = even_part(v.attrs["act"], width, v.attrs["harmonics"])
+        act = ACTIVATIONS[v.attrs["act"]]
+        width = self.ranges.activation_width(f"{p}.gelu", act.linear_beyond)
+        fit = even_part(act.name, width, v.attrs["harmonics"])
         first = r.weight(
             f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)
         )

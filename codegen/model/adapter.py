@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from ..commandline.problems import Problem, ProblemsFound, Report
-from .options import GenOptions
+from .options import AdaptedActivation, GenOptions
 from .spec import ModelSpec
 from .tensors import TensorFile
 from .weights import Shape, Weights, checkpoint_shapes, derived_shapes
@@ -38,7 +38,7 @@ class Description(BaseModel):
     features: PositiveInt | list[PositiveInt]
     variant: Literal["folded", "paper"] = "folded"
     floor: PositiveFloat
-    activation: Literal["", "gelu", "relu"] = ""
+    activation: AdaptedActivation = ""
     harmonics: NonNegativeInt = 0
     calibration: dict[str, dict[str, float]] = {}
 

@@ -27,7 +27,7 @@ class Cost:
 def rounds(v: Value, fits: list[Fit]) -> int:
     """Rounds of one operation on its own."""
     if v.kind == "fourier":
-        return 3 if fits[v.attrs["fit"]].ring == 32 else 2
+        return 3 if fits[v.attrs["fit"]].format.ring_bits == 32 else 2
     return {"trunc": 3, "reshare": 1, "cos_sin": 2}.get(v.kind, 0)
 
 
@@ -42,8 +42,8 @@ def bits_per_value(v: Value, fits: list[Fit]) -> int:
         return 4 * int(v.attrs["k"]) + 128 + 2 * 128
     if v.kind == "fourier":
         fit: Fit = fits[v.attrs["fit"]]
-        lift = 34 if fit.ring == 32 else 0
-        return 4 * fit.k + 2 * fit.ring * len(fit.m) + lift + 128
+        lift = 34 if fit.format.ring_bits == 32 else 0
+        return 4 * fit.format.phase_bits + 2 * fit.format.ring_bits * len(fit.m) + lift + 128
     return 0
 
 
@@ -55,7 +55,7 @@ def correction_bits(v: Value, fits: list[Fit]) -> int:
         return 128
     if v.kind == "fourier":
         fit: Fit = fits[v.attrs["fit"]]
-        return 2 * fit.ring * len(fit.m) + (32 if fit.ring == 32 else 0)
+        return 2 * fit.format.ring_bits * len(fit.m) + (32 if fit.format.ring_bits == 32 else 0)
     return 0
 
 

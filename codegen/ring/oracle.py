@@ -159,7 +159,7 @@ class Machine:
 
     def _fourier(self, v: Value, a: Words) -> Words:
         fit = self.fits[v.attrs["fit"]]
-        return encode(fit(self._turns(a, fit.k)), fit.scale)
+        return encode(fit(self._turns(a, fit.format.phase_bits)), fit.scale)
 
     def _reduce_examples(self, v: Value, a: Words) -> Words:
         return np.asarray(a.sum(axis=1, keepdims=True))

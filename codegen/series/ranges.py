@@ -36,10 +36,10 @@ class Ranges:
             return default
         return seen["min"] / self.reach, seen["max"] * self.reach
 
-    def activation_width(self, site: str) -> float:
-        """Half width that an activation's even part is fitted on: the fit holds on twice that, less the 3 units that
-        GELU takes to become linear."""
-        return self.half_width(site) / 2 + 1.5
+    def activation_width(self, site: str, linear_beyond: float) -> float:
+        """Half width w that an activation's even part is fitted on so that the fit holds on all of the site's range:
+        it does so up to 2w less the point where the activation becomes linear (`fits.fold_even`)."""
+        return (self.half_width(site) + linear_beyond) / 2
 
     def variance(self, site: str) -> tuple[float, float]:
         """A layer norm's variances."""

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...codegen.series.activations import ACTIVATIONS
 from ...codegen.series.fits import Fit
-from ...codegen.series.nonlinear import even_part, inverse_root, reciprocal
+from ...codegen.series.nonlinear import SLACK, even_part, inverse_root, reciprocal
 from ...codegen.series.ranges import Ranges
 from .student import Forms, Shape
 
 POINTS = 64
 """Table entries a period of a fit's highest harmonic: interpolating between them errs by less than 1e-3 of it."""
-SLACK = 1.2
-"""The period of an interval's fit over its length, as in `codegen/lower_layer.py`."""
 
 
 class _Curve(torch.autograd.Function):
@@ -60,8 +59,9 @@ def fitted_forms(shape: Shape, ranges: Ranges, device: torch.device) -> Forms:
 
 
 def _activation(site: str, shape: Shape, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
-    width = ranges.activation_width(site)
-    bent = curve(even_part(shape.student_act or shape.act, width, shape.harmonics), 4 * width, device)
+    act = ACTIVATIONS[shape.student_act or shape.act]
+    width = ranges.activation_width(site, act.linear_beyond)
+    bent = curve(even_part(act.name, width, shape.harmonics), 4 * width, device)
     return lambda u: u / 2 + bent(u)
 
 

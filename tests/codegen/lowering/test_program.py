@@ -111,7 +111,7 @@ def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
 @pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
 def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
     t = toy(head, prompt_layer=0)
-    openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    openings = [v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].format.ring_bits == 32]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
 
 
@@ -130,7 +130,7 @@ def test_deep_prompts_replace_each_other(head: str) -> None:
     got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
     assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
     # prompt rows are thrown away after each layer, so that nobody computes them
-    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32]
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].format.ring_bits == 32]
     assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
 
 
@@ -177,7 +177,7 @@ def test_generation_cost_adds_up() -> None:
     one, many = (generation_cost(t.ring, t.program.fits, c, 4) for c in (1, 8))
     assert one.rounds == many.rounds
     assert many.bytes > 6 * one.bytes
-    gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].ring == 32)
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.program.fits[v.attrs["fit"]].format.ring_bits == 32)
     harmonics = len(t.program.fits[gelu.attrs["fit"]].m)
     assert bits_per_value(gelu, t.program.fits) == 64 + 64 * harmonics + 34 + 128
 
