@@ -187,7 +187,7 @@ class LayerLowering:
         p = f"layers.{i}"
         gamma, beta = f"{p}.attention_norm.gamma", f"{p}.attention_norm.beta"
         act = ACTIVATIONS[v.attrs["act"]]
-        width = self.ranges.activation_width(f"{p}.gelu", act.linear_beyond)
+        width = self.ranges.activation_width(f"{p}.activation", act.linear_beyond)
         fit = even_part(act.name, width, v.attrs["harmonics"])
         first = r.weight(
             f"{p}.ffn_in.weight", (hidden, inner), TURN, lambda w: (w[f"{p}.ffn_in.weight"] * w[gamma]).T / (4 * width)

@@ -177,7 +177,7 @@ class _Translator:
             kernel, arguments = "encoder.reading_layer", (self._reads(pool, affine), *arguments)
         keywords = {name: first.attrs[name] for name in ENCODER_ATTRS}
         if _is_smooth(first.attrs["act"]):
-            keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.gelu") for _, x in layers)
+            keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.activation") for _, x in layers)
         self._call(last, Call(f"encoder_{last.id}", kernel, arguments, tuple(keywords.items())))
 
     def _pool(self, layer: Value) -> Value | None:

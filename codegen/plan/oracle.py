@@ -158,7 +158,7 @@ class _Executor:
         y *= self._weight(v, "attention_norm.gamma")
         y += self._weight(v, "attention_norm.beta")
         inner = self._linear(v, "ffn_in", y)
-        self._see(f"{site}.gelu", inner, mask)
+        self._see(f"{site}.activation", inner, mask)
         z = self._linear(v, "ffn_out", ACTIVATIONS[v.attrs["act"]].exact(inner))
         z += y
         return self._normalise(z, v.attrs["output_eps"], f"{site}.output", mask)

@@ -18,7 +18,7 @@ from .student import EXACT, Forms, Rows, Shape, Trace, Weights, encode, linear, 
 
 Floats = NDArray[np.float32]
 Json = dict[str, Any]
-FITTED = ("gelu", "attention_var", "output_var", "den")
+FITTED = ("activation", "attention_var", "output_var", "den")
 """Sites whose intervals a program is built on."""
 
 
@@ -57,7 +57,7 @@ def outside(corpus: Corpus, weights: Weights, shape: Shape, ranges: Ranges, form
 
 
 def _interval(ranges: Ranges, name: str, site: str) -> tuple[float, float]:
-    if site == "gelu":
+    if site == "activation":
         return -ranges.half_width(name), ranges.half_width(name)
     return ranges.denominator(name) if site == "den" else ranges.variance(name)
 
