@@ -1,6 +1,6 @@
 """The non-linearities as the protocol computes them, in torch: Fourier fits on calibrated intervals, as tables.
 
-A student that trains through these forms learns what will run, a fit's ripple and its bend beyond the interval included.
+A student that trains through these forms learns what will run: a fit's ripple too, and its bend beyond the interval.
 So intervals, periods and fits are those of `codegen/lowering`, from the same functions.
 """
 

@@ -18,6 +18,8 @@ from secfwt.codegen.ring.oracle import ring_matmul, run_program
 from secfwt.codegen.ring.schedule import COMMUNICATING, schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
+from secfwt.runtime.parties.sharing import RangeError
+from secfwt.runtime.parties.sharing import encode as encode_shared
 
 CASES = [
     ("bert", "gelu", "folded", "ce"),
@@ -44,6 +46,13 @@ def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str,
 def test_the_candidates_matter() -> None:
     t = toy("prototypes")
     assert np.abs(t.reference["loss"][0] - t.reference["loss"][1]) > 1e-3
+
+
+def test_the_program_takes_every_z_that_can_be_shared() -> None:
+    (z,) = toy("prototypes").ring.inputs("candidate")
+    encode_shared(np.array([z.bound * 0.999]), z.scale, "z")
+    with pytest.raises(RangeError):
+        encode_shared(np.array([z.bound]), z.scale, "z")
 
 
 def test_labels_and_weights_enter_the_loss() -> None:
