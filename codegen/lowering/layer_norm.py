@@ -18,9 +18,9 @@ from ..series.nonlinear import SLACK, inverse_root
 from ..series.ranges import Ranges
 from .scales import ROW
 
-STRETCH = 1.02
-"""How much longer than √h a normalised row may come out: the inverse root's relative error, about 1e-3 where its fit
-reaches its target, with room for calibrated intervals so wide that it does not."""
+STRETCH = 0.02
+"""How much longer than √h a normalised row may come out, relative. An inverse root's fit errs by 1e-3 on intervals
+whose ends differ by a factor of up to 1,000; from about 5,000 on by more than this."""
 
 
 class Norm(NamedTuple):
@@ -58,7 +58,7 @@ def normalise_any(r: Ring, ranges: Ranges, y: int, eps: float, site: str) -> int
 def normalise(
     r: Ring, ranges: Ranges, centred: int, eps: float, site: str, bits: int = 0, mean: int | None = None
 ) -> int:
-    """Layer norm of centred rows `[…, h]`: x̂ at scale `ROW`, ‖x̂‖ <= `STRETCH`·√h.
+    """Layer norm of centred rows `[…, h]`: x̂ at scale `ROW`, ‖x̂‖ <= (1 + `STRETCH`)·√h.
 
     Right where the variances lie within the interval that `ranges` has for `site`. `bits` > 0: the rows are h times too
     large, and the truncation takes 2^bits of that away. `mean`: weights `[1, R]` that add up to one; the result is the
@@ -76,7 +76,7 @@ def normalise(
     theta, period = r.phase(square, SLACK * hidden * (high - low))
     fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
     inverse = r.fourier(theta, fit)
-    longest = STRETCH * sqrt(hidden)
+    longest = (1 + max(STRETCH, fit.error)) * sqrt(hidden)
     if mean is None:
         normed = r.mul(row, inverse, bound=longest)
     else:

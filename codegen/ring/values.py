@@ -20,7 +20,9 @@ from ..series.fits import Fit
 Floats = NDArray[np.float64]
 Weights = Mapping[str, Floats]
 PHASE = 64
+"""Scale of a value in turns: it wraps as the ring does."""
 HEADROOM = 62
+"""Bits below which every other ring element stays."""
 
 
 @dataclass(frozen=True)
