@@ -49,7 +49,7 @@ class TabledMachine(Machine):
     def _opened_bits(self, v: RingValue) -> float:
         """Bits of the phase that the value is a function of; infinite for all other operations."""
         if v.kind == "fourier":
-            return self.fits[v.attrs["fit"]].k
+            return self.fits[v.attrs["fit"]].format.phase_bits
         return float(v.attrs["k"]) if v.kind == "cos_sin" else inf
 
     def _looked_up(self, v: RingValue, a: Words) -> Words:

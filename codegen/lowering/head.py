@@ -9,55 +9,56 @@ import numpy as np
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
 from ..ring.values import Floats, WideWeights
-from ..series.nonlinear import inverse_root, precise_even_part, tanh
+from ..series.nonlinear import SLACK, inverse_root, precise_even_part, tanh
+from .layer_norm import Norm
+from .scales import ROW, TURN, WEIGHT
 
-ROW = 16
-Norm = tuple[str, str]
-"""Names of gamma and beta."""
+COSINE_ERROR = 3e-4
+"""Relative, of 1/‖y‖: the temperature multiplies it, 20 by default."""
 
 
 def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> int:
-    """act(W x + b) at scale 16; `norm`: of the layer norm whose affine part x still lacks. `width`: largest |W x + b|.
+    """act(W x + b) at scale `ROW`; `norm`: of the layer norm whose affine part x still lacks. `width`: largest
+    |W x + b|.
 
     Without activation the result is a vector, logits; else it is a row.
     """
-    kernel, bias = v.weights["weight"], v.weights["bias"]
+    weight, bias = v.weights["weight"], v.weights["bias"]
     out, act = v.shape[-1], v.attrs["act"]
 
     def matrix(w: WideWeights) -> Floats:
-        return np.asarray((w[kernel] * w[norm[0]] if norm else w[kernel]).T)
+        return norm.matrix(w, weight) if norm else np.asarray(w[weight].T)
 
     def offset(w: WideWeights) -> Floats:
-        return np.asarray(w[bias] + w[kernel] @ w[norm[1]] if norm else w[bias])
+        return norm.offset(w, weight, bias) if norm else np.asarray(w[bias])
 
     def product(name: str, scale: int, factor: float) -> int:
-        m = r.weight(f"{kernel}{name}", (r[x].shape[-1], out), scale, lambda w: factor * matrix(w))
+        m = r.weight(f"{weight}{name}", (r[x].shape[-1], out), scale, lambda w: factor * matrix(w))
         b = r.weight(f"{bias}{name}", (out,), scale + ROW, lambda w: factor * offset(w))
         return r.add(r.matmul(x, m), b)
 
     if act == "none":
-        return r.reshape(r.trunc(product("", 24, 1.0), ROW), (out,))
-    phase = product(".phase", 48, 1 / (4 * width))
+        return r.reshape(r.trunc(product("", WEIGHT, 1.0), ROW), (out,))
+    phase = product(".phase", TURN, 1 / (4 * width))
     if act == "tanh":
         return r.declare(r.trunc(r.fourier(phase, tanh(width)), ROW), bound=1.01)
     bent = r.fourier(phase, precise_even_part(act, width))
-    linear = product("", 24, 0.5)
+    linear = product("", WEIGHT, 0.5)
     return r.trunc(r.add(linear, r.raise_scale(bent, r[linear].scale)), ROW)
 
 
 def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float) -> int:
-    """temperature · P y/‖y‖ at scale 16 for y = gamma∘x + beta with ‖y‖² in [low, high] and unit rows P."""
-    gamma, beta = norm
+    """temperature · P y/‖y‖ at scale `ROW` for y = gamma∘x + beta with ‖y‖² in [low, high] and unit rows P."""
     hidden, labels = r[x].shape[-1], v.shape[0]
     name, temperature = v.weights["prototypes"], v.attrs["temperature"]
-    g = r.weight(gamma, (hidden,), 24, lambda w: w[gamma])
-    b = r.weight(beta, (hidden,), 24 + ROW, lambda w: w[beta])
+    g = r.weight(norm.gamma, (hidden,), WEIGHT, lambda w: w[norm.gamma])
+    b = r.weight(norm.beta, (hidden,), WEIGHT + ROW, lambda w: w[norm.beta])
     row = r.trunc(r.add(r.mul(x, g), b), ROW)
-    prototypes = r.weight(name, (hidden, labels), 16, lambda w: temperature * w[name].T)
-    # |scores| <= temperature · ‖row‖
+    prototypes = r.weight(name, (hidden, labels), ROW, lambda w: temperature * w[name].T)
+    # |scores| <= temperature · ‖row‖, and ‖row‖ <= √high but for the caller's risk
     scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
     square = r.sum(r.mul(row, row), -1)
-    theta, period = r.phase(square, 1.2 * (high - low))
-    inverse = r.fourier(theta, inverse_root(low, high, period, target=3e-4))
+    theta, period = r.phase(square, SLACK * (high - low))
+    inverse = r.fourier(theta, inverse_root(low, high, period, target=COSINE_ERROR))
     logits = r.trunc(r.mul(scores, inverse, bound=1.1 * temperature), ROW)
     return r.reshape(logits, (labels,))

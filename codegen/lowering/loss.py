@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..ring.builder import RingBuilder
-from ..series.nonlinear import SOFT_SCALE as SCALE
-from ..series.nonlinear import hinge_bend, softplus
+from ..series.nonlinear import LOSS, hinge_bend, softplus
+
+SCALE = LOSS.scale
 
 
 def cross_entropy(r: RingBuilder, logits: int, target: int, width: float) -> int:

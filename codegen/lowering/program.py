@@ -14,16 +14,18 @@ from ..ring.builder import RingBuilder
 from ..ring.encoding import Words
 from ..ring.program import RingProgram
 from ..ring.schedule import schedule
-from ..ring.values import Fold, WideWeights
-from ..series.ranges import Ranges
-from .head import Norm, cosine, dense
-from .layer import LayerLowering, Part
+from ..ring.values import HEADROOM, Fold, WideWeights
+from ..series.ranges import HEAD_NORM2, LOGIT_DIFFERENCE, Ranges
+from .attention import Part
+from .head import cosine, dense
+from .layer import LayerLowering
+from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge
+from .scales import ROW, SUMS
 
-ROW = 16
-"""Scale of hidden rows and everything row-like."""
 PROMPT_ROW = 4.0
-"""A prompt row may be that many times as long as a normalised row; the data owner, who knows it, keeps to that."""
+"""A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
+(`runtime.tuning.objective.PromptSpace`): z itself may be anything that the ring holds."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,7 @@ class Affine:
     """A value gamma∘rows + beta whose affine part is folded into what comes next instead of being computed."""
 
     rows: int | Prompted
-    gamma: str
-    beta: str
+    norm: Norm
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     """
     problems: list[str] = []
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
-    for sum_scale in (48, 46, 44, 42, 40, 38):
+    for sum_scale in SUMS:
         lowering = _Lowering(plan, RingBuilder(weights), ranges, sum_scale)
         lowered = lowering.run()
         if not lowering.ring.problems:
@@ -103,7 +104,7 @@ class _Lowering:
         value = self.done[i]
         if not isinstance(value, Affine) or not isinstance(value.rows, int):
             raise ValueError(f"value {i} ({self.source[i].kind}) is no affine rows")
-        return value.rows, (value.gamma, value.beta)
+        return value.rows, value.norm
 
     # inputs
 
@@ -114,7 +115,8 @@ class _Lowering:
         return self.ring.declare(i, norm=_row_norm(v))
 
     def _candidate(self, v: Value) -> int:
-        i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=min(v.bound, 64.0))
+        # `runtime.parties.sharing.encode` refuses what reaches that
+        i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=2.0 ** (HEADROOM - ROW))
         return self.ring.declare(i, norm=_row_norm(v))
 
     # prompt
@@ -125,11 +127,12 @@ class _Lowering:
         d, first = a["intrinsic_dim"], a["first"]
         z = r.slice(self._value(v.inputs[0]), -1, first, first + d)
         matrix = r.public(f"A.{first}", (d, n * hidden), a["scale_bits"], a["seed"], a["bits"])
-        offset = r.matmul(r.reshape(z, (1, d)), matrix)
+        longest = PROMPT_ROW * sqrt(hidden)
+        offset = r.matmul(r.reshape(z, (1, d)), matrix, bound=longest)
         p0 = v.weights["p0"]
         start = r.weight(p0, (n, hidden), r[offset].scale, lambda w: np.asarray(w[p0]))
         prompt = r.trunc(r.add(r.reshape(offset, (n, hidden)), start), ROW)
-        return r.declare(prompt, bound=PROMPT_ROW * sqrt(hidden), norm=PROMPT_ROW * sqrt(hidden))
+        return r.declare(prompt, bound=longest, norm=longest)
 
     # Prompt rows stand behind the tokens here: attention does not see the order, and row 0 stays row 0.
 
@@ -148,7 +151,7 @@ class _Lowering:
     def _affine(self, v: Value) -> Affine:
         source = self.done[v.inputs[0]]
         rows = source if isinstance(source, Prompted) else self._value(v.inputs[0])
-        return Affine(rows, v.weights["gamma"], v.weights["beta"])
+        return Affine(rows, Norm(v.weights["gamma"], v.weights["beta"]))
 
     def _encoder_layer(self, v: Value) -> int:
         r, mask = self.ring, self._value(v.inputs[1])
@@ -162,7 +165,7 @@ class _Lowering:
             parts = (Part(x.rows.tokens, r.slice(mask, -1, 0, tokens)), Part(x.rows.prompt, None))
         pool = pooled_by(self.source, v)
         if pool is None:
-            return self.layers.layer(v, parts, tuple(part.rows for part in parts), x.gamma, x.beta)
+            return self.layers.layer(v, parts, tuple(part.rows for part in parts), x.norm)
         first, mean = parts[0].rows, None
         if pool.kind == "first_row":
             reads = r.slice(first, -2, 0, 1)
@@ -172,7 +175,7 @@ class _Lowering:
         else:
             reads = r.slice(first, -2, 0, self.tokens)
             mean = self._choice(pool, self.tokens) if pool.kind == "mean_rows" else None
-        return self.layers.layer(v, parts, (reads,), x.gamma, x.beta, mean)
+        return self.layers.layer(v, parts, (reads,), x.norm, mean)
 
     def _choice(self, pool: Value, rows: int) -> int:
         """Weights `[1, rows]` of the first rows in a choice or a mean."""
@@ -196,10 +199,10 @@ class _Lowering:
 
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
-        return self.layers.normalise_any(self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
+        return normalise_any(self.ring, self.ranges, self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
 
     def _cosine(self, v: Value) -> int:
-        return cosine(self.ring, v, *self._row(v.inputs[0]), *self.ranges.interval("head.norm2", (0.25, 100.0)))
+        return cosine(self.ring, v, *self._row(v.inputs[0]), *self.ranges.interval("head.norm2", HEAD_NORM2))
 
     # losses
 
@@ -209,7 +212,7 @@ class _Lowering:
         target = r.sum(r.mul(logits, labels, bound=r[logits].bound))
         r.declare(target, bound=r[logits].bound)
         # differences of logits that the loss's non-linearity must cover
-        width = min(2 * r[logits].bound, 2 * self.ranges.half_width("loss.diff", 20.0))
+        width = min(2 * r[logits].bound, 2 * self.ranges.half_width("loss.diff", LOGIT_DIFFERENCE))
         if v.attrs["loss"] == "hinge":
             return r.trunc(hinge(r, logits, target, v.attrs["margin"], width), ROW)
         return r.trunc(cross_entropy(r, logits, target, width), ROW)

@@ -13,21 +13,33 @@ field `rfa`, `model.safetensors` the tensors under `rfa.` beside the untouched o
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from ..commandline.problems import Problem, ProblemsFound, Report
-from .options import GenOptions
+from .options import AdaptedActivation, GenOptions
 from .spec import ModelSpec
 from .tensors import TensorFile
 from .weights import Shape, Weights, checkpoint_shapes, derived_shapes
 
 PREFIX = "rfa."
 """Of the names that an adapter's tensors have in a converted model's checkpoint."""
+T = TypeVar("T")
+
+
+def stored_sites(sites: Mapping[str, T]) -> dict[str, T]:
+    """What stands at sites, by the names that files have for them: an activation's input, GELU's or not, is `gelu`."""
+    return {site.replace(".activation", ".gelu"): value for site, value in sites.items()}
+
+
+def sites_read(stored: Mapping[str, T]) -> dict[str, T]:
+    """The inverse of `stored_sites`."""
+    return {site.replace(".gelu", ".activation"): value for site, value in stored.items()}
 
 
 class Description(BaseModel):
@@ -38,9 +50,14 @@ class Description(BaseModel):
     features: PositiveInt | list[PositiveInt]
     variant: Literal["folded", "paper"] = "folded"
     floor: PositiveFloat
-    activation: Literal["", "gelu", "relu"] = ""
+    activation: AdaptedActivation = ""
     harmonics: NonNegativeInt = 0
     calibration: dict[str, dict[str, float]] = {}
+
+    @field_validator("calibration")
+    @classmethod
+    def _by_site(cls, stored: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        return sites_read(stored)
 
 
 class _ConvertedConfig(BaseModel):

@@ -14,11 +14,12 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from ..commandline.problems import ProblemsFound, Report
+from ..series.activations import ACTIVATIONS
+from ..series.names import ActivationName
 from .compatibility import check_fit
 from .options import GenOptions
-from .spec import Activation, Family, HeadKind, HeadSpec, ModelSpec, Rows
+from .spec import Family, HeadKind, HeadSpec, ModelSpec, Rows
 
-_ACTIVATIONS = ("gelu", "relu")
 T = TypeVar("T")
 
 
@@ -103,7 +104,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     spec = ModelSpec(
         family=kind.family, hidden_size=config.hidden_size, num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=config.num_attention_heads, intermediate_size=config.intermediate_size,
-        hidden_act=cast(Activation, config.hidden_act), layer_norm_eps=config.layer_norm_eps,
+        hidden_act=cast(ActivationName, config.hidden_act), layer_norm_eps=config.layer_norm_eps,
         vocab_size=config.vocab_size, max_positions=config.max_position_embeddings,
         position_offset=padding + 1 if kind.family == "roberta" else 0,
         token_types=config.type_vocab_size, pad_token_id=padding, head=head,
@@ -143,8 +144,8 @@ def _validated(config: type[_Config], raw: dict[str, Any], report: Report) -> _C
 
 
 def _check_support(config: _Config, report: Report) -> None:
-    if config.hidden_act not in _ACTIVATIONS:
-        report.error(f"the activation is {config.hidden_act!r}", f"Accepted: {', '.join(_ACTIVATIONS)}.")
+    if config.hidden_act not in ACTIVATIONS:
+        report.error(f"the activation is {config.hidden_act!r}", f"Accepted: {', '.join(ACTIVATIONS)}.")
     if config.position_embedding_type not in (None, "absolute"):
         report.error(f"position_embedding_type is {config.position_embedding_type!r}", "Accepted: absolute.")
     if config.is_decoder or config.add_cross_attention:
@@ -209,8 +210,8 @@ def _head(config: _Config, kind: _Kind, options: GenOptions, pooling: Rows | Non
         return HeadSpec(choice, "first", labels, dense_act=kind.dense_act)
     if choice == "masked_lm":
         # RoBERTa's head is always GELU, the others' is the encoder's activation
-        act = "gelu" if kind.family == "roberta" or config.hidden_act not in _ACTIVATIONS else config.hidden_act
-        return HeadSpec(choice, "select", labels, dense_act=cast(Activation, act), norm=True)
+        act = "gelu" if kind.family == "roberta" or config.hidden_act not in ACTIVATIONS else config.hidden_act
+        return HeadSpec(choice, "select", labels, dense_act=cast(ActivationName, act), norm=True)
     return HeadSpec(choice, pooling or "mean", labels)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from ..commandline.options import ATTENTION, LABELS, MODEL, SEARCH, Option, check, flag
+from ..series.names import ActivationName
 
-AdaptedActivation = Literal["", "gelu", "relu"]
+AdaptedActivation = Literal["", ActivationName]
 HeadChoice = Literal["auto", "classification", "masked_lm", "prototypes"]
 
 

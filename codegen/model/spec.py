@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..commandline.options import read_back
+from ..series.names import ActivationName
 
 Family = Literal["bert", "roberta", "distilbert"]
-Activation = Literal["gelu", "relu"]
 HeadKind = Literal["classification", "masked_lm", "prototypes"]
 Rows = Literal["first", "select", "mean"]
 
@@ -23,7 +23,7 @@ class HeadSpec:
     """The row that is read: row 0, the mask token's, or the mean over the tokens."""
     labels: tuple[str, ...]
     """Label names in logit order."""
-    dense_act: Literal["tanh", "relu", "gelu"] | None = None
+    dense_act: Literal["tanh", ActivationName] | None = None
     """Activation of the dense layer before the output; None: no such layer."""
     norm: bool = False
     """Whether a layer norm follows that dense layer (masked-LM heads)."""
@@ -44,7 +44,7 @@ class ModelSpec:
     num_hidden_layers: int
     num_attention_heads: int
     intermediate_size: int
-    hidden_act: Activation
+    hidden_act: ActivationName
     layer_norm_eps: float
     vocab_size: int
     max_positions: int

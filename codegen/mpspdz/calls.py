@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..commandline.problems import Report
 from ..plan.graph import Plan, Stage, Value
 from ..plan.passes import pooled_by
+from ..series.activations import ACTIVATIONS
 from ..series.ranges import Ranges
 from .containers import weight_container
 from .options import MpSpdzOptions
@@ -107,7 +108,7 @@ class _Translator:
             keywords = keywords if value.attrs["loss"] == "hinge" else {}
         if value.kind == "mean_examples":
             keywords["tiles"] = self.program.pair_tiles
-        if value.attrs.get("act") == "gelu":
+        if _is_smooth(value.attrs.get("act")):
             keywords["reach"] = self.ranges.half_width("head.dense")
         if value.kind == "prompt":
             self._candidate(value)
@@ -175,8 +176,8 @@ class _Translator:
         if pool := self._pool(last):
             kernel, arguments = "encoder.reading_layer", (self._reads(pool, affine), *arguments)
         keywords = {name: first.attrs[name] for name in ENCODER_ATTRS}
-        if first.attrs["act"] == "gelu":
-            keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.gelu") for _, x in layers)
+        if _is_smooth(first.attrs["act"]):
+            keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.activation") for _, x in layers)
         self._call(last, Call(f"encoder_{last.id}", kernel, arguments, tuple(keywords.items())))
 
     def _pool(self, layer: Value) -> Value | None:
@@ -217,6 +218,11 @@ class _Translator:
         self.program.loss = self.names[outputs["loss"].value]
         self.program.logits = self.names[outputs["logits"].value]
         self.program.num_labels = self.plan[outputs["logits"].value].shape[-1]
+
+
+def _is_smooth(act: str | None) -> bool:
+    """Whether an activation's kernel takes `reach`."""
+    return act is not None and act in ACTIVATIONS and ACTIVATIONS[act].smooth
 
 
 def _same_layer(previous: Value, affine: Value, layer: Value) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..series.elementary import ACTIVATIONS, log_sum_exp
+from ..series.activations import ACTIVATIONS, DENSE
+from ..series.elementary import log_sum_exp
 from .graph import Plan, Stage, Value
 from .projection import public_matrix
 
@@ -157,8 +158,8 @@ class _Executor:
         y *= self._weight(v, "attention_norm.gamma")
         y += self._weight(v, "attention_norm.beta")
         inner = self._linear(v, "ffn_in", y)
-        self._see(f"{site}.gelu", inner, mask)
-        z = self._linear(v, "ffn_out", ACTIVATIONS[v.attrs["act"]](inner))
+        self._see(f"{site}.activation", inner, mask)
+        z = self._linear(v, "ffn_out", ACTIVATIONS[v.attrs["act"]].exact(inner))
         z += y
         return self._normalise(z, v.attrs["output_eps"], f"{site}.output", mask)
 
@@ -224,7 +225,7 @@ class _Executor:
     def _dense(self, v: Value, x: Array) -> Array:
         y = x @ self._weight(v, "weight").T + self._weight(v, "bias")
         self._see(v.weights["weight"].removesuffix(".weight"), y)
-        return np.asarray(ACTIVATIONS[v.attrs["act"]](y))
+        return np.asarray(DENSE[v.attrs["act"]](y))
 
     def _normalize(self, v: Value, x: Array) -> Array:
         return self._normalise(x.copy(), v.attrs["eps"], "head.norm", None)

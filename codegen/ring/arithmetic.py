@@ -120,7 +120,7 @@ def cos_sin(m: Arithmetic, v: RingValue, a: Words) -> Words:
 def fourier(m: Arithmetic, v: RingValue, a: Words) -> Words:
     """The series at the opened phase, rounded once."""
     fit = m.fits[v.attrs["fit"]]
-    return encode(fit(_opened(a, fit.k)), fit.scale)
+    return encode(fit(_opened(a, fit.format.phase_bits)), fit.scale)
 
 
 def _opened(a: Words, k: int) -> NDArray[np.float64]:

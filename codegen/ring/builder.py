@@ -133,7 +133,7 @@ class RingBuilder(RangedValues):
 
     def fourier(self, a: int, fit: Fit) -> int:
         """A fitted periodic function of a phase."""
-        if fit.ring == 32 and fit.scale + log2(fit.bound) > 30:
+        if fit.format.ring_bits == 32 and fit.scale + log2(fit.bound) > 30:
             raise ValueError(f"fourier: {fit.bound:.3g} at scale {fit.scale} does not fit the 32-bit ring")
         fits = self.program.fits
         if fit not in fits:

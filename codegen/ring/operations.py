@@ -173,7 +173,9 @@ ROWS = (
     ),
     Operation(
         kind="fourier", keys={"fit": rules.COUNT}, sharing=rules.replicated, scale=rules.fitted_scale,
-        traffic=lambda use: opening(k=use.fit.k, harmonics=len(use.fit.m), ring=use.fit.ring),
+        traffic=lambda use: opening(
+            k=use.fit.format.phase_bits, harmonics=len(use.fit.m), ring=use.fit.format.ring_bits
+        ),
         clear=arithmetic.fourier,
         result="rep, of a phase: the fit's series; scale fc+fa of the fit",
         sent="4·k + 2·ring·harmonics + 2·64 + [ring=32]·(32 + 2); 2 + [ring=32]",

@@ -9,19 +9,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
+Function = Callable[[Floats], Floats]
+"""An elementwise function of arrays."""
 
-_STEPS = 512  # grid points a unit
+_STEPS = 512  # grid points per unit
 _REACH = 6.0  # 1 − Φ(6·√2) is below float64's resolution
 
 
 @functools.cache
-def _erf_table() -> tuple[Array, Array]:
+def _erf_table() -> tuple[Floats, Floats]:
     grid = np.arange(-int(_REACH * _STEPS), int(_REACH * _STEPS) + 1) / _STEPS
     return np.array([math.erf(x) for x in grid]), 2 / math.sqrt(math.pi) * np.exp(-grid * grid)
 
 
-def erf(x: Array) -> Array:
+def erf(x: Floats) -> Floats:
     """Error function; worst absolute error 1e-14, by a Taylor step of order 4 from the nearest of 6145 grid points."""
     value, slope = _erf_table()
     x = np.clip(x, -_REACH, _REACH)
@@ -43,7 +45,7 @@ def erf(x: Array) -> Array:
     return series.astype(x.dtype, copy=False)
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: Floats) -> Floats:
     """x·Φ(x), the exact form (not the tanh approximation), in blocks that stay in cache."""
     flat = np.ascontiguousarray(x).reshape(-1)
     result = np.empty_like(flat)
@@ -53,26 +55,23 @@ def gelu(x: Array) -> Array:
     return result.reshape(x.shape)
 
 
-def relu(x: Array) -> Array:
+def relu(x: Floats) -> Floats:
     """max(0, x)."""
     return np.maximum(x, 0)
 
 
-def log_sum_exp(x: Array) -> Array:
+def log_sum_exp(x: Floats) -> Floats:
     """log Σ eˣ over the last axis, which stays with length 1."""
     top = x.max(axis=-1, keepdims=True)
-    result: Array = top + np.log(np.exp(x - top).sum(axis=-1, keepdims=True))
+    result: Floats = top + np.log(np.exp(x - top).sum(axis=-1, keepdims=True))
     return result
 
 
-def identity(x: Array) -> Array:
+def identity(x: Floats) -> Floats:
     """X itself."""
     return x
 
 
-def tanh(x: Array) -> Array:
+def tanh(x: Floats) -> Floats:
     """Hyperbolic tangent."""
     return np.tanh(x)
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"none": identity, "gelu": gelu, "relu": relu, "tanh": tanh}

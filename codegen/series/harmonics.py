@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from .elementary import Floats
+
 Complexes = NDArray[np.complex128]
 
 
@@ -22,27 +23,41 @@ def fit_harmonics(
 
     `theta` in turns, `y` and weights `w` of one length. a_k is zero but for k = 0 and the `harmonics`, which get a
     real part (`cosines`), an imaginary part (`sines`) or both.
+
+    The basis is 1, cos mθ, sin mθ for every harmonic m. The sums over all points of products of two of them follow
+    from the moments M[k] = Σ w² e^(ikθ), M[-k] being the conjugate of M[k]:
+
+        cos a cos b = (cos(a-b) + cos(a+b)) / 2,  so  Σ w² cos mθ cos nθ = Re(M[m-n] + M[m+n]) / 2
+        sin a sin b = (cos(a-b) - cos(a+b)) / 2,  so  Σ w² sin mθ sin nθ = Re(M[m-n] - M[m+n]) / 2
+        cos a sin b = (sin(a+b) - sin(a-b)) / 2,  so  Σ w² cos mθ sin nθ = Im(M[m+n] - M[m-n]) / 2
     """
     m = np.array(harmonics)
-    moments = np.array([np.sum(w * w * z) for z in _turning(theta, 2 * int(m.max()))])
-    targets = np.array([np.sum(w * w * y * z) for z in _turning(theta, int(m.max()))])
-    # cos·cos, sin·sin and cos·sin of two harmonics by those of their sum and difference
-    plus, difference = moments[m[:, None] + m], m[:, None] - m
-    minus = moments[np.abs(difference)]
-    cos_cos, sin_sin = (plus.real + minus.real) / 2, (minus.real - plus.real) / 2
-    cos_sin = (plus.imag - np.sign(difference) * minus.imag) / 2
-    one, first = moments[:1].real[:, None], moments[m][None]
-    gram = np.block(
-        [[one, first.real, first.imag], [first.real.T, cos_cos, cos_sin], [first.imag.T, cos_sin.T, sin_sin]]
-    )
+    highest = int(m.max())
+    moments = np.array([np.sum(w * w * z) for z in _turning(theta, 2 * highest)])
+    with_y = np.array([np.sum(w * w * y * z) for z in _turning(theta, highest)])
+
+    # rows are m, columns n
+    gap = m[:, None] - m
+    at_sum = moments[m[:, None] + m]
+    at_gap = np.where(gap < 0, moments[np.abs(gap)].conj(), moments[np.abs(gap)])
+    cos_cos = (at_gap.real + at_sum.real) / 2
+    sin_sin = (at_gap.real - at_sum.real) / 2
+    cos_sin = (at_sum.imag - at_gap.imag) / 2
+    ones, cos, sin = moments[:1].real[None], moments[m].real[None], moments[m].imag[None]
+    gram = np.block([[ones, cos, sin], [cos.T, cos_cos, cos_sin], [sin.T, cos_sin.T, sin_sin]])
+
+    # normal equations (gram + ridge) · unknowns = projection, of those basis functions that are asked for
     gram[np.diag_indices_from(gram)] += np.repeat([0.0, ridge], [1, 2 * m.size])
-    right = np.concatenate([targets[:1].real, targets[m].real, targets[m].imag])
-    wanted = np.repeat([True, cosines, sines], [1, m.size, m.size])
-    solution = np.zeros(right.size)
-    solution[wanted] = _solve_definite(gram[np.ix_(wanted, wanted)], right[wanted])
-    amplitudes = np.zeros(int(m.max()) + 1, np.complex128)
-    amplitudes[0] = solution[0]
-    amplitudes[m] = solution[1 : m.size + 1] - 1j * solution[m.size + 1 :]
+    projection = np.concatenate([with_y[:1].real, with_y[m].real, with_y[m].imag])
+    used = np.repeat([True, cosines, sines], [1, m.size, m.size])
+    unknowns = np.zeros(used.size)
+    unknowns[used] = _solve_definite(gram[np.ix_(used, used)], projection[used])
+
+    # u cos mθ + v sin mθ = Re (u - iv) e^(imθ)
+    constant, of_cos, of_sin = np.split(unknowns, [1, 1 + m.size])
+    amplitudes = np.zeros(highest + 1, np.complex128)
+    amplitudes[:1] = constant
+    amplitudes[m] = of_cos - 1j * of_sin
     return amplitudes
 
 

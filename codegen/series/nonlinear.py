@@ -1,7 +1,8 @@
-"""The non-linearities of a program as fits: how exact each is, and in which format it is evaluated.
+"""The non-linearities of a program as fits: which function, on which interval, how exactly, in which format.
 
-Equal arguments give one fit without a second search: layers without calibration of their own share theirs, and lowering
-tries several scales.
+Every function tries more and more harmonics until the fit's error on the interval reaches its target; where none does,
+the most accurate fit is taken. Equal arguments give one fit without a second search: layers without calibration of
+their own share theirs, and lowering tries several scales.
 """
 
 from __future__ import annotations
@@ -11,11 +12,34 @@ from math import ceil, log2
 
 import numpy as np
 
-from .fits import Fit, Floats, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even, softplus_even
+from .activations import ACTIVATIONS
+from .elementary import Floats
+from .fits import Fit, Format, cheapest, fold_even, fold_odd, interval
 
-EVEN = {"gelu": gelu_even, "relu": relu_even}
-SOFT_SCALE = 30
-"""Scale of a loss's non-linearities."""
+SLACK = 1.2
+"""Period of an interval's fit over the interval's length; the rest is the way back from one end to the other.
+
+Measured on MiniLM's calibrated intervals: at 1.1 the way back is steep and a narrow inverse root takes 32 harmonics
+instead of 16; at 1.5 the interval fills less of the period and reciprocals take 64 or 96 instead of 48 or 64.
+"""
+PRECISE = Format(phase_bits=32, amplitude_bits=16, phasor_bits=16)
+"""For few values: one per row, head or label."""
+ROOT = Format(phase_bits=32, amplitude_bits=17, phasor_bits=16)
+LOSS = Format(phase_bits=32, amplitude_bits=16, phasor_bits=14)
+"""Its scale, 30, is that of a loss until the last truncation."""
+
+ACTIVATION_ERROR = 2e-3
+"""Absolute. Fewer harmonics than it takes cost accuracy on tasks: docs/adaptation.md measures how much."""
+ROOT_ERROR = 1e-3
+"""Relative: layer norm scales a whole row by that much."""
+RECIPROCAL_ERROR = 0.065
+"""Relative, and reached only at the bend where a denominator meets its floor: 48 or 64 harmonics on calibrated
+intervals. From two floors on the same fit errs by at most 0.014, from three on by 0.007. Half the error takes twice as
+many harmonics, as for every bend, and a denominator near its floor is mostly noise."""
+HINGE_ERROR = 2e-2
+"""Absolute, and reached only at the bend: 64 harmonics for differences of logits within ±10."""
+SMOOTH_ERROR = 1e-4
+"""Absolute, of tanh and softplus: smooth, and evaluated for few values."""
 
 
 def _counts(low: int, high: int) -> tuple[int, ...]:
@@ -25,73 +49,74 @@ def _counts(low: int, high: int) -> tuple[int, ...]:
 
 @cache
 def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
-    """act(u) - u/2 (gelu, relu) on ±`width`, to 2e-3 where 24 (relu: 32) harmonics reach that, or by so many as are
-    given; in Z_2^32."""
-    fa = 13
-    fc = 30 - ceil(log2(1.01 * width)) - fa
-    counts = (harmonics,) if harmonics else tuple(range(4, 25)) if act == "gelu" else (16, 24, 32)
-    return cheapest(lambda n: fold_even(EVEN[act], width, n, k=16, fc=fc, fa=fa, ring=32), 2e-3, counts)
+    """act(u) - u/2 on ±`width`, in Z_2^32: to 2e-3 where the activation's counts reach that; with `harmonics` > 0, by
+    exactly that many."""
+    row, phasor_bits = ACTIVATIONS[act], 13
+    # Z_2^32 asks for |f|·2^scale < 2^30; |f| reaches `width` where the series bends back, at twice the width, and 1 %
+    # is for ripple
+    amplitude_bits = 30 - ceil(log2(1.01 * width)) - phasor_bits
+    form = Format(phase_bits=16, amplitude_bits=amplitude_bits, phasor_bits=phasor_bits, ring_bits=32)
+    counts = (harmonics,) if harmonics else row.counts
+    return cheapest(lambda n: fold_even(row.even_part, width, n, form), ACTIVATION_ERROR, counts)
 
 
 @cache
 def precise_even_part(act: str, width: float) -> Fit:
     """The same in Z_2^64, for the few values of a head: to 2e-3 with up to 64 harmonics."""
-    return cheapest(lambda n: fold_even(EVEN[act], width, n, k=32, fc=16, fa=16, ring=64), 2e-3, _counts(8, 64))
+    even = ACTIVATIONS[act].even_part
+    return cheapest(lambda n: fold_even(even, width, n, PRECISE), ACTIVATION_ERROR, _counts(8, 64))
 
 
 @cache
 def tanh(width: float) -> Fit:
-    """Tanh on ±`width`, to 1e-4 where 64 harmonics reach that."""
-    return cheapest(lambda n: fold_odd(np.tanh, width, n, k=32, fc=16, fa=16, ring=64), 1e-4, _counts(8, 64))
+    """Tanh on ±`width`, to 1e-4 with up to 64 harmonics."""
+    return cheapest(lambda n: fold_odd(np.tanh, width, n, PRECISE), SMOOTH_ERROR, _counts(8, 64))
 
 
 @cache
 def inverse_root(
-    low: float, high: float, period: float, *, divisor: float = 1.0, eps: float = 0.0, target: float = 1e-3
+    low: float, high: float, period: float, *, divisor: float = 1.0, eps: float = 0.0, target: float = ROOT_ERROR
 ) -> Fit:
-    """1/√(s/divisor + eps) on [low, high], to a relative error of `target` where 512 harmonics reach that."""
+    """1/√(s/divisor + eps) on [low, high], to a relative error of `target` with up to 512 harmonics."""
 
     def f(s: Floats) -> Floats:
         return np.asarray(1 / np.sqrt(s / divisor + eps))
 
-    return cheapest(
-        lambda n: interval(f, low, high, period, n, relative=True, k=32, fc=17, fa=16), target, _counts(16, 512)
-    )
+    return cheapest(lambda n: interval(f, low, high, period, n, ROOT, relative=True), target, _counts(16, 512))
 
 
 @cache
 def reciprocal(low: float, high: float, period: float, *, factor: float, unit: float, floor: float) -> Fit:
-    """factor / max(unit·x, floor) on [low, high], to a relative error of 0.065 where 256 harmonics reach that.
-
-    The error is largest, and matters least, at the bend; away from it the same fit is ten times better.
-    """
+    """factor / max(unit·x, floor) on [low, high], to a relative error of 0.065 with up to 256 harmonics."""
 
     def f(x: Floats) -> Floats:
         return np.asarray(factor / np.maximum(x * unit, floor))
 
     return cheapest(
-        lambda n: interval(f, low, high, period, n, relative=True, k=32, fc=16, fa=16), 0.065, _counts(32, 256)
+        lambda n: interval(f, low, high, period, n, PRECISE, relative=True), RECIPROCAL_ERROR, _counts(32, 256)
     )
 
 
 @cache
 def softplus(width: float) -> Fit:
-    """log(2 cosh(x/2)) on ±`width`, to 1e-4 where 96 harmonics reach that."""
-    return cheapest(
-        lambda n: fold_even(softplus_even, width, n, k=32, fc=16, fa=SOFT_SCALE - 16, ring=64), 1e-4, _counts(16, 96)
-    )
+    """log(1 + eˣ) - x/2 = log(2 cosh(x/2)) on ±`width`, to 1e-4 with up to 96 harmonics."""
+    return cheapest(lambda n: fold_even(softplus_even, width, n, LOSS), SMOOTH_ERROR, _counts(16, 96))
+
+
+def softplus_even(x: Floats) -> Floats:
+    """log(1 + eˣ) - x/2, even."""
+    return np.abs(x) / 2 + np.log1p(np.exp(-np.abs(x)))
 
 
 @cache
 def hinge_bend(width: float, period: float, *, margin: float, less: float) -> Fit:
-    """max(0, d + margin) - d/2 - less for differences d of logits within ±`width`, to 2e-2 (at the bend) where 128
-    harmonics reach that."""
+    """max(0, d + margin) - d/2 - less for differences d of logits within ±`width`, to 2e-2 with up to 128 harmonics."""
 
     def f(d: Floats) -> Floats:
         return np.asarray(np.abs(d + margin) / 2 + margin / 2 - less)
 
     return cheapest(
-        lambda n: interval(f, -width - margin, width, period, n, relative=False, k=32, fc=16, fa=SOFT_SCALE - 16),
-        2e-2,
+        lambda n: interval(f, -width - margin, width, period, n, LOSS, relative=False),
+        HINGE_ERROR,
         (32, 64, 96, 128),
     )

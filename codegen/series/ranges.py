@@ -1,4 +1,12 @@
-"""Ranges of a program's non-linearities: calibrated on public text, or stated defaults."""
+"""Intervals that the non-linearities are fitted on: calibrated on public text, or stated defaults.
+
+A *site* is a place in the model whose values are observed, by name: `layers.0.activation`, the activation's inputs;
+`layers.0.attention_var` and `.output_var`, a layer norm's variances; `layers.0.den`, attention denominators over F·T;
+`layers.0.q_norm2`, squared lengths of queries; `head.dense`, `head.norm_var`, `head.norm2`, `loss.diff`.
+
+The defaults serve programs without weights, whose costs are wanted. What an adapter's texts showed of MiniLM
+(`examples/minilm-rfa`) stands beside each.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +16,23 @@ from math import ceil
 
 Site = Mapping[str, float]
 """min, max and the quantiles q0.0001 and q0.9999 of what a site saw."""
+
+HALF_WIDTH = 12.0
+"""Activation inputs and the head's dense layer; MiniLM: 99.98 % within ±8.7, with margin 11."""
+VARIANCE = (0.05, 50.0)
+"""MiniLM: from 0.12 to 41."""
+LEAST_DENOMINATOR = -0.15
+"""A mean over keys of kernel values, each cos of a phase difference averaged over F features. Drawn features put noise
+of 1/√(2F) on a value, 0.125 for 32 features, and keys share it: a denominator may be negative by about that. Trained
+ones are not (MiniLM: -0.036)."""
+EDGE = 0.02
+"""Room at both ends of denominators, which lie in [-1, 1]: ten times the rounding error of φ(q)ᵀn/(F·T), 2e-3."""
+PROJECTED_NORM2 = (0.05, 100.0)
+"""Squared length of a query or key, `--rfa paper`."""
+HEAD_NORM2 = (0.25, 100.0)
+"""Squared length of the pooled row."""
+LOGIT_DIFFERENCE = 20.0
+"""Between two labels: the default temperature of a prototype head, whose cosines differ by less than 1 as a rule."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +47,7 @@ class Ranges:
     margin: float = 1.2
     reach: float = 2.0
 
-    def half_width(self, site: str, default: float = 12.0) -> float:
+    def half_width(self, site: str, default: float = HALF_WIDTH) -> float:
         """Largest magnitude of 99.98 % of the values, with margin, rounded up to an integer of at least 4."""
         seen = self.sites.get(site)
         if seen is None:
@@ -30,23 +55,25 @@ class Ranges:
         return max(4.0, float(ceil(self.margin * max(abs(seen["q0.0001"]), abs(seen["q0.9999"])))))
 
     def interval(self, site: str, default: tuple[float, float]) -> tuple[float, float]:
-        """Smallest and largest value seen of a positive quantity, with margin."""
+        """Smallest and largest value of a positive quantity, with margin."""
         seen = self.sites.get(site)
         if seen is None:
             return default
         return seen["min"] / self.reach, seen["max"] * self.reach
 
-    def activation_width(self, site: str) -> float:
-        """Half width that an activation's even part is fitted on: the fit holds on twice that, less the 3 units that
-        GELU takes to become linear."""
-        return self.half_width(site) / 2 + 1.5
+    def activation_width(self, site: str, linear_beyond: float) -> float:
+        """Half width w to fit an activation's even part on, so that the fit holds on all of the site's range.
+
+        A fit on ±w holds up to 2w - `linear_beyond`, the point from which the activation is linear (`fits.fold_even`).
+        """
+        return (self.half_width(site) + linear_beyond) / 2
 
     def variance(self, site: str) -> tuple[float, float]:
         """A layer norm's variances."""
-        return self.interval(site, (0.05, 50.0))
+        return self.interval(site, VARIANCE)
 
     def denominator(self, site: str) -> tuple[float, float]:
-        """Attention denominators over F·T, at most 1; noise may take them below zero."""
+        """Attention denominators over F·T: at most 1, and noise may take them below zero."""
         seen = self.sites.get(site)
-        low = -0.15 if seen is None else min(0.0, seen["min"]) * self.reach
-        return max(-1.0, low - 0.02), 1.02
+        low = LEAST_DENOMINATOR if seen is None else min(0.0, seen["min"]) * self.reach
+        return max(-1.0, low - EDGE), 1 + EDGE

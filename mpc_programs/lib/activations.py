@@ -62,6 +62,10 @@ def gelu_wave(raw, scale, *, reach):
     return smooth_relu_wave(raw, scale, gelu_even, reach, 3)
 
 
+WAVES = {"gelu": gelu_wave}
+"""Activations that are one masked opening of a product before its truncation, by name."""
+
+
 def gelu_even(x):
     """Even part of GELU, of a float: x Φ(x) - x/2."""
     return x * math.erf(x / math.sqrt(2)) / 2

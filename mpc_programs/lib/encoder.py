@@ -4,7 +4,7 @@ from Compiler.library import break_point, for_range
 from Compiler.types import program, sfix
 
 from lib import attention, masked_opening
-from lib.activations import gelu_wave
+from lib.activations import WAVES
 from lib.linear import before_truncation, dense
 from lib.normalization import affine, normalize
 from lib.tensor import elementwise, rescale, store, view
@@ -67,7 +67,7 @@ def encoder_layer(reads, x, mask, w, *, variant, heads, features, floor, act, at
 
 
 def feed_forward(x, w, act, **limits):
-    """act(x W₁ + b₁) W₂ + b₂; with GELU as a masked opening, one truncation serves both products.
+    """act(x W₁ + b₁) W₂ + b₂; with the activation as a masked opening, one truncation serves both products.
 
     Shapes: `[..., h]`, weights ffn_in `[h, inner]`, ffn_out `[inner, h]` -> `[..., h]`. Scale: f.
     Interval: that of the activation, which takes the limits, and |result| < 2^12.
@@ -75,10 +75,11 @@ def feed_forward(x, w, act, **limits):
     Rounds: 7, and 3 for every further PIECE of inner values; 32 without masked openings. Opens: as the activation.
     """
     layers = [(w[f"ffn_{name}.weight"], w[f"ffn_{name}.bias"]) for name in ("in", "out")]
-    if not (act == "gelu" and program.masked_openings):
+    wave = WAVES.get(act) if program.masked_openings else None
+    if wave is None:
         return dense(dense(x, *layers[0], act, **limits), *layers[1])
     raw = before_truncation(x, sfix.f, *layers[0])
-    inner = elementwise(lambda v: gelu_wave(v, 2 * sfix.f, **limits), raw, PIECE)
+    inner = elementwise(lambda v: wave(v, 2 * sfix.f, **limits), raw, PIECE)
     inner = view(inner, x.total_size() // x.shape[-1], layers[0][0].shape[-1])
     result = before_truncation(inner, masked_opening.WAVE_BITS, *layers[1])
     return store(rescale(result, masked_opening.WAVE_BITS + sfix.f), *x.shape)

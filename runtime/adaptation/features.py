@@ -4,8 +4,8 @@
 2. `whole`: all layers end to end, with phases, biases, layer norms and low-rank changes of the other matrices.
 3. `fitted`: the same through the protocol's Fourier fits on intervals calibrated at its start, at a falling rate.
 
-In all a penalty keeps denominators above the floor; from stage 2 on others keep GELU inputs and layer norm variances
-inside intervals that the fits can afford.
+In all a penalty keeps denominators above the floor; from stage 2 on others keep the activations' inputs and layer norm
+variances inside intervals that the fits can afford.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ def below_floor(den: Tensor, floor: float) -> Tensor:
 
 
 def out_of_range(trace: Trace, recipe: Recipe) -> Tensor:
-    """Penalty on every row's widest GELU input and on variances beyond their limits."""
-    gelu = trace.sites["gelu"]
-    widest = torch.maximum(gelu.amax(-1), -gelu.amin(-1)).float()
+    """Penalty on every row's widest activation input and on variances beyond their limits."""
+    inner = trace.sites["activation"]
+    widest = torch.maximum(inner.amax(-1), -inner.amin(-1)).float()
     outside = (widest - recipe.gelu_limit).clamp(min=0).square().mean()
     high = (variance(trace.sums["output_var"]) / recipe.variance_limit).log().clamp(min=0).square().mean()
     return outside + high

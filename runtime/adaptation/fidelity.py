@@ -31,7 +31,7 @@ from .student import (
 
 Floats = NDArray[np.float32]
 Json = dict[str, Any]
-FITTED = ("gelu", "attention_var", "output_var", "den")
+FITTED = ("activation", "attention_var", "output_var", "den")
 """Sites whose intervals a program is built on."""
 
 
@@ -70,7 +70,7 @@ def outside(corpus: Corpus, weights: Parameters, shape: Architecture, ranges: Ra
 
 
 def _interval(ranges: Ranges, name: str, site: str) -> tuple[float, float]:
-    if site == "gelu":
+    if site == "activation":
         return -ranges.half_width(name), ranges.half_width(name)
     return ranges.denominator(name) if site == "den" else ranges.variance(name)
 

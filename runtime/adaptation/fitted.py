@@ -1,6 +1,7 @@
 """The non-linearities as the protocol computes them, in torch: Fourier fits on calibrated intervals, as tables.
 
-What a student learns through these forms is what runs: the bend of a GELU beyond its interval, the ripple of a fit.
+A student that trains through these forms learns what will run: a fit's ripple too, and its bend beyond the interval.
+So intervals, periods and fits are those of `codegen/lowering`, from the same functions.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...codegen.series.activations import ACTIVATIONS
 from ...codegen.series.fits import Fit
-from ...codegen.series.nonlinear import even_part, inverse_root, reciprocal
+from ...codegen.series.nonlinear import SLACK, even_part, inverse_root, reciprocal
 from ...codegen.series.ranges import Ranges
 from .student import Architecture, Forms
 
 POINTS = 64
-"""Table entries a period of a fit's highest harmonic: interpolating between them errs by less than 1e-3 of it."""
-SLACK = 1.2
-"""The period of an interval's fit over its length, as in `codegen/lower_layer.py`."""
+"""Table entries per period of a fit's highest harmonic. Linear interpolation between them errs by less than (π/64)²/2,
+1.2e-3 of that harmonic's amplitude."""
 
 
 class _Curve(torch.autograd.Function):
-    """A periodic table, linear between its entries; its slope is that of the piece."""
+    """A table of one period, linear between its entries; the gradient is the slope between the two nearest."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, table: Tensor, per_unit: float) -> Tensor:
@@ -43,7 +44,7 @@ class _Curve(torch.autograd.Function):
 
 
 def curve(fit: Fit, period: float, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A fit of x/period turns, as a function of x."""
+    """x ↦ fit(x/period) for x of any shape, by a table on `device`."""
     count = POINTS * max(fit.m)
     values = fit(np.arange(count + 1) / count)
     table = torch.from_numpy(values).float().to(device)
@@ -51,7 +52,10 @@ def curve(fit: Fit, period: float, device: torch.device) -> Callable[[Tensor], T
 
 
 def fitted_forms(shape: Architecture, ranges: Ranges, device: torch.device) -> Forms:
-    """Every non-linearity of the encoder layers as its fit on the calibrated interval, by site."""
+    """Every non-linearity of the encoder layers as its fit on the calibrated interval, by site.
+
+    Where `ranges` has nothing for a site, the fit is that of the stated default interval.
+    """
     return {
         f"layers.{layer}.{site}": make(f"layers.{layer}.{site}", shape, ranges, device)
         for layer in range(shape.layers)
@@ -60,8 +64,9 @@ def fitted_forms(shape: Architecture, ranges: Ranges, device: torch.device) -> F
 
 
 def _activation(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
-    width = ranges.activation_width(site)
-    bent = curve(even_part(shape.student_act or shape.act, width, shape.harmonics), 4 * width, device)
+    act = ACTIVATIONS[shape.student_act or shape.act]
+    width = ranges.activation_width(site, act.linear_beyond)
+    bent = curve(even_part(act.name, width, shape.harmonics), 4 * width, device)
     return lambda u: u / 2 + bent(u)
 
 
@@ -77,4 +82,4 @@ def _reciprocal(site: str, shape: Architecture, ranges: Ranges, device: torch.de
     return curve(reciprocal(low, high, period, factor=1.0, unit=1.0, floor=shape.floor), period, device)
 
 
-_MAKERS = {"gelu": _activation, "attention_var": _root, "output_var": _root, "den": _reciprocal}
+_MAKERS = {"activation": _activation, "attention_var": _root, "output_var": _root, "den": _reciprocal}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ...codegen.commandline.options import ATTENTION, DATA, ENGINE, MODEL, RUN, TRAINING, Option, check
+from ...codegen.model.options import AdaptedActivation
 from ..errors import SecfwtError
 
 
@@ -74,9 +75,7 @@ class ConvertOptions:
             above=0,
         ),
     ] = 10.0
-    activation: Annotated[
-        Literal["", "gelu", "relu"], Option("The student's activation.", MODEL, default="the original's")
-    ] = ""
+    activation: Annotated[AdaptedActivation, Option("The student's activation.", MODEL, default="the original's")] = ""
     harmonics: Annotated[
         int,
         Option(

@@ -168,7 +168,7 @@ def rfa_attention(
 def encoder_layer(
     x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, rfa: bool, forms: Forms = EXACT
 ) -> Trace:
-    """One post-norm layer; site names are those of `codegen/oracle_float.py`."""
+    """One post-norm layer; site names are those of `codegen/plan/oracle.py`."""
     prefix = f"layers.{layer}"
     context, sites = rfa_attention(x, rows, weights, layer, shape, forms) if rfa else (
         softmax_attention(x, rows, weights, layer, shape), {}
@@ -178,9 +178,9 @@ def encoder_layer(
     sums = {"attention_var": x + attention}
     root = forms.get(f"{prefix}.attention_var")
     x = norm(sums["attention_var"], weights, f"{prefix}.attention_norm", shape.eps, root)
-    sites["gelu"] = linear(x, weights, f"{prefix}.ffn_in")
-    act = forms.get(f"{prefix}.gelu", ACTIVATIONS[(shape.student_act if rfa else "") or shape.act])
-    sums["output_var"] = x + linear(act(sites["gelu"]), weights, f"{prefix}.ffn_out")
+    sites["activation"] = linear(x, weights, f"{prefix}.ffn_in")
+    act = forms.get(f"{prefix}.activation", ACTIVATIONS[(shape.student_act if rfa else "") or shape.act])
+    sums["output_var"] = x + linear(act(sites["activation"]), weights, f"{prefix}.ffn_out")
     root = forms.get(f"{prefix}.output_var")
     hidden = norm(sums["output_var"], weights, f"{prefix}.output_norm", shape.eps, root)
     return Trace(hidden, attention, sites, sums)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...codegen.model.adapter import sites_read, stored_sites
 from ...codegen.series.ranges import Ranges
 from .corpus import Corpus
 from .features import MATRICES, Lesson, Recipe, initial_features, low_rank_start, trained_vectors
@@ -139,7 +140,10 @@ class Training:
     def _save(self, state: State) -> None:
         if self.checkpoint is None:
             return
-        content = vars(state) | {"parameters": {n: t.detach() for n, t in state.parameters.items()}}
+        content = vars(state) | {
+            "parameters": {n: t.detach() for n, t in state.parameters.items()},
+            "calibration": stored_sites(state.calibration),
+        }
         buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
         torch.save(content, buffer)
         fresh = self.checkpoint.with_name(f".{self.checkpoint.name}.new")
@@ -150,6 +154,7 @@ class Training:
 def load_state(path: Path, device: torch.device) -> State:
     """A checkpoint as `Training` saved it; its moments go where the optimiser wants them when it takes them."""
     state = State(**torch.load(path, map_location="cpu", weights_only=True))
+    state.calibration = sites_read(state.calibration)
     state.parameters = {name: tensor.to(device) for name, tensor in state.parameters.items()}
     return state
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...codegen.model.adapter import is_converted
+from ...codegen.model.adapter import is_converted, stored_sites
 from ...codegen.model.checkpoint import load_checkpoint
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions
@@ -101,7 +101,7 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
         "activation": shape.student_act, "harmonics": shape.harmonics, "rank": recipe.rank,
         "steps": [recipe.layer_steps, recipe.whole_steps, recipe.fitted_steps], "seed": recipe.seed,
         "fidelity": {name: value for name, value in result["after"].items() if name != "layers"},
-        "calibration": state.calibration,
+        "calibration": stored_sites(state.calibration),
     }  # fmt: skip
     arrays = {name: tensor.cpu().numpy() for name, tensor in adapter.items()}
     write_output(Path(options.out), options.output, Path(options.model), arrays, description)
@@ -180,5 +180,5 @@ def _measured(
     return {
         "before": fidelity(unseen, {**material.teacher, **random}, shape),
         "after": fidelity(unseen, weights, shape, forms),
-        "outside": outside(unseen, weights, shape, ranges, forms),
+        "outside": stored_sites(outside(unseen, weights, shape, ranges, forms)),
     }

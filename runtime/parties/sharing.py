@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ...codegen.ring import encoding as fixed_point
 from ...codegen.ring.encoding import Words, decode
+from ...codegen.ring.program import PHASE
+from ...codegen.ring.values import HEADROOM
 from ..errors import SecfwtError
 
 __all__ = ["RangeError", "Words", "decode", "encode", "join", "reconstruct", "share"]
@@ -18,10 +20,8 @@ __all__ = ["RangeError", "Words", "decode", "encode", "join", "reconstruct", "sh
 Floats = NDArray[np.float64]
 Payload = list[bytes | memoryview]
 
-PHASE = 64
-"""Scale of a value in turns: it wraps as the ring does."""
-LIMIT = 2.0**62
-"""Largest magnitude of a ring element that truncation accepts (docs/program.md)."""
+LIMIT = 2.0**HEADROOM
+"""Magnitude that ring elements must stay below for truncation (docs/program.md)."""
 CHUNK = 1 << 20
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from ...codegen.bundle import program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import Compiled, compile_model
-from ...codegen.model.adapter import find_adapter
+from ...codegen.model.adapter import find_adapter, stored_sites
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
@@ -77,7 +77,8 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
         weights, embedder = prepare_weights(path, spec, chosen, given)
         plan = build_plan(spec, chosen)
         plan.meta["calibration"] = given.description.calibration if given else {}
-        content = hashlib.sha256(json.dumps(plan.meta).encode()).hexdigest()
+        hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
+        content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
         return Model(name, spec, chosen, plan, embedder, given is not None, content, weights)
     compiled = compile_model(path, chosen, adapter)
     if compiled.weights is None or compiled.embedder is None:

@@ -20,6 +20,8 @@ from secfwt.codegen.ring.oracle import run_program
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
+from secfwt.runtime.parties.sharing import RangeError
+from secfwt.runtime.parties.sharing import encode as encode_shared
 
 CASES = [
     ("bert", "gelu", "folded", "ce"),
@@ -46,6 +48,13 @@ def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str,
 def test_the_candidates_matter() -> None:
     t = toy("prototypes")
     assert np.abs(t.reference["loss"][0] - t.reference["loss"][1]) > 1e-3
+
+
+def test_the_program_takes_every_z_that_can_be_shared() -> None:
+    (z,) = toy("prototypes").ring.inputs("candidate")
+    encode_shared(np.array([z.bound * 0.999]), z.scale, "z")
+    with pytest.raises(RangeError):
+        encode_shared(np.array([z.bound]), z.scale, "z")
 
 
 def test_labels_and_weights_enter_the_loss() -> None:
@@ -111,7 +120,7 @@ def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
 @pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
 def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
     t = toy(head, prompt_layer=0)
-    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].ring == 32]
+    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.ring_bits == 32]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
 
 
@@ -130,7 +139,7 @@ def test_deep_prompts_replace_each_other(head: str) -> None:
     got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
     assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
     # prompt rows are thrown away after each layer, so that nobody computes them
-    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].ring == 32]
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.ring_bits == 32]
     assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
 
 
@@ -177,7 +186,7 @@ def test_generation_cost_adds_up() -> None:
     one, many = (generation_cost(t.ring, c, 4) for c in (1, 8))
     assert one.rounds == many.rounds
     assert many.bytes > 6 * one.bytes
-    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].ring == 32)
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.ring_bits == 32)
     harmonics = len(t.ring.fits[gelu.attrs["fit"]].m)
     assert traffic(t.ring, gelu).bits == 64 + 64 * harmonics + 34 + 128
 

@@ -12,7 +12,7 @@ import torch
 from helpers.toys import save_toy
 from safetensors.torch import load_file, save_file
 from secfwt.codegen.commandline.problems import ProblemsFound
-from secfwt.codegen.model.adapter import apply_adapter, read_adapter
+from secfwt.codegen.model.adapter import apply_adapter, read_adapter, stored_sites
 from secfwt.codegen.model.checkpoint import load_checkpoint
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
@@ -149,7 +149,8 @@ def test_an_adapter_replaces_tensors_and_sets_the_attention(directory: Path, spe
     calibration = {"layers.0.gelu": {"min": -1, "max": 2}}
     halves = {name: tensor.half() for name, tensor in phases.items()}
     adapter = read_adapter(adapter_files(directory, halves, calibration=calibration))
-    assert adapter.description.calibration == calibration
+    assert adapter.description.calibration == {"layers.0.activation": {"min": -1, "max": 2}}
+    assert stored_sites(adapter.description.calibration) == calibration
     options = adapter.options(GenOptions(attention="softmax", rfa_features=99))
     assert (options.attention, options.rfa_features, options.rfa_floor) == ("rfa", 6, 0.1)
     weights, _ = prepare_weights(directory, spec, options, adapter)

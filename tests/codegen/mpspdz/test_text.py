@@ -116,8 +116,8 @@ def test_gelu_reaches_as_far_as_calibration_saw_in_any_layer_of_a_stack(tmp_path
     plan = toy_plan(tmp_path, sizes={"num_hidden_layers": 3})
     extremes = {"min": -30.0, "max": 30.0}
     plan.meta["calibration"] = {
-        "layers.0.gelu": {**extremes, "q0.0001": -16.0, "q0.9999": 3.0},
-        "layers.1.gelu": {**extremes, "q0.0001": -5.0, "q0.9999": 5.0},
+        "layers.0.activation": {**extremes, "q0.0001": -16.0, "q0.9999": 3.0},
+        "layers.1.activation": {**extremes, "q0.0001": -5.0, "q0.9999": 5.0},
     }
     calls = [call for call in translate(plan, SMALL).evaluate if call.kernel.startswith("encoder.")]
     assert [dict(call.keywords)["reach"] for call in calls] == [20.0, 12.0]

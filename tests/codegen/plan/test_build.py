@@ -118,11 +118,11 @@ def test_calibration_sees_live_rows_only_and_rounds_outward() -> None:
     seen: dict[str, list[Any]] = {}
     run_plan(plan, weights, inputs, observe=lambda site, values: seen.setdefault(site, []).append(values))
     live = int((inputs["mask"].sum(-1) + 2).sum()) * 2
-    assert sum(v.size for v in seen["layers.0.gelu"]) == live * 24
+    assert sum(v.size for v in seen["layers.0.activation"]) == live * 24
     assert sum(v.size for v in seen["layers.2.den"]) == live * 4
     ranges = calibrate(plan, weights, [inputs, inputs])
     json.dumps(ranges)
-    sites = {f"layers.{i}.{s}" for i in range(3) for s in ("gelu", "attention_var", "output_var", "den", "value")}
+    sites = {f"layers.{i}.{s}" for i in range(3) for s in ("activation", "attention_var", "output_var", "den", "value")}
     assert sites | {"head.dense", "head.norm_var", "loss.diff"} <= ranges.keys()
     for site, found in ranges.items():
         values = np.concatenate(seen[site])

@@ -14,10 +14,11 @@ from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS, table
 from secfwt.codegen.ring.program import RingProgram, RingValue, Sharing, Use
 from secfwt.codegen.ring.traffic import Traffic
 from secfwt.codegen.ring.unstaged import unstaged
-from secfwt.codegen.series.fits import Fit
+from secfwt.codegen.series.fits import Fit, Format
 
 HARMONICS = 8
-FITS = [Fit(16, 13, 13, ring, 0.5, tuple(range(1, 2 * HARMONICS, 2)), (0.1,) * 8, (0.0,) * 8, 0.0) for ring in (32, 64)]
+FORMATS = [Format(phase_bits=16, amplitude_bits=13, phasor_bits=13, ring_bits=bits) for bits in (32, 64)]
+FITS = [Fit(each, 0.5, tuple(range(1, 2 * HARMONICS, 2)), (0.1,) * 8, (0.0,) * 8, 0.0) for each in FORMATS]
 
 
 def value(shape: tuple[int, ...] = (3, 4), sharing: Sharing = Sharing.REP, scale: int = 16) -> RingValue:
@@ -60,7 +61,7 @@ SAMPLES = [
 @pytest.mark.parametrize(("kind", "keys"), SAMPLES)
 def test_documented_formulas_are_the_traffic(kind: str, keys: dict[str, int]) -> None:
     fit = FITS[keys.get("fit", 0)]
-    names = {"k": fit.k, "ring": fit.ring, "harmonics": HARMONICS, **keys}
+    names = {"k": fit.format.phase_bits, "ring": fit.format.ring_bits, "harmonics": HARMONICS, **keys}
     said = OPERATIONS[kind].sent.replace("·", "*").replace("[ring=32]", "(ring == 32)")
     bits, rounds = (eval(formula, names) for formula in said.split(";"))
     assert (bits, rounds) == (sent(kind, **keys).bits, sent(kind, **keys).rounds)

@@ -6,9 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from secfwt.codegen.series.fits import Fit, cheapest, fold_even, fold_odd, gelu_even, interval, relu_even, softplus_even
+from secfwt.codegen.series.activations import gelu_even, relu_even
+from secfwt.codegen.series.fits import Fit, Format, cheapest, fold_even, fold_odd, interval
 from secfwt.codegen.series.harmonics import fit_harmonics, series
-from secfwt.codegen.series.nonlinear import hinge_bend, inverse_root
+from secfwt.codegen.series.nonlinear import LOSS, PRECISE, ROOT, hinge_bend, inverse_root, softplus_even
+
+SHORT = Format(phase_bits=16, amplitude_bits=13, phasor_bits=13, ring_bits=32)
 
 
 def noisy(fit: Fit, theta: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -16,8 +19,8 @@ def noisy(fit: Fit, theta: np.ndarray, seed: int = 0) -> np.ndarray:
     rho = np.random.default_rng(seed).random(theta.shape)
     total = np.full(theta.shape, fit.const)
     for m, re, im in zip(fit.m, fit.re, fit.im, strict=True):
-        c = (re + 1j * im) * np.exp(-2j * np.pi * m * rho) * 2.0**fit.fc
-        p = np.exp(2j * np.pi * m * (theta + rho)) * 2.0**fit.fa
+        c = (re + 1j * im) * np.exp(-2j * np.pi * m * rho) * 2.0**fit.format.amplitude_bits
+        p = np.exp(2j * np.pi * m * (theta + rho)) * 2.0**fit.format.phasor_bits
         c, p = np.round(c.real) + 1j * np.round(c.imag), np.round(p.real) + 1j * np.round(p.imag)
         total += (p * c).real * 2.0**-fit.scale
     return total
@@ -25,7 +28,7 @@ def noisy(fit: Fit, theta: np.ndarray, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(("width", "n"), [(8, 8), (12, 12)])
 def test_gelu_even_part(width: int, n: int) -> None:
-    fit = fold_even(gelu_even, width, n, k=16, fc=13, fa=13, ring=32)
+    fit = fold_even(gelu_even, width, n, SHORT)
     x = np.linspace(-width, width, 4001)
     assert np.max(np.abs(fit(x / (4 * width)) - gelu_even(x))) < 1e-3
     assert np.max(np.abs(noisy(fit, x / (4 * width)) - gelu_even(x))) < 3e-3
@@ -35,7 +38,7 @@ def test_gelu_even_part(width: int, n: int) -> None:
 
 
 def test_tanh_is_odd_and_accurate() -> None:
-    fit = fold_odd(np.tanh, 8, 24, k=32, fc=16, fa=16, ring=64)
+    fit = fold_odd(np.tanh, 8, 24, PRECISE)
     x = np.linspace(-8, 8, 2001)
     assert np.max(np.abs(noisy(fit, x / 32) - np.tanh(x))) < 2e-4
     assert fit.const == 0
@@ -46,7 +49,7 @@ def test_tanh_is_odd_and_accurate() -> None:
 )
 def test_inverse_root_over_decades(low: float, high: float, n: int, worst: float) -> None:
     period = 1.2 * (high - low)
-    fit = interval(lambda v: 1 / np.sqrt(v), low, high, period, n, relative=True, k=32, fc=17, fa=16)
+    fit = interval(lambda v: 1 / np.sqrt(v), low, high, period, n, ROOT, relative=True)
     x = np.geomspace(low, high, 3000)
     assert np.max(np.abs(noisy(fit, x / period) * np.sqrt(x) - 1)) < worst
     # ridge keeps the series itself small outside the interval, where noise would otherwise be amplified
@@ -54,7 +57,7 @@ def test_inverse_root_over_decades(low: float, high: float, n: int, worst: float
 
 
 def test_reciprocal_is_flat_below_the_floor() -> None:
-    fit = interval(lambda v: 1 / np.maximum(v, 0.05), -0.15, 1.02, 1.3, 96, relative=True, k=32, fc=16, fa=16)
+    fit = interval(lambda v: 1 / np.maximum(v, 0.05), -0.15, 1.02, 1.3, 96, PRECISE, relative=True)
     x = np.linspace(0.08, 1.0, 1000)
     assert np.max(np.abs(noisy(fit, x / 1.3) * x - 1)) < 5e-3
     below = np.linspace(-0.15, 0.03, 500)
@@ -62,10 +65,10 @@ def test_reciprocal_is_flat_below_the_floor() -> None:
 
 
 def test_even_functions_of_the_losses() -> None:
-    soft = fold_even(softplus_even, 16, 24, k=32, fc=16, fa=14, ring=64)
+    soft = fold_even(softplus_even, 16, 24, LOSS)
     x = np.linspace(-16, 16, 2001)
     assert np.max(np.abs(noisy(soft, x / 64) + x / 2 - np.logaddexp(0, x))) < 2e-3
-    bent = fold_even(relu_even, 8, 64, k=32, fc=16, fa=14, ring=64)
+    bent = fold_even(relu_even, 8, 64, LOSS)
     assert np.max(np.abs(bent(x / 2 / 32) + x / 4 - np.maximum(x / 2, 0))) < 2e-2
 
 
@@ -83,12 +86,12 @@ def test_hinge_bends_where_the_margin_says() -> None:
 
 def test_interval_must_fit_the_period() -> None:
     with pytest.raises(ValueError, match="does not fit a period"):
-        interval(np.exp, 0, 2, 2, 4, relative=False, k=32, fc=14, fa=14)
+        interval(np.exp, 0, 2, 2, 4, LOSS, relative=False)
 
 
 def test_cheapest_takes_the_smallest_that_reaches_the_target() -> None:
     def make(n: int) -> Fit:
-        return fold_even(gelu_even, 8, n, k=16, fc=13, fa=13, ring=32)
+        return fold_even(gelu_even, 8, n, SHORT)
 
     assert len(cheapest(make, 2e-3, (4, 6, 8, 12)).m) == min(n for n in (4, 6, 8, 12) if make(n).error <= 2e-3)
     assert len(cheapest(make, 1e-30, (4, 8)).m) == 8
@@ -123,7 +126,7 @@ def test_text_does_not_depend_on_the_number_of_threads() -> None:
 
 
 def test_text_is_exact_and_stable() -> None:
-    fit = fold_even(gelu_even, 8, 8, k=16, fc=13, fa=13, ring=32)
+    fit = fold_even(gelu_even, 8, 8, SHORT)
     keys = dict(part.split("=") for part in fit.text().split())
     assert [float(x) for x in keys["re"].split(",")] == list(fit.re)
-    assert fit.text() == fold_even(gelu_even, 8, 8, k=16, fc=13, fa=13, ring=32).text()
+    assert fit.text() == fold_even(gelu_even, 8, 8, SHORT).text()

@@ -11,7 +11,7 @@ from secfwt.runtime.adaptation.student import Architecture  # noqa: E402
 
 CPU = torch.device("cpu")
 SITES = {
-    "layers.0.gelu": {"min": -6.0, "max": 6.0, "q0.0001": -5.0, "q0.9999": 5.0},
+    "layers.0.activation": {"min": -6.0, "max": 6.0, "q0.0001": -5.0, "q0.9999": 5.0},
     "layers.0.attention_var": {"min": 0.2, "max": 1.5, "q0.0001": 0.2, "q0.9999": 1.4},
     "layers.0.output_var": {"min": 0.3, "max": 9.0, "q0.0001": 0.3, "q0.9999": 8.0},
     "layers.0.den": {"min": -0.01, "max": 0.6, "q0.0001": 0.0, "q0.9999": 0.5},
@@ -39,7 +39,7 @@ def test_the_gradient_is_that_of_the_fit() -> None:
 @pytest.mark.parametrize(
     ("site", "low", "high", "exact", "tolerance"),
     [
-        ("gelu", -5.0, 5.0, torch.nn.functional.gelu, 3e-3),
+        ("activation", -5.0, 5.0, torch.nn.functional.gelu, 3e-3),
         ("attention_var", 0.2, 1.5, torch.rsqrt, 3e-3),
         ("output_var", 0.3, 9.0, torch.rsqrt, 4e-3),
         ("den", 0.1, 0.6, torch.reciprocal, 0.3),
@@ -51,7 +51,7 @@ def test_fits_are_right_within_their_interval(site: str, low: float, high: float
     assert float((forms[f"layers.0.{site}"](x) - exact(x)).abs().max()) < tolerance
 
 
-def test_a_gelu_input_far_outside_bends_back() -> None:
+def test_an_activation_input_far_outside_bends_back() -> None:
     """Training sees the wrong value that the program would compute there."""
-    form = fitted_forms(SHAPE, Ranges(SITES), CPU)["layers.0.gelu"]
+    form = fitted_forms(SHAPE, Ranges(SITES), CPU)["layers.0.activation"]
     assert float(form(torch.tensor(14.0))) < 10

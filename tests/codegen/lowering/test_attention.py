@@ -1,0 +1,26 @@
+"""The powers of two that stand in for the attention's divisions."""
+
+import pytest
+from secfwt.codegen.lowering.attention import LEAST, AttentionScales
+from secfwt.codegen.lowering.scales import ROW
+from secfwt.codegen.plan.graph import Stage, Value, Visibility
+
+
+@pytest.mark.parametrize(("features", "rows"), [(32, 32), (24, 36), (33, 65), (1, 1), (7, 2)])
+def test_what_truncations_leave_is_made_up_for(features: int, rows: int) -> None:
+    scales = AttentionScales(features, rows)
+    divided = 2.0 ** -(scales.row_bits + scales.feature_bits)
+    assert divided * scales.feature_pad * scales.row_pad == pytest.approx(1 / (features * rows))
+    assert 1 <= scales.row_pad < 2
+    assert 0.5 < scales.feature_pad <= 1
+
+
+@pytest.mark.parametrize("largest", [1.0, 1e3, 1e5, 1e12])
+def test_a_numerator_takes_the_precision_that_is_left(largest: float) -> None:
+    inverse = Value(0, "fourier", (), (1,), Stage.PAIR, Visibility.SECRET, scale=32, bound=50.0)
+    scale = AttentionScales(32, 32).numerator(inverse, largest)
+    assert LEAST <= scale <= ROW + 1
+    room = 2.0 ** (62 - scale - inverse.scale)
+    fits = inverse.bound * largest / 32 <= room
+    assert fits or scale == LEAST
+    assert not fits or scale == ROW + 1 or inverse.bound * largest / 32 > room / 2
