@@ -3,7 +3,8 @@
 import pytest
 from secfwt.codegen.lowering.attention import LEAST, AttentionScales
 from secfwt.codegen.lowering.scales import ROW
-from secfwt.codegen.plan.graph import Stage, Value, Visibility
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.program import RingValue, Sharing
 
 
 @pytest.mark.parametrize(("features", "rows"), [(32, 32), (24, 36), (33, 65), (1, 1), (7, 2)])
@@ -17,7 +18,7 @@ def test_what_truncations_leave_is_made_up_for(features: int, rows: int) -> None
 
 @pytest.mark.parametrize("largest", [1.0, 1e3, 1e5, 1e12])
 def test_a_numerator_takes_the_precision_that_is_left(largest: float) -> None:
-    inverse = Value(0, "fourier", (), (1,), Stage.PAIR, Visibility.SECRET, scale=32, bound=50.0)
+    inverse = RingValue(0, "fourier", (), (1,), Stage.PAIR, Sharing.REP, scale=32, bound=50.0)
     scale = AttentionScales(32, 32).numerator(inverse, largest)
     assert LEAST <= scale <= ROW + 1
     room = 2.0 ** (62 - scale - inverse.scale)
