@@ -18,7 +18,9 @@ def test_what_truncations_leave_is_made_up_for(features: int, rows: int) -> None
 
 @pytest.mark.parametrize("largest", [1.0, 1e3, 1e5, 1e12])
 def test_a_numerator_takes_the_precision_that_is_left(largest: float) -> None:
-    inverse = RingValue(0, "fourier", (), (1,), Stage.PAIR, Sharing.REP, scale=32, bound=50.0)
+    inverse = RingValue(
+        id=0, kind="fourier", inputs=(), shape=(1,), stage=Stage.PAIR, sharing=Sharing.REP, scale=32, bound=50.0
+    )
     scale = AttentionScales(32, 32).numerator(inverse, largest)
     assert LEAST <= scale <= ROW + 1
     room = 2.0 ** (62 - scale - inverse.scale)
