@@ -12,10 +12,10 @@ import pytest
 from annotated_types import Ge, Le
 from secfwt.codegen.native.binaries import VM, find
 from secfwt.codegen.native.defaults import TILE_WORDS
-from secfwt.codegen.plan.graph import Sharing, Stage
-from secfwt.codegen.ring.header import FIRST_LINE, INPUT_KINDS
-from secfwt.codegen.ring.schedule import COMMUNICATING
-from secfwt.codegen.ring.values import PHASE
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.header import FIRST_LINE
+from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS
+from secfwt.codegen.ring.program import PHASE, Sharing
 from secfwt.runtime.parties import connection, sharing
 from secfwt.runtime.parties.certificates import names
 from secfwt.runtime.parties.connection import Frame
@@ -52,11 +52,35 @@ def test_the_words_of_programs(described: Described) -> None:
     program = described["program"]
     assert program["first_line"] == FIRST_LINE
     assert program["stages"] == {Stage(i).label: i for i in range(4)}
-    assert program["sharings"].keys() == {each.value for each in Sharing} - {"clear"}
+    assert program["sharings"].keys() == {each.value for each in Sharing}
     assert program["phase_scale"] == PHASE == sharing.PHASE
-    operations = program["operations"]
-    assert {kind for kind, row in operations.items() if row["communicates"]} == COMMUNICATING
-    assert {kind for kind, row in operations.items() if not row.get("most_inputs", 1)} == {*INPUT_KINDS, "public"}
+
+
+def test_the_operations_of_programs(described: Described) -> None:
+    operations = described["program"]["operations"]
+    assert operations.keys() == OPERATIONS.keys()
+    for kind, row in operations.items():
+        arity = OPERATIONS[kind].arity
+        assert row["communicates"] == (kind in COMMUNICATING), kind
+        assert row["least_inputs"] == arity.start, kind
+        if "most_inputs" in row:  # else any number
+            assert row["most_inputs"] == arity.stop - 1, kind
+        else:
+            assert arity.stop > 1000, kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("public", "bits"), ("trunc", "shift"), ("cos_sin", "fc"), ("cos_sin", "fa")]
+)
+def test_the_ranges_of_keys(described: Described, kind: str, key: str) -> None:
+    least, most = described["program"]["ranges"][key]
+    holds = OPERATIONS[kind].keys[key].holds
+    assert [holds(x) for x in (least - 1, least, most, most + 1)] == [False, True, True, False]
+
+
+def test_the_choices_of_keys(described: Described) -> None:
+    holds = OPERATIONS["cos_sin"].keys["k"].holds
+    assert [k for k in range(65) if holds(k)] == described["program"]["choices"]["k"]
 
 
 def test_the_ranges_of_options(described: Described) -> None:
