@@ -119,8 +119,8 @@ def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remo
     assert tune("--resume", tmp_path / "a", "--budget", 12).exit_code == 0
     outcome = tune(*common, "--bundle", bundle, "--prompt-layer", 0, "--sequence-length", 12)
     assert outcome.exit_code == 2
-    assert "--prompt-layer is 0: the bundle was generated with 1" in outcome.output
-    assert "--deployment and --bundle belong together" in tune(*common).output
+    assert "--prompt-layer is 0\n  The bundle was generated with 1." in outcome.output
+    assert "--deployment is given without --bundle" in tune(*common).output
     outcome = tune(*common, "--bundle", tmp_path)
     assert outcome.exit_code == 2
     assert "cannot read the bundle" in outcome.output
