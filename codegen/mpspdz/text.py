@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..plan.graph import Plan
 from .calls import translate
-from .options import PROTOCOLS, MpSpdzOptions
+from .options import MpSpdzOptions
+from .protocols import PROTOCOLS
 
 IDENTITY = re.compile(r"^    identity=\[([\d, ]+)\],$", re.MULTILINE)
 

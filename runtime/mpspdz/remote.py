@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ...codegen.mpspdz.options import PROTOCOLS
+from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..engine import Cost
 from ..errors import ServiceError
 from ..parties.deployment import Deployment

@@ -11,8 +11,9 @@ import pytest
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.mpspdz.calls import translate
-from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.program import Container
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 from helpers.mpspdz_local import CONFIGS, HEADS, toy_plan
-from helpers.places import ROOT
 from jinja2 import nodes
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.mpspdz.calls import translate
-from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.mpspdz.options import MpSpdzOptions
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.mpspdz.text import environment, render
-from secfwt.runtime.mpspdz import installation as mpspdz
 from secfwt.runtime.mpspdz.compiler import LIBRARY
 
 EXAMPLES = LIBRARY / "examples"
@@ -134,16 +133,12 @@ def test_paper_variant_projects_by_features_in_turns(tmp_path: Path) -> None:
     assert features.factor == pytest.approx(0.15915494)
 
 
-def test_masked_openings_are_for_semi_honest_protocols() -> None:
-    assert not [name for name, options in PROTOCOLS.items() if options.masked_openings and options.active]
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_protocol_options_are_in_the_program(tmp_path: Path, protocol: str) -> None:
     options = PROTOCOLS[protocol]
-    got = text(tmp_path, options=MpSpdzOptions(protocol=protocol, examples=4, tile=2))  # type: ignore[arg-type]
-    for name in ("trunc_pr", "split", "edabit", "active", "masked_openings"):
-        assert f"    {name}={getattr(options, name)},\n" in got
+    got = text(tmp_path, options=MpSpdzOptions(protocol=protocol, examples=4, tile=2))
+    for name, value in options.settings.items():
+        assert f"    {name}={value},\n" in got
 
 
 def test_softmax_is_refused(tmp_path: Path) -> None:
@@ -227,15 +222,3 @@ def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
         for loss in ("ce", "hinge"):
             program = translate(toy_plan(tmp_path, head=head, loss=loss), SMALL)
             assert {call.kernel for call in program.load + program.evaluate} <= names | {"picked"}
-
-
-def test_every_protocol_has_a_party_program() -> None:
-    assert set(PROTOCOLS) == set(mpspdz.PARTIES)
-
-
-def test_documentation_knows_every_protocol() -> None:
-    page = (ROOT / "docs" / "mp-spdz.md").read_text()
-    for name, options in PROTOCOLS.items():
-        row = re.search(rf"^\| `{name}` \|.*\| (malicious|semi-honest) \| `(.*)` \|$", page, re.MULTILINE)
-        assert row is not None, name
-        assert row.groups() == ("malicious" if options.active else "semi-honest", mpspdz.PARTIES[name])
