@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from layer import LayerTask, layer_task
 from models import FEATURES, EncoderSize
-from secfwt.codegen.mpspdz.containers import PHASE_BITS
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from secfwt.codegen.ring.encoding import encode
+from secfwt.mpc_programs.lib.wire import PHASE_BITS, TURN_BITS
 
 HEADER = """
 from lib.settings import configure
@@ -86,7 +86,7 @@ def our_layer(shape: EncoderSize, tokens: int, protocol: ProtocolName, runs: int
     shapes, words = {}, []
     for name, values in weights.items():
         phase = "phase_" in name
-        scale = (64 if name.endswith("bias") else PHASE_BITS) if phase else 16
+        scale = (TURN_BITS if name.endswith("bias") else PHASE_BITS) if phase else 16
         shapes[name] = (values.shape, phase)
         words.append(encode(values, scale))
     words += [encode(task.inputs["x"], 16), encode(np.ones(tokens), 16)]

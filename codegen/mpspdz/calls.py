@@ -10,13 +10,13 @@ from ..plan.passes import pooled_by
 from ..series.ranges import Ranges
 from .containers import weight_container
 from .options import MpSpdzOptions
-from .program import Call, Container, Program
+from .program import Call, Container, MpcProgram
 from .stages import join_stages
 
 ENCODER_ATTRS = ("variant", "heads", "features", "floor", "act", "attention_eps", "output_eps")
 
 
-def translate(plan: Plan, options: MpSpdzOptions) -> Program:
+def translate(plan: Plan, options: MpSpdzOptions) -> MpcProgram:
     """Choose a kernel for every operation of the plan."""
     _check(plan)
     return _Translator(plan, options).program
@@ -59,7 +59,7 @@ class _Translator:
         self.plan = plan
         self.options = options
         self.ranges = Ranges(plan.meta.get("calibration", {}))
-        self.program = Program()
+        self.program = MpcProgram()
         self.names: dict[int, str] = {}
         self.has_candidates = bool(plan.inputs("candidate"))
         if self.has_candidates:

@@ -33,7 +33,7 @@ class Call:
 
 
 @dataclass
-class Program:
+class MpcProgram:
     """What the template prints."""
 
     weights: list[Container] = field(default_factory=list)

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .options import MpSpdzOptions
-from .program import Call, Container, Program
+from .program import Call, Container, MpcProgram
 
 
-def join_stages(program: Program, shapes: Mapping[str, tuple[int, ...]], options: MpSpdzOptions) -> None:
+def join_stages(program: MpcProgram, shapes: Mapping[str, tuple[int, ...]], options: MpSpdzOptions) -> None:
     """Finish a program whose calls are written for one tile and one candidate; `shapes`: of an example's results."""
     _drop_unread(program)
     _keep(program, shapes, options)
     _pick(program)
 
 
-def _drop_unread(program: Program) -> None:
+def _drop_unread(program: MpcProgram) -> None:
     """Leave out calls whose results nobody reads."""
     read = {program.loss, program.logits}
     for calls in (program.evaluate, program.load):
@@ -27,7 +27,7 @@ def _drop_unread(program: Program) -> None:
                 calls.remove(call)
 
 
-def _keep(program: Program, shapes: Mapping[str, tuple[int, ...]], options: MpSpdzOptions) -> None:
+def _keep(program: MpcProgram, shapes: Mapping[str, tuple[int, ...]], options: MpSpdzOptions) -> None:
     """Give `evaluate` the results of `load` that it reads, as containers over all tiles."""
     read = {argument for call in program.evaluate for argument in call.arguments}
     names = [call.result for call in program.load if call.result in read]
@@ -36,7 +36,7 @@ def _keep(program: Program, shapes: Mapping[str, tuple[int, ...]], options: MpSp
     _rename(program, {name: f"kept_{name}[tile]" for name in names})
 
 
-def _pick(program: Program) -> None:
+def _pick(program: MpcProgram) -> None:
     """Let `evaluate` take several tiles, each under one candidate."""
     picks: dict[str, Call] = {}
     for argument in (argument for call in program.evaluate for argument in call.arguments):
@@ -47,7 +47,7 @@ def _pick(program: Program) -> None:
     program.evaluate[:0] = picks.values()
 
 
-def _rename(program: Program, names: Mapping[str, str]) -> None:
+def _rename(program: MpcProgram, names: Mapping[str, str]) -> None:
     """Other arguments for the calls of `evaluate`."""
     program.evaluate = [
         replace(call, arguments=tuple(names.get(a, a) for a in call.arguments)) for call in program.evaluate

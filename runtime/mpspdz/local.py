@@ -16,11 +16,12 @@ from ...codegen.mpspdz.options import MpSpdzOptions
 from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from ...codegen.mpspdz.text import identity, render
 from ...codegen.plan.graph import Plan
+from ...mpc_programs.lib.wire import DATA_OWNER, MODEL_OWNER
 from ..errors import RunFolderError
 from ..parties.processes import uninterrupted
 from ..progress import Display
 from .certificates import FOLDER, make_player_data
-from .client import DATA_OWNER, MODEL_OWNER, MpSpdzClient
+from .client import MpSpdzClient
 from .compiler import compile_program
 from .engine import MpSpdzEngine
 from .inputs import weight_words

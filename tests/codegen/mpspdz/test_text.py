@@ -191,12 +191,12 @@ def test_even_waves_are_right_up_to_where_they_bend_back(width: float, harmonics
 
 SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
 KERNEL_MODULES = (
-    "activations", "attention", "encoder", "heads", "linear", "losses", "masked_opening", "normalization", "phasors",
-    "pooling", "polynomial", "prompt", "trigonometry",
+    "activations", "attention", "bit_phasors", "encoder", "heads", "linear", "losses", "masked_opening",
+    "normalization", "phasors", "pooling", "polynomial", "prompt", "trigonometry",
 )  # fmt: skip
 LOCAL = {
     "fit", "split", "degree_at", "feature_addresses", "strided", "rows_of", "to_turns", "heads_last", "plus",
-    "block_product", "series", "rounding_shift", "chosen", "factors", "gelu_even",
+    "block_product", "series", "rounding_shift", "chosen", "factors", "gelu_even", "angle", "slope_of",
 }  # fmt: skip
 """Helpers that compute on public numbers, only move data, or do one local step."""
 
@@ -214,6 +214,11 @@ def test_kernels_say_what_they_do(name: str, node: ast.FunctionDef) -> None:
     doc = ast.get_docstring(node) or ""
     missing = [section for section in SECTIONS if section not in doc]
     assert not missing, f"{name}: {missing}"
+
+
+def test_what_clients_read_of_the_library_needs_no_compiler() -> None:
+    tree = ast.parse((LIBRARY / "lib" / "wire.py").read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
