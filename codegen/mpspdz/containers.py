@@ -32,7 +32,7 @@ def _shape(plan: Plan, value: Value, role: str) -> tuple[int, ...]:
     heads, size, angles = attrs["heads"], attrs["head_dim"], attrs["heads"] * attrs["features"]
     if role == "features":
         return (heads, attrs["features"], size)
-    if role.startswith("attention_norm"):
+    if role.startswith(("input_norm", "attention_norm")):
         return (width,)
     name, part = role.split(".")
     inner = attrs["intermediate"]

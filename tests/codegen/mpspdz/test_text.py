@@ -19,6 +19,7 @@ from jinja2 import nodes
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
+from secfwt.codegen.mpspdz.program import Ref
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.mpspdz.text import environment, render
 from secfwt.runtime.mpspdz.compiler import LIBRARY
@@ -94,8 +95,8 @@ def test_the_last_layer_computes_only_what_is_read(
     calls = translate(toy_plan(tmp_path, head=head), SMALL).evaluate
     at = next(i for i, call in enumerate(calls) if call.kernel == "encoder.reading_layer")
     assert (calls[at - 1].kernel, calls[at - 1].keywords) == reads
-    assert calls[at].arguments[0] == calls[at - 1].result
-    assert (calls[at + 1].kernel, calls[at + 1].arguments[0]) == (pooled, calls[at].result)
+    assert calls[at].arguments[0] == Ref(calls[at - 1].result)
+    assert (calls[at + 1].kernel, calls[at + 1].arguments[0]) == (pooled, Ref(calls[at].result))
 
 
 def test_a_mean_over_all_rows_needs_them_all(tmp_path: Path) -> None:
