@@ -1,6 +1,6 @@
 """Model plan to MP-SPDZ program text.
 
-The template prints the calls that `mpspdz_calls` chooses; the kernels (`mpc_programs/lib`) hold the arithmetic. What
+The template prints the calls that `calls` chooses; the kernels (`mpc_programs/lib`) hold the arithmetic. What
 depends on examples alone runs once, when a tile of them arrives; what depends on candidates as well takes several tiles
 at once, each under one candidate. Equal encoder layers become one call on stacked weights.
 """
