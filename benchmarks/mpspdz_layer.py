@@ -19,7 +19,7 @@ import psutil
 from models import FEATURES, SHAPES, EncoderSize
 from mpspdz_programs import Layer, bert_layer, our_layer
 from rows import Row, measured, write
-from secfwt.codegen.mpspdz.options import PROTOCOLS, Protocol
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from secfwt.runtime.mpspdz.certificates import make_player_data
 from secfwt.runtime.mpspdz.compiler import compile_program
 from secfwt.runtime.mpspdz.installation import Installation, MpSpdzError, find, own_party
@@ -28,7 +28,7 @@ from secfwt.runtime.mpspdz.machines import MpSpdzParties
 STOPPED = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 
 
-def prepare(folder: Path, installation: Installation, layer: Layer, protocol: Protocol) -> None:
+def prepare(folder: Path, installation: Installation, layer: Layer, protocol: ProtocolName) -> None:
     """Compile the program in `folder`, with certificates and the input of party 0."""
     source = folder / "program.mpc"
     source.write_text(layer.source)
@@ -37,7 +37,7 @@ def prepare(folder: Path, installation: Installation, layer: Layer, protocol: Pr
     (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, layer.words)))
 
 
-def run(folder: Path, program: Path, protocol: Protocol) -> tuple[np.ndarray, list[list[tuple[float, ...]]], float]:
+def run(folder: Path, program: Path, protocol: ProtocolName) -> tuple[np.ndarray, list[list[tuple[float, ...]]], float]:
     """Result in units of 1; of every party the timer's seconds, megabytes and rounds after every layer; peak MB."""
     peak = 0.0
     with MpSpdzParties(program, protocol, "program", folder, folder) as parties:
@@ -60,7 +60,7 @@ def memory(pid: int) -> float:
         return 0.0
 
 
-def measure(folder: Path, program: Path, layer: Layer, protocol: Protocol, threads: int, what: str) -> Row:
+def measure(folder: Path, program: Path, layer: Layer, protocol: ProtocolName, threads: int, what: str) -> Row:
     """One row: the first layer is the cold one."""
     task = layer.task
     result, timers, peak = run(folder, program, protocol)
@@ -84,7 +84,7 @@ def measure(folder: Path, program: Path, layer: Layer, protocol: Protocol, threa
     )
 
 
-def layer_rows(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int, threads: int) -> Iterator[Row]:
+def layer_rows(shape: EncoderSize, tokens: int, protocol: ProtocolName, runs: int, threads: int) -> Iterator[Row]:
     """Our layer on our party program, then on MP-SPDZ's. Raises MpSpdzError where there is none."""
     installation = find()
     stock, own = installation.party(protocol), own_party(protocol)
@@ -99,7 +99,7 @@ def layer_rows(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int, t
             yield measure(folder, program, layer, protocol, threads, what)
 
 
-def bert_layer_row(shape: EncoderSize, tokens: int, protocol: Protocol) -> Row:
+def bert_layer_row(shape: EncoderSize, tokens: int, protocol: ProtocolName) -> Row:
     """MP-SPDZ's own layer on its own party program, a cold run and one more. Raises MpSpdzError where there is none."""
     installation = find()
     with tempfile.TemporaryDirectory() as place:

@@ -4,14 +4,15 @@ attention, and MP-SPDZ's own layer (softmax attention).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from layer import LayerTask, layer_task
 from models import FEATURES, EncoderSize
-from secfwt.codegen.mpspdz.containers import PHASE_BITS
-from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
+from secfwt.codegen.mpspdz.options import MpSpdzOptions
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from secfwt.codegen.ring.encoding import encode
+from secfwt.mpc_programs.lib.wire import PHASE_BITS, TURN_BITS
 
 HEADER = """
 from lib.settings import configure
@@ -78,14 +79,14 @@ class Layer:
     words: np.ndarray
 
 
-def our_layer(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int) -> Layer:
+def our_layer(shape: EncoderSize, tokens: int, protocol: ProtocolName, runs: int) -> Layer:
     """The layer that generated programs call."""
     task = layer_task(shape, tokens, "rfa")
     weights = {name: values.T for name, values in task.inputs.items() if name != "x"}
     shapes, words = {}, []
     for name, values in weights.items():
         phase = "phase_" in name
-        scale = (64 if name.endswith("bias") else PHASE_BITS) if phase else 16
+        scale = (TURN_BITS if name.endswith("bias") else PHASE_BITS) if phase else 16
         shapes[name] = (values.shape, phase)
         words.append(encode(values, scale))
     words += [encode(task.inputs["x"], 16), encode(np.ones(tokens), 16)]
@@ -93,7 +94,7 @@ def our_layer(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int) ->
     return Layer(task, header(protocol, MpSpdzOptions.budget) + OURS.format(weights=shapes, **sizes), flat(words))
 
 
-def bert_layer(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int) -> Layer:
+def bert_layer(shape: EncoderSize, tokens: int, protocol: ProtocolName, runs: int) -> Layer:
     """MP-SPDZ's own layer at its compiler's default budget: larger ones give wrong results."""
     task = layer_task(shape, tokens, "softmax")
     given = task.inputs
@@ -105,9 +106,9 @@ def bert_layer(shape: EncoderSize, tokens: int, protocol: Protocol, runs: int) -
     return Layer(task, source, flat([encode(values, 16) for values in words]))
 
 
-def header(protocol: Protocol, budget: int) -> str:
+def header(protocol: ProtocolName, budget: int) -> str:
     """Settings as generated programs have them, and how a container gets party 0's input."""
-    options = {k: v for k, v in asdict(PROTOCOLS[protocol]).items() if k != "parties"}
+    options = PROTOCOLS[protocol].settings
     return HEADER.format(
         settings={**options, "fraction_bits": 16, "value_bits": 31, "round_nearest": False, "budget": budget}
     )

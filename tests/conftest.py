@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.places import ROOT
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.native import binaries
 from secfwt.runtime.mpspdz import installation as mpspdz
 
@@ -55,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     except mpspdz.MpSpdzError as error:
         terminalreporter.write_line(f"absent, its tests were skipped: {error}", yellow=True)
     else:
-        missing = [name for name in mpspdz.PARTIES if name not in found.protocols]
+        missing = [name for name in PROTOCOLS if name not in found.protocols]
         if missing:
             terminalreporter.write_line(
                 f"absent, their tests were skipped: MP-SPDZ's programs for {', '.join(missing)}", yellow=True

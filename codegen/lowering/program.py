@@ -9,7 +9,7 @@ import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
 from ..plan.graph import Output, Plan, Value
-from ..plan.passes import pooled_by
+from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
 from ..ring.encoding import Words
 from ..ring.program import RingProgram
@@ -26,22 +26,8 @@ from .scales import ROW, SUMS
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
 (`runtime.tuning.objective.PromptSpace`): z itself may be anything that the ring holds."""
-
-
-@dataclass(frozen=True)
-class Prompted:
-    """Token rows and the prompt rows behind them, not yet joined: they belong to different stages."""
-
-    tokens: int
-    prompt: int
-
-
-@dataclass(frozen=True)
-class Affine:
-    """A value gamma∘rows + beta whose affine part is folded into what comes next instead of being computed."""
-
-    rows: int | Prompted
-    norm: Norm
+TAKEN_APART = ("affine", "insert")
+"""Operations that are never computed: what reads them folds γ and β into weights, or takes both parts by themselves."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +50,7 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     ProblemsFound with every product that would overflow at the smallest scales that are still useful.
     """
     problems: list[str] = []
+    plan = run_passes(plan, RING_PASSES)
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
     for sum_scale in SUMS:
         lowering = _Lowering(plan, RingBuilder(weights), ranges, sum_scale)
@@ -75,36 +62,47 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
 
 
 class _Lowering:
-    """One method a kind of operation; `done` maps a model plan's value to its ring value (or folded affine)."""
+    """One method a kind of operation; `done` maps a model plan's value to its ring value."""
 
     def __init__(self, plan: Plan, ring: RingBuilder, ranges: Ranges, sum_scale: int) -> None:
         self.source = plan
         self.ring = ring
         self.ranges = ranges
         self.layers = LayerLowering(ring, ranges, sum_scale)
-        self.tokens = min((v.shape[0] for v in plan if v.kind == "example" and v.attrs["name"] == "x"), default=0)
-        self.done: dict[int, int | Affine | Prompted] = {}
+        self.done: dict[int, int] = {}
 
     def run(self) -> Lowered:
         for v in self.source:
-            self.ring.site = f"layer {v.attrs['layer']}" if v.kind == "encoder_layer" else v.kind
-            self.done[v.id] = getattr(self, f"_{v.kind}")(v)
+            if v.kind not in TAKEN_APART and (v.kind == "encoder_layer" or "layer" not in v.attrs):
+                self._lower(v)
         for output in self.source.outputs:
             self.ring.program.outputs.append(Output(output.name, self._value(output.value), output.max_candidates))
         return Lowered(schedule(self.ring.program), self.ring.folds)
 
-    def _value(self, i: int) -> int:
-        value = self.done[i]
-        if not isinstance(value, int):
-            raise ValueError(f"value {i} ({self.source[i].kind}) is needed by itself, but what follows was to fold it")
-        return value
+    def _lower(self, v: Value) -> None:
+        self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind
+        self.done[v.id] = getattr(self, f"_{v.kind}")(v)
 
-    def _row(self, i: int) -> tuple[int, Norm]:
-        """Joined rows and the names of their affine part."""
-        value = self.done[i]
-        if not isinstance(value, Affine) or not isinstance(value.rows, int):
-            raise ValueError(f"value {i} ({self.source[i].kind}) is no affine rows")
-        return value.rows, value.norm
+    def _value(self, i: int) -> int:
+        """The ring value; a choice of rows that was made for a layer is lowered when the layer asks for it."""
+        if i not in self.done:
+            v = self.source[i]
+            if v.kind in TAKEN_APART:
+                raise ValueError(f"value {i} ({v.kind}) is needed by itself, but what follows was to fold it")
+            self._lower(v)
+        return self.done[i]
+
+    def _rows(self, i: int) -> tuple[int, ...]:
+        """Rows of the model plan: the tokens', and the prompt's where they have been inserted just before."""
+        value = self.source[i]
+        return tuple(self._value(j) for j in value.inputs) if value.kind == "insert" else (self._value(i),)
+
+    def _row(self, i: int) -> tuple[int, Norm | None]:
+        """A row without its affine part, and the names of that if it has one."""
+        value = self.source[i]
+        if value.kind != "affine":
+            return self._value(i), None
+        return self._value(value.inputs[0]), Norm(value.weights["gamma"], value.weights["beta"])
 
     # inputs
 
@@ -134,11 +132,6 @@ class _Lowering:
         prompt = r.trunc(r.add(r.reshape(offset, (n, hidden)), start), ROW)
         return r.declare(prompt, bound=longest, norm=longest)
 
-    # Prompt rows stand behind the tokens here: attention does not see the order, and row 0 stays row 0.
-
-    def _insert(self, v: Value) -> Prompted:
-        return Prompted(self._value(v.inputs[0]), self._value(v.inputs[1]))
-
     def _insert_mask(self, v: Value) -> int:
         r, n, value = self.ring, v.attrs["n"], v.attrs["value"]
         mask = self._value(v.inputs[0])
@@ -148,61 +141,51 @@ class _Lowering:
 
     # encoder
 
-    def _affine(self, v: Value) -> Affine:
-        source = self.done[v.inputs[0]]
-        rows = source if isinstance(source, Prompted) else self._value(v.inputs[0])
-        return Affine(rows, Norm(v.weights["gamma"], v.weights["beta"]))
-
     def _encoder_layer(self, v: Value) -> int:
-        r, mask = self.ring, self._value(v.inputs[1])
-        x = self.done[v.inputs[0]]
-        if not isinstance(x, Affine):
-            raise ValueError(f"the input of layer {v.attrs['layer']} is no affine rows")
-        if isinstance(x.rows, int):
-            parts: tuple[Part, ...] = (Part(x.rows, mask),)
-        else:
-            tokens = r[x.rows.tokens].shape[0]
-            parts = (Part(x.rows.tokens, r.slice(mask, -1, 0, tokens)), Part(x.rows.prompt, None))
-        pool = pooled_by(self.source, v)
-        if pool is None:
-            return self.layers.layer(v, parts, tuple(part.rows for part in parts), x.norm)
-        first, mean = parts[0].rows, None
-        if pool.kind == "first_row":
-            reads = r.slice(first, -2, 0, 1)
-        elif pool.kind == "select_row":
-            row = r.trunc(r.matmul(self._choice(pool, r[first].shape[0]), first), ROW)
-            reads = r.declare(row, bound=r[first].bound, norm=r.norm(first))
-        else:
-            reads = r.slice(first, -2, 0, self.tokens)
-            mean = self._choice(pool, self.tokens) if pool.kind == "mean_rows" else None
-        return self.layers.layer(v, parts, (reads,), x.norm, mean)
+        r = self.ring
+        x, mask, *more = v.inputs
+        rows = self._rows(x)
+        parts = [Part(each, None) for each in rows]
+        parts[0] = Part(rows[0], r.slice(self._value(mask), -1, 0, r[rows[0]].shape[0]))
+        reads = (self._value(more[0]),) if more else rows
+        mean = self._weights_of(more[1], r[reads[0]].shape[0]) if len(more) > 1 else None
+        norm = Norm(v.weights["input_norm.gamma"], v.weights["input_norm.beta"])
+        return self.layers.layer(v, tuple(parts), reads, norm, mean)
 
-    def _choice(self, pool: Value, rows: int) -> int:
+    def _weights_of(self, i: int, rows: int) -> int:
         """Weights `[1, rows]` of the first rows in a choice or a mean."""
-        return self.ring.reshape(self.ring.slice(self._value(pool.inputs[1]), -1, 0, rows), (1, rows))
+        return self.ring.reshape(self.ring.slice(self._value(i), -1, 0, rows), (1, rows))
 
-    def _pooled(self, v: Value) -> int:
-        """The layer below has pooled already."""
-        if pooled_by(self.source, self.source[v.inputs[0]]) is not v:
-            raise ValueError(f"value {v.id} ({v.kind}) is not the only reader of a layer")
-        return self._value(v.inputs[0])
+    # choices of rows: the prompt's stand behind the tokens', and no head reads them
 
-    _first_row = _select_row = _mean_rows = _token_rows = _pooled
+    def _first_row(self, v: Value) -> int:
+        return self.ring.slice(self._rows(v.inputs[0])[0], -2, 0, 1)
+
+    def _select_row(self, v: Value) -> int:
+        r, rows = self.ring, self._rows(v.inputs[0])[0]
+        row = r.trunc(r.matmul(self._weights_of(v.inputs[1], r[rows].shape[0]), rows), ROW)
+        return r.declare(row, bound=r[rows].bound, norm=r.norm(rows))
+
+    def _token_rows(self, v: Value) -> int:
+        return self.ring.slice(self._rows(v.inputs[0])[0], -2, 0, v.shape[0])
+
+    def _token_mask(self, v: Value) -> int:
+        return self.ring.slice(self._value(v.inputs[0]), -1, 0, v.shape[0])
 
     # heads
 
     def _dense(self, v: Value) -> int:
-        width = self.ranges.half_width("head.dense")
-        if isinstance(self.done[v.inputs[0]], Affine):
-            return dense(self.ring, v, *self._row(v.inputs[0]), width)
-        return dense(self.ring, v, self._value(v.inputs[0]), None, width)
+        return dense(self.ring, v, *self._row(v.inputs[0]), self.ranges.half_width("head.dense"))
 
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
         return normalise_any(self.ring, self.ranges, self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
 
     def _cosine(self, v: Value) -> int:
-        return cosine(self.ring, v, *self._row(v.inputs[0]), *self.ranges.interval("head.norm2", HEAD_NORM2))
+        row, norm = self._row(v.inputs[0])
+        if norm is None:
+            raise ValueError(f"value {v.id} (cosine) is of a row without affine part")
+        return cosine(self.ring, v, row, norm, *self.ranges.interval("head.norm2", HEAD_NORM2))
 
     # losses
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from math import pi
+
+from ...mpc_programs.lib.wire import PHASE_BITS, TURN_BITS
 from ..plan.graph import Plan, Value
 from .program import Container
-
-PHASE_BITS = 32
-"""Scale of weights that make phases; their biases are phases, scale 64 (`lib/linear.py`)."""
 
 
 def weight_container(plan: Plan, value: Value, role: str, sources: tuple[str, ...], fraction_bits: int) -> Container:
     """A weight of one value, without name. `sources`: the canonical names of the tensors that it holds."""
     shape = _shape(plan, value, role)
     if role == "features":
-        return Container("", shape, sources, PHASE_BITS, integer=True, factor=0.15915494309189535)  # 1/2π
+        return Container("", shape, sources, PHASE_BITS, integer=True, factor=1 / (2 * pi))  # turns
     if role.startswith("phase_"):
-        scale = PHASE_BITS if role.endswith("weight") else 64
+        scale = PHASE_BITS if role.endswith("weight") else TURN_BITS
         return Container("", shape, sources, scale, integer=True, transposed=len(shape) > 1)
     return Container("", shape, sources, fraction_bits, transposed=len(shape) > 1 and role != "p0")
 
@@ -32,7 +32,7 @@ def _shape(plan: Plan, value: Value, role: str) -> tuple[int, ...]:
     heads, size, angles = attrs["heads"], attrs["head_dim"], attrs["heads"] * attrs["features"]
     if role == "features":
         return (heads, attrs["features"], size)
-    if role.startswith("attention_norm"):
+    if role.startswith(("input_norm", "attention_norm")):
         return (width,)
     name, part = role.split(".")
     inner = attrs["intermediate"]

@@ -1,55 +1,19 @@
-"""Protocols of MP-SPDZ and the choices of that target."""
+"""The choices of the MP-SPDZ target."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from ..commandline.options import ENGINE, Option, check
-
-Protocol = Literal[
-    "ring", "rep4-ring", "ps-rep-ring", "sy-rep-ring", "semi2k", "dealer-ring", "spdz2k", "hemi", "temi", "mascot"
-]
-PRIME_FIELD = frozenset({"hemi", "temi", "mascot"})
-"""Protocols that compute modulo a prime in place of 2^64 (`lib/bit_phasors.py`)."""
-
-
-@dataclass(frozen=True)
-class ProtocolOptions:
-    """What `compile.py -E` would set, said in the program itself so that it is the same program everywhere."""
-
-    parties: int
-    trunc_pr: bool
-    """Truncation is one instruction."""
-    split: int
-    """Shares that comparisons split into bits locally; 0: none."""
-    edabit: bool
-    active: bool
-    """Secure against malicious parties: clients check triples."""
-    masked_openings: bool
-    """Periodic functions by masked openings: in rings, as the wrap is the period, and between semi-honest parties, as
-    two of them input what they compute."""
-
-
-PROTOCOLS: dict[str, ProtocolOptions] = {
-    "ring": ProtocolOptions(3, True, 3, False, False, True),
-    "rep4-ring": ProtocolOptions(4, True, 4, False, True, False),
-    "ps-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
-    "sy-rep-ring": ProtocolOptions(3, False, 3, False, True, False),
-    "semi2k": ProtocolOptions(2, False, 2, False, False, True),
-    "dealer-ring": ProtocolOptions(3, False, 0, True, False, True),
-    "spdz2k": ProtocolOptions(2, False, 0, False, True, False),
-    "hemi": ProtocolOptions(2, False, 0, False, False, False),
-    "temi": ProtocolOptions(2, False, 0, False, False, False),
-    "mascot": ProtocolOptions(2, False, 0, False, True, False),
-}
+from .protocols import ProtocolName
 
 
 @dataclass(frozen=True)
 class MpSpdzOptions:
     """Choices of this target; all of them are public."""
 
-    protocol: Annotated[Protocol, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
+    protocol: Annotated[ProtocolName, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
     round_nearest: Annotated[
         bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
     ] = False

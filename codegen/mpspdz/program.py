@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from typing import Any
+
+
+class Axis(enum.Enum):
+    """What there is one of per tile of examples, or per candidate."""
+
+    TILE = "tile"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """What a call reads: a variable, or the element of a container that belongs to the tile or candidate at hand."""
+
+    name: str
+    axis: Axis | None = None
 
 
 @dataclass(frozen=True)
@@ -11,6 +27,7 @@ class Container:
     """A variable of the program that a client fills, and how the client encodes it: round(value * factor * 2^scale)."""
 
     name: str
+    """Of the variable, or its role in a stack."""
     shape: tuple[int, ...]
     sources: tuple[str, ...]
     """Canonical weight names, one a layer where layers are stacked; or the input's name."""
@@ -28,12 +45,12 @@ class Call:
 
     result: str
     kernel: str
-    arguments: tuple[str, ...]
+    arguments: tuple[Ref, ...]
     keywords: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass
-class Program:
+class MpcProgram:
     """What the template prints."""
 
     weights: list[Container] = field(default_factory=list)

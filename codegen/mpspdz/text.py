@@ -1,6 +1,6 @@
 """Model plan to MP-SPDZ program text.
 
-The template prints the calls that `mpspdz_calls` chooses; the kernels (`mpc_programs/lib`) hold the arithmetic. What
+The template prints the calls that `calls` chooses; the kernels (`mpc_programs/lib`) hold the arithmetic. What
 depends on examples alone runs once, when a tile of them arrives; what depends on candidates as well takes several tiles
 at once, each under one candidate. Equal encoder layers become one call on stacked weights.
 """
@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..plan.graph import Plan
 from .calls import translate
-from .options import PROTOCOLS, MpSpdzOptions
+from .options import MpSpdzOptions
+from .protocols import PROTOCOLS
 
 IDENTITY = re.compile(r"^    identity=\[([\d, ]+)\],$", re.MULTILINE)
 

@@ -106,6 +106,13 @@ class Value(Node):
 
     visibility: Visibility
     weights: dict[str, str] = field(default_factory=dict)
+    built: int | None = None
+    """Its id in the plan as built, or that of the value it was made of; None: this is that plan."""
+
+    @property
+    def number(self) -> int:
+        """Its id in the plan as built, which generated programs name it by."""
+        return self.id if self.built is None else self.built
 
 
 @dataclass

@@ -61,7 +61,8 @@ def run_plan(
 def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
     layers = [v for v in plan if v.kind == "encoder_layer"]
     widths = [
-        v.shape[0] * (3 * v.attrs["intermediate"] + 6 * v.shape[1] + 4 * v.attrs["heads"] * v.attrs["features"])
+        plan[v.inputs[0]].shape[0]
+        * (3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 4 * v.attrs["heads"] * v.attrs["features"])
         for v in layers
     ]
     return itemsize * int(max(widths, default=1))
@@ -128,14 +129,16 @@ class _Executor:
         return np.asarray(p0 + offset.reshape(*z.shape[:2], n, hidden))
 
     def _token_rows(self, v: Value, x: Array) -> Array:
-        return np.concatenate([x[..., :1, :], x[..., 1 + v.attrs["n"] :, :]], axis=-2)
+        return np.delete(x, _prompt_rows(v), axis=2)
+
+    _token_mask = _token_rows
 
     def _insert(self, v: Value, x: Array, p: Array) -> Array:
-        return _insert_rows(x, p)
+        return _insert_rows(x, p, _prompt_rows(v).start)
 
     def _insert_mask(self, v: Value, mask: Array) -> Array:
         rows = np.full((1, 1, v.attrs["n"]), v.attrs["value"], mask.dtype)
-        return _insert_rows(mask, rows)
+        return _insert_rows(mask, rows, _prompt_rows(v).start)
 
     def _affine(self, v: Value, x: Array) -> Array:
         return x * self._weight(v, "gamma") + self._weight(v, "beta")
@@ -146,22 +149,34 @@ class _Executor:
         y += self._weight(v, f"{name}.bias")
         return y.reshape(*x.shape[:-1], len(weight))
 
-    def _encoder_layer(self, v: Value, x: Array, mask: Array) -> Array:
+    def _encoder_layer(
+        self, v: Value, x: Array, mask: Array, reads: Array | None = None, mean: Array | None = None
+    ) -> Array:
+        """Of the rows `reads`, or of all; `mean`: weights of the mean of them that is wanted."""
         site = f"layers.{v.attrs['layer']}"
+        live: Array | None = mask
+        if reads is None:
+            reads = x
+        else:
+            live, reads = None, reads.reshape(*reads.shape[:2], -1, x.shape[-1])
+        if "input_norm.gamma" in v.weights:
+            gamma, beta = (self._weight(v, f"input_norm.{role}") for role in ("gamma", "beta"))
+            x, reads = x * gamma + beta, reads * gamma + beta
         self._see(f"{site}.hidden", x, mask)
         attend = self._softmax_attention if v.attrs["attention"] == "softmax" else self._rfa_attention
-        y = attend(v, site, x, mask)
-        self._see(f"{site}.attention_out", y, mask)
+        y = attend(v, site, x, mask, reads, live)
+        self._see(f"{site}.attention_out", y, live)
         y = self._linear(v, "o", y)
-        y += x
-        y = self._normalise(y, v.attrs["attention_eps"], f"{site}.attention", mask)
+        y += reads
+        y = self._normalise(y, v.attrs["attention_eps"], f"{site}.attention", live)
         y *= self._weight(v, "attention_norm.gamma")
         y += self._weight(v, "attention_norm.beta")
         inner = self._linear(v, "ffn_in", y)
-        self._see(f"{site}.activation", inner, mask)
+        self._see(f"{site}.activation", inner, live)
         z = self._linear(v, "ffn_out", ACTIVATIONS[v.attrs["act"]].exact(inner))
         z += y
-        return self._normalise(z, v.attrs["output_eps"], f"{site}.output", mask)
+        z = self._normalise(z, v.attrs["output_eps"], f"{site}.output", live)
+        return z if mean is None else self._mean_rows(v, z, mean)
 
     def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
         """Layer norm without its affine part; overwrites x."""
@@ -175,8 +190,9 @@ class _Executor:
         """`[c, e, T, H·D]` to `[c, e, H, T, D]`."""
         return np.moveaxis(x.reshape(*x.shape[:-1], v.attrs["heads"], -1), -2, -3)
 
-    def _softmax_attention(self, v: Value, site: str, x: Array, mask: Array) -> Array:
-        q, k, value = (self._linear(v, name, x) for name in ("q", "k", "v"))
+    def _softmax_attention(self, v: Value, site: str, x: Array, mask: Array, reads: Array, live: Array | None) -> Array:
+        q = self._linear(v, "q", reads)
+        k, value = (self._linear(v, name, x) for name in ("k", "v"))
         self._see(f"{site}.value", value, mask)
         q *= v.attrs["head_dim"] ** -0.5
         scores = self._heads(v, q) @ self._heads(v, k).swapaxes(-1, -2)
@@ -184,25 +200,27 @@ class _Executor:
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=-1, keepdims=True)
-        out: Array = np.moveaxis(scores @ self._heads(v, value), -3, -2)
-        return out.reshape(x.shape)
+        return self._joined(scores @ self._heads(v, value))
 
-    def _rfa_attention(self, v: Value, site: str, x: Array, mask: Array) -> Array:
+    def _rfa_attention(self, v: Value, site: str, x: Array, mask: Array, reads: Array, live: Array | None) -> Array:
         value = self._linear(v, "v", x)
         self._see(f"{site}.value", value, mask)
         key = _features(self._phases(v, site, "k", x, mask)) * mask[:, :, None, :, None]
-        query = _features(self._phases(v, site, "q", x, mask))
+        query = _features(self._phases(v, site, "q", reads, live))
         # Output = φ(q)ᵀS / φ(q)ᵀn with S = Σ φ(k)vᵀ and n = Σ φ(k), both over F·T.
         share = 1 / (v.attrs["features"] * x.shape[-2])
         numerator = query @ (key.swapaxes(-1, -2) @ self._heads(v, value) * share)
         denominator = query @ (key.sum(axis=-2)[..., None] * share)
-        numerator, denominator = (np.moveaxis(part, -3, -2) for part in (numerator, denominator))
-        self._see(f"{site}.numerator", numerator, mask)
-        self._see(f"{site}.den", denominator, mask)
-        out: Array = numerator / np.maximum(denominator, v.attrs["floor"])
-        return out.reshape(x.shape)
+        for name, part in (("numerator", numerator), ("den", denominator)):
+            self._see(f"{site}.{name}", np.moveaxis(part, -3, -2), live)
+        return self._joined(numerator / np.maximum(denominator, v.attrs["floor"]))
 
-    def _phases(self, v: Value, site: str, which: str, x: Array, mask: Array) -> Array:
+    def _joined(self, x: Array) -> Array:
+        """`[c, e, H, T, D]` to `[c, e, T, H·D]`."""
+        x = np.moveaxis(x, -3, -2)
+        return x.reshape(*x.shape[:-2], -1)
+
+    def _phases(self, v: Value, site: str, which: str, x: Array, live: Array | None) -> Array:
         """Angles in radians `[c, e, H, T, F]`."""
         if v.attrs["variant"] == "folded":
             turns = self._linear(v, {"q": "phase_query", "k": "phase_key"}[which], x)
@@ -210,7 +228,7 @@ class _Executor:
         rows = self._linear(v, which, x)
         rows = rows.reshape(*rows.shape[:-1], v.attrs["heads"], v.attrs["head_dim"])
         norm2 = np.square(rows).sum(axis=-1, keepdims=True)
-        self._see(f"{site}.{which}_norm2", norm2, mask)
+        self._see(f"{site}.{which}_norm2", norm2, live)
         phases: Array = np.moveaxis(rows / np.sqrt(norm2), -2, -3) @ self._weight(v, "features").swapaxes(-1, -2)
         return phases
 
@@ -252,11 +270,17 @@ class _Executor:
         return total
 
 
-def _insert_rows(x: Array, p: Array) -> Array:
-    """Rows p behind row 0 of x, along axis 2, batches broadcast against each other."""
+def _prompt_rows(v: Value) -> slice:
+    """Where the prompt's rows stand: behind row 0, unless a pass has said otherwise."""
+    at = v.attrs.get("at", 1)
+    return slice(at, at + v.attrs.get("n", 0))
+
+
+def _insert_rows(x: Array, p: Array, at: int) -> Array:
+    """Rows p before row `at` of x, along axis 2, batches broadcast against each other."""
     batch = np.broadcast_shapes(x.shape[:2], p.shape[:2])
     x, p = (np.broadcast_to(part, batch + part.shape[2:]) for part in (x, p))
-    return np.concatenate([x[:, :, :1], p, x[:, :, 1:]], axis=2)
+    return np.concatenate([x[:, :, :at], p, x[:, :, at:]], axis=2)
 
 
 def _features(phases: Array) -> Array:

@@ -10,6 +10,7 @@ from lib import masked_opening
 from lib.fourier import shortest_even_wave
 from lib.polynomial import chebyshev, fit, normalised
 from lib.tensor import integers, raw_product, rescale, store
+from lib.wire import TURN_BITS
 
 TOLERANCE = 1e-4
 """Largest error of the waves: a harmonic more costs 32 bytes a value and is worth a factor of five."""
@@ -130,7 +131,7 @@ def even_wave_of(raw, scale, function, width):
     Rounds: 3. Opens: as `masked_opening.own_number`.
     """
     centre, amplitudes = shortest_even_wave(function, width, TOLERANCE)
-    phase = raw * round(2 ** (masked_opening.TURN_BITS - scale) / (4 * width))
+    phase = raw * round(2 ** (TURN_BITS - scale) / (4 * width))
     return masked_opening.wave(phase, amplitudes) + round(centre * 2**masked_opening.WAVE_BITS)
 
 

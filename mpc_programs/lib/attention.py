@@ -10,12 +10,13 @@ from Compiler.library import break_point
 from Compiler.types import regint, sfix, sint
 
 from lib.activations import at_least
-from lib.linear import PHASE_BITS, dense, phases, to_turns
+from lib.linear import dense, phases, to_turns
 from lib.masked_opening import PHASOR_BITS
 from lib.normalization import unit_rows
 from lib.polynomial import chebyshev, fit, normalised
 from lib.tensor import across_columns, as_matrix, gather, rescale, scratch, store, view
 from lib.trigonometry import cos_sin
+from lib.wire import PHASE_BITS
 
 LARGEST_DENOMINATOR = 1.1
 """cos sums over features and rows, divided by their number, stay below 1; the rest is room for error."""

@@ -3,11 +3,8 @@
 from Compiler.types import sint
 
 from lib import activations
-from lib.masked_opening import TURN_BITS
 from lib.tensor import across_rows, as_matrix, store
-
-PHASE_BITS = 32
-"""Scale of weights that make phases."""
+from lib.wire import PHASE_BITS, TURN_BITS
 
 
 def before_truncation(x, scale, weight, bias):

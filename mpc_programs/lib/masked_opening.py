@@ -14,8 +14,6 @@ from Compiler.types import cint, personal, regint, sint
 from lib import phasors
 from lib.phasors import PRECISION, rounding_shift
 
-TURN_BITS = 64
-"""Scale of a phase: 2^64 is one turn."""
 OPENED, MASK = 0, 1
 """Who is told the masked phase, and who the mask."""
 FACTOR_BITS = 16

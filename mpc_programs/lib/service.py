@@ -3,8 +3,8 @@
 The first words on either side are the program's identity; a client hears READY once the weights are here. Each command
 of the data owner is four words: its number, candidates, first tile, tiles. EXAMPLES is followed by every example input
 of these tiles; LOSSES and LOGITS by the candidates. Tiles stay until others are written over them, so that several sets
-can be held. With every tile that is done the data owner hears how many are; results go to it alone. Timer 1 counts what
-a command costs, without the time between commands.
+can be held. With every tile that is done the data owner hears how many are; results go to it alone. TIMER counts what a
+command costs, without the time between commands. All these numbers are in `wire`.
 """
 
 from Compiler.library import (
@@ -22,16 +22,11 @@ from Compiler.library import (
 from Compiler.types import cint, regint, sfix, sint
 
 from lib.tensor import in_pieces, tensor
-
-STOP, EXAMPLES, LOSSES, LOGITS = range(4)
-CHUNK = 100_000
-"""Values a message: larger ones have been seen to block both sides."""
-READY = 1
-TIMER = 1
+from lib.wire import CHUNK, DATA_OWNER, EXAMPLES, LOGITS, LOSSES, MODEL_OWNER, READY, STOP, TIMER
 
 
 def accept(identity):
-    """Wait for both clients; returns their ids (model owner 0, data owner 1).
+    """Wait for both clients; returns their ids (MODEL_OWNER, DATA_OWNER).
 
     The port is the program's public input: party i listens on that port + i. `identity`: 32-bit words of the
     program's identity, which is said to every client. One of another build says other words and ends the run.
@@ -39,13 +34,12 @@ def accept(identity):
     """
     port = regint(public_input())
     listen_for_clients(port)
-    model_owner, data_owner = 0, 1
-    for _ in range(2):
+    for _ in (MODEL_OWNER, DATA_OWNER):
         client = accept_client_connection(port)
         tell(client, *identity)
         for said, word in zip(cint.read_from_socket(client, len(identity)), identity, strict=True):
             runtime_error_if(said != word, "client %s was built for another program", client)
-    return model_owner, data_owner
+    return MODEL_OWNER, DATA_OWNER
 
 
 def receive(client, container):

@@ -5,9 +5,10 @@ import math
 from Compiler.types import program, sfix
 
 from lib import bit_phasors, masked_opening
-from lib.masked_opening import PHASOR_BITS, TURN_BITS
+from lib.masked_opening import PHASOR_BITS
 from lib.polynomial import chebyshev, fit
 from lib.tensor import integers, rescale
+from lib.wire import TURN_BITS
 
 
 def cos_sin(phase):

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ...codegen.mpspdz import options as mpspdz_options
 from ...codegen.mpspdz.calls import translate
+from ...codegen.mpspdz.options import MpSpdzOptions
 from ..embedded.running import compiled_engine
 from ..engine import Engine, Floats
 from ..errors import SecfwtError
@@ -165,8 +165,8 @@ def _difference(got: Floats, expected: Floats) -> float:
     return float(np.abs(got - expected).max())
 
 
-def _options(protocol: str, task: Task, choices: Choices) -> mpspdz_options.MpSpdzOptions:
-    return options_for(cast(mpspdz_options.Protocol, protocol), [len(task.batch)], choices.round_nearest)
+def _options(protocol: str, task: Task, choices: Choices) -> MpSpdzOptions:
+    return options_for(protocol, [len(task.batch)], choices.round_nearest)
 
 
 @contextmanager

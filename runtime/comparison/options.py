@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ...codegen.commandline.options import ENGINE, MODEL, RUN, SEARCH, Option, check
-from ...codegen.mpspdz.options import PROTOCOLS
+from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..tuning.options import MpSpdzFolder
 
 EMBEDDED = "embedded"

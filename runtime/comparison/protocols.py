@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...codegen.mpspdz.options import PRIME_FIELD, PROTOCOLS, MpSpdzOptions
+from ...codegen.mpspdz.options import MpSpdzOptions
+from ...codegen.mpspdz.protocols import PROTOCOLS
 from ...codegen.native.binaries import VM
-from ..mpspdz.installation import PARTIES, own_party
-from ..mpspdz.machines import RUNTIME
+from ..mpspdz.installation import own_party
 
 EMBEDDED = "embedded"
 
@@ -27,22 +27,9 @@ class Promise:
     remark: str = ""
 
 
-_MAJORITY = {
-    "ring": ("honest", 1, "replicated, Araki et al. 2016"),
-    "rep4-ring": ("honest", 1, "replicated among four, Dalskov et al. 2021"),
-    "ps-rep-ring": ("honest", 1, "replicated, products checked after the fact, Eerikson et al. 2020"),
-    "sy-rep-ring": ("honest", 1, "replicated with a MAC, SPDZ-wise, Abspoel et al. 2021"),
-    "semi2k": ("dishonest", 1, "additive, triples by oblivious transfer"),
-    "spdz2k": ("dishonest", 1, "additive with a MAC, triples by oblivious transfer, Cramer et al. 2018"),
-    "hemi": ("dishonest", 1, "additive, triples by semi-homomorphic encryption, Keller et al. 2018 without its checks"),
-    "temi": ("dishonest", 1, "additive, triples by threshold semi-homomorphic encryption, Cramer et al. 2001"),
-    "mascot": ("dishonest", 1, "additive with a MAC, triples by oblivious transfer, Keller et al. 2016"),
-    "dealer-ring": ("honest", 1, "two that compute; the third deals randomness and must collude with neither"),
-}
-
 PROMISES = {EMBEDDED: Promise("embedded", 3, "semi-honest", "honest", 1, "replicated, docs/protocols.md")} | {
-    name: Promise("mp-spdz", options.parties, "malicious" if options.active else "semi-honest", *_MAJORITY[name])
-    for name, options in PROTOCOLS.items()
+    name: Promise("mp-spdz", row.parties, row.adversary, row.majority, row.corruptions, row.remark)
+    for name, row in PROTOCOLS.items()
 }
 """By the name that --protocols takes."""
 
@@ -82,10 +69,10 @@ def mpspdz_numbers(options: MpSpdzOptions) -> Numbers:
     own = own_party(options.protocol)
     way = "one instruction of the protocol" if protocol.trunc_pr else "masked opening"
     return Numbers(
-        domain="prime field" if options.protocol in PRIME_FIELD else "ring 2^64",
+        domain=protocol.domain,
         fraction_bits=str(options.fraction_bits), value_bits=str(options.value_bits),
         truncation="exact" if options.round_nearest else f"probabilistic, {way}",
         rounding="to nearest" if options.round_nearest else "up or down at random",
-        batch=f"{RUNTIME[options.protocol].batch} made ahead (-b), vectors of {options.budget} (budget)",
-        program=own.name if own else PARTIES[options.protocol],
+        batch=f"{protocol.batch} made ahead (-b), vectors of {options.budget} (budget)",
+        program=own.name if own else protocol.program,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from ...codegen.bundle import program_mp_spdz, program_options, program_spec
 from ...codegen.model.weights import Weights
 from ...codegen.mpspdz.calls import translate
 from ...codegen.mpspdz.options import MpSpdzOptions
-from ...codegen.mpspdz.program import Program
+from ...codegen.mpspdz.program import MpcProgram
 from ...codegen.mpspdz.text import identity
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
@@ -27,7 +27,7 @@ class BundleProgram:
     source: Path
     plan: Plan
     options: MpSpdzOptions
-    program: Program
+    program: MpcProgram
     identity: list[int]
 
 

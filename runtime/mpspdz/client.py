@@ -20,16 +20,13 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from ...mpc_programs.lib.wire import CHUNK
 from ..errors import ServiceError
 from ..parties.certificates import CLIENTS, client_context
 from ..parties.connection import prepare
 from ..parties.sharing import Words
 from .words import Domain, Elements, domain
 
-MODEL_OWNER, DATA_OWNER = 0, 1
-"""Numbers of the two clients (`lib/service.py`)."""
-CHUNK = 100_000
-"""Values a message, as in the programs (`lib/service.py`)."""
 CONNECT_SECONDS = 60.0
 ANSWER_SECONDS = 24 * 3600.0
 """A step may take that long."""

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
 
 from ...codegen.mpspdz.options import MpSpdzOptions
-from ...codegen.mpspdz.program import Program
+from ...codegen.mpspdz.program import MpcProgram
 from ...codegen.plan.graph import Plan
+from ...mpc_programs.lib import wire
 from ..engine import Batch, Cost, Floats, Progress
 from ..errors import InputError, ServiceError
 from ..parties.sharing import Words, decode
 from .client import MpSpdzClient
 from .inputs import encode_container, prompt_rows
-
-
-class Command(IntEnum):
-    """What the data owner asks for (`lib/service.py`)."""
-
-    STOP = 0
-    EXAMPLES = 1
-    LOSSES = 2
-    LOGITS = 3
 
 
 class Service(Protocol):
@@ -65,7 +56,7 @@ class MpSpdzEngine:
     private = True
 
     def __init__(
-        self, plan: Plan, program: Program, options: MpSpdzOptions, client: MpSpdzClient, parties: Service,
+        self, plan: Plan, program: MpcProgram, options: MpSpdzOptions, client: MpSpdzClient, parties: Service,
         progress: Progress = lambda done, total: None,
     ) -> None:  # fmt: skip
         self.name = f"mp-spdz ({options.protocol})"
@@ -100,7 +91,7 @@ class MpSpdzEngine:
         for start in range(0, len(z), popsize):
             count = min(popsize, len(z) - start)
             for number, piece in enumerate(pieces):
-                self._step(Command.LOSSES, name, number, [r[start : start + count] for r in rows])
+                self._step(wire.LOSSES, name, number, [r[start : start + count] for r in rows])
                 self._hear(done, count * len(piece.words), total)
                 done += count * len(piece.words)
                 part = decode(self._client.take(popsize), self._options.fraction_bits)
@@ -116,7 +107,7 @@ class MpSpdzEngine:
         self._progress(0, 0)
         done, total = 0, sum(len(piece.words) for piece in self._set(name))
         for number, piece in enumerate(self._set(name)):
-            self._step(Command.LOGITS, name, number, rows)
+            self._step(wire.LOGITS, name, number, rows)
             self._hear(done, len(piece.words), total)
             done += len(piece.words)
             tiles = [self._client.take(self._options.tile * labels) for _ in piece.words]
@@ -136,11 +127,11 @@ class MpSpdzEngine:
     def close(self) -> None:
         """Stop the parties."""
         with contextlib.suppress(ServiceError):  # they have stopped already
-            self._say(Command.STOP)
+            self._say(wire.STOP)
         self._client.close()
         self._parties.stop()
 
-    def _step(self, command: Command, name: str, number: int, rows: list[Words]) -> None:
+    def _step(self, command: int, name: str, number: int, rows: list[Words]) -> None:
         """Send a step on one piece; `rows` by container `[C, …]`."""
         first = self._place(name, number)
         count = len(rows[0])
@@ -157,7 +148,7 @@ class MpSpdzEngine:
             if first + len(words) > self._options.tiles:
                 self._places.clear()
                 first = 0
-            self._say(Command.EXAMPLES, 0, first, len(words))
+            self._say(wire.EXAMPLES, 0, first, len(words))
             for tile in words:
                 for part in tile:
                     self._client.give(part)
@@ -171,7 +162,7 @@ class MpSpdzEngine:
             self._client.hear()
             self._progress(done, total)
 
-    def _say(self, command: Command, *numbers: int) -> None:
+    def _say(self, command: int, *numbers: int) -> None:
         self._parties.idle()
         self._commands += 1
         self._client.say(command, *numbers, *(0,) * (3 - len(numbers)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...codegen.model.weights import Weights
 from ...codegen.mpspdz.options import MpSpdzOptions
-from ...codegen.mpspdz.program import Container, Program
+from ...codegen.mpspdz.program import Container, MpcProgram
 from ...codegen.plan.graph import Value
 from ...codegen.plan.projection import public_matrix
 from ..engine import Floats
@@ -27,7 +27,7 @@ def encode_container(container: Container, values: NDArray[Any], options: MpSpdz
     return words.ravel()
 
 
-def weight_words(program: Program, options: MpSpdzOptions, weights: Weights) -> Iterator[Words]:
+def weight_words(program: MpcProgram, options: MpSpdzOptions, weights: Weights) -> Iterator[Words]:
     """The model owner's containers in the order of the wire; `weights` as checkpoints hold them, `[out, in]`.
 
     Raises RangeError.

@@ -10,28 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...codegen.mpspdz.protocols import PROTOCOLS
 from ...codegen.native.binaries import places
 from ..errors import SecfwtError
 
 DOCUMENTATION = "https://mp-spdz.readthedocs.io/"
 SUPPORTED = "0.4"
 """Release series the generated programs are written and tested for."""
-
-PARTIES = {
-    "ring": "replicated-ring-party.x",
-    "rep4-ring": "rep4-ring-party.x",
-    "ps-rep-ring": "ps-rep-ring-party.x",
-    "sy-rep-ring": "sy-rep-ring-party.x",
-    "semi2k": "semi2k-party.x",
-    "dealer-ring": "dealer-ring-party.x",
-    "spdz2k": "spdz2k-party.x",
-    "hemi": "hemi-party.x",
-    "temi": "temi-party.x",
-    "mascot": "mascot-party.x",
-}
-"""Party program of every protocol that the generator knows, by the compiler's name for the protocol (`compile.py
--E`).
-"""
 
 
 class MpSpdzError(SecfwtError):
@@ -60,10 +45,10 @@ class Installation:
         if protocol not in self.protocols:
             built = ", ".join(self.protocols) or "none"
             raise MpSpdzError(
-                f"MP-SPDZ at {self.root} has no {PARTIES.get(protocol, protocol)} for protocol {protocol} "
+                f"MP-SPDZ at {self.root} has no {PROTOCOLS[protocol].program} for protocol {protocol} "
                 f"(built: {built}); see {DOCUMENTATION} on compiling it"
             )
-        return self.root / PARTIES[protocol]
+        return self.root / PROTOCOLS[protocol].program
 
 
 def candidates(given: str | None = None, environment: Mapping[str, str] | None = None) -> list[Path]:
@@ -87,7 +72,7 @@ def find(given: str | None = None, environment: Mapping[str, str] | None = None)
 
 def inspect(root: Path) -> Installation:
     """Read version, commit and party programs of an existing folder."""
-    built = tuple(name for name, program in PARTIES.items() if os.access(root / program, os.X_OK))
+    built = tuple(name for name, row in PROTOCOLS.items() if os.access(root / row.program, os.X_OK))
     return Installation(root, _version(root), _commit(root), built)
 
 
@@ -102,7 +87,7 @@ def find_party(installation: Installation, protocol: str) -> Path:
 def own_party(protocol: str) -> Path | None:
     """The project's party program of a protocol: MP-SPDZ's virtual machine linked with the project's ring kernels."""
     for place in places():
-        program = place / f"secfwt-{PARTIES[protocol]}"
+        program = place / f"secfwt-{PROTOCOLS[protocol].program}"
         if os.access(program, os.X_OK):
             return program
     return None
@@ -115,7 +100,7 @@ def describe(installation: Installation) -> str:
         lines.append(f"warning: the project is tested with {SUPPORTED}.x only")
     built = [f"{name} (with the project's kernels)" if own_party(name) else name for name in installation.protocols]
     lines.append(f"protocols built: {', '.join(built) or 'none'}")
-    if missing := [PARTIES[name] for name in PARTIES if name not in installation.protocols]:
+    if missing := [row.program for name, row in PROTOCOLS.items() if name not in installation.protocols]:
         lines.append(f"not built: {', '.join(missing)}; see {DOCUMENTATION}")
     return "\n".join(lines)
 

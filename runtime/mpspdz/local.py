@@ -12,14 +12,16 @@ from pathlib import Path
 from ...codegen import VERSION
 from ...codegen.model.weights import Weights
 from ...codegen.mpspdz.calls import translate
-from ...codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
+from ...codegen.mpspdz.options import MpSpdzOptions
+from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from ...codegen.mpspdz.text import identity, render
 from ...codegen.plan.graph import Plan
+from ...mpc_programs.lib.wire import DATA_OWNER, MODEL_OWNER
 from ..errors import RunFolderError
 from ..parties.processes import uninterrupted
 from ..progress import Display
 from .certificates import FOLDER, make_player_data
-from .client import DATA_OWNER, MODEL_OWNER, MpSpdzClient
+from .client import MpSpdzClient
 from .compiler import compile_program
 from .engine import MpSpdzEngine
 from .inputs import weight_words
@@ -29,7 +31,7 @@ from .machines import MpSpdzParties
 TILE = 8
 
 
-def options_for(protocol: Protocol, sets: Sequence[int], round_nearest: bool = False) -> MpSpdzOptions:
+def options_for(protocol: ProtocolName, sets: Sequence[int], round_nearest: bool = False) -> MpSpdzOptions:
     """A program that holds sets of these sizes at once, in tiles no larger than the largest."""
     tile = min(TILE, max(sets))
     tiles = sum(-(-size // tile) for size in sets)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-START = re.compile(r"Starting timer 1 at ")
-STOP = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
+from ...mpc_programs.lib.wire import TIMER
+
+START = re.compile(rf"Starting timer {TIMER} at ")
+STOP = re.compile(rf"Stopped timer {TIMER} at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 ONLINE = re.compile(r"^Spent \S+ seconds(?: \((\S+) MB, \d+ rounds\))? on the online phase", re.MULTILINE)
 PORT = re.compile(r"socket on \S+:(\d+) failed .*trying again in a second")
 NOISE = re.compile(

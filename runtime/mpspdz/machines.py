@@ -11,12 +11,11 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from ...codegen.mpspdz.options import PROTOCOLS
+from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..engine import Cost
 from ..errors import ServiceError
 from ..parties.deployment import PartyAddress
@@ -35,30 +34,6 @@ STALL_SECONDS = 60.0
 """Nobody computes for that long while a client waits: the parties hang."""
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """How a protocol's party program is called."""
-
-    batch: int
-    """Size of a preprocessing batch (`-b`): what is made ahead and thrown away at the end, and what shares rounds."""
-    options: tuple[str, ...] = ()
-    """Honest-majority programs use TLS by themselves; the others are told to (`-e`)."""
-
-
-RUNTIME = {
-    "ring": Runtime(1_000_000),
-    "rep4-ring": Runtime(10_000),
-    "ps-rep-ring": Runtime(10_000),
-    "sy-rep-ring": Runtime(10_000),
-    "semi2k": Runtime(10_000, ("-e", "-N", "2")),
-    "dealer-ring": Runtime(10_000),
-    "spdz2k": Runtime(1_000, ("-e", "-N", "2")),
-    "hemi": Runtime(1_000, ("-e", "-N", "2")),
-    "temi": Runtime(1_000, ("-e", "-N", "2")),
-    "mascot": Runtime(1_000, ("-e", "-N", "2")),
-}
-
-
 class MpSpdzParties(PartyProcesses):
     """Parties of a compiled program in one working directory, for as long as the context lasts.
 
@@ -72,7 +47,8 @@ class MpSpdzParties(PartyProcesses):
         addresses: Sequence[PartyAddress] = (), only: int | None = None, stall: float = STALL_SECONDS,
     ) -> None:  # fmt: skip
         super().__init__()
-        addresses = addresses or local_addresses(PROTOCOLS[protocol].parties)
+        row = PROTOCOLS[protocol]
+        addresses = addresses or local_addresses(row.parties)
         self.numbers = range(len(addresses)) if only is None else range(only, only + 1)
         self.clients = [(each.host, each.client_port) for each in addresses]
         self._folder, self._stall = folder, stall
@@ -84,8 +60,7 @@ class MpSpdzParties(PartyProcesses):
         public_input.parent.mkdir(parents=True, exist_ok=True)
         first = self.numbers[0]
         public_input.write_text(f"{addresses[first].client_port - first}\n")  # party i adds i
-        runtime = RUNTIME[protocol]
-        self._command = [str(binary), "-v", "-ip", "hosts", "-b", str(runtime.batch), *runtime.options]
+        self._command = [str(binary), "-v", "-ip", "hosts", "-b", str(row.batch), *row.options]
         self._program = program
 
     def start(self) -> None:

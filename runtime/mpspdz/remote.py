@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ...codegen.mpspdz.options import PROTOCOLS
+from ...codegen.mpspdz.protocols import PROTOCOLS
+from ...mpc_programs.lib.wire import DATA_OWNER, MODEL_OWNER
 from ..engine import Cost
 from ..errors import ServiceError
 from ..parties.deployment import Deployment
 from ..parties.processes import uninterrupted
 from ..progress import Display
 from .bundle import BundleProgram, bundle_weights, open_program
-from .client import DATA_OWNER, MODEL_OWNER, MpSpdzClient
+from .client import MpSpdzClient
 from .engine import MpSpdzEngine
 from .inputs import weight_words
 

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...mpc_programs.lib.wire import PRIME_BITS
+
 Elements = NDArray[Any]
 """Numbers of a domain, along the first axis."""
 Limbs = NDArray[np.uint64]
 LIMB = 32
 LOW = np.uint64(2**LIMB - 1)
 SHIFT = np.uint64(LIMB)
-FIELD_BITS = 115
-"""What the largest number needs, a phase of `lib/trigonometry.py`."""
 
 
 class Domain(Protocol):
@@ -50,7 +50,7 @@ class Domain(Protocol):
 
 
 @dataclass(frozen=True)
-class Ring:
+class RingDomain:
     """Arithmetic modulo 2^bits, for 64 bits and more: packed in ⌈bits/8⌉ bytes, little-endian.
 
     Malicious protocols over rings compute with more than 64 bits, so numbers are arrays `[n, limbs]` of uint64 with 32
@@ -128,7 +128,7 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldDomain:
     """Arithmetic modulo an odd prime, in Python's integers; packed in Montgomery's form, little-endian."""
 
     prime: int
@@ -175,18 +175,18 @@ class Field:
         return np.asarray(x * y % self.prime)
 
 
-def domain(said: bytes) -> Ring | Field:
+def domain(said: bytes) -> RingDomain | FieldDomain:
     """The domain that a party says it computes in. Raises ValueError with what is wrong with it."""
     kind = said[:4].rstrip(b"\0")
     if kind == b"R" and len(said) == 12:
         bits, clear = struct.unpack("<4xII", said)
         if clear == 64 <= bits <= 256:
-            return Ring(bits)
+            return RingDomain(bits)
         raise ValueError(f"the parties compute modulo 2^{clear}, expected 2^64")
     if kind == b"p" and len(said) > 9:
         length = int.from_bytes(said[5:9], "little")
         prime, montgomery = int.from_bytes(said[9 : 9 + length], "big"), said[9 + length : 13 + length]
-        if prime.bit_length() > FIELD_BITS and prime % 2 and montgomery == b"\1\0\0\0":
-            return Field(prime)
-        raise ValueError(f"the parties compute modulo {prime}, expected an odd prime of more than {FIELD_BITS} bits")
+        if prime.bit_length() > PRIME_BITS and prime % 2 and montgomery == b"\1\0\0\0":
+            return FieldDomain(prime)
+        raise ValueError(f"the parties compute modulo {prime}, expected an odd prime of more than {PRIME_BITS} bits")
     raise ValueError("the parties compute neither in a ring modulo 2^64 nor in a prime field")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from ...codegen.mpspdz.options import PROTOCOLS, Protocol
+from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from ...codegen.native.defaults import LANES
 from ..errors import DeploymentError
 from .ports import free_ports
@@ -46,7 +46,7 @@ class Deployment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: Literal["embedded", "mp-spdz"] = "embedded"
-    protocol: Protocol | None = None
+    protocol: ProtocolName | None = None
     """Of MP-SPDZ."""
     parties: tuple[PartyAddress, ...]
     certificates: Path

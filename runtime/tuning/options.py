@@ -20,7 +20,8 @@ from ...codegen.commandline.options import (
 )  # fmt: skip
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.model.options import GenOptions, ProgramOptions
-from ...codegen.mpspdz.options import MpSpdzOptions, Protocol
+from ...codegen.mpspdz.options import MpSpdzOptions
+from ...codegen.mpspdz.protocols import ProtocolName
 from ..errors import RunFolderError
 
 MpSpdzFolder = Annotated[
@@ -121,7 +122,7 @@ class TuneOptions(ProgramOptions):
         Literal["embedded", "mp-spdz", "clear"],
         Option("Who computes; clear is NOT PRIVATE, for experiments.", ENGINE),
     ] = "embedded"
-    protocol: Annotated[Protocol, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
+    protocol: Annotated[ProtocolName, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
     mp_spdz: MpSpdzFolder = ""
     round_nearest: Annotated[
         bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)

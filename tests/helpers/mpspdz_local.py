@@ -11,8 +11,9 @@ import pytest
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.mpspdz.calls import translate
-from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.program import Container
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan
@@ -102,9 +103,12 @@ class Toy:
     def __init__(self, folder: Path, head: str = "classification", **choices: object) -> None:
         rng = np.random.default_rng(1)
         self.plan = toy_plan(folder, "bert", head, **choices)
+        program = translate(self.plan, MpSpdzOptions())
+        plain = [(container, container.shape) for container in program.weights]
+        stacked = [(c, c.shape[1:]) for stack in program.stacks.values() for c in stack.values()]
         self.weights = {
-            name: random_weight(rng, container, name)
-            for container in translate(self.plan, MpSpdzOptions()).wire for name in container.sources
+            name: random_weight(rng, container, shape, name)
+            for container, shape in plain + stacked for name in container.sources
         }  # fmt: skip
         spec = self.plan.meta["spec"]
         tokens, hidden, labels = 6, spec["hidden_size"], len(spec["head"]["labels"])
@@ -124,9 +128,8 @@ class Toy:
         return run_plan(self.plan, self.weights, {**(batch or self.batch).inputs, "z": self.z})
 
 
-def random_weight(rng: np.random.Generator, container: Container, name: str) -> np.ndarray:
-    """In the layout of checkpoints."""
-    shape = container.shape[1:] if "[" in container.name else container.shape
+def random_weight(rng: np.random.Generator, container: Container, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """In the layout of checkpoints; `shape`: in the program, of one layer."""
     if container.transposed:
         shape = shape[::-1]
     if name.endswith("gamma"):

@@ -8,7 +8,8 @@ import pytest
 from helpers.mpspdz_local import installation, toy_plan
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
-from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions
+from secfwt.codegen.mpspdz.options import MpSpdzOptions
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.mpspdz.text import render
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan

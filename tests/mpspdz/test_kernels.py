@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.mpspdz_local import OTHERS, fixed, installation, run_kernels
-from secfwt.codegen.mpspdz.options import PROTOCOLS
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 
 HELPERS = """
 from lib.tensor import tensor
@@ -28,7 +27,7 @@ def out(x):
 
 def configure(protocol: str = "ring", budget: int = 200_000, **choices: bool) -> str:
     """What the generator's template says at the top of a program, and short names for input and output."""
-    options = {k: v for k, v in asdict(PROTOCOLS[protocol]).items() if k != "parties"} | choices
+    options = PROTOCOLS[protocol].settings | choices
     settings = dict(fraction_bits=16, value_bits=31, round_nearest=False, budget=budget, **options)
     return f"from lib.settings import configure\nconfigure(**{settings})\n{HELPERS}"
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.mpspdz_local import installation
 from helpers.places import ROOT
-from secfwt.codegen.mpspdz.options import PROTOCOLS
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.runtime.mpspdz.certificates import make_player_data
 from secfwt.runtime.mpspdz.compiler import compile_program
 from secfwt.runtime.mpspdz.installation import find_party, own_party
@@ -75,7 +74,7 @@ def products() -> np.ndarray:
 
 def run(folder: Path, protocol: str, programs: list[Path]) -> tuple[np.ndarray, str]:
     """Products by these parties, and what they say of their communication."""
-    options = {k: v for k, v in asdict(PROTOCOLS[protocol]).items() if k != "parties"}
+    options = PROTOCOLS[protocol].settings
     settings = dict(fraction_bits=16, value_bits=31, round_nearest=False, budget=1000, **options)
     source = folder / "program.mpc"
     source.write_text(PROGRAM.format(settings=settings, shapes=SHAPES, parts=PARTS))

@@ -43,7 +43,7 @@ def test_mypy() -> None:
     # The names of an installed package, whatever is installed; in build/, so that the next run is quick.
     package = ROOT / "build" / "mypy" / "secfwt"
     package.mkdir(parents=True, exist_ok=True)
-    for name in ("codegen", "runtime"):
+    for name in ("codegen", "runtime", "mpc_programs"):
         if not (package / name).exists():
             (package / name).symlink_to(ROOT / name)
     cache = ("--cache-dir", package.parent / "cache")

@@ -23,7 +23,7 @@ from helpers.mpspdz_local import installation
 from helpers.places import ROOT
 from helpers.toys import save_sentence_transformer
 from rich.console import Console
-from secfwt.codegen.mpspdz.options import PROTOCOLS
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.native.binaries import VM, BinaryMissing, find
 from secfwt.codegen.native.network import NETWORKS, Network
 from secfwt.codegen.plan.graph import Stage

@@ -16,7 +16,7 @@ from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.mpspdz import client as mpspdz_client
 from secfwt.runtime.mpspdz.certificates import make_player_data
 from secfwt.runtime.mpspdz.client import MpSpdzClient
-from secfwt.runtime.mpspdz.words import Field, Ring
+from secfwt.runtime.mpspdz.words import FieldDomain, RingDomain
 
 RING = bytes.fromhex("52000000 40000000 40000000")  # as replicated-ring-party.x sends it
 SPDZ_WISE = bytes.fromhex("52000000 68000000 40000000")  # as sy-rep-ring-party.x does
@@ -29,7 +29,7 @@ IDENTITY = (1, 2, 2**32 - 1)
 @pytest.mark.parametrize("bits", [64, 72, 104, 128])
 def test_ring_arithmetic_is_that_of_integers(bits: int) -> None:
     rng = np.random.default_rng(bits)
-    ring = Ring(bits)
+    ring = RingDomain(bits)
     packed = rng.bytes(200 * ring.size), b"\xff" * 200 * ring.size
     x, y = (ring.unpack(memoryview(p)) for p in packed)
     for result, of in ((ring.add(x, y), int.__add__), (ring.multiply(x, y), int.__mul__)):
@@ -40,7 +40,7 @@ def test_ring_arithmetic_is_that_of_integers(bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [64, 104])
 def test_words_keep_their_sign(bits: int) -> None:
-    ring = Ring(bits)
+    ring = RingDomain(bits)
     words = np.array([0, -1, 2**63 - 1, -(2**63), 12345, -7], np.int64)
     assert integers(ring.pack(ring.from_int64(words)), ring) == [int(w) % 2**bits for w in words]
     np.testing.assert_array_equal(ring.to_int64(ring.from_int64(words)), words)
@@ -49,7 +49,7 @@ def test_words_keep_their_sign(bits: int) -> None:
 @pytest.mark.parametrize("prime", [PRIME, 2**255 - 19])
 def test_field_arithmetic_is_that_of_integers(prime: int) -> None:
     rng = np.random.default_rng(1)
-    field = Field(prime)
+    field = FieldDomain(prime)
     factor = 2 ** (8 * field.size)
     numbers = [int.from_bytes(rng.bytes(32), "little") % prime for _ in range(100)] + [0, prime - 1]
     packed = b"".join((number * factor % prime).to_bytes(field.size, "little") for number in numbers)
@@ -61,14 +61,14 @@ def test_field_arithmetic_is_that_of_integers(prime: int) -> None:
 
 
 def test_field_words_keep_their_sign() -> None:
-    field = Field(PRIME)
+    field = FieldDomain(PRIME)
     words = np.array([0, -1, 2**63 - 1, -(2**63), 12345, -7], np.int64)
     assert field.from_int64(words).tolist() == [int(w) % PRIME for w in words]
     np.testing.assert_array_equal(field.to_int64(field.from_int64(words)), words)
 
 
-def integers(packed: bytes, numbers: Ring | Field) -> list[int]:
-    if isinstance(numbers, Field):
+def integers(packed: bytes, numbers: RingDomain | FieldDomain) -> list[int]:
+    if isinstance(numbers, FieldDomain):
         return [int(number) for number in numbers.unpack(memoryview(packed))]
     parts = (packed[i : i + numbers.size] for i in range(0, len(packed), numbers.size))
     return [int.from_bytes(part, "little") % 2**numbers.bits for part in parts]
@@ -153,7 +153,7 @@ def connect(
 class Shares:
     """What three parties send for random elements, and what they hear."""
 
-    def __init__(self, ring: Ring | Field, count: int, active: bool) -> None:
+    def __init__(self, ring: RingDomain | FieldDomain, count: int, active: bool) -> None:
         rng = np.random.default_rng(0)
         parts = np.split(ring.unpack(memoryview(rng.bytes(3 * count * ring.size))), 3)
         mask = ring.add(ring.add(parts[0].copy(), parts[1]), parts[2])
@@ -180,12 +180,12 @@ class Shares:
 @pytest.mark.parametrize(
     ("domain", "numbers", "active"),
     [
-        (RING, Ring(64), False), (RING, Ring(64), True), (SPDZ_WISE, Ring(104), True),
-        (FIELD, Field(PRIME), False), (FIELD, Field(PRIME), True),
+        (RING, RingDomain(64), False), (RING, RingDomain(64), True), (SPDZ_WISE, RingDomain(104), True),
+        (FIELD, FieldDomain(PRIME), False), (FIELD, FieldDomain(PRIME), True),
     ],
 )  # fmt: skip
 def test_private_input_arrives_masked(
-    data: Path, peers: list[Peer], domain: bytes, numbers: Ring | Field, active: bool
+    data: Path, peers: list[Peer], domain: bytes, numbers: RingDomain | FieldDomain, active: bool
 ) -> None:
     words = np.array([5, -1, 2**40, -(2**62)], np.int64)
     shares = Shares(numbers, 4, active)
@@ -197,7 +197,7 @@ def test_private_input_arrives_masked(
     assert {peer.client for peer in peers} == {b"1"}
     assert len(set(shares.heard.values())) == 1
     masks = integers(shares.ring.pack(shares.mask), shares.ring)
-    modulus = numbers.prime if isinstance(numbers, Field) else 2**64
+    modulus = numbers.prime if isinstance(numbers, FieldDomain) else 2**64
     unmasked = [(y - a) % modulus for y, a in zip(integers(shares.heard[0], shares.ring), masks, strict=True)]
     assert unmasked == [int(w) % modulus for w in words]
 
@@ -219,7 +219,7 @@ def test_large_inputs_go_in_chunks(data: Path, peers: list[Peer], monkeypatch: p
         peer.receive()
         for count in (3, 3, 1):
             peer.send(bytes(8 * count))
-            heard.extend(integers(peer.receive(), Ring(64)))
+            heard.extend(integers(peer.receive(), RingDomain(64)))
 
     peers.append(Peer("P0", data, script))
     with connect(peers, data) as client:
@@ -229,7 +229,7 @@ def test_large_inputs_go_in_chunks(data: Path, peers: list[Peer], monkeypatch: p
 
 
 def test_wrong_triple_stops_the_client_before_it_sends(data: Path, peers: list[Peer]) -> None:
-    shares = Shares(Ring(64), 2, active=True)
+    shares = Shares(RingDomain(64), 2, active=True)
     shares.messages[2] = struct.pack("<q", 1) + shares.messages[2][8:]
     peers += [Peer(f"P{i}", data, shares.party(i)) for i in range(3)]
     with connect(peers, data, active=True) as client, pytest.raises(ServiceError, match="cheats"):
@@ -238,7 +238,7 @@ def test_wrong_triple_stops_the_client_before_it_sends(data: Path, peers: list[P
 
 
 def test_parties_cannot_leave_the_triples_out(data: Path, peers: list[Peer]) -> None:
-    shares = Shares(Ring(64), 2, active=False)
+    shares = Shares(RingDomain(64), 2, active=False)
     peers += [Peer(f"P{i}", data, shares.party(i)) for i in range(3)]
     with connect(peers, data, active=True) as client, pytest.raises(ServiceError, match="sent 16 bytes, expected 48"):
         client.give(np.array([1, 2]))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.runtime.commands import doctor
 from secfwt.runtime.mpspdz import installation as mpspdz
 from secfwt.runtime.mpspdz.compiler import compile_program
@@ -16,7 +17,7 @@ def fake_installation(root: Path, *protocols: str, release: str = "0.4.2") -> Pa
     (root / "compile.py").write_text("")
     (root / "CHANGELOG.md").write_text(f"Intro.\n\n## {release} (Dec 24, 2025)\n\n## 0.1.0\n")
     for protocol in protocols:
-        program = root / mpspdz.PARTIES[protocol]
+        program = root / PROTOCOLS[protocol].program
         program.write_text("")
         program.chmod(0o755)
     return root
