@@ -155,6 +155,7 @@ QUOTES = {
         ("README.md", r"a layer takes (\d+) rounds"),
         ("docs/protocols.md", r"(\d+) rounds in all"),
         ("docs/architecture.md", r"a layer of (\d+) rounds"),
+        ("codegen/lowering/layer.py", r"two layer norms in (\d+) rounds"),
         lambda: [layer_rounds("folded")],
     ),
     "rounds of the paper's variant": (
