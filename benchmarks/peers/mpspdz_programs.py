@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from layer import LayerTask, layer_task
-from models import FEATURES, EncoderSize
 from secfwt.codegen.mpspdz.containers import PHASE_BITS
 from secfwt.codegen.mpspdz.options import PROTOCOLS, MpSpdzOptions, Protocol
 from secfwt.codegen.ring.encoding import encode
+
+from performance.layer import LayerTask, layer_task
+from performance.models import FEATURES, EncoderSize
 
 HEADER = """
 from lib.settings import configure
