@@ -22,7 +22,7 @@ from secfwt.runtime.tuning.loop import tune
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
 from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
-from secfwt.runtime.tuning.run_folder import RunFolder
+from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import asdict_sets, embed
 
 import rows as common
@@ -132,7 +132,7 @@ def search(
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
     if isinstance(engine, TorchEngine) and method.search == "gradient":
         return descend(objective, engine)
-    run = RunFolder.create(folder, options.to_json(), {})
+    run = TuningRun.create(folder, options.to_json(), {})
     outcome = tune(objective, options.search(space.dim), run, SILENT)
     run.close()
     return Found(

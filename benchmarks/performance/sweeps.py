@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 
-from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.runtime.errors import SecfwtError
 
 import rows
@@ -62,13 +61,10 @@ def main(options: argparse.Namespace) -> None:
 
 def record(name: str, measured: Iterable[rows.Row], dry: bool) -> None:
     """Print each row and, unless `dry`, add it to the file as soon as it is there; then draw."""
-    try:
-        for row in measured:
-            print(row, flush=True)
-            if not dry:
-                rows.write(name, [row])
-    except ProblemsFound as problems:
-        raise SecfwtError(str(problems).removeprefix("error: ")) from None
+    for row in measured:
+        print(row, flush=True)
+        if not dry:
+            rows.write(name, [row])
     if not dry:
         draw()
 

@@ -69,7 +69,7 @@ def test_lookup_tables_hold_the_oracles_values(directory: Path) -> None:
     model, *_ = model_and_set(directory, engine="embedded")
     assert model.compiled is not None
     ring = model.compiled.ring
-    looked_up = [v for v in ring if v.kind == "fourier" and ring.fits[v.attrs["fit"]].k <= 16]
+    looked_up = [v for v in ring if v.kind == "fourier" and ring.fits[v.attrs["fit"]].format.phase_bits <= 16]
     assert looked_up, "no function of few bits: the tables would never be used"
     phases = np.random.default_rng(0).integers(-(2**63), 2**63, (2, 3, 50))
     tabled, plain = TabledMachine(ring.fits, {}), Machine(ring.fits, {})
