@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 
 
 @dataclass(frozen=True, kw_only=True)

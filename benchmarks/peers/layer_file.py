@@ -1,8 +1,8 @@
 """What a peer's script is given and gives back: numpy alone, because every peer runs in an environment of its own.
 
 `FOLDER/layer.npz` holds one encoder layer: rows `x` `[tokens, hidden]`, matrices in torch's `[out, in]` layout, names
-as in codegen/weights.py without the layer's number, and `heads`. The script writes `FOLDER/result.npy` and prints one
-line of JSON, a `Report`.
+as in codegen/model/weights.py without the layer's number, and `heads`. The script writes `FOLDER/result.npy` and
+prints one line of JSON, a `Report`.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class _Lowering:
 
     def _candidate(self, v: Value) -> int:
         # `runtime.parties.sharing.encode` refuses what reaches that
-        i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=2.0 ** (HEADROOM - ROW))
+        i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=min(v.bound, 2.0 ** (HEADROOM - ROW)))
         return self.ring.declare(i, norm=_row_norm(v))
 
     # prompt

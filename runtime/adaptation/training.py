@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ Sites = dict[str, dict[str, float]]
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a training stands; everything that a resumed one needs."""
 
     stage: int = 0
@@ -64,7 +63,7 @@ class Training:
         recipe: Recipe,
         calibrate: Callable[[Parameters], Sites],
         report: Callable[[Progress], None],
-        checkpoint: Path | None = None,
+        checkpoint: Callable[[bytes], None] | None = None,
     ) -> None:
         self.corpus, self.shape, self.recipe = corpus, shape, recipe
         self.calibrate, self.report, self.checkpoint = calibrate, report, checkpoint
@@ -73,16 +72,16 @@ class Training:
         matrices = [f"layers.{i}.{name}.weight" for i in range(shape.layers) for name in MATRICES["paper"]]
         self.teacher = {**corpus.teacher, **{name: corpus.teacher[name].to(kind) for name in matrices}}
 
-    def run(self, state: State | None = None, stages: int = len(STAGES)) -> State:
+    def run(self, state: TrainingState | None = None, stages: int = len(STAGES)) -> TrainingState:
         """Train from the beginning, or on from `state`; the trained tensors are in the result's `parameters`."""
-        state = state or State(parameters=initial_features(self.corpus, self.shape, self.recipe))
+        state = state or TrainingState(parameters=initial_features(self.corpus, self.shape, self.recipe))
         while state.stage < stages:
             self._stage(state)
             state.stage, state.step = state.stage + 1, 0
             self._save(state)
         return state
 
-    def _stage(self, state: State) -> None:
+    def _stage(self, state: TrainingState) -> None:
         name, recipe = STAGES[state.stage], self.recipe
         steps = {"layers": recipe.layer_steps, "whole": recipe.whole_steps, "fitted": recipe.fitted_steps}[name]
         forms: Forms = EXACT
@@ -129,7 +128,7 @@ class Training:
             tensor.requires_grad_(False)
         state.moments = optimiser.state_dict()
 
-    def _schedule(self, state: State) -> float:
+    def _schedule(self, state: TrainingState) -> float:
         """Factor on the learning rate: stage 1 keeps it; 2 and 3 are one course, falling from `HOLD` of it on."""
         if state.stage == 0:
             return min(1.0, (state.step + 1) / WARM_UP)
@@ -137,23 +136,25 @@ class Training:
         part = done / (self.recipe.whole_steps + self.recipe.fitted_steps)
         return min(1.0, (done + 1) / WARM_UP, (1 - part) / (1 - HOLD))
 
-    def _save(self, state: State) -> None:
-        if self.checkpoint is None:
-            return
-        content = vars(state) | {
-            "parameters": {n: t.detach() for n, t in state.parameters.items()},
-            "calibration": stored_sites(state.calibration),
-        }
-        buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
-        torch.save(content, buffer)
-        fresh = self.checkpoint.with_name(f".{self.checkpoint.name}.new")
-        fresh.write_bytes(buffer.getvalue())
-        fresh.replace(self.checkpoint)
+    def _save(self, state: TrainingState) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint(dumps(state))
 
 
-def load_state(path: Path, device: torch.device) -> State:
-    """A checkpoint as `Training` saved it; its moments go where the optimiser wants them when it takes them."""
-    state = State(**torch.load(path, map_location="cpu", weights_only=True))
+def dumps(state: TrainingState) -> bytes:
+    """A state as a torch file, which holds tensors and numbers only."""
+    content = vars(state) | {
+        "parameters": {n: t.detach() for n, t in state.parameters.items()},
+        "calibration": stored_sites(state.calibration),
+    }
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def loads(content: bytes, device: torch.device) -> TrainingState:
+    """Inverse of `dumps`; runs no code. Moments go where the optimiser wants them when it takes them."""
+    state = TrainingState(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     state.calibration = sites_read(state.calibration)
     state.parameters = {name: tensor.to(device) for name, tensor in state.parameters.items()}
     return state

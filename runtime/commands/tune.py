@@ -65,9 +65,9 @@ def tune_command(typed: Typed) -> None:
 def _options(given: dict[str, object], resume: Path | None) -> TuneOptions:
     """Those of the run that is continued, of the bundle that is used, or what was typed."""
     if resume:
-        from ..tuning.run_folder import RunFolder
+        from ..tuning.run_folder import TuningRun
 
-        return resumed_options(RunFolder.read_options(resume)[0], given)
+        return resumed_options(TuningRun.read_options(resume)[0], given)
     if bundle := given.get("bundle"):
         from ...codegen.bundle import program_mp_spdz, program_options
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-Json = dict[str, Any]
+from ..run_folder import Json
+
 COSINES = {
     "cosine_mean": "cosine to the original's embedding, mean",
     "cosine_q0.05": "the same, 5th percentile",

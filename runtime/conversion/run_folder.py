@@ -3,7 +3,7 @@
 | file | what | written |
 |---|---|---|
 | `options.json` | options, fingerprint of model and texts, chosen feature counts | at the start |
-| `log.jsonl` | one line a step: stage, loss and its parts, seconds | every step |
+| `log.jsonl` | one line a step: stage, loss and its parts, seconds | every step, synced with the state |
 | `state.pt` | parameters, optimiser, step | replaced atomically, about once a minute |
 | `fidelity.json`, `fidelity.md`, `fidelity.png`, `loss.png` | the reports | at the end |
 """
@@ -19,17 +19,18 @@ from typing import Any
 import torch
 
 from ..adaptation.options import ConversionError, ConvertOptions
-from ..adaptation.training import STAGES, State, load_state
+from ..adaptation.training import STAGES, TrainingState, loads
+from ..run_folder import Json, RunFolder
 
-Json = dict[str, Any]
+LOG = "log.jsonl"
 
 
-class ConversionRun:
-    """A conversion's files."""
+class ConversionRun(RunFolder):
+    """A conversion's files. What cannot be written raises OSError."""
 
     def __init__(self, path: Path, content: Json) -> None:
-        self.path, self._content = path, content
-        self.state = path / "state.pt"
+        super().__init__(path)
+        self._content = content
 
     @staticmethod
     def create(path: Path | None, options: ConvertOptions) -> ConversionRun:
@@ -37,7 +38,6 @@ class ConversionRun:
         path = path or Path("runs") / time.strftime("convert-%Y%m%d-%H%M%S")
         if (path / "options.json").exists():
             raise ConversionError(f"--run {path} holds a conversion: give another folder, or --resume {path}")
-        path.mkdir(parents=True, exist_ok=True)
         run = ConversionRun(path, {"options": asdict(options)})
         run._write_options()
         return run
@@ -48,11 +48,12 @@ class ConversionRun:
         try:
             content = json.loads((path / "options.json").read_text("utf-8"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["options"].items()}
-            return ConversionRun(path, content), ConvertOptions(**fields)
+            options = ConvertOptions(**fields)
         except FileNotFoundError:
             raise ConversionError(f"--resume {path}: no conversion there: it has no options.json") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConversionError(f"--resume {path}: options.json cannot be read: {error}") from None
+        return ConversionRun(path, content), options
 
     def check(self, what: str, fingerprint: str) -> None:
         """Keep a fingerprint at the start; later raise `ConversionError` when it has changed."""
@@ -70,34 +71,30 @@ class ConversionRun:
         self._content["features"] = counts
         self._write_options()
 
-    def load_state(self, device: torch.device) -> State | None:
+    def load_state(self, device: torch.device) -> TrainingState | None:
         """Where the training stands, None at its beginning; log lines of later steps are dropped."""
+        file = self.path / "state.pt"
         try:
-            state = load_state(self.state, device) if self.state.exists() else None
+            state = loads(file.read_bytes(), device) if file.exists() else None
         except Exception as error:  # torch raises many kinds
             raise ConversionError(f"--resume {self.path}: state.pt cannot be read: {error}") from None
         at = (state.stage, state.step) if state else (0, 0)
-        kept = [line for line in self.history() if (STAGES.index(line["stage"]), line["step"]) <= at]
-        if (self.path / "log.jsonl").exists():
-            self.write("log.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+        self.keep_lines(LOG, lambda line: (STAGES.index(line["stage"]), line["step"]) <= at)
         return state
+
+    def save_state(self, content: bytes) -> None:
+        """Replace the state; the log is then on disk up to it."""
+        if (self.path / LOG).exists():
+            self.sync_lines(LOG)
+        self.replace("state.pt", content)
 
     def log(self, line: Json) -> None:
         """Append a step."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self.append(LOG, line, sync=False)
 
     def history(self) -> list[Json]:
         """All steps so far."""
-        file = self.path / "log.jsonl"
-        lines = file.read_text("utf-8").splitlines(keepends=True) if file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-
-    def write(self, name: str, text: str) -> None:
-        """Replace a file atomically."""
-        fresh = self.path / f".{name}.new"
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self.path / name)
+        return self.lines(LOG)
 
     def _write_options(self) -> None:
-        self.write("options.json", json.dumps(self._content, indent=1) + "\n")
+        self.write_json("options.json", self._content, indent=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,14 @@ from ..adaptation.fidelity import calibrated, fidelity, outside
 from ..adaptation.fitted import fitted_forms
 from ..adaptation.options import ConversionError, ConvertOptions
 from ..adaptation.student import Architecture, Parameters
-from ..adaptation.training import Progress, State, Training
+from ..adaptation.training import Progress, Training, TrainingState
+from ..run_folder import Json
 from .display import ConversionDisplay
 from .output import check_output, write_output
 from .public_text import read_texts
 from .report import markdown, write_figure, write_loss_figure
 from .run_folder import ConversionRun
 
-Json = dict[str, Any]
 MIN_TEXTS = 64
 MAX_TOKENS = 64
 HELD_OUT = 20
@@ -65,7 +66,12 @@ class Material:
 
 
 def convert(material: Material, options: ConvertOptions, run: ConversionRun, display: ConversionDisplay) -> Json:
-    """Train on, from wherever the run stands, and write everything; returns the fidelity report."""
+    """Train on, from wherever the run stands, write everything and close the run; returns the fidelity report."""
+    with closing(run):
+        return _convert(material, options, run, display)
+
+
+def _convert(material: Material, options: ConvertOptions, run: ConversionRun, display: ConversionDisplay) -> Json:
     run.check("model or texts", material.fingerprint())
     display.note(f"{len(material.texts)} texts to train on, {len(material.held_out)} held out")
     recipe = Recipe(
@@ -90,7 +96,7 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
 
     state = run.load_state(training.device)
     with display:
-        state = Training(training, shape, recipe, calibrate, report, run.state).run(state)
+        state = Training(training, shape, recipe, calibrate, report, run.save_state).run(state)
     adapter = {name: tensor.detach().half().float() for name, tensor in state.parameters.items()}
     display.note("measuring on held-out texts")
     result = _measured(material, unseen, shape, recipe, adapter, state)
@@ -105,8 +111,8 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
     }  # fmt: skip
     arrays = {name: tensor.cpu().numpy() for name, tensor in adapter.items()}
     write_output(Path(options.out), options.output, Path(options.model), arrays, description)
-    run.write("fidelity.json", json.dumps(result, indent=1) + "\n")
-    run.write("fidelity.md", markdown(result))
+    run.write_json("fidelity.json", result, indent=1)
+    run.replace("fidelity.md", markdown(result).encode())
     write_figure(result, run.path / "fidelity.png")
     write_loss_figure(run.history(), run.path / "loss.png")
     return result
@@ -170,8 +176,9 @@ def _with_counts(
 
 
 def _measured(
-    material: Material, unseen: Corpus, shape: Architecture, recipe: Recipe, adapter: dict[str, Tensor], state: State
-) -> Json:
+    material: Material, unseen: Corpus, shape: Architecture, recipe: Recipe, adapter: dict[str, Tensor],
+    state: TrainingState,
+) -> Json:  # fmt: skip
     """The fidelity report: untrained features before, the adapter through the protocol's fits after."""
     random = initial_features(unseen, shape, replace(recipe, learned=False))
     ranges = Ranges(state.calibration)

@@ -18,7 +18,7 @@ from .clear import ClearEngine
 from .model import Model
 from .objective import LabelledSet
 from .options import TuneOptions
-from .run_folder import RunFolder
+from .run_folder import TuningRun
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def local_engine(model: Model, folder: Path, display: Display) -> AbstractContex
 
 
 def open_engine(
-    options: TuneOptions, model: Model, run: RunFolder, display: Display, sets: Mapping[str, LabelledSet]
+    options: TuneOptions, model: Model, run: TuningRun, display: Display, sets: Mapping[str, LabelledSet]
 ) -> AbstractContextManager[Engine]:
     """The engine that was asked for, ready to take these sets."""
     if options.engine == "clear":

@@ -11,8 +11,9 @@ from ..engine import Cost, Engine, Floats
 from ..progress import Display, Status
 from .objective import Objective
 from .options import SearchOptions
-from .run_folder import RunFolder, State
+from .run_folder import TuningRun
 from .search import CmaSearch, LayerwiseSearch, Search
+from .state import TuningState
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Outcome:
     best_z: Floats
 
 
-def tune(objective: Objective, options: SearchOptions, run: RunFolder, display: Display) -> Outcome:
+def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: Display) -> Outcome:
     """Search until the budget is spent or CMA-ES has converged, then measure the best prompt on the test set.
 
     The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
@@ -59,10 +60,10 @@ def tune(objective: Objective, options: SearchOptions, run: RunFolder, display: 
     return _finish(objective, state, stopped, spent_before)
 
 
-def _start(objective: Objective, options: SearchOptions, run: RunFolder) -> State:
+def _start(objective: Objective, options: SearchOptions, run: TuningRun) -> TuningState:
     zero = np.zeros((1, options.dim))
     train, dev = (float(objective.losses(name, zero)[0]) for name in ("train", "dev"))
-    state = State(_search(options), zero[0], train, dev, best_dev=dev, best_train=train)
+    state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train)
     state.cost = total(Cost(), objective.engine)
     run.save_start(state)
     return state
@@ -80,7 +81,12 @@ def _search(options: SearchOptions) -> Search:
 
 
 def _generation(
-    objective: Objective, options: SearchOptions, run: RunFolder, state: State, spent_before: Cost, display: Display
+    objective: Objective,
+    options: SearchOptions,
+    run: TuningRun,
+    state: TuningState,
+    spent_before: Cost,
+    display: Display,
 ) -> None:
     began = time.monotonic()
     z = state.search.ask()
@@ -118,7 +124,7 @@ def _generation(
     )  # fmt: skip
 
 
-def _finish(objective: Objective, state: State, stopped: str, spent_before: Cost) -> Outcome:
+def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost) -> Outcome:
     zero_shot = tuned = None
     if "test" in objective.sets:
         objective.load("test")

@@ -10,12 +10,13 @@ import numpy as np
 
 from ..engine import Engine, Floats
 from ..progress import clock
+from ..run_folder import Json
 from .loop import Outcome
-from .run_folder import Json, RunFolder
+from .run_folder import TuningRun
 
 
 def write_report(
-    run: RunFolder, outcome: Outcome, engine: Engine, context: Mapping[str, Any], prompt: Floats | None
+    run: TuningRun, outcome: Outcome, engine: Engine, context: Mapping[str, Any], prompt: Floats | None
 ) -> Json:
     """Write the run's files and return what `result.json` holds.
 

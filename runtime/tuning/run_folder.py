@@ -8,68 +8,42 @@
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
 | `parties/` | logs of parties that the run started | all the time |
 
-All of it is the data owner's: a new folder and its files are for their owner alone. `state` is a pickle, which runs
+All of it is the data owner's: a new folder and its files are for their owner alone. `state` is a pickle, which can run
 code when it is read: one that somebody else owns or may write is refused.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ..engine import Cost, Floats
 from ..errors import RunFolderError
-from .search import Search
+from ..run_folder import Json, RunFolder
+from .state import TuningState, dumps, loads
 
-Json = dict[str, Any]
-
-
-@dataclass
-class State:
-    """All that changes from generation to generation."""
-
-    search: Search
-    best_z: Floats
-    start_loss: float
-    start_dev: float
-    best_dev: float
-    best_train: float
-    generation: int = 0
-    evaluations: int = 0
-    rejected: int = 0
-    cost: Cost = field(default_factory=Cost)
+HISTORY = "history.jsonl"
 
 
-class RunFolder:
-    """One run's files; holds a lock on the folder until `close` so that no second process writes there."""
+class TuningRun(RunFolder):
+    """One run's files. What cannot be written raises RunFolderError, which says that earlier files are complete."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._writing("the run folder"):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise RunFolderError(f"{path}: another process is writing to this run folder") from None
+        with self.writing("the run folder"):
+            super().__init__(path)
 
     @staticmethod
-    def create(path: Path | None, options: Json, fingerprints: dict[str, str]) -> RunFolder:
+    def create(path: Path | None, options: Json, fingerprints: dict[str, str]) -> TuningRun:
         """A new folder (default `runs/<timestamp>`) with its `options.json`; refuses one that holds a run."""
         if path is None:
             path = Path("runs") / time.strftime("%Y%m%d-%H%M%S")
         if (path / "options.json").exists():
             raise RunFolderError(f"{path} already holds a run: choose another --run, or continue with --resume {path}")
-        folder = RunFolder(path)
+        folder = TuningRun(path)
         folder.write_json("options.json", {"options": options, "fingerprints": fingerprints})
         return folder
 
@@ -85,20 +59,24 @@ class RunFolder:
             raise RunFolderError(f"{path / 'options.json'} cannot be read: {error}") from None
 
     @staticmethod
-    def resume(path: Path, fingerprints: dict[str, str]) -> RunFolder:
+    def resume(path: Path, fingerprints: dict[str, str]) -> TuningRun:
         """Open an earlier run; refuses when data, program or weights are not those it began with."""
-        _, stored = RunFolder.read_options(path)
+        _, stored = TuningRun.read_options(path)
         changed = [name for name in sorted(stored | fingerprints) if stored.get(name) != fingerprints.get(name)]
         if changed:
             raise RunFolderError(f"{path} cannot be resumed: changed since it began: {', '.join(changed)}")
-        return RunFolder(path)
+        return TuningRun(path)
 
-    def load_state(self) -> State | None:
+    def load_state(self) -> TuningState | None:
         """The last complete generation's state, or None; drops history lines that were written after it."""
         file = self.path / "state"
-        if not file.exists():
-            self._truncate_history(0)
-            return None
+        state = self._read_state(file) if file.exists() else None
+        last = state.generation if state else 0
+        with self.writing(HISTORY):
+            self.keep_lines(HISTORY, lambda line: bool(line["generation"] <= last))
+        return state
+
+    def _read_state(self, file: Path) -> TuningState:
         info = file.stat()
         if info.st_uid != os.getuid() or info.st_mode & 0o022:
             raise RunFolderError(
@@ -106,75 +84,37 @@ class RunFolder:
                 "it must belong to you, and nobody else may write it (mode 0600)"
             )
         try:
-            state = pickle.loads(file.read_bytes())
-        except Exception as error:  # unpickling can raise anything
+            return loads(file.read_bytes())
+        except OSError as error:
             raise RunFolderError(f"{file} cannot be read: {error}") from None
-        if not isinstance(state, State):
-            raise RunFolderError(f"{file} is not the state of a run")
-        self._truncate_history(state.generation)
-        return state
+        except ValueError as error:
+            raise RunFolderError(f"{file} {error}") from None
 
-    def save_generation(self, line: Json, state: State) -> None:
+    def save_generation(self, line: Json, state: TuningState) -> None:
         """Append one history line, then replace the state: a crash between the two is repaired by `load_state`."""
-        with self._writing(f"generation {state.generation}"):
-            with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            self._replace("state", pickle.dumps(state))
+        with self.writing(f"generation {state.generation}"):
+            self.append(HISTORY, line)
+            self.replace("state", dumps(state))
 
-    def save_start(self, state: State) -> None:
+    def save_start(self, state: TuningState) -> None:
         """The state before the first generation."""
-        with self._writing("the first state"):
-            self._replace("state", pickle.dumps(state))
+        with self.writing("the first state"):
+            self.replace("state", dumps(state))
 
     def history(self) -> list[Json]:
         """All complete lines so far."""
-        file = self.path / "history.jsonl"
-        if not file.exists():
-            return []
-        lines = []
-        for line in file.read_text("utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break  # a line that was being written when the machine stopped
-        return lines
+        return self.lines(HISTORY)
 
-    def write_json(self, name: str, content: Json) -> None:
-        """Replace a JSON file atomically."""
-        with self._writing(name):
-            self._replace(name, (json.dumps(content, indent=2) + "\n").encode())
+    def write_json(self, name: str, content: Json, indent: int = 2) -> None:
+        """Replace a JSON file, with the folder's error message around it."""
+        with self.writing(name):
+            super().write_json(name, content, indent)
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """The path of a file to write, with the folder's error message around it."""
-        with self._writing(name):
-            yield self.path / name
-
-    def close(self) -> None:
-        """Release the lock."""
-        os.close(self._lock)
-
-    def _truncate_history(self, generations: int) -> None:
-        kept = [line for line in self.history() if line["generation"] <= generations]
-        if (self.path / "history.jsonl").exists():
-            with self._writing("history.jsonl"):
-                self._replace("history.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
-
-    def _replace(self, name: str, content: bytes) -> None:
-        temporary = self.path / f".{name}.tmp"
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
-        os.fsync(self._lock)
-
-    @contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def writing(self, what: str) -> Iterator[Path]:
+        """Around what writes a file: its path, and the folder's error message."""
         try:
-            yield
+            yield self.path / what
         except OSError as error:
             raise RunFolderError(
                 f"cannot write {what} in {self.path}: {error.strerror}; what was written before is complete"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..errors import SecfwtError
 
 
 class SearchError(SecfwtError):
-    """The search cannot go on: too few candidates had a finite loss, or a state that cannot be read."""
+    """The search cannot go on: too few candidates had a finite loss."""
 
 
 class Search(Protocol):
@@ -91,18 +90,6 @@ class CmaSearch:
     def converged(self) -> str | None:
         """The first of pycma's own stopping conditions that holds, if any."""
         return next(iter(self._strategy.stop()), None)
-
-    def dumps(self) -> bytes:
-        """The whole state, its random generator included."""
-        return pickle.dumps(self)
-
-    @staticmethod
-    def loads(state: bytes) -> CmaSearch:
-        """Inverse of `dumps`. A pickle runs code: read only states that this user's own runs have written."""
-        search = pickle.loads(state)
-        if not isinstance(search, CmaSearch):
-            raise SearchError("the saved state is not a search state")
-        return search
 
 
 class LayerwiseSearch:

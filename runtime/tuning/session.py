@@ -16,6 +16,7 @@ from rich.console import Console
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ..engine import Batch
 from ..progress import Display, make_display
+from ..run_folder import Json
 from .data import Example, Splits, draw_splits, read_examples
 from .engines import open_engine
 from .loop import tune
@@ -23,7 +24,7 @@ from .model import EXAMPLES, Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace
 from .options import TuneOptions
 from .report import summary, write_report
-from .run_folder import Json, RunFolder
+from .run_folder import TuningRun
 
 
 def run_session(
@@ -45,9 +46,9 @@ def run_session(
     prints = fingerprints(splits, model)
     with ExitStack() as stack:
         if resume and folder is not None:
-            run = RunFolder.resume(folder, prints)
+            run = TuningRun.resume(folder, prints)
         else:
-            run = RunFolder.create(folder, options.to_json(), prints)
+            run = TuningRun.create(folder, options.to_json(), prints)
         stack.callback(run.close)
         begun(run.path)
         display.note(f"run      {run.path}")

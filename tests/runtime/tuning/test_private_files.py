@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from secfwt.runtime.errors import RunFolderError
-from secfwt.runtime.tuning.run_folder import RunFolder, State
+from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.search import CmaSearch
+from secfwt.runtime.tuning.state import TuningState
 
 
-def saved(path: Path) -> RunFolder:
-    folder = RunFolder.create(path, {}, {})
+def saved(path: Path) -> TuningRun:
+    folder = TuningRun.create(path, {}, {})
     search = CmaSearch(2, popsize=4, sigma=1.0, bound=0.0, seed=1)
-    folder.save_start(State(search, np.zeros(2), start_loss=1.0, start_dev=0.5, best_dev=0.5, best_train=1.0))
+    folder.save_start(TuningState(search, np.zeros(2), start_loss=1.0, start_dev=0.5, best_dev=0.5, best_train=1.0))
     return folder
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from secfwt.runtime.tuning.data import Example, Splits, draw_splits, read_examples
 
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+"""Where data sets are looked for: beside the checkout, a folder a task."""
+
 
 @dataclass(frozen=True)
 class Task:

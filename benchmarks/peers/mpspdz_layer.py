@@ -1,8 +1,7 @@
-#!/usr/bin/env python
 """One encoder layer, weights and input secret, on local parties of MP-SPDZ over TLS: our party program and MP-SPDZ's
 run the same bytecode; --bert-layer adds MP-SPDZ's own layer (softmax attention) on its own parties: minutes.
 
-python benchmarks/mpspdz_layer.py [--shape minilm] [--tokens 128] [--protocol ring] [--runs 5] [--bert-layer]
+    python benchmarks/run.py mpspdz-layer [--shape minilm] [--tokens 128] [--protocol ring] [--runs 5] [--bert-layer]
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from models import FEATURES, SHAPES, EncoderSize
-from mpspdz_programs import Layer, bert_layer, our_layer
-from rows import Row, measured, write
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from secfwt.runtime.mpspdz.certificates import make_player_data
 from secfwt.runtime.mpspdz.compiler import compile_program
 from secfwt.runtime.mpspdz.installation import Installation, MpSpdzError, find, own_party
 from secfwt.runtime.mpspdz.machines import MpSpdzParties
+
+from peers.mpspdz_programs import Layer, bert_layer, our_layer
+from performance.models import FEATURES, SHAPES, EncoderSize
+from rows import Row, measured, write
 
 STOPPED = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 
@@ -109,9 +109,8 @@ def bert_layer_row(shape: EncoderSize, tokens: int, protocol: ProtocolName) -> R
         return measure(folder, installation.party(protocol), layer, protocol, 1, "MP-SPDZ, stock party, its own layer")
 
 
-def main() -> None:
-    """Measure, print, append rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """What the command takes."""
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["minilm"])
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--protocol", choices=PROTOCOLS, default="ring")
@@ -119,7 +118,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of our matrix product, a party")
     parser.add_argument("--bert-layer", action="store_true", help="MP-SPDZ's own layer as well")
     parser.add_argument("--dry", action="store_true", help="print only, add no row")
-    options = parser.parse_args()
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure, print, append rows."""
     for name in options.shape:
         found = list(layer_rows(SHAPES[name], options.tokens, options.protocol, options.runs, options.threads))
         if options.bert_layer:
@@ -128,7 +130,3 @@ def main() -> None:
         print(f"{name}: stock / ours = {found[1].seconds / found[0].seconds:.1f}")
         if not options.dry:
             write("mpspdz_layer", found)
-
-
-if __name__ == "__main__":
-    main()

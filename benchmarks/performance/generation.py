@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from models import FEATURES, LABELS, EncoderSize, RandomWeights, model_spec, normalised_rows
-from rows import Row, measured
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.unstaged import unstaged
-from service import lowered, run_steps, running
+
+from performance.models import FEATURES, LABELS, EncoderSize, RandomWeights, model_spec, normalised_rows
+from performance.service import lowered, run_steps, running
+from rows import Row, measured
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """What makes few-shot forward-only tuning work: one setting changed at a time, in the clear, tested on held-out rows.
 
-    python benchmarks/explore.py ag_news|sst2|topics [--variants base,"layer 4",…] [--seeds 3] [--data ../shared/data]
+    python benchmarks/run.py explore ag_news|sst2|topics [--variants base,"layer 4",…] [--seeds 3] [--data DIR]
 
 Test files are not touched: shots come from the rows that nothing was trained on, and what remains of those rows is the
 test (topics: its own three files). Every run is tested with several choices of the final prompt. Rows that
@@ -19,12 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rows as common
 import torch
-from accuracy import SILENT
-from accuracy_clear import TorchEngine
-from accuracy_rows import spread
-from accuracy_tasks import TASKS, draw_held_out
 from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.tuning.data import Splits
@@ -33,6 +27,12 @@ from secfwt.runtime.tuning.objective import Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.search import CmaSearch
 from secfwt.runtime.tuning.session import asdict_sets, embed, load_splits
+
+import rows as common
+from accuracy.clear import TorchEngine
+from accuracy.methods import SILENT
+from accuracy.table import spread
+from accuracy.tasks import DATA, TASKS, draw_held_out
 
 HELD_OUT = 400
 """Rows that a run is tested on."""
@@ -138,15 +138,17 @@ def search(objective: Objective, options: TuneOptions, restarts: int = 1) -> dic
     return dict(zip(CHOICES, (zero, best, means[-1], last, last if better else zero, best_average), strict=True))
 
 
-def main() -> None:
-    """Measure what is missing, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """What the command takes."""
     parser.add_argument("task", choices=BASE)
     parser.add_argument("--variants", default="base")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parent.parent.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "explore.csv")
-    given = parser.parse_args()
+
+
+def main(given: argparse.Namespace) -> None:
+    """Measure what is missing, print a table."""
     torch.set_num_threads(1)
     for variant in given.variants.split(","):
         settings = settings_of(given.task, variant)
@@ -193,7 +195,3 @@ def table(rows: list[dict[str, str]], task: str) -> str:
         start = spread([float(row["start"]) for row in group])
         lines.append(f"| {variant} | {start} | " + " | ".join(gains) + f" | {len(group)} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,11 @@
-"""Figures of measured rows: how cost grows along one axis, and engines side by side."""
+"""Figures of measured rows: how cost grows along one axis, and engines side by side.
+
+python benchmarks/run.py figures
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +13,35 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
-from models import SHAPES
-from rows import Row
 
-FOLDER = Path(__file__).parent.parent / "docs" / "figures"
+from performance.models import SHAPES
+from rows import FIGURES, Row, read
+
 AXES = ("tokens", "layers", "candidates", "examples", "features")
 COSTS = {"seconds": "seconds", "megabytes": "MB, all parties", "peak_memory_mb": "MB of memory, largest party"}
 NAMES = {str(shape): name for name, shape in SHAPES.items()}
+
+
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """The command takes none."""
+
+
+def main(_: argparse.Namespace) -> None:
+    """Draw."""
+    draw()
+
+
+def draw(folder: Path = FIGURES) -> None:
+    """All figures that there are rows for."""
+    for benchmark in ("layer", "forward", "generation"):
+        measured = read(benchmark)
+        for axis in AXES:
+            path = folder / f"{benchmark}-{axis}.svg"
+            if growth(measured, axis, path):
+                print(path)
+    if measured := read("peers"):
+        side_by_side(measured, folder / "peers.svg")
+        print(folder / "peers.svg")
 
 
 def along(rows: Sequence[Row], axis: str) -> dict[str, list[Row]]:

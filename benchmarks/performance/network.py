@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """A generation on simulated networks: how much of its waiting the embedded VM hides.
 
-    python benchmarks/network.py [--candidates 4] [--examples 8] [--tokens 16] [--runs 3] [--lanes 1 --lanes 2]
+    python benchmarks/run.py network [--candidates 4] [--examples 8] [--tokens 16] [--runs 3] [--lanes 1 --lanes 2]
         [--ahead-mb 256] [--pause SECONDS]
 
 Three parties in one process (nothing is protected), with latency and bandwidth between them. Seconds a step by network,
@@ -15,21 +14,21 @@ import statistics
 import time
 from itertools import product
 
-from generation import Generation, generation_inputs
-from models import SHAPES, RandomWeights, model_spec
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.ring.text import program_text
-from service import encoded, lowered, words
+
+from performance.generation import Generation, generation_inputs
+from performance.models import SHAPES, RandomWeights, model_spec
+from performance.service import encoded, lowered, words
 
 NETWORKS = {"3 Gbit/s, 0.8 ms": (0.0008, 3e9 / 8), "200 Mbit/s, 40 ms": (0.04, 2e8 / 8)}
 """Latency in seconds, bytes a second each way."""
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """What the command takes."""
     parser.add_argument("--candidates", type=int, default=4)
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=16)
@@ -38,7 +37,10 @@ def main() -> None:
     parser.add_argument("--tile-words", type=int, default=1 << 20)
     parser.add_argument("--ahead-mb", type=int, default=256)
     parser.add_argument("--pause", type=float, default=0, help="seconds the data owner takes between steps")
-    options = parser.parse_args()
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure and print."""
     size = Generation(SHAPES["minilm"], 4, options.candidates, options.examples, options.tokens)
     chosen = GenOptions(sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=size.candidates)
     plan = build_plan(model_spec(size.shape), chosen)
@@ -66,7 +68,3 @@ def main() -> None:
                 f"{traffic.total / 1e6:.0f} MB, {traffic.rounds} rounds",
                 flush=True,
             )
-
-
-if __name__ == "__main__":
-    main()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from models import FEATURES, EncoderSize, RandomWeights, model_spec, normalised_rows
-from rows import Row, measured
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan
-from service import lowered, run_steps, running
+
+from performance.models import FEATURES, EncoderSize, RandomWeights, model_spec, normalised_rows
+from performance.service import lowered, run_steps, running
+from rows import Row, measured
 
 
 def encoder_plan(

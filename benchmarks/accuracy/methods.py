@@ -1,18 +1,9 @@
-#!/usr/bin/env python
-"""What private prompt tuning reaches: few-shot test accuracy of several methods on the same shots and the same model.
-
-    python benchmarks/accuracy.py [--tasks ag_news,sst2] [--methods …] [--seeds 5] [--data ../shared/data]
-
-Rows that `results/accuracy.csv` already has are not measured again, so that a run can be continued. The settings are
-tune.py's names; their defaults here come from docs/accuracy.md.
-"""
+"""The methods that are compared, and one run of one of them: draw the shots, find a prompt, test it."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
-import rows as common
 import torch
-from accuracy_clear import TorchEngine
-from accuracy_fixed import FixedPointEngine
-from accuracy_rows import AccuracyRow, append, figure, read, table
-from accuracy_tasks import TASKS, Task, draw
 from rich.console import Console
 from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.engine import Engine, Floats
@@ -36,15 +22,15 @@ from secfwt.runtime.tuning.loop import tune
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
 from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
-from secfwt.runtime.tuning.run_folder import RunFolder
+from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import asdict_sets, embed
 
-HERE = Path(__file__).parent
-FIGURE = HERE.parent / "docs" / "figures" / "accuracy.png"
-SETTINGS = {
-    "k_shot": 16, "n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "popsize": 10, "budget": 400,
-    "sigma": 0.5, "alpha": 3.0, "loss": "ce", "eval_every": 4,
-}  # fmt: skip
+import rows as common
+from accuracy.clear import TorchEngine
+from accuracy.fixed import FixedPointEngine
+from accuracy.table import AccuracyRow
+from accuracy.tasks import Task, draw
+
 SILENT = PlainDisplay(Console(quiet=True))
 STEPS, RATE = 40, 0.2
 """Of gradient tuning: Adam on z, the step with the lowest dev loss is kept."""
@@ -146,7 +132,7 @@ def search(
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
     if isinstance(engine, TorchEngine) and method.search == "gradient":
         return descend(objective, engine)
-    run = RunFolder.create(folder, options.to_json(), {})
+    run = TuningRun.create(folder, options.to_json(), {})
     outcome = tune(objective, options.search(space.dim), run, SILENT)
     run.close()
     return Found(
@@ -188,48 +174,3 @@ def adapter_hash(method: Method) -> str:
     if method.attention == "softmax":
         return ""
     return hashlib.sha256((EXAMPLES / "minilm-rfa" / "adapter.safetensors").read_bytes()).hexdigest()[:8]
-
-
-def planned(names: list[str], tasks: list[Task], seeds: list[int]) -> Iterator[tuple[Task, str, int]]:
-    """Runs in the order they are made; without a search every seed would be the same."""
-    for seed in seeds:
-        for task in tasks:
-            for name in names:
-                if METHODS[name].search != "none" or seed == 1:
-                    yield task, name, seed
-
-
-def main() -> None:
-    """Measure what is missing, print the table, draw the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--methods", default=",".join(str(i) for i in range(len(METHODS) - 1)), help=numbered())
-    parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--budget", type=int, default=SETTINGS["budget"], help="evaluations of a search")
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "accuracy.csv")
-    parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
-    tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
-    settings = SETTINGS | {"budget": options.budget}
-    for task, name, seed in planned(names, tasks, seeds):
-        key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name]), task.tested
-        if options.report or key in {row.key for row in read(options.out)}:
-            continue
-        row = measure(task, name, seed, settings, options.data)
-        append(options.out, row)
-        print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s", flush=True)
-    rows = [row for row in read(options.out) if row.settings in {described(task, settings) for task in tasks}]
-    print(table(rows, list(METHODS)))
-    figure(rows, list(METHODS), FIGURE)
-
-
-def numbered() -> str:
-    """The methods by number."""
-    return "; ".join(f"{i}: {name}" for i, name in enumerate(METHODS))
-
-
-if __name__ == "__main__":
-    main()

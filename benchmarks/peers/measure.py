@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from layer import LayerTask
-from models import FEATURES
-from rows import Row, measured
 from secfwt.runtime.errors import SecfwtError
 
-SCRIPTS = Path(__file__).parent / "peers"
+from performance.layer import LayerTask
+from performance.models import FEATURES
+from rows import Row, measured
+
+SCRIPTS = Path(__file__).parent
 
 
 class PeerError(SecfwtError):

@@ -7,12 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from layer import LayerTask, layer_task
-from models import FEATURES, EncoderSize
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from secfwt.codegen.ring.encoding import encode
 from secfwt.mpc_programs.lib.wire import PHASE_BITS, TURN_BITS
+
+from performance.layer import LayerTask, layer_task
+from performance.models import FEATURES, EncoderSize
 
 HEADER = """
 from lib.settings import configure

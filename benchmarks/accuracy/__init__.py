@@ -1,0 +1,1 @@
+"""How well private prompt tuning classifies: methods, engines in the clear, tasks, settings explored."""

@@ -1,0 +1,69 @@
+"""What private prompt tuning reaches: few-shot test accuracy of several methods on the same shots and the same model.
+
+    python benchmarks/run.py accuracy [--tasks ag_news,sst2] [--methods …] [--seeds 1,2] [--data DIR]
+
+Rows that `results/accuracy.csv` already has are not measured again, so that a run can be continued. The settings are
+tune.py's names; their defaults here come from docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from accuracy.methods import METHODS, adapter_hash, described, measure
+from accuracy.table import append, figure, read, table
+from accuracy.tasks import DATA, TASKS, Task
+from rows import FIGURES, RESULTS
+
+FIGURE = FIGURES / "accuracy.png"
+SETTINGS = {
+    "k_shot": 16, "n_prompt_tokens": 4, "prompt_layer": 5, "intrinsic_dim": 32, "popsize": 10, "budget": 400,
+    "sigma": 0.5, "alpha": 3.0, "loss": "ce", "eval_every": 4,
+}  # fmt: skip
+
+
+def planned(names: list[str], tasks: list[Task], seeds: list[int]) -> Iterator[tuple[Task, str, int]]:
+    """Runs in the order they are made; without a search every seed would be the same."""
+    for seed in seeds:
+        for task in tasks:
+            for name in names:
+                if METHODS[name].search != "none" or seed == 1:
+                    yield task, name, seed
+
+
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """What the command takes."""
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--methods", default=",".join(str(i) for i in range(len(METHODS) - 1)), help=numbered())
+    parser.add_argument("--seeds", default="1,2,3,4,5")
+    parser.add_argument("--budget", type=int, default=SETTINGS["budget"], help="evaluations of a search")
+    parser.add_argument("--out", type=Path, default=RESULTS / "accuracy.csv")
+    parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure what is missing, print the table, draw the figure."""
+    torch.set_num_threads(1)
+    names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
+    tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
+    settings = SETTINGS | {"budget": options.budget}
+    for task, name, seed in planned(names, tasks, seeds):
+        key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name]), task.tested
+        if options.report or key in {row.key for row in read(options.out)}:
+            continue
+        row = measure(task, name, seed, settings, options.data)
+        append(options.out, row)
+        print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s", flush=True)
+    rows = [row for row in read(options.out) if row.settings in {described(task, settings) for task in tasks}]
+    print(table(rows, list(METHODS)))
+    figure(rows, list(METHODS), FIGURE)
+
+
+def numbered() -> str:
+    """The methods by number."""
+    return "; ".join(f"{i}: {name}" for i, name in enumerate(METHODS))

@@ -1,0 +1,1 @@
+"""The same encoder layer on other engines: MP-SPDZ, SPU, CrypTen."""

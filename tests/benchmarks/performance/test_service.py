@@ -1,0 +1,42 @@
+"""What the parties of a benchmark are given: random weights, encoded in program order, where there is room."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.benchmark_rows import TOY
+from secfwt.codegen.model.options import GenOptions
+
+from performance import layer, service
+from performance.models import RandomWeights
+
+
+def test_weights_are_the_same_at_every_reading_and_in_every_plan() -> None:
+    options = GenOptions(rfa_features=4)
+    rfa, softmax = (layer.encoder_plan(TOY, 4, 2, 4, attention) for attention in ("rfa", "softmax"))
+    weights, both = RandomWeights(TOY, options, rfa), RandomWeights(TOY, options, rfa, softmax)
+    assert weights.keys() < both.keys()
+    assert "layers.1.q.weight" in both
+    for name in weights:
+        np.testing.assert_array_equal(weights[name], both[name])
+    assert not np.array_equal(weights["layers.0.v.weight"], weights["layers.1.v.weight"])
+
+
+def test_a_model_too_large_for_the_machine_is_refused_before_anything_starts() -> None:
+    service.check_memory(1000, 56_000)
+    with pytest.raises(
+        service.MemoryShort, match=r"300 million weights need 16.8 GB, 16 bytes .* 2.0 GB are free: nothing was"
+    ):
+        service.check_memory(300_000_000, 2_000_000_000)
+
+
+def test_weights_are_encoded_in_program_order() -> None:
+    plan = layer.encoder_plan(TOY, 4, 1, 4)
+    weights = RandomWeights(TOY, GenOptions(rfa_features=4), plan)
+    lowered = service.lowered(plan, weights, layer.layer_inputs(TOY, 4))
+    words = service.encoded(lowered, weights)
+    first, *_, last = lowered.ring.inputs("weight")
+    for value, part in ((first, words[: first.size]), (last, words[-last.size :])):
+        fold = lowered.folds[value.attrs["name"]]
+        exact = np.asarray(fold.make(weights)).ravel() * 2.0**fold.scale
+        np.testing.assert_allclose(part.astype(float), exact, atol=0.5 + 1e-9)
