@@ -136,6 +136,8 @@ def test_doctor_never_asks_for_mpspdz(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("MP_SPDZ_HOME", str(tmp_path))
     monkeypatch.setattr(doctor.binaries, "describe", lambda: "built")
     monkeypatch.setattr("sys.argv", ["secfwt-doctor"])
-    with pytest.raises(SystemExit) as end:
+    doctor.main()  # returns: exit code 0
+    monkeypatch.setattr("sys.argv", ["secfwt-doctor", "--mp-spdz", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:  # unless its folder was given
         doctor.main()
-    assert end.value.code == 0
+    assert end.value.code == 2
