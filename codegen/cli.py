@@ -37,7 +37,6 @@ COMMAND = Command(
     (Generation, MpSpdzOptions, GenOptions),
     "Compile a Hugging Face encoder into a private prompt-tuning program.",
     "secfwt-gen MODEL --label-texts 'sports|business' --prompt-layer 4 -o bundle",
-    without=("attention",),
 )
 
 

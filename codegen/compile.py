@@ -17,6 +17,7 @@ from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
 from .owners.calibration import calibrate
 from .owners.embed import Embedder
+from .owners.log_sum import log_sums
 from .owners.prepare import prepare_weights
 from .plan.build import build_plan
 from .plan.graph import Plan
@@ -61,7 +62,10 @@ def compile_model(
     Raises `ProblemsFound` with all problems of the step that found any.
     """
     report = Report()
-    given = find_adapter(source, adapter)
+    if options.attention == "softmax" and adapter is not None:
+        report.error("--adapter is given, --attention is softmax", "An adapter is for random features.")
+        report.check()
+    given = find_adapter(source, adapter) if options.attention == "rfa" else None
     if given is not None:
         options = given.options(options)
     spec = read_model(source, options)
@@ -73,12 +77,23 @@ def compile_model(
         report.check()
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
-    sites = calibrate(plan, weights, [_calibration_inputs(plan, spec, options, embedder, calibration)])
+    if options.attention == "softmax":
+        calibration = calibration or public_sentences()
+    inputs = _calibration_inputs(plan, spec, options, embedder, calibration)
+    if options.attention == "softmax":
+        weights |= log_sums(plan, weights, [inputs])
+    sites = calibrate(plan, weights, [inputs])
     if given is not None and calibration is None:
         sites |= given.description.calibration
     plan.meta["calibration"] = sites
     lowered = lower(plan, Widened(weights), Ranges(sites))
     return Compiled(spec, options, plan, lowered, weights, embedder)
+
+
+def public_sentences() -> list[str]:
+    """The public text that ships with the package: what softmax attention is calibrated on where none is given."""
+    lines = (Path(__file__).resolve().parents[1] / "examples" / "sentences" / "sentences.txt").read_text("utf-8")
+    return lines.splitlines()
 
 
 def has_checkpoint(directory: Path) -> bool:

@@ -19,8 +19,9 @@ from ..ring.program import RingValue
 from ..ring.values import HEADROOM
 from ..series.nonlinear import SLACK, inverse_root, reciprocal
 from ..series.ranges import PROJECTED_NORM2, Ranges
+from .heads import Part, projected, side_by_side
 from .layer_norm import Norm
-from .scales import ROW, TURN, WEIGHT
+from .scales import ROW, TURN
 
 SUM = 20
 """Scale of S/2^row_bits and n/2^row_bits."""
@@ -28,14 +29,6 @@ LEAST = 12
 """Least scale of a numerator that is still useful: it is rounded by up to 1e-4."""
 UNIT = 1.1
 """Length that a query or key scaled to unit length may come out with: its inverse root's error, with room."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of a layer's rows: normalised rows `[R, h]` and their mask `[R]` (scale 0), None where all rows count."""
-
-    rows: int
-    mask: int | None
 
 
 @dataclass(frozen=True)
@@ -121,16 +114,14 @@ class RandomFeatureAttention:
 
         # 5. N · Q, heads side by side
         out = r.trunc(r.mul(numerator, inverse), ROW)
-        r.declare(out, bound=4 * mean)
-        out = r.permute(out, (1, 0, 2))
-        return r.reshape(out, (r[out].shape[0], a["heads"] * a["head_dim"]))
+        return side_by_side(r, r.declare(out, bound=4 * mean))
 
     def _attended(self, part: Part) -> tuple[int, int]:
         """S `[H, 2F, D]` and n `[H, 2F, 1]` of some rows, additive."""
         r, heads, dim = self.r, self.v.attrs["heads"], self.v.attrs["head_dim"]
         rows = r[part.rows].shape[0]
         key = r.permute(self._features("key", part.rows), (1, 2, 0))
-        value = self._projected("v", part.rows)
+        value = projected(r, self.v, self.norm, "v", part.rows)
         most = rows * r[value].bound
         if part.mask is None:
             count = r.sum(key, -1)
@@ -170,7 +161,7 @@ class RandomFeatureAttention:
         """Of q/‖q‖ or k/‖k‖ (Peng et al. 2021): phases Ω·q/(2π‖q‖)."""
         r, a = self.r, self.v.attrs
         i, heads, dim, features = a["layer"], a["heads"], a["head_dim"], a["features"]
-        row = r.reshape(self._projected(which[0], x), (r[x].shape[0], heads, dim))
+        row = r.reshape(projected(r, self.v, self.norm, which[0], x), (r[x].shape[0], heads, dim))
         low, high = self.ranges.interval(f"layers.{i}.{which[0]}_norm2", PROJECTED_NORM2)
         theta, period = r.phase(r.sum(r.mul(row, row), -1), SLACK * (high - low))
         inverse = r.fourier(theta, inverse_root(low, high, period))
@@ -180,12 +171,3 @@ class RandomFeatureAttention:
             omega, (heads, dim, features), TURN, lambda w: np.asarray(np.swapaxes(w[omega], 1, 2) / (2 * np.pi))
         )
         return r.cos_sin(r.permute(r.matmul(r.permute(unit, (1, 0, 2)), turns), (1, 0, 2)))
-
-    def _projected(self, name: str, x: int) -> int:
-        """One of q, k, v of some rows, `[R, H·D]` at scale `ROW`."""
-        r, a = self.r, self.v.attrs
-        width = a["heads"] * a["head_dim"]
-        weight, bias = (f"layers.{a['layer']}.{name}.{part}" for part in ("weight", "bias"))
-        m = r.weight(weight, (r[x].shape[-1], width), WEIGHT, lambda w: self.norm.matrix(w, weight))
-        b = r.weight(bias, (width,), WEIGHT + ROW, lambda w: self.norm.offset(w, weight, bias))
-        return r.trunc(r.add(r.matmul(x, m), b), ROW)

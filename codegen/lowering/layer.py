@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
 from ..series.ranges import Ranges
-from .attention import Part, RandomFeatureAttention
+from .attention import RandomFeatureAttention
 from .feed_forward import feed_forward
+from .heads import Part
 from .layer_norm import Norm, centred, normalise
 from .scales import ROW
+from .softmax import SoftmaxAttention
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class LayerLowering:
         """
         r, ranges, a = self.r, self.ranges, v.attrs
         site = f"layers.{a['layer']}"
-        attention = RandomFeatureAttention(r, ranges, v, norm).attend(parts, reads)
+        kind = SoftmaxAttention if a["attention"] == "softmax" else RandomFeatureAttention
+        attention = kind(r, ranges, v, norm).attend(parts, reads)
         y = self._attention_sum(a["layer"], attention, reads, norm)
         x = normalise(r, ranges, y, a["attention_eps"], f"{site}.attention_var")
         y = feed_forward(r, ranges, v, x, self.sum_scale)

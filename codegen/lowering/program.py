@@ -16,8 +16,8 @@ from ..ring.program import RingProgram
 from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, LOGIT_DIFFERENCE, Ranges
-from .attention import Part
 from .head import cosine, dense
+from .heads import Part
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge

@@ -54,7 +54,8 @@ class ProgramOptions:
         Option("What a step opens to the data owner for every candidate: one number, or all logits.", SEARCH),
     ] = "losses"
     attention: Annotated[
-        Literal["rfa", "softmax"], Option("Random features, or softmax (with --engine clear only).", ATTENTION)
+        Literal["rfa", "softmax"],
+        Option("Random features, or softmax, which the model was trained with (not for MP-SPDZ yet).", ATTENTION),
     ] = "rfa"
 
 

@@ -85,6 +85,8 @@ def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
             shapes |= _dense(f"layers.{i}.phase_key", heads * features, h)
         else:
             shapes[f"layers.{i}.features"] = (heads, features, spec.head_dim)
+    for i in range(spec.num_hidden_layers if options.attention == "softmax" else 0):
+        shapes |= _dense(f"layers.{i}.log_sum", heads, h)
     if spec.head.kind == "prototypes":
         shapes["head.prototypes"] = (spec.head.num_labels, h)
     for layer in prompted_layers(spec, options):

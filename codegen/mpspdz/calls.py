@@ -42,7 +42,10 @@ def translate(plan: Plan, options: MpSpdzOptions) -> MpcProgram:
 def _check(plan: Plan) -> None:
     report = Report()
     if any(v.kind == "encoder_layer" and v.attrs["attention"] != "rfa" for v in plan):
-        report.error("--attention is 'softmax'", "Accepted by the MP-SPDZ target: rfa.")
+        report.error(
+            "--attention is 'softmax'",
+            "The MP-SPDZ target has random features only: give --target embedded, or --attention rfa.",
+        )
     unknown = sorted({v.kind for v in plan if v.kind not in PLAIN and not hasattr(_Translator, f"_{v.kind}")})
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")

@@ -130,6 +130,7 @@ def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: i
 def _layer_roles(options: GenOptions) -> list[str]:
     folded = options.attention == "rfa" and options.rfa_variant == "folded"
     dense = ["phase_query", "phase_key"] if folded else ["q", "k"]
+    dense += ["log_sum"] if options.attention == "softmax" else []
     dense += ["v", "o", "ffn_in", "ffn_out"]
     roles = [f"{name}.{part}" for name in dense for part in ("weight", "bias")]
     roles += ["attention_norm.gamma", "attention_norm.beta"]

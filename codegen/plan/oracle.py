@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..series.activations import ACTIVATIONS, DENSE
 from ..series.elementary import log_sum_exp
+from ..series.softmax import PLATEAU
 from .graph import Plan, Stage, Value
 from .projection import public_matrix
 
@@ -44,7 +45,7 @@ def run_plan(
     pairs = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
     e_step = min(counts["example"], pairs)
     c_step = max(1, pairs // e_step)
-    names = {name for value in plan for name in value.weights.values()}
+    names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
     executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe)
     results: dict[str, list[list[Array]]] = {output.name: [] for output in plan.outputs}
     for e in range(0, counts["example"], e_step):
@@ -56,6 +57,11 @@ def run_plan(
             for output in plan.outputs:
                 results[output.name][-1].append(values[output.value])
     return {output.name: _join(plan[output.value], results[output.name]) for output in plan.outputs}
+
+
+def _estimates(name: str) -> bool:
+    """Whether a weight only estimates what this module computes exactly: a row's log-sum-exp."""
+    return ".log_sum." in name
 
 
 def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
@@ -197,10 +203,26 @@ class _Executor:
         q *= v.attrs["head_dim"] ** -0.5
         scores = self._heads(v, q) @ self._heads(v, k).swapaxes(-1, -2)
         scores = np.where(mask[:, :, None, None] > 0, scores, -np.inf)
-        scores -= scores.max(axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=-1, keepdims=True)
+        log_sum = log_sum_exp(scores)
+        if self._observe is not None:
+            self._see_scores(v, site, reads, live, scores, log_sum)
+        np.exp(scores - log_sum, out=scores)
         return self._joined(scores @ self._heads(v, value))
+
+    def _see_scores(self, v: Value, site: str, reads: Array, live: Array | None, scores: Array, log_sum: Array) -> None:
+        """Report each row's log-sum-exp; and, once there are estimates of it, scores less the estimate and the sums of
+        the weights that they make, as the parties compute them."""
+        assert self._observe is not None
+        self._see(f"{site}.log_sum", np.moveaxis(log_sum[..., 0], -2, -1), live)
+        if v.weights["log_sum.weight"] not in self._weights:
+            return
+        centred = scores - np.moveaxis(self._linear(v, "log_sum", reads), -1, -2)[..., None]
+        kept = np.isfinite(centred)
+        if live is not None:
+            kept &= live[:, :, None, :, None] > 0
+        self._observe(f"{site}.score", centred[kept])
+        sums = np.exp(np.minimum(centred, PLATEAU)).sum(axis=-1)
+        self._see(f"{site}.row_sum", np.moveaxis(sums, -2, -1), live)
 
     def _rfa_attention(self, v: Value, site: str, x: Array, mask: Array, reads: Array, live: Array | None) -> Array:
         value = self._linear(v, "v", x)

@@ -109,8 +109,8 @@ class Samples:
     core: int
 
 
-def _fitted(samples: Samples, period: float, harmonics: list[int], form: Format, *, cosines: bool, sines: bool) -> Fit:
-    """Weighted ridge fit of the samples by some harmonics of a period."""
+def fitted(samples: Samples, period: float, harmonics: list[int], form: Format, *, cosines: bool, sines: bool) -> Fit:
+    """Weighted ridge fit of the samples by some harmonics of a period; its error is weighted as they are."""
     # Ridge: an amplitude a costs a·2^-phasor_bits of rounding noise at every point, which is just another residual to
     # minimise. It also bounds the condition number, so that the normal equations are accurate.
     ridge = (2.0**-form.phasor_bits / 3) ** 2 * float(np.sum(samples.weight**2))
@@ -138,7 +138,7 @@ def fold_even(f: Function, half_width: float, n: int, form: Format) -> Fit:
     """
     x = _quarter(half_width, n)
     samples = Samples(x, f(x), np.ones_like(x), x.size)
-    return _fitted(samples, 4 * half_width, _odd(n), form, cosines=True, sines=False)
+    return fitted(samples, 4 * half_width, _odd(n), form, cosines=True, sines=False)
 
 
 def fold_odd(f: Function, half_width: float, n: int, form: Format) -> Fit:
@@ -146,7 +146,7 @@ def fold_odd(f: Function, half_width: float, n: int, form: Format) -> Fit:
     x = _quarter(half_width, n)
     x = np.concatenate([-x, x])
     samples = Samples(x, f(x), np.ones_like(x), x.size)
-    return replace(_fitted(samples, 4 * half_width, _odd(n), form, cosines=False, sines=True), const=0.0)
+    return replace(fitted(samples, 4 * half_width, _odd(n), form, cosines=False, sines=True), const=0.0)
 
 
 def _odd(n: int) -> list[int]:
@@ -184,7 +184,7 @@ def interval(f: Function, low: float, high: float, period: float, n: int, form: 
         np.concatenate([weight(y), GAP_WEIGHT * weight(bridge)]),
         x.size,
     )
-    return _fitted(samples, period, list(range(1, n + 1)), form, cosines=True, sines=True)
+    return fitted(samples, period, list(range(1, n + 1)), form, cosines=True, sines=True)
 
 
 def cheapest(make: Callable[[int], Fit], target: float, counts: tuple[int, ...]) -> Fit:

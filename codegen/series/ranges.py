@@ -2,7 +2,8 @@
 
 A *site* is a place in the model whose values are observed, by name: `layers.0.activation`, the activation's inputs;
 `layers.0.attention_var` and `.output_var`, a layer norm's variances; `layers.0.den`, attention denominators over F·T;
-`layers.0.q_norm2`, squared lengths of queries; `head.dense`, `head.norm_var`, `head.norm2`, `loss.diff`.
+`layers.0.q_norm2`, squared lengths of queries; `layers.0.score` and `.row_sum`, of softmax attention; `head.dense`,
+`head.norm_var`, `head.norm2`, `loss.diff`.
 
 The defaults serve programs without weights, whose costs are wanted. What an adapter's texts showed of MiniLM
 (`examples/minilm-rfa`) stands beside each.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, floor
 
 Site = Mapping[str, float]
 """min, max and the quantiles q0.0001 and q0.9999 of what a site saw."""
@@ -21,6 +22,10 @@ HALF_WIDTH = 12.0
 """Activation inputs and the head's dense layer; MiniLM: 99.98 % within ±8.7, with margin 11."""
 VARIANCE = (0.05, 50.0)
 """MiniLM: from 0.12 to 41."""
+LOWEST_SCORE = -24.0
+"""Of softmax attention; MiniLM: from -67 (layer 0) to -12 (layer 5)."""
+ROW_SUM = (0.15, 25.0)
+"""Of its weights: 1 where the log-sum-exp is estimated right; MiniLM: 99.98 % from 0.13 to 10, but for layer 0."""
 LEAST_DENOMINATOR = -0.15
 """A mean over keys of kernel values, each cos of a phase difference averaged over F features. Drawn features put noise
 of 1/√(2F) on a value, 0.125 for 32 features, and keys share it: a denominator may be negative by about that. Trained
@@ -71,6 +76,18 @@ class Ranges:
     def variance(self, site: str) -> tuple[float, float]:
         """A layer norm's variances."""
         return self.interval(site, VARIANCE)
+
+    def lowest_score(self, site: str) -> float:
+        """Smallest score less its row's estimated log-sum-exp."""
+        seen = self.sites.get(site)
+        return LOWEST_SCORE if seen is None else min(-8.0, float(floor(self.margin * seen["min"])))
+
+    def row_sum(self, site: str) -> tuple[float, float]:
+        """Sums of a row's softmax weights: all but the smallest 0.01 %, which no series of moderate length inverts."""
+        seen = self.sites.get(site)
+        if seen is None:
+            return ROW_SUM
+        return max(ROW_SUM[0], seen["q0.0001"] / self.reach), max(8.0, seen["max"] * self.reach)
 
     def denominator(self, site: str) -> tuple[float, float]:
         """Attention denominators over F·T: at most 1, and noise may take them below zero."""

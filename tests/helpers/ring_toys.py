@@ -9,6 +9,7 @@ import numpy as np
 from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
+from secfwt.codegen.owners.log_sum import log_sums
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan
@@ -59,12 +60,16 @@ def toy(
         intrinsic_dim=DIM,
         rfa_features=FEATURES,
         deep=deep,
-        rfa_variant=variant,
+        rfa_variant="folded" if variant == "softmax" else variant,  # type: ignore[arg-type]
         loss=loss,  # type: ignore[arg-type]
+        attention="softmax" if variant == "softmax" else "rfa",
     )
     plan = build_plan(spec, options)
-    weights = {name: _random(rng, name, spec, loud) for name in sorted({n for v in plan for n in v.weights.values()})}
+    names = sorted(name for v in plan for name in set(v.weights.values()) if ".log_sum." not in name)
+    weights = {name: _random(rng, name, spec, loud) for name in dict.fromkeys(names)}
     inputs = _inputs(rng, spec, examples, candidates, plan.inputs("candidate")[0].size)
+    if variant == "softmax":
+        weights |= log_sums(plan, weights, [inputs])
     sites: dict[str, dict[str, float]] = {}
 
     def observe(site: str, values: np.ndarray) -> None:

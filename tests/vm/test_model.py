@@ -16,6 +16,8 @@ CASES = [
     ("distilbert", "relu", "folded", "hinge"),
     ("masked_lm", "gelu", "paper", "ce"),
     ("prototypes", "gelu", "folded", "ce"),
+    ("bert", "gelu", "softmax", "ce"),
+    ("prototypes", "relu", "softmax", "hinge"),
 ]
 
 
@@ -56,8 +58,9 @@ def test_vm_follows_the_oracles(head: str, act: str, variant: str, loss: str, pr
         assert np.abs(vm - t.reference[o.name]).max() < 0.02 * spread
 
 
-def test_traffic_is_what_the_estimate_says() -> None:
-    t = toy("prototypes")
+@pytest.mark.parametrize("variant", ["folded", "softmax"])
+def test_traffic_is_what_the_estimate_says(variant: str) -> None:
+    t = toy("prototypes", variant=variant)
     s = simulator(t)
     examples, candidates = len(t.inputs["x"]), len(t.inputs["z"])
     start = s.counters()

@@ -28,7 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
     "frozen layer": {"prompt_layer": 1, "frozen_layers": 1},
     "public weights": {"prompt_layer": 1, "weights": "public"},
 }
-CHOICES = [*product(("ce", "hinge"), ("folded", "paper"), ("losses", "logits"))]
+CHOICES = [*product(("ce", "hinge"), ("folded", "softmax", "paper"), ("losses", "logits"))]
 CASES = [
     # every mode meets every choice, and so does every head
     pytest.param(family, head, mode, *CHOICES[(m + 2 * n) % len(CHOICES)], id=f"{family}-{head}-{mode}")
@@ -52,11 +52,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Pa
 
 def compiled_toy(folder: Path, head: str, mode: str, loss: str, variant: str, reveal: str) -> Compiled:
     of_head = HEAD_OPTIONS["prototypes" if head.startswith("sentence") else head]
+    attention = {"attention": "softmax"} if variant == "softmax" else {"rfa_variant": variant}
     options = GenOptions(
         sequence_length=12, n_prompt_tokens=2, intrinsic_dim=6, rfa_features=16, rfa_floor=0.2, loss=loss,
-        rfa_variant=variant, reveal=reveal, **MODES[mode], **of_head,
+        reveal=reveal, **attention, **MODES[mode], **of_head,
     )  # fmt: skip
-    return compile_model(folder, options)
+    return compile_model(folder, options, calibration=public_texts() if variant == "softmax" else None)
+
+
+def public_texts() -> list[str]:
+    """Of the toys' few words: what ships with the package is unknown words to them."""
+    rng = np.random.default_rng(5)
+    words = ["a", "good", "bad", "film", "the", "news", "was", "very", "it", "sport", ",", "."]
+    return [" ".join(rng.choice(words, size=rng.integers(1, 10))) for _ in range(200)]
 
 
 def inputs_of(compiled: Compiled) -> dict[str, np.ndarray]:
@@ -87,12 +95,14 @@ def test_staged_is_unstaged(
         assert np.array_equal(staged[output.name], other[output.name])
         got = decode(staged[output.name], compiled.ring[output.value].scale).reshape(reference[output.name].shape)
         spread = max(1.0, np.abs(reference[output.name]).max())
-        assert np.abs(got - reference[output.name]).max() < 0.02 * spread
+        # a toy's log-sum-exp spreads over ten units, and 32 numbers tell little of it: its rarest rows saturate
+        assert np.abs(got - reference[output.name]).max() < (0.06 if variant == "softmax" else 0.02) * spread
 
 
+@pytest.mark.parametrize("variant", ["folded", "softmax"])
 @pytest.mark.parametrize("mode", MODES)
-def test_the_parties_agree(models: dict[tuple[str, str], Path], mode: str) -> None:
-    compiled = compiled_toy(models["bert", "sentence mean"], "prototypes", mode, "ce", "folded", "losses")
+def test_the_parties_agree(models: dict[tuple[str, str], Path], mode: str, variant: str) -> None:
+    compiled = compiled_toy(models["bert", "sentence mean"], "prototypes", mode, "ce", variant, "losses")
     inputs = inputs_of(compiled)
     words = words_of(compiled, inputs)
     expected = run_plan(compiled.plan, compiled.weights, inputs)["loss"]

@@ -31,6 +31,9 @@ CASES = [
     ("masked_lm", "gelu", "paper", "ce"),
     ("prototypes", "gelu", "folded", "ce"),
     ("prototypes", "relu", "paper", "hinge"),
+    ("bert", "gelu", "softmax", "ce"),
+    ("masked_lm", "gelu", "softmax", "hinge"),
+    ("prototypes", "relu", "softmax", "ce"),
 ]
 
 
@@ -64,8 +67,9 @@ def test_labels_and_weights_enter_the_loss() -> None:
     assert np.any(run_program(t.ring, t.words, ("loss",))["loss"] != before)
 
 
-def test_padding_rows_do_not_matter() -> None:
-    t = toy("prototypes", examples=2)
+@pytest.mark.parametrize("variant", ["folded", "softmax"])
+def test_padding_rows_do_not_matter(variant: str) -> None:
+    t = toy("prototypes", variant=variant, examples=2)
     before = run_program(t.ring, t.words, ("logits",))["logits"]
     padding = t.inputs["mask"] == 0
     assert padding.any()

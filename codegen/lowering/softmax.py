@@ -1,0 +1,107 @@
+"""Softmax attention in the ring, without a maximum and without training. Per head, with keys j of a row i:
+
+    out_i = Σ_j w_ij v_j · r(Σ_j m_j w_ij),   w_ij = G(q_i·k_j/√D - c_i)²,   r(n) = 1/n
+
+c_i = w·x̂_i + b estimates the row's log-sum-exp log Σ_j e^(q_i·k_j/√D): one more column per head in a product with the
+rows, fitted to public text (`owners/log_sum.py`). What it errs by cancels in the quotient, as every factor of a row
+does; it only has to keep scores within the interval of G, which grows as e^(s/2) up to a plateau (`series/softmax.py`).
+Squares are positive, and square the small errors of G's tail. m masks the keys; v_j is masked before.
+
+A score costs one masked opening and one truncation, a row and head one opening of 1/n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from math import floor, log2
+
+from ..plan.graph import Value
+from ..ring.builder import RingBuilder
+from ..ring.values import HEADROOM
+from ..series.ranges import Ranges
+from ..series.softmax import HARMLESS, inverse_sum, period, root_weight, sum_period
+from .heads import Part, projected, side_by_side
+from .layer_norm import Norm
+from .scales import ROW
+
+LEAST = 12
+"""Least scale of a numerator that is still useful: it is rounded by up to 1e-4."""
+
+
+@dataclass(frozen=True)
+class SoftmaxAttention:
+    """The attention `v` of one layer, over normalised rows whose affine part `norm` is still to come."""
+
+    r: RingBuilder
+    ranges: Ranges
+    v: Value
+    norm: Norm
+
+    def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
+        """All heads' outputs `[R, H·D]` at scale `ROW` for the rows that `reads` names, stacked; keys and values are
+        those of all `parts`.
+
+        Parts of different stages meet as late as attention lets them: scores of tokens on tokens are computed once per
+        example, those that a prompt's rows take part in once per pair, and numerators and sums are added for a pair.
+        """
+        r = self.r
+        # 1. keys, masked values and masks of every part
+        keys = [self._headed(projected(r, self.v, self.norm, "k", part.rows), (1, 2, 0)) for part in parts]
+        masked = [self._values(part) for part in parts]
+
+        # 2. per row that is read: weights on every part, their sums, and what they weigh
+        numerators, sums, longest = [], [], max(r[value].bound for value, _ in masked)
+        for x in reads:
+            query, centre = self._query(x)
+            weighed = [(self._weights(query, key, centre), *each) for key, each in zip(keys, masked, strict=True)]
+            numerators.append(reduce(r.add, (r.matmul(w, value) for w, value, _ in weighed)))
+            counts = (r.sum(w, -1) if mask is None else r.matmul(w, mask) for w, _, mask in weighed)
+            sums.append(reduce(r.add, counts))
+
+        # 3. 1/n
+        low, high = self.ranges.row_sum(f"layers.{self.v.attrs['layer']}.row_sum")
+        theta, turn = r.phase(r.concat(tuple(sums), -2), sum_period(low, high))
+        inverse = r.fourier(theta, inverse_sum(low, high, turn))
+
+        # 4. their product; a sum that 1/n is right for bounds the numerator
+        largest = HARMLESS * high * longest
+        room = floor(HEADROOM - r[inverse].scale - log2(r[inverse].bound * largest))
+        numerator = r.trunc(r.concat(tuple(numerators), -2), max(LEAST, min(ROW + 2, room)))
+        r.declare(numerator, bound=largest)
+        out = r.trunc(r.mul(numerator, inverse), ROW)
+        return side_by_side(r, r.declare(out, bound=2 * longest))
+
+    def _headed(self, rows: int, axes: tuple[int, int, int]) -> int:
+        """`[R, H·D]` with heads in front, as [R, H, D] permuted."""
+        heads, dim = self.v.attrs["heads"], self.v.attrs["head_dim"]
+        return self.r.permute(self.r.reshape(rows, (self.r[rows].shape[0], heads, dim)), axes)
+
+    def _values(self, part: Part) -> tuple[int, int | None]:
+        """m∘v `[H, R, D]` and m `[R, 1]` of some rows."""
+        r = self.r
+        value = projected(r, self.v, self.norm, "v", part.rows)
+        if part.mask is None:
+            return self._headed(value, (1, 0, 2)), None
+        mask = r.reshape(part.mask, (r[part.rows].shape[0], 1))
+        value = r.reshare(r.mul(value, mask, bound=r[value].bound))
+        return self._headed(value, (1, 0, 2)), mask
+
+    def _query(self, x: int) -> tuple[int, int]:
+        """q/√D `[H, R, D]`, replicated, and c `[H, R, 1]` at a product's scale, additive."""
+        r, a = self.r, self.v.attrs
+        rows, hidden = r[x].shape
+        query = self._headed(projected(r, self.v, self.norm, "q", x, a["head_dim"] ** -0.5), (1, 0, 2))
+        weight, bias = (f"layers.{a['layer']}.log_sum.{part}" for part in ("weight", "bias"))
+        m = r.weight(weight, (hidden, a["heads"]), ROW, lambda w: self.norm.matrix(w, weight))
+        b = r.weight(bias, (a["heads"],), 2 * ROW, lambda w: self.norm.offset(w, weight, bias))
+        centre = r.permute(r.add(r.matmul(x, m), b), (1, 0))
+        return query, r.reshape(centre, (a["heads"], rows, 1))
+
+    def _weights(self, query: int, key: int, centre: int) -> int:
+        """w `[H, R, R']` at scale `ROW`."""
+        r = self.r
+        low = self.ranges.lowest_score(f"layers.{self.v.attrs['layer']}.score")
+        theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low))
+        root = r.fourier(theta, root_weight(low, turn))
+        return r.trunc(r.mul(root, root), ROW)
