@@ -66,7 +66,7 @@ def write_deployment(path: Path, protocol: str, parties: int) -> Path:
 
 def command(module: str, folder: Path, *arguments: object, errors: IO[str] | int = PIPE) -> subprocess.Popen[str]:
     given = ["--deployment", folder / "deployment.toml", "--bundle", folder / "bundle", *arguments]
-    words = [sys.executable, "-u", "-m", f"secfwt.runtime.{module}", *map(str, given)]
+    words = [sys.executable, "-u", "-m", f"secfwt.runtime.commands.{module}", *map(str, given)]
     return subprocess.Popen(words, stdout=PIPE, stderr=errors, text=True)
 
 
@@ -109,7 +109,7 @@ def test_every_role_is_a_command(tmp_path: Path, folder: Path, parties: list[sub
         output, errors = model_owner.communicate(timeout=WAIT)
         assert outcome.exit_code == 0, outcome.output + errors
         assert model_owner.returncode == 0
-        assert "weights shared for this session" in output
+        assert "shared for this session of the data owner" in output
         assert "what the parties sent is in their own logs" in outcome.output
         wait_for_end(folder, session)
     found, clear = result(tmp_path / "first"), result(tmp_path / "clear")
@@ -153,7 +153,7 @@ def test_another_protocol_than_the_program_s(tmp_path: Path, folder: Path) -> No
         "--bundle", folder / "bundle",
     )  # fmt: skip
     assert outcome.exit_code == 2
-    assert "--protocol is rep4-ring: the bundle was generated with ring" in outcome.output
+    assert "--protocol is rep4-ring\n  The bundle was generated with ring." in outcome.output
 
 
 def test_another_engine_than_the_deployment_s(tmp_path: Path, folder: Path) -> None:
