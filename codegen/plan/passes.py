@@ -42,7 +42,7 @@ def prune_rows(plan: Plan) -> Plan:
     for v in plan:
         if v.id in made.now:  # a choice of rows, made with its layer
             continue
-        pool = pooled_by(plan, readers, v)
+        pool = _pooled_by(plan, readers, v)
         if pool is None:
             made.keep(v)
         elif pool.kind in ("first_row", "select_row"):
@@ -52,17 +52,18 @@ def prune_rows(plan: Plan) -> Plan:
     return made.done()
 
 
-def pooled_by(plan: Plan, readers: dict[int, list[Value]], layer: Value) -> Value | None:
+def _pooled_by(plan: Plan, readers: dict[int, list[Value]], layer: Value) -> Value | None:
     """The choice of rows that alone reads a layer's output; None where other values read it or all rows count."""
     if layer.kind != "encoder_layer" or len(readers[layer.id]) != 1:
         return None
     (pool,) = readers[layer.id]
-    some = pool.kind in ("first_row", "select_row", "token_rows")
-    # a mean leaves out the prompt's rows, which have no weight in it
-    return pool if some or (pool.kind == "mean_rows" and plan[pool.inputs[1]].kind == "insert_mask") else None
+    if pool.kind == "mean_rows":  # only the prompt's rows are known to have no weight in it
+        return pool if plan[pool.inputs[1]].kind == "insert_mask" else None
+    return pool if pool.kind in ("first_row", "select_row", "token_rows") else None
 
 
 def _one_row(made: _Copy, layer: Value, pool: Value) -> None:
+    """The choice comes before the layer; behind it is the only row there is."""
     x, *others = (made.now[i] for i in (layer.inputs[0], *pool.inputs[1:]))
     reads = made.add(pool, (x, *others), attrs={"layer": layer.attrs["layer"]})
     row = made.keep(layer, (reads,), shape=(1, *pool.shape))
@@ -70,6 +71,7 @@ def _one_row(made: _Copy, layer: Value, pool: Value) -> None:
 
 
 def _token_rows(made: _Copy, layer: Value, pool: Value) -> None:
+    """The prompt's rows go before the layer; behind it a mean is of the tokens, by their weights alone."""
     x, *others = (made.now[i] for i in (layer.inputs[0], *pool.inputs[1:]))
     rows, hidden = layer.shape
     n = (made.source[pool.inputs[1]] if others else pool).attrs["n"]
