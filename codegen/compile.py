@@ -10,7 +10,7 @@ import numpy as np
 
 from .commandline.problems import Report
 from .lowering.program import Lowered, lower
-from .model.adapter import find_adapter
+from .model.adapter import choose_attention
 from .model.hf import read_model
 from .model.options import GenOptions
 from .model.spec import ModelSpec
@@ -62,12 +62,7 @@ def compile_model(
     Raises `ProblemsFound` with all problems of the step that found any.
     """
     report = Report()
-    if options.attention == "softmax" and adapter is not None:
-        report.error("--adapter is given, --attention is softmax", "An adapter is for random features.")
-        report.check()
-    given = find_adapter(source, adapter) if options.attention == "rfa" else None
-    if given is not None:
-        options = given.options(options)
+    options, given = choose_attention(source, adapter, options)
     spec = read_model(source, options)
     plan = build_plan(spec, options)
     if source.is_file() or not has_checkpoint(source):

@@ -91,6 +91,21 @@ class Adapter:
         )
 
 
+def choose_attention(model: Path, adapter: Path | None, options: GenOptions) -> tuple[GenOptions, Adapter | None]:
+    """The options with their attention decided, and the adapter that random features take.
+
+    `auto`: random features where there is an adapter, softmax otherwise. Raises `ProblemsFound`.
+    """
+    if options.attention == "softmax":
+        if adapter is not None:
+            advice = "An adapter is for random features: leave one of them out."
+            raise ProblemsFound([Problem("error", "--adapter is given, --attention is softmax", advice)])
+        return options, None
+    if (found := find_adapter(model, adapter)) is not None:
+        return found.options(options), found
+    return (replace(options, attention="softmax") if options.attention == "auto" else options), None
+
+
 def find_adapter(model: Path, adapter: Path | None) -> Adapter | None:
     """The adapter that is given, or what a converted model brings itself. Raises `ProblemsFound`."""
     if not is_converted(model):

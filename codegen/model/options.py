@@ -54,8 +54,12 @@ class ProgramOptions:
         Option("What a step opens to the data owner for every candidate: one number, or all logits.", SEARCH),
     ] = "losses"
     attention: Annotated[
-        Literal["rfa", "softmax"],
-        Option("Random features, or softmax, which the model was trained with (not for MP-SPDZ yet).", ATTENTION),
+        Literal["auto", "softmax", "rfa"],
+        Option(
+            "softmax, which the model was trained with; or rfa, random features. auto: rfa where the model has an "
+            "adapter or was converted, else softmax.",
+            ATTENTION,
+        ),
     ] = "rfa"
 
 

@@ -21,6 +21,8 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     Raises `ProblemsFound` when options and model do not fit each other.
     """
     check_fit(spec, options)
+    if options.attention == "auto":
+        raise ValueError("whoever reads the model decides the attention (`model.adapter.choose_attention`)")
     plan = _empty(spec, options)
     pooled = _pooled_row(plan, spec, options)
     logits = _head(plan, spec, options, pooled)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from ...codegen.bundle import program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import Compiled, compile_model
-from ...codegen.model.adapter import find_adapter, stored_sites
+from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
@@ -64,9 +64,7 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     path = Path(options.model) if options.model else default_model()
     adapter = _adapter(options)
     chosen = _gen_options(options, path, labels)
-    given = find_adapter(path, adapter) if options.attention == "rfa" else None
-    if given:
-        chosen = given.options(chosen)
+    chosen, given = choose_attention(path, adapter, chosen)
     spec = read_model(path, chosen)
     if not set(labels) <= set(spec.head.labels) and all(label.isdecimal() for label in labels):
         # Files often number the classes of a classifier instead of naming them.
@@ -104,8 +102,8 @@ def open_bundle(bundle: Path, engine: str) -> Model:
 
 def _adapter(options: TuneOptions) -> Path | None:
     """The adapter that was given; the default model has one of its own."""
-    if options.attention != "rfa" or (options.model and not options.adapter):
-        return None
+    if options.attention == "softmax" or (options.model and not options.adapter):
+        return Path(options.adapter) if options.adapter else None
     return Path(options.adapter) if options.adapter else EXAMPLES / "minilm-rfa"
 
 

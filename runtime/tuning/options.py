@@ -152,8 +152,6 @@ class TuneOptions(ProgramOptions):
             report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
         if self.attention == "softmax" and self.engine == "mp-spdz":
             report.error("--attention is softmax", "--engine mp-spdz has random features only: accepted is rfa.")
-        if self.attention == "softmax" and self.adapter:
-            report.error("--adapter is given, --attention is softmax", "An adapter is for random features.")
         if self.engine != "mp-spdz":
             for name, given in (
                 ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),
@@ -225,7 +223,7 @@ def bundle_options(given: Mapping[str, Any], program: GenOptions, mp_spdz: MpSpd
     wrong = [
         Problem("error", f"{flag(TuneOptions, k)} is {given[k]}", f"The bundle was generated with {v}.")
         for k, v in settled.items()
-        if k in given and given[k] != v
+        if k in given and given[k] not in (v, "auto")
     ]
     if wrong:
         raise ProblemsFound(wrong)
