@@ -55,7 +55,7 @@ class ProgramOptions:
     ] = "losses"
     attention: Annotated[
         Literal["rfa", "softmax"],
-        Option("Random features, or softmax, which the model was trained with (not for MP-SPDZ yet).", ATTENTION),
+        Option("Random features, or softmax, which the model was trained with.", ATTENTION),
     ] = "rfa"
 
 

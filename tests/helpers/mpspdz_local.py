@@ -14,6 +14,7 @@ from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.program import Container
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
+from secfwt.codegen.owners.log_sum import log_sums
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan
@@ -108,7 +109,7 @@ class Toy:
         stacked = [(c, c.shape[1:]) for stack in program.stacks.values() for c in stack.values()]
         self.weights = {
             name: random_weight(rng, container, shape, name)
-            for container, shape in plain + stacked for name in container.sources
+            for container, shape in plain + stacked for name in container.sources if ".log_sum." not in name
         }  # fmt: skip
         spec = self.plan.meta["spec"]
         tokens, hidden, labels = 6, spec["hidden_size"], len(spec["head"]["labels"])
@@ -122,6 +123,8 @@ class Toy:
         }  # fmt: skip
         self.batch = Batch({v.attrs["name"]: inputs[v.attrs["name"]] for v in self.plan.inputs("example")})
         self.z = rng.standard_normal((2, *self.plan.inputs("candidate")[0].shape))
+        if choices.get("attention") == "softmax":
+            self.weights |= log_sums(self.plan, self.weights, [{**self.batch.inputs, "z": self.z}])
 
     def reference(self, batch: Batch | None = None) -> dict[str, np.ndarray]:
         """Losses `[2]` and logits `[2, E, L]` in float64."""
