@@ -72,6 +72,36 @@ def installation(protocol: str | None = None) -> Installation:
     return found
 
 
+HELPERS = """
+from lib.tensor import tensor
+
+def get(*shape, kind=sfix):
+    x = tensor(shape, kind)
+    words = sint.get_input_from(0, size=x.total_size())
+    x.assign_vector(words if kind is sint else sfix._new(words))
+    break_point()
+    return x
+
+def out(x):
+    (x.get_vector() if hasattr(x, "shape") else x).v.reveal().binary_output(0)
+"""
+
+
+def configure(protocol: str = "ring", budget: int = 200_000, **choices: bool) -> str:
+    """What the generator's template says at the top of a program, and short names for input and output."""
+    options = PROTOCOLS[protocol].settings | choices
+    settings = dict(fraction_bits=16, value_bits=31, round_nearest=False, budget=budget, **options)
+    return f"from lib.settings import configure\nconfigure(**{settings})\n{HELPERS}"
+
+
+WAYS = {
+    "masked openings": {},
+    "series": {"masked_openings": False},
+    "bits": {"masked_openings": False, "trunc_pr": False},
+}
+"""Of periodic functions."""
+
+
 def run_kernels(folder: Path, source: str, words: Sequence[np.ndarray], protocol: str = "ring") -> np.ndarray:
     """Run a program whose private input is `words` (int64) of party 0; what it writes as binary output, in units of
     2^-16.
