@@ -10,7 +10,7 @@ import numpy as np
 
 from .commandline.problems import Report
 from .lowering.program import Lowered, lower
-from .model.adapter import choose_attention
+from .model.adapter import Adapter, choose_attention
 from .model.hf import read_model
 from .model.options import GenOptions
 from .model.spec import ModelSpec
@@ -72,17 +72,34 @@ def compile_model(
         report.check()
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
+    calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
+    lowered = lower(plan, Widened(weights), Ranges(plan.meta["calibration"]))
+    return Compiled(spec, options, plan, lowered, weights, embedder)
+
+
+def calibrate_plan(
+    plan: Plan,
+    weights: Weights,
+    spec: ModelSpec,
+    options: GenOptions,
+    embedder: Embedder,
+    given: Adapter | None,
+    texts: list[str] | None = None,
+) -> None:
+    """Put what public text shows of a model into its plan (`calibration`) and, for softmax attention, its weights
+    (`log_sum`).
+
+    `given`: the adapter, whose own record counts where there are no texts.
+    """
     if options.attention == "softmax":
-        calibration = calibration or public_sentences()
-    inputs = _calibration_inputs(plan, spec, options, embedder, calibration)
+        texts = texts or public_sentences()
+    inputs = _calibration_inputs(plan, spec, options, embedder, texts)
     if options.attention == "softmax":
         weights |= log_sums(plan, weights, [inputs])
     sites = calibrate(plan, weights, [inputs])
-    if given is not None and calibration is None:
+    if given is not None and texts is None:
         sites |= given.description.calibration
     plan.meta["calibration"] = sites
-    lowered = lower(plan, Widened(weights), Ranges(sites))
-    return Compiled(spec, options, plan, lowered, weights, embedder)
 
 
 def public_sentences() -> list[str]:

@@ -10,6 +10,7 @@ from ..plan.graph import Plan, Stage, Value
 from ..plan.passes import PASSES, run_passes
 from ..series.activations import ACTIVATIONS
 from ..series.ranges import Ranges
+from .attention import Attention
 from .containers import weight_container
 from .options import MpSpdzOptions
 from .program import Axis, Call, Container, MpcProgram, Ref
@@ -27,7 +28,7 @@ PLAIN: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Kernel of an operation that is one call, and the attributes it takes. All others have a method of `_Translator`."""
 
-ENCODER_ATTRS = ("variant", "heads", "features", "floor", "act", "attention_eps", "output_eps")
+LAYER_ATTRS = ("act", "attention_eps", "output_eps")
 
 
 def translate(plan: Plan, options: MpSpdzOptions) -> MpcProgram:
@@ -41,11 +42,6 @@ def translate(plan: Plan, options: MpSpdzOptions) -> MpcProgram:
 
 def _check(plan: Plan) -> None:
     report = Report()
-    if any(v.kind == "encoder_layer" and v.attrs["attention"] != "rfa" for v in plan):
-        report.error(
-            "--attention is 'softmax'",
-            "The MP-SPDZ target has random features only: give --target embedded, or --attention rfa.",
-        )
     unknown = sorted({v.kind for v in plan if v.kind not in PLAIN and not hasattr(_Translator, f"_{v.kind}")})
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")
@@ -61,6 +57,7 @@ class _Translator:
         self.plan = plan
         self.options = options
         self.ranges = Ranges(plan.meta.get("calibration", {}))
+        self.attention = Attention(self.ranges, options.protocol)
         self.program = MpcProgram()
         self.refs: dict[int, Ref] = {}
         self.chosen = {v.inputs[2] for v in plan if _reads(v)}
@@ -142,7 +139,7 @@ class _Translator:
         self.program.stacks[stack] = {
             role: replace(c, name=role, shape=(len(layers), *c.shape)) for role, c in containers.items()
         }
-        keywords = {name: v.attrs[name] for name in ENCODER_ATTRS}
+        keywords = self.attention.keywords(layers) | {name: v.attrs[name] for name in LAYER_ATTRS}
         if _is_smooth(v.attrs["act"]):
             keywords["reach"] = max(self.ranges.half_width(f"layers.{x.attrs['layer']}.activation") for x in layers)
         x, mask, *reads = (self.refs[i] for i in v.inputs)
@@ -152,10 +149,10 @@ class _Translator:
             self.refs[below.id] = self.refs[last.id]
 
     def _stack(self, first: Value) -> list[Value]:
-        """The longest run of layers from here that differ in their weights only."""
+        """The longest run of layers from here that differ in their weights only, and share a series of scores."""
         layers = [first]
         for v in self.plan.values[first.id + 1 :]:
-            if _reads(first) or _reads(v) or not _same_layer(layers[-1], v):
+            if _reads(first) or _reads(v) or not _same_layer(layers[-1], v) or not self.attention.alike(first, v):
                 break
             layers.append(v)
         return layers

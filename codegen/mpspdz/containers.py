@@ -17,7 +17,9 @@ def weight_container(plan: Plan, value: Value, role: str, sources: tuple[str, ..
     if role.startswith("phase_"):
         scale = PHASE_BITS if role.endswith("weight") else TURN_BITS
         return Container("", shape, sources, scale, integer=True, transposed=len(shape) > 1)
-    return Container("", shape, sources, fraction_bits, transposed=len(shape) > 1 and role != "p0")
+    softmax_query = role.startswith("q.") and value.attrs["attention"] == "softmax"
+    factor = value.attrs["head_dim"] ** -0.5 if softmax_query else 1.0
+    return Container("", shape, sources, fraction_bits, transposed=len(shape) > 1 and role != "p0", factor=factor)
 
 
 def _shape(plan: Plan, value: Value, role: str) -> tuple[int, ...]:
@@ -37,6 +39,9 @@ def _shape(plan: Plan, value: Value, role: str) -> tuple[int, ...]:
     name, part = role.split(".")
     inner = attrs["intermediate"]
     phase = (width, angles)
-    sizes = {"ffn_in": (width, inner), "ffn_out": (inner, width), "phase_query": phase, "phase_key": phase}
+    sizes = {
+        "ffn_in": (width, inner), "ffn_out": (inner, width), "phase_query": phase, "phase_key": phase,
+        "log_sum": (width, heads),
+    }  # fmt: skip
     matrix = sizes.get(name, (width, width))
     return matrix if part == "weight" else matrix[1:]

@@ -21,7 +21,14 @@ def promises() -> str:
 
 def ways() -> str:
     """How each protocol takes the steps that kernels are built of; protocols that take all alike share a line."""
-    columns = ("`--protocol`", "cos, sin", "GELU, tanh, softplus", "truncation", "comparison", "private input")
+    columns = (
+        "`--protocol`",
+        "cos, sin",
+        "GELU, tanh, softplus, softmax weights",
+        "truncation",
+        "comparison",
+        "private input",
+    )
     names: dict[tuple[str, ...], list[str]] = {}
     for name, row in PROTOCOLS.items():
         steps = (_cos_sin(row), _bent(row), _truncation(row), _comparison(row), _input(row))

@@ -136,12 +136,24 @@ def from_phases(query, key, values, mask, heads, features, floor):
         for example, head in blocks
     ]  # fmt: skip
     result = store(rescale(sint.concat(read), PHASOR_BITS + sfix.f + feature_bits), batch * heads * reads, size + 1)
-    denominator = gather(result, regint.inc(result.shape[0], size, size + 1))
-    numerator = gather(result, strided(result.shape[0], size, size + 1))
     share = tokens / 2**token_bits * features / 2**feature_bits
-    inverse = reciprocal(denominator, floor * share, LARGEST_DENOMINATOR * share)
-    weighted = store(numerator * across_columns(inverse, size), batch, heads, reads, size)
-    return store(heads_last(weighted), batch, reads, width)
+    return quotient(result, lambda x: reciprocal(x, floor * share, LARGEST_DENOMINATOR * share), batch, heads)
+
+
+def quotient(sums, inverse, batch, heads):
+    """All columns but the last, times the `inverse` of the last; heads side by side.
+
+    Shapes: `[B·H·R, D+1]` -> `[B, R, H·D]`. Scale: f.
+    Interval: that of `inverse`, a function of a vector.
+    Error: that of `inverse`, times the columns, and 1 unit.
+    Rounds: 3 and those of `inverse`. Opens: nothing.
+    """
+    rows, size = sums.shape[0], sums.shape[1] - 1
+    reads = rows // (batch * heads)
+    denominator = gather(sums, regint.inc(rows, size, size + 1))
+    numerator = gather(sums, strided(rows, size, size + 1))
+    weighted = store(numerator * across_columns(inverse(denominator), size), batch, heads, reads, size)
+    return store(heads_last(weighted), batch, reads, heads * size)
 
 
 def block_product(a, rows, columns, b, inner, across):

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ...codegen.bundle import program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.compile import Compiled, compile_model
+from ...codegen.compile import Compiled, calibrate_plan, compile_model
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
@@ -74,7 +74,10 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     if options.engine != "embedded":
         weights, embedder = prepare_weights(path, spec, chosen, given)
         plan = build_plan(spec, chosen)
-        plan.meta["calibration"] = given.description.calibration if given else {}
+        if options.engine == "mp-spdz":
+            calibrate_plan(plan, weights, spec, chosen, embedder, given)
+        else:
+            plan.meta["calibration"] = given.description.calibration if given else {}
         hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
         content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
         return Model(name, spec, chosen, plan, embedder, given is not None, content, weights)

@@ -150,8 +150,6 @@ class TuneOptions(ProgramOptions):
             report.error(f"--popsize is {self.popsize}", "CMA-ES needs at least 4.")
         if self.budget < self.popsize:
             report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
-        if self.attention == "softmax" and self.engine == "mp-spdz":
-            report.error("--attention is softmax", "--engine mp-spdz has random features only: accepted is rfa.")
         if self.engine != "mp-spdz":
             for name, given in (
                 ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),

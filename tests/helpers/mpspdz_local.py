@@ -14,6 +14,7 @@ from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.program import Container
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
+from secfwt.codegen.owners.log_sum import log_sums
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan
@@ -71,6 +72,36 @@ def installation(protocol: str | None = None) -> Installation:
     return found
 
 
+HELPERS = """
+from lib.tensor import tensor
+
+def get(*shape, kind=sfix):
+    x = tensor(shape, kind)
+    words = sint.get_input_from(0, size=x.total_size())
+    x.assign_vector(words if kind is sint else sfix._new(words))
+    break_point()
+    return x
+
+def out(x):
+    (x.get_vector() if hasattr(x, "shape") else x).v.reveal().binary_output(0)
+"""
+
+
+def configure(protocol: str = "ring", budget: int = 200_000, **choices: bool) -> str:
+    """What the generator's template says at the top of a program, and short names for input and output."""
+    options = PROTOCOLS[protocol].settings | choices
+    settings = dict(fraction_bits=16, value_bits=31, round_nearest=False, budget=budget, **options)
+    return f"from lib.settings import configure\nconfigure(**{settings})\n{HELPERS}"
+
+
+WAYS = {
+    "masked openings": {},
+    "series": {"masked_openings": False},
+    "bits": {"masked_openings": False, "trunc_pr": False},
+}
+"""Of periodic functions."""
+
+
 def run_kernels(folder: Path, source: str, words: Sequence[np.ndarray], protocol: str = "ring") -> np.ndarray:
     """Run a program whose private input is `words` (int64) of party 0; what it writes as binary output, in units of
     2^-16.
@@ -108,7 +139,7 @@ class Toy:
         stacked = [(c, c.shape[1:]) for stack in program.stacks.values() for c in stack.values()]
         self.weights = {
             name: random_weight(rng, container, shape, name)
-            for container, shape in plain + stacked for name in container.sources
+            for container, shape in plain + stacked for name in container.sources if ".log_sum." not in name
         }  # fmt: skip
         spec = self.plan.meta["spec"]
         tokens, hidden, labels = 6, spec["hidden_size"], len(spec["head"]["labels"])
@@ -122,6 +153,8 @@ class Toy:
         }  # fmt: skip
         self.batch = Batch({v.attrs["name"]: inputs[v.attrs["name"]] for v in self.plan.inputs("example")})
         self.z = rng.standard_normal((2, *self.plan.inputs("candidate")[0].shape))
+        if choices.get("attention") == "softmax":
+            self.weights |= log_sums(self.plan, self.weights, [{**self.batch.inputs, "z": self.z}])
 
     def reference(self, batch: Batch | None = None) -> dict[str, np.ndarray]:
         """Losses `[2]` and logits `[2, E, L]` in float64."""

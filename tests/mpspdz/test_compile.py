@@ -33,7 +33,7 @@ def sized_plan(layers: int, hidden: int = 384, tokens: int = 128) -> Plan:
     return build_plan(spec, GenOptions(sequence_length=tokens))
 
 
-@pytest.mark.parametrize("name", ["bert_masked_lm", "roberta_prototypes", "distilbert_classification"])
+@pytest.mark.parametrize("name", ["bert_masked_lm", "roberta_prototypes", "distilbert_classification", "bert_softmax"])
 def test_golden_compiles(tmp_path: Path, name: str) -> None:
     result = compile_program(installation(), LIBRARY / "examples" / f"{name}.mpc", tmp_path, "ring")
     assert result.hash

@@ -7,30 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.mpspdz_local import OTHERS, fixed, installation, run_kernels
-from secfwt.codegen.mpspdz.protocols import PROTOCOLS
-
-HELPERS = """
-from lib.tensor import tensor
-
-def get(*shape, kind=sfix):
-    x = tensor(shape, kind)
-    words = sint.get_input_from(0, size=x.total_size())
-    x.assign_vector(words if kind is sint else sfix._new(words))
-    break_point()
-    return x
-
-def out(x):
-    (x.get_vector() if hasattr(x, "shape") else x).v.reveal().binary_output(0)
-"""
-
-
-def configure(protocol: str = "ring", budget: int = 200_000, **choices: bool) -> str:
-    """What the generator's template says at the top of a program, and short names for input and output."""
-    options = PROTOCOLS[protocol].settings | choices
-    settings = dict(fraction_bits=16, value_bits=31, round_nearest=False, budget=budget, **options)
-    return f"from lib.settings import configure\nconfigure(**{settings})\n{HELPERS}"
-
+from helpers.mpspdz_local import OTHERS, WAYS, configure, fixed, installation, run_kernels
 
 ELEMENTWISE = """
 from lib import activations, attention, masked_opening, normalization, trigonometry
@@ -74,13 +51,6 @@ TOLERANCE = {
     "gelu": (2e-4, 0), "tanh": (3e-4, 0), "softplus": (5e-4, 0), "relu": (0, 0), "cos": (1e-4, 0), "sin": (1e-4, 0),
     "inverse_sqrt": (5e-5, 1e-4), "reciprocal": (6.2e-5, 1e-4),
 }  # fmt: skip
-
-
-WAYS = {
-    "masked openings": {},
-    "series": {"masked_openings": False},
-    "bits": {"masked_openings": False, "trunc_pr": False},
-}  # of periodic functions
 
 
 @pytest.fixture(scope="module", params=WAYS)

@@ -22,6 +22,7 @@ from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.mpspdz.program import Ref
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.mpspdz.text import environment, render
+from secfwt.codegen.series.softmax import period
 from secfwt.runtime.mpspdz.compiler import LIBRARY
 
 EXAMPLES = LIBRARY / "examples"
@@ -40,8 +41,15 @@ def text(
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_golden(tmp_path: Path, family: str, head: str) -> None:
-    got = text(tmp_path, family, head)
-    golden = EXAMPLES / f"{family}_{head}.mpc"
+    is_golden(f"{family}_{head}", text(tmp_path, family, head))
+
+
+def test_golden_softmax(tmp_path: Path) -> None:
+    is_golden("bert_softmax", text(tmp_path, attention="softmax"))
+
+
+def is_golden(name: str, got: str) -> None:
+    golden = EXAMPLES / f"{name}.mpc"
     if os.environ.get(UPDATE):
         golden.write_text(got)
     assert got == golden.read_text(), f"run with {UPDATE}=1 if the change is meant"
@@ -142,9 +150,31 @@ def test_protocol_options_are_in_the_program(tmp_path: Path, protocol: str) -> N
         assert f"    {name}={value},\n" in got
 
 
-def test_softmax_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProblemsFound, match="--attention is 'softmax'"):
-        text(tmp_path, attention="softmax")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_softmax_weighs_by_a_series_where_openings_are_masked(tmp_path: Path, protocol: str) -> None:
+    plan = toy_plan(tmp_path, attention="softmax")
+    program = translate(plan, replace(SMALL, protocol=protocol))
+    layers = [dict(call.keywords) for call in program.evaluate if call.kernel.startswith("encoder.")]
+    by = {"period", "mean", "amplitudes"} if PROTOCOLS[protocol].masked_openings else {"plateau"}
+    assert all(set(keywords) & {"period", "mean", "amplitudes", "plateau"} == by for keywords in layers)
+
+
+def test_softmax_layers_of_a_stack_take_as_many_harmonics_and_the_widest_period(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path, attention="softmax", sizes={"num_hidden_layers": 4})
+    lowest = (-60.0, -13.2, -14.0, -13.2)
+    plan.meta["calibration"] = {
+        f"layers.{i}.score": {"min": low, "max": 2.0, "q0.0001": low, "q0.9999": 2.0} for i, low in enumerate(lowest)
+    }
+    program = translate(plan, SMALL)
+    layers = [dict(call.keywords) for call in program.evaluate if call.kernel.startswith("encoder.")]
+    assert [stack["v.weight"].shape[0] for stack in program.stacks.values()] == [1, 2, 1]
+    assert [keywords["period"] for keywords in layers] == [period(-72.0), period(-17.0), period(-16.0)]
+
+
+def test_the_client_divides_softmax_queries_by_the_root_of_their_length(tmp_path: Path) -> None:
+    weights = translate(toy_plan(tmp_path, attention="softmax"), SMALL).stacks["layers_0"]
+    assert [weights[f"{name}.weight"].factor for name in "qkv"] == [0.5, 1.0, 1.0]
+    assert weights["q.bias"].factor == 0.5
 
 
 @pytest.mark.parametrize(
@@ -193,11 +223,11 @@ def test_even_waves_are_right_up_to_where_they_bend_back(width: float, harmonics
 SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
 KERNEL_MODULES = (
     "activations", "attention", "bit_phasors", "encoder", "heads", "linear", "losses", "masked_opening",
-    "normalization", "phasors", "pooling", "polynomial", "prompt", "trigonometry",
+    "normalization", "phasors", "pooling", "polynomial", "prompt", "softmax", "trigonometry",
 )  # fmt: skip
 LOCAL = {
     "fit", "split", "degree_at", "feature_addresses", "strided", "rows_of", "to_turns", "heads_last", "plus",
-    "block_product", "series", "rounding_shift", "chosen", "factors", "gelu_even", "angle", "slope_of",
+    "block_product", "per_score", "rounding_shift", "chosen", "factors", "gelu_even", "angle", "slope_of",
 }  # fmt: skip
 """Helpers that compute on public numbers, only move data, or do one local step."""
 
