@@ -46,6 +46,9 @@ def _check(plan: Plan) -> None:
             "--attention is 'softmax'",
             "The MP-SPDZ target has random features only: give --target embedded, or --attention rfa.",
         )
+    if any(v.kind == "health" for v in plan):
+        report.error("--health is given", "The MP-SPDZ target does not open it yet: give --target embedded.")
+        report.check()
     unknown = sorted({v.kind for v in plan if v.kind not in PLAIN and not hasattr(_Translator, f"_{v.kind}")})
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")

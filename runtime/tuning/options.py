@@ -152,6 +152,8 @@ class TuneOptions(ProgramOptions):
             report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
         if self.attention == "softmax" and self.engine == "mp-spdz":
             report.error("--attention is softmax", "--engine mp-spdz has random features only: accepted is rfa.")
+        if self.health and self.engine == "mp-spdz":
+            report.error("--health is given", "It is for --engine embedded; MP-SPDZ's programs do not open it.")
         if self.engine != "mp-spdz":
             for name, given in (
                 ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),
