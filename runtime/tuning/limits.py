@@ -46,8 +46,7 @@ class Limits:
 
     def admits_logits(self, logits: Floats) -> NDArray[np.bool_]:
         """Which examples' logits `[…, L]` can be, `[…]`."""
-        inside: NDArray[np.bool_] = (np.isfinite(logits) & (np.abs(logits) <= self.logit)).all(axis=-1)
-        return inside
+        return np.asarray(np.isfinite(logits) & (np.abs(logits) <= self.logit)).all(axis=-1, keepdims=True)[..., 0]
 
     def __str__(self) -> str:
         """The accepted losses, for messages."""
