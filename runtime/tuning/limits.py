@@ -46,7 +46,8 @@ class Limits:
 
     def admits_logits(self, logits: Floats) -> NDArray[np.bool_]:
         """Which examples' logits `[…, L]` can be, `[…]`."""
-        return np.asarray(np.isfinite(logits) & (np.abs(logits) <= self.logit)).all(axis=-1, keepdims=True)[..., 0]
+        inside: NDArray[np.bool_] = np.all(np.isfinite(logits) & (np.abs(logits) <= self.logit), axis=-1)
+        return inside
 
     def __str__(self) -> str:
         """The accepted losses, for messages."""
