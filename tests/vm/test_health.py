@@ -73,6 +73,16 @@ def test_a_result_is_right_or_flagged(factor: float) -> None:
         assert health(t, alone)[0, 1] > t.health
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("head", ["prototypes", "bert"])
+def test_a_prompt_in_every_layer(head: str, layer: int) -> None:
+    t = toy(head, prompt_layer=layer, deep=True, health=True)
+    assert t.health is not None
+    assert (np.abs(health(t, t.words)[:, 1]) < t.health).all()
+    z = t.words["z"] * 40  # rows of the prompt far longer than any calibrated on
+    assert (health(t, t.words | {"z": z})[:, 1] > t.health).all()
+
+
 def test_dead_rows_do_not_count() -> None:
     t = toy("bert", health=True)
     x, mask = t.inputs["x"].copy(), t.inputs["mask"]

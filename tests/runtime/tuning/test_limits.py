@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from helpers.toy_objective import DIM, ToyEngine, toy_objective
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from secfwt.codegen.compile import Covered
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.codegen.plan.build import build_plan
@@ -21,11 +23,13 @@ from secfwt.runtime.engine import Floats
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.limits import Limits, limits, mpspdz_width
 from secfwt.runtime.tuning.loop import Outcome, tune
+from secfwt.runtime.tuning.model import Model
 from secfwt.runtime.tuning.objective import mean_loss
-from secfwt.runtime.tuning.options import SearchOptions
+from secfwt.runtime.tuning.options import SearchOptions, TuneOptions
 from secfwt.runtime.tuning.report import summary, write_report
 from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.search import SearchError
+from secfwt.runtime.tuning.session import limits_of
 
 OPTIONS = SearchOptions(dim=DIM, prompts=1, popsize=6, budget=36, sigma=0.5, bound=0.0, eval_every=2, seed=1)
 TIGHT = Limits(low=-0.05, high=9.0, logit=22.0, health=0.01)
@@ -47,6 +51,16 @@ def test_bounds_follow_from_the_plan() -> None:
     assert (dense.low, dense.high, dense.logit) == (-0.05, np.inf, np.inf)
     assert mpspdz_width("ce", MpSpdzOptions()) == 128  # |logits| < 64, as `cross_entropy` there says
     assert mpspdz_width("hinge", MpSpdzOptions()) == 2 * 2.0**12
+
+
+def test_limits_are_those_of_the_engine_that_runs() -> None:
+    plan = build_plan(model("prototypes"), GenOptions(**SMALL))
+    bundle = Model("m", model("prototypes"), GenOptions(), plan, None, True, "", covered=Covered(4.0, 0.02))  # type: ignore[arg-type]
+    assert limits_of(TuneOptions(health=True), bundle) == limits(plan, 4.0, 0.02)
+    whole = limits(plan)  # what a cosine head can give
+    assert limits_of(TuneOptions(reveal="logits"), bundle) == limits_of(TuneOptions(engine="clear"), bundle) == whole
+    elsewhere = replace(bundle, covered=None)
+    assert limits_of(TuneOptions(engine="mp-spdz", attention="rfa"), elsewhere) == whole  # 44 is within 128
 
 
 @given(
