@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from . import VERSION
 from .commandline.options import read_back
 from .commandline.problems import Problem, ProblemsFound
-from .compile import Compiled, compile_model, encoded_weights
+from .compile import Compiled, Covered, compile_model, encoded_weights
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .mpspdz.calls import translate
@@ -126,6 +126,7 @@ def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
         "model": asdict(compiled.spec),
         "options": asdict(compiled.options),
         "mp_spdz": asdict(mp_spdz),
+        "covered": asdict(compiled.covered),
         "plan": {"values": values, "outputs": [asdict(o) for o in compiled.plan.outputs]},
         "estimate": {"candidates": compiled.options.popsize, "per_example": asdict(per_example)},
     }
@@ -156,6 +157,11 @@ def program_options(bundle: Path) -> GenOptions:
 def program_mp_spdz(bundle: Path) -> MpSpdzOptions:
     """The options of a bundle's MP-SPDZ program. Raises ProblemsFound."""
     return _read_part(bundle, "mp_spdz", partial(read_back, MpSpdzOptions))
+
+
+def program_covered(bundle: Path) -> Covered:
+    """What the embedded program's ranges cover. Raises ProblemsFound."""
+    return _read_part(bundle, "covered", lambda fields: Covered(**fields))
 
 
 def _read_part(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .commandline.problems import Report
+from .lowering.loss import loss_width
 from .lowering.program import Lowered, lower
 from .model.adapter import Adapter, choose_attention
 from .model.hf import read_model
@@ -30,6 +31,16 @@ CALIBRATION_TEXTS = 48
 
 
 @dataclass(frozen=True)
+class Covered:
+    """Half width of the interval of differences of logits that losses are fitted on, and the most wrong rows per
+    example that `--health` shows while values are inside their ranges (None: it shows none). Both are in the program.
+    """
+
+    loss_width: float
+    health: float | None
+
+
+@dataclass(frozen=True)
 class Compiled:
     """Everything that follows from a model and options; `weights` and `embedder` are None for a bare config.json."""
 
@@ -44,6 +55,12 @@ class Compiled:
     def ring(self) -> RingProgram:
         """The ring program."""
         return self.lowered.ring
+
+    @property
+    def covered(self) -> Covered:
+        """What the data owner must know to tell that values have left the program's ranges."""
+        ranges = Ranges(self.plan.meta.get("calibration", {}))
+        return Covered(loss_width(ranges), self.lowered.health)
 
     @property
     def text(self) -> str:

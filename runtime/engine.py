@@ -46,7 +46,10 @@ class Engine(Protocol):
         """Share a set of examples under a name; replaces an earlier one."""
 
     def losses(self, name: str, z: Floats) -> Floats:
-        """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only."""
+        """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only.
+
+        Of a program with `--health` `[C, 2]`: behind the loss how many rows per example have a wrong length.
+        """
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Label logits of one set under one prompt, z `[d]` -> `[E, L]`: opened to the data owner only."""

@@ -10,9 +10,12 @@ from ..plan.graph import Value
 from ..ring.builder import RingBuilder
 from ..ring.values import Floats, WideWeights
 from ..series.nonlinear import SLACK, inverse_root, precise_even_part, tanh
+from .health import Watch
 from .layer_norm import Norm
 from .scales import ROW, TURN, WEIGHT
 
+LOGIT_ROOM = 1.1
+"""How much larger than the temperature a cosine head's logit may come out: its fit and roundings err by far less."""
 COSINE_ERROR = 3e-4
 """Relative, of 1/‖y‖: the temperature multiplies it, 20 by default."""
 
@@ -47,7 +50,7 @@ def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> 
     return r.trunc(r.add(linear, r.raise_scale(bent, r[linear].scale)), ROW)
 
 
-def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float) -> int:
+def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float, watch: Watch | None = None) -> int:
     """temperature · P y/‖y‖ at scale `ROW` for y = gamma∘x + beta with ‖y‖² in [low, high] and unit rows P."""
     hidden, labels = r[x].shape[-1], v.shape[0]
     name, temperature = v.weights["prototypes"], v.attrs["temperature"]
@@ -59,6 +62,9 @@ def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float
     scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
     square = r.sum(r.mul(row, row), -1)
     theta, period = r.phase(square, SLACK * (high - low))
-    inverse = r.fourier(theta, inverse_root(low, high, period, target=COSINE_ERROR))
-    logits = r.trunc(r.mul(scores, inverse, bound=1.1 * temperature), ROW)
+    fit = inverse_root(low, high, period, target=COSINE_ERROR)
+    inverse = r.fourier(theta, fit)
+    if watch:
+        watch(square, inverse, 1, fit, 0.0)
+    logits = r.trunc(r.mul(scores, inverse, bound=LOGIT_ROOM * temperature), ROW)
     return r.reshape(logits, (labels,))

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
 from ..series.ranges import Ranges
 from .attention import RandomFeatureAttention
 from .feed_forward import feed_forward
 from .heads import Part
+from .health import Health, Watch
 from .layer_norm import Norm, centred, normalise
 from .scales import ROW
 from .softmax import SoftmaxAttention
@@ -27,6 +30,8 @@ class LayerLowering:
     r: RingBuilder
     ranges: Ranges
     sum_scale: int
+    health: Health | None = None
+    """Where the rows' lengths are summed, if they are."""
 
     def layer(
         self, v: Value, parts: tuple[Part, ...], reads: tuple[int, ...], norm: Norm, mean: int | None = None
@@ -41,10 +46,23 @@ class LayerLowering:
         site = f"layers.{a['layer']}"
         kind = SoftmaxAttention if a["attention"] == "softmax" else RandomFeatureAttention
         attention = kind(r, ranges, v, norm).attend(parts, reads)
+        watch = self._watch(parts[0], reads)
         y = self._attention_sum(a["layer"], attention, reads, norm)
-        x = normalise(r, ranges, y, a["attention_eps"], f"{site}.attention_var")
+        x = normalise(r, ranges, y, a["attention_eps"], f"{site}.attention_var", watch=watch)
         y = feed_forward(r, ranges, v, x, self.sum_scale)
-        return normalise(r, ranges, y, a["output_eps"], f"{site}.output_var", mean=mean)
+        return normalise(r, ranges, y, a["output_eps"], f"{site}.output_var", mean=mean, watch=watch)
+
+    def _watch(self, tokens: Part, reads: tuple[int, ...]) -> Watch | None:
+        """Of the rows of `reads`: tokens count where the mask keeps them; a single row and the prompt's always."""
+        if self.health is None:
+            return None
+        first, *more = (self.r[x].shape[0] for x in reads)
+        if tokens.mask is None or first != self.r[tokens.rows].shape[0]:
+            return self.health.watching(None)
+        if not more:
+            return self.health.watching(tokens.mask)
+        ones = self.r.weight(f"constant.live.{sum(more)}", (sum(more),), 0, lambda w: np.ones(sum(more)))
+        return self.health.watching(self.r.concat((tokens.mask, ones), -1))
 
     def _attention_sum(self, i: int, attention: int, reads: tuple[int, ...], norm: Norm) -> int:
         """W_o·attention + b_o + (gamma∘x̂ + beta) less its mean, additive."""

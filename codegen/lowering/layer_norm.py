@@ -16,6 +16,7 @@ from ..ring.builder import RingBuilder, bits_for
 from ..ring.values import Floats, WideWeights
 from ..series.nonlinear import SLACK, inverse_root
 from ..series.ranges import Ranges
+from .health import Watch
 from .scales import ROW
 
 STRETCH = 0.02
@@ -46,24 +47,31 @@ def centred(m: Floats) -> Floats:
     return np.asarray(m - m.mean(axis=-1, keepdims=True))
 
 
-def normalise_any(r: RingBuilder, ranges: Ranges, y: int, eps: float, site: str) -> int:
+def normalise_any(r: RingBuilder, ranges: Ranges, y: int, eps: float, site: str, watch: Watch | None = None) -> int:
     """Layer norm of rows `[…, h]` that no weights have centred.
 
     h·y - Σy is the centred row times h, in integers; layer norm does not see the factor.
     """
     hidden = r[y].shape[-1]
-    return normalise(r, ranges, r.sub(r.times(y, hidden), r.sum(y, -1)), eps, site, bits_for(hidden))
+    return normalise(r, ranges, r.sub(r.times(y, hidden), r.sum(y, -1)), eps, site, bits_for(hidden), watch=watch)
 
 
 def normalise(
-    r: RingBuilder, ranges: Ranges, centred: int, eps: float, site: str, bits: int = 0, mean: int | None = None
+    r: RingBuilder,
+    ranges: Ranges,
+    centred: int,
+    eps: float,
+    site: str,
+    bits: int = 0,
+    mean: int | None = None,
+    watch: Watch | None = None,
 ) -> int:
     """Layer norm of centred rows `[…, h]`: x̂ at scale `ROW`, ‖x̂‖ <= (1 + `STRETCH`)·√h.
 
     Right where the variances lie within the interval that `ranges` has for `site`. `bits` > 0: the rows are h times too
     large, and the truncation takes 2^bits of that away. `mean`: weights `[1, R]` that add up to one; the result is the
     mean of x̂, `[1, h]`. As x̂ is a row times a number, the weights meet the numbers, and one row is truncated
-    instead of R.
+    instead of R. `watch` is told how each row came out.
     """
     hidden = r[centred].shape[-1]
     shrink = hidden / 2.0**bits if bits else 1.0
@@ -76,6 +84,8 @@ def normalise(
     theta, period = r.phase(square, SLACK * hidden * (high - low))
     fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
     inverse = r.fourier(theta, fit)
+    if watch:
+        watch(square, inverse, hidden, fit, eps * shrink**2 / low)
     longest = (1 + max(STRETCH, fit.error)) * sqrt(hidden)
     if mean is None:
         normed = r.mul(row, inverse, bound=longest)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from ..ring.builder import RingBuilder
 from ..series.nonlinear import LOSS, hinge_bend, softplus
+from ..series.ranges import LOGIT_DIFFERENCE, Ranges
 
 SCALE = LOSS.scale
+
+
+def loss_width(ranges: Ranges) -> float:
+    """Half width of the interval of differences of logits that losses are fitted on."""
+    return 2 * ranges.half_width("loss.diff", LOGIT_DIFFERENCE)
 
 
 def cross_entropy(r: RingBuilder, logits: int, target: int, width: float) -> int:

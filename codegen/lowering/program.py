@@ -15,12 +15,13 @@ from ..ring.encoding import Words
 from ..ring.program import RingProgram
 from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
-from ..series.ranges import HEAD_NORM2, LOGIT_DIFFERENCE, Ranges
+from ..series.ranges import HEAD_NORM2, Ranges
 from .head import cosine, dense
 from .heads import Part
+from .health import Health, Watch
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
-from .loss import cross_entropy, hinge
+from .loss import cross_entropy, hinge, loss_width
 from .scales import ROW, SUMS
 
 PROMPT_ROW = 4.0
@@ -37,6 +38,9 @@ class Lowered:
     ring: RingProgram
     folds: dict[str, Fold]
     """By the weight's name in the program."""
+    health: float | None = None
+    """Largest number of wrong rows per example that `--health` may show while all values are in their ranges; None:
+    it shows none."""
 
     def words(self, weights: WideWeights) -> dict[str, Words]:
         """The program's weights in ring elements, by name, made of the model's (canonical names)."""
@@ -68,7 +72,8 @@ class _Lowering:
         self.source = plan
         self.ring = ring
         self.ranges = ranges
-        self.layers = LayerLowering(ring, ranges, sum_scale)
+        self.health = Health(ring) if any(v.kind == "health" for v in plan) else None
+        self.layers = LayerLowering(ring, ranges, sum_scale, self.health)
         self.done: dict[int, int] = {}
 
     def run(self) -> Lowered:
@@ -77,7 +82,8 @@ class _Lowering:
                 self._lower(v)
         for output in self.source.outputs:
             self.ring.program.outputs.append(Output(output.name, self._value(output.value), output.max_candidates))
-        return Lowered(schedule(self.ring.program), self.ring.folds)
+        health = self.health.limit if self.health else None
+        return Lowered(schedule(self.ring.program), self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:
         self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind
@@ -177,15 +183,20 @@ class _Lowering:
     def _dense(self, v: Value) -> int:
         return dense(self.ring, v, *self._row(v.inputs[0]), self.ranges.half_width("head.dense"))
 
+    def _watch(self) -> Watch | None:
+        return self.health.watching(None) if self.health else None
+
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
-        return normalise_any(self.ring, self.ranges, self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var")
+        return normalise_any(
+            self.ring, self.ranges, self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var", self._watch()
+        )
 
     def _cosine(self, v: Value) -> int:
         row, norm = self._row(v.inputs[0])
         if norm is None:
             raise ValueError(f"value {v.id} (cosine) is of a row without affine part")
-        return cosine(self.ring, v, row, norm, *self.ranges.interval("head.norm2", HEAD_NORM2))
+        return cosine(self.ring, v, row, norm, *self.ranges.interval("head.norm2", HEAD_NORM2), self._watch())
 
     # losses
 
@@ -195,7 +206,7 @@ class _Lowering:
         target = r.sum(r.mul(logits, labels, bound=r[logits].bound))
         r.declare(target, bound=r[logits].bound)
         # differences of logits that the loss's non-linearity must cover
-        width = min(2 * r[logits].bound, 2 * self.ranges.half_width("loss.diff", LOGIT_DIFFERENCE))
+        width = min(2 * r[logits].bound, loss_width(self.ranges))
         if v.attrs["loss"] == "hinge":
             return r.trunc(hinge(r, logits, target, v.attrs["margin"], width), ROW)
         return r.trunc(cross_entropy(r, logits, target, width), ROW)
@@ -203,6 +214,11 @@ class _Lowering:
     def _mean_examples(self, v: Value) -> int:
         loss, weight = (self._value(i) for i in v.inputs)
         return self.ring.reduce_examples(self.ring.mul(loss, weight))
+
+    def _health(self, v: Value) -> int:
+        assert self.health is not None
+        loss, weight = (self._value(i) for i in v.inputs)
+        return self.health.behind(loss, weight)
 
 
 def _row_norm(v: Value) -> float | None:

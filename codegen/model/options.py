@@ -53,6 +53,14 @@ class ProgramOptions:
         Literal["losses", "logits"],
         Option("What a step opens to the data owner for every candidate: one number, or all logits.", SEARCH),
     ] = "losses"
+    health: Annotated[
+        bool,
+        Option(
+            "Open, behind each candidate's loss, how many rows have a wrong length: values have left the calibrated "
+            "ranges (embedded engine only).",
+            SEARCH,
+        ),
+    ] = False
     attention: Annotated[
         Literal["auto", "softmax", "rfa"],
         Option(
@@ -132,6 +140,8 @@ class GenOptions(ProgramOptions):
                 "--weights is public, without a prompt",
                 "The data owner can run the whole model itself: nothing is left to hide.",
             )
+        if self.health and self.reveal == "logits":
+            report.error("--health is given, --reveal is logits", "It is opened behind losses: give --reveal losses.")
         if any(count < 1 for count in self.rfa_layer_features):
             report.error(f"the adapter's features are {self.rfa_layer_features}", "Each must be at least 1.")
         if self.activation not in (accepted := get_args(AdaptedActivation)):

@@ -42,6 +42,9 @@ def translate(plan: Plan, options: MpSpdzOptions) -> MpcProgram:
 
 def _check(plan: Plan) -> None:
     report = Report()
+    if any(v.kind == "health" for v in plan):
+        report.error("--health is given", "The MP-SPDZ target does not open it yet: give --target embedded.")
+        report.check()
     unknown = sorted({v.kind for v in plan if v.kind not in PLAIN and not hasattr(_Translator, f"_{v.kind}")})
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")

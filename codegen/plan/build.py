@@ -9,7 +9,7 @@ from ..model.compatibility import check_fit
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import prompt_name, prompted_layers
-from .graph import Output, Plan, Stage, Visibility
+from .graph import LOSS_HEALTH, Output, Plan, Stage, Visibility
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
 
@@ -31,7 +31,11 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin)
     stage = Stage.CANDIDATE if options.n_prompt_tokens else Stage.SETUP
     mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage)
-    plan.outputs.append(Output("loss", mean))
+    if options.health:
+        both = plan.add("health", (mean, weight), shape=(2,), stage=stage)
+        plan.outputs.append(Output(LOSS_HEALTH, both))
+    else:
+        plan.outputs.append(Output("loss", mean))
     plan.outputs.append(Output("logits", logits, max_candidates=1 if options.reveal == "losses" else None))
     return plan
 

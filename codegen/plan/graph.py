@@ -66,6 +66,10 @@ class Node:
         return prod(self.shape)
 
 
+LOSS_HEALTH = "loss_health"
+"""The output that stands for `loss` with `--health`: the loss, and behind it the number of wrong rows."""
+
+
 @dataclass(frozen=True)
 class Output:
     """A value that is opened to the data owner; `max_candidates` limits how many candidates one step may ask for."""

@@ -291,6 +291,9 @@ class _Executor:
         total: Array = (loss * weight).sum(axis=1, keepdims=True)
         return total
 
+    def _health(self, v: Value, loss: Array, weight: Array) -> Array:
+        return np.concatenate([loss, np.zeros_like(loss)], axis=-1)  # no interval, no row outside one
+
 
 def _prompt_rows(v: Value) -> slice:
     """Where the prompt's rows stand: behind row 0, unless a pass has said otherwise."""

@@ -6,6 +6,7 @@ import contextlib
 import math
 from dataclasses import replace
 
+from ...codegen.plan.graph import LOSS_HEALTH
 from ...codegen.ring.header import OutputSpec, ProgramHeader
 from ..engine import Batch, Cost, Floats, Progress
 from ..errors import InputError, ServiceError
@@ -56,7 +57,9 @@ class EmbeddedEngine:
         self._sets[name] = set_id, count
 
     def losses(self, name: str, z: Floats) -> Floats:
-        """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only."""
+        """Loss of every candidate, z `[C, d]` -> `[C]`, of a program with `--health` `[C, 2]`."""
+        if any(output.name == LOSS_HEALTH for output in self._program.outputs):
+            return self._step(name, LOSS_HEALTH, z).reshape(len(z), 2)
         return self._step(name, "loss", z).reshape(len(z))
 
     def logits(self, name: str, z: Floats) -> Floats:

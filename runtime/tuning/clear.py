@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ...codegen.plan.graph import Plan
+from ...codegen.plan.graph import LOSS_HEALTH, Plan
 from ...codegen.plan.oracle import run_plan
 from ..engine import Batch, Cost, Floats
 
@@ -59,7 +59,8 @@ class ClearEngine(InProcessEngine[Batch]):
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`."""
-        return self._run(name, z, "loss")
+        names = [output.name for output in self._plan.outputs]
+        return self._run(name, z, LOSS_HEALTH if LOSS_HEALTH in names else "loss")
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..engine import Cost, Engine, Floats
 from ..progress import Display, Status
-from .objective import Objective
+from ..run_folder import Json
+from .objective import Evaluation, Objective
 from .options import SearchOptions
 from .run_folder import TuningRun
-from .search import CmaSearch, LayerwiseSearch, Search
+from .search import CmaSearch, LayerwiseSearch, Search, SearchError
 from .state import TuningState
 
 
@@ -23,6 +24,8 @@ class Outcome:
     generations: int
     evaluations: int
     rejected: int
+    unhealthy: int
+    """Generations in which rows had a wrong length."""
     start_loss: float
     best_loss: float
     start_dev: float
@@ -46,7 +49,7 @@ def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: 
         objective.load(name)
     resumed = run.load_state()
     spent_before = resumed.cost if resumed else Cost()
-    state = resumed or _start(objective, options, run)
+    state = resumed or _start(objective, options, run, display)
     display.start(state.generation, options.generations)
     stopped = "budget spent"
     try:
@@ -57,16 +60,48 @@ def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: 
             _generation(objective, options, run, state, spent_before, display)
     finally:
         display.stop()
-    return _finish(objective, state, stopped, spent_before)
+    return _finish(objective, state, stopped, spent_before, display)
 
 
-def _start(objective: Objective, options: SearchOptions, run: TuningRun) -> TuningState:
+def _start(objective: Objective, options: SearchOptions, run: TuningRun, display: Display) -> TuningState:
     zero = np.zeros((1, options.dim))
-    train, dev = (float(objective.losses(name, zero)[0]) for name in ("train", "dev"))
+    train, dev = (_without_prompt(objective, name, zero, display) for name in ("train", "dev"))
     state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train)
     state.cost = total(Cost(), objective.engine)
     run.save_start(state)
     return state
+
+
+def _without_prompt(objective: Objective, name: str, zero: Floats, display: Display) -> float:
+    """The loss of a set at z = 0. Raises SearchError where it cannot be: no search helps then."""
+    seen = objective.evaluate(name, zero)
+    if seen.rejected:
+        raise SearchError(
+            f"without a prompt the {name} set has {seen.rejected[0]}; a loss of this program is {objective.limits}: "
+            "the texts leave the ranges that the program was calibrated for. Generate it with secfwt-gen "
+            "--calibration-text and public text like these; with --health a run shows how many rows are wrong"
+        )
+    _warn_of_health(objective, seen, f"{name} set without a prompt", display)
+    return float(seen.losses[0])
+
+
+def _warn_of_health(objective: Objective, seen: Evaluation, when: str, display: Display) -> bool:
+    """Whether more rows are wrong than values in their ranges explain; says so."""
+    if seen.health is None or (worst := float(np.abs(seen.health).max())) <= objective.limits.health:
+        return False
+    display.note(
+        f"warning  {when}: {worst:.3g} rows per example have a wrong length, at most "
+        f"{objective.limits.health:.2g} can be rounding: values leave the calibrated ranges, and losses may be wrong"
+    )
+    return True
+
+
+def _note_rejected(objective: Objective, seen: Evaluation, when: str, display: Display) -> None:
+    if seen.rejected:
+        display.note(
+            f"{when}: {len(seen.rejected)} of {len(seen.losses)} candidates rejected: {', '.join(seen.rejected)}; "
+            f"a loss of this program is {objective.limits}"
+        )
 
 
 def _search(options: SearchOptions) -> Search:
@@ -90,24 +125,31 @@ def _generation(
 ) -> None:
     began = time.monotonic()
     z = state.search.ask()
-    losses = objective.losses("train", z)
+    when = f"generation {state.generation + 1}"
+    seen = objective.evaluate("train", z)
+    _note_rejected(objective, seen, when, display)
+    losses = seen.losses
     rejected = state.search.tell(z, losses)
-    if rejected:
-        display.note(f"generation {state.generation + 1}: {rejected} of {len(z)} candidates rejected, loss not finite")
+    state.unhealthy += _warn_of_health(objective, seen, when, display)
     state.generation += 1
     state.evaluations += len(z)
     state.rejected += rejected
-    best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))
+    best = int(np.nanargmin(losses))
     state.best_train = min(state.best_train, float(losses[best]))
-    line = {
+    line: Json = {
         "generation": state.generation,
         "evaluations": state.evaluations,
         "losses": [float(v) if np.isfinite(v) else None for v in losses],
         "sigma": state.search.sigma,
     }
+    if seen.health is not None:
+        line["health"] = [float(v) for v in seen.health]
     if state.generation % options.eval_every == 0 or state.generation == options.generations:
         contenders = np.stack([z[best], state.search.mean])
-        dev = objective.losses("dev", contenders)
+        seen_dev = objective.evaluate("dev", contenders)
+        _note_rejected(objective, seen_dev, f"{when}, dev", display)
+        _warn_of_health(objective, seen_dev, f"{when}, dev", display)
+        dev = seen_dev.losses
         line["dev"] = [float(v) if np.isfinite(v) else None for v in dev]
         for loss, contender in zip(dev, contenders, strict=True):
             if loss < state.best_dev:
@@ -119,22 +161,32 @@ def _generation(
     display.update(
         Status(
             state.generation, options.generations, state.best_train, state.best_dev, state.evaluations,
-            state.cost.bytes_sent,
+            state.cost.bytes_sent, None if seen.health is None else float(np.abs(seen.health).max()),
         )
     )  # fmt: skip
 
 
-def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost) -> Outcome:
+def _accuracy(objective: Objective, z: Floats, display: Display) -> float:
+    logits = objective.logits("test", z)
+    if wrong := int((~objective.possible(logits)).sum()):
+        display.note(
+            f"warning  test: logits of {wrong} of {len(logits)} examples are beyond ±{objective.limits.logit:.4g}"
+        )
+    return float(np.mean(logits.argmax(axis=-1) == objective.sets["test"].labels))
+
+
+def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost, display: Display) -> Outcome:
     zero_shot = tuned = None
     if "test" in objective.sets:
         objective.load("test")
-        zero_shot = tuned = objective.accuracy("test", np.zeros_like(state.best_z))
+        zero_shot = tuned = _accuracy(objective, np.zeros_like(state.best_z), display)
         if np.any(state.best_z):
-            tuned = objective.accuracy("test", state.best_z)
+            tuned = _accuracy(objective, state.best_z, display)
     return Outcome(
         generations=state.generation,
         evaluations=state.evaluations,
         rejected=state.rejected,
+        unhealthy=state.unhealthy,
         start_loss=state.start_loss,
         best_loss=state.best_train,
         start_dev=state.start_dev,

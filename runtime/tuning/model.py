@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from ...codegen.bundle import program_options, program_spec, unreadable
+from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.compile import Compiled, calibrate_plan, compile_model
+from ...codegen.compile import Compiled, Covered, calibrate_plan, compile_model
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
@@ -44,6 +44,8 @@ class Model:
     weights: Weights | None = None
     compiled: Compiled | None = None
     program: Path | None = None
+    covered: Covered | None = None
+    """What the embedded program's ranges cover; None: another engine runs it."""
 
 
 def default_model() -> Path:
@@ -87,7 +89,7 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     content = hashlib.sha256(compiled.text.encode()).hexdigest()
     return Model(
         name, spec, compiled.options, compiled.plan, compiled.embedder, given is not None, content,
-        compiled.weights, compiled,
+        compiled.weights, compiled, covered=compiled.covered,
     )  # fmt: skip
 
 
@@ -99,8 +101,11 @@ def open_bundle(bundle: Path, engine: str) -> Model:
         digest = hashlib.sha256(program.read_bytes()).hexdigest()
     except OSError as error:
         raise unreadable(bundle, error) from None
+    covered = program_covered(bundle) if engine == "embedded" else None
     embedder = Embedder.open(bundle / "data_owner")
-    return Model(bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program)
+    return Model(
+        bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program, covered=covered
+    )
 
 
 def _adapter(options: TuneOptions) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from ...codegen.lowering.program import PROMPT_ROW
 from ...codegen.plan.graph import Plan, Value
 from ...codegen.plan.projection import public_matrix
 from ..engine import Batch, Engine, Floats
+from .limits import Limits
 
 Ints = NDArray[np.int64]
 
@@ -76,6 +77,16 @@ def _offset(prompt: Prompt, sent: Floats) -> Floats:
     return np.tensordot(sent[..., prompt.part], prompt.projection, axes=1)
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Candidates' losses `[C]`, NaN for those that are rejected; of each of these, what cannot be; wrong rows per
+    example `[C]`, if the program shows them."""
+
+    losses: Floats
+    rejected: list[str]
+    health: Floats | None
+
+
 @dataclass
 class Objective:
     """Losses and accuracies of prompts p0 + A·z; every method takes z `[C, d]` or `[d]` of the search's space.
@@ -90,17 +101,38 @@ class Objective:
     loss: Literal["ce", "hinge"]
     margin: float
     sets: dict[str, LabelledSet]
+    limits: Limits = field(default_factory=Limits)
 
     def load(self, name: str) -> None:
         """Share a set with the engine."""
         self.engine.load_examples(name, self.sets[name].batch)
 
     def losses(self, name: str, z: Floats) -> Floats:
-        """Mean loss of every candidate over a loaded set, `[C]`: all candidates × examples in one step."""
+        """Mean loss of every candidate over a loaded set, `[C]`; NaN where it cannot be that."""
+        return self.evaluate(name, z).losses
+
+    def evaluate(self, name: str, z: Floats) -> Evaluation:
+        """All candidates on a loaded set: all pairs in one step, or with logits one step a candidate."""
         if self.reveal == "losses":
-            return self.engine.losses(name, self.space.coordinates(z))
+            opened = self.engine.losses(name, self.space.coordinates(z))
+            losses, health = (opened, None) if opened.ndim == 1 else (opened[:, 0], opened[:, 1])
+            return self._judged(losses, np.ones(len(z), bool), health)
         labels = self.sets[name].labels
-        return np.array([mean_loss(self.logits(name, row), labels, self.loss, self.margin) for row in z])
+        logits = [self.logits(name, row) for row in z]
+        possible = np.array([self.possible(each).all() for each in logits])
+        return self._judged(
+            np.array([mean_loss(each, labels, self.loss, self.margin) for each in logits]), possible, None
+        )
+
+    def possible(self, logits: Floats) -> NDArray[np.bool_]:
+        """Which examples' logits `[E, L]` are within the limits, `[E]`."""
+        return self.limits.admits_logits(logits)
+
+    def _judged(self, losses: Floats, possible: NDArray[np.bool_], health: Floats | None) -> Evaluation:
+        admitted = self.limits.admits(losses)
+        reasons = [f"loss {v:.4g}" for v in losses[~admitted]]
+        reasons += [f"logits beyond ±{self.limits.logit:.4g}"] * int((admitted & ~possible).sum())
+        return Evaluation(np.where(admitted & possible, losses, np.nan), reasons, health)
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Logits of a loaded set under one prompt, `[E, L]`."""

@@ -150,6 +150,8 @@ class TuneOptions(ProgramOptions):
             report.error(f"--popsize is {self.popsize}", "CMA-ES needs at least 4.")
         if self.budget < self.popsize:
             report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
+        if self.health and self.engine == "mp-spdz":
+            report.error("--health is given", "It is for --engine embedded; MP-SPDZ's programs do not open it.")
         if self.engine != "mp-spdz":
             for name, given in (
                 ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),

@@ -55,7 +55,14 @@ def summary(result: Json) -> str:
     if result["best_dev"] >= result["start_dev"]:
         lines.append("             no prompt was better on dev than none: the result is the untuned one")
     if result["rejected"]:
-        lines.append(f"rejected     {result['rejected']} of {result['evaluations']} candidates: loss not finite")
+        lines.append(
+            f"rejected     {result['rejected']} of {result['evaluations']} candidates: no loss can be what theirs was"
+        )
+    if result.get("unhealthy"):
+        lines.append(
+            f"health       values left the calibrated ranges in {result['unhealthy']} of {result['generations']} "
+            "generations"
+        )
     cost = result["cost"]
     spent = (
         f"{cost['seconds']:.1f} s computing, {cost['bytes_sent'] / 1e6:.1f} MB between parties, "

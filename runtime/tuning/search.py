@@ -11,7 +11,7 @@ from ..errors import SecfwtError
 
 
 class SearchError(SecfwtError):
-    """The search cannot go on: too few candidates had a finite loss."""
+    """The search cannot go on: too few candidates had a loss that can be."""
 
 
 class Search(Protocol):
@@ -21,7 +21,7 @@ class Search(Protocol):
         """Candidates of one generation, `[popsize, d]`."""
 
     def tell(self, z: Floats, losses: Floats) -> int:
-        """Losses of those candidates; returns how many were rejected because theirs was not finite."""
+        """Losses of those candidates; returns how many were rejected because theirs is not finite."""
 
     @property
     def mean(self) -> Floats:
@@ -70,8 +70,8 @@ class CmaSearch:
         finite = np.isfinite(losses)
         if 2 * int(finite.sum()) < len(losses):
             raise SearchError(
-                f"{int((~finite).sum())} of {len(losses)} candidates have no finite loss: the prompt leaves the ranges "
-                "the program was fitted for; lower --sigma or --alpha, or set --bound"
+                f"{int((~finite).sum())} of {len(losses)} candidates have no loss that can be: the prompt leaves "
+                "the ranges the program was fitted for; lower --sigma or --alpha, or set --bound"
             )
         self._strategy.tell(list(z[finite]), [float(v) for v in losses[finite]])
         return int((~finite).sum())

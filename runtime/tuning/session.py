@@ -14,11 +14,13 @@ import numpy as np
 from rich.console import Console
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.mpspdz.options import MpSpdzOptions
 from ..engine import Batch
 from ..progress import Display, make_display
 from ..run_folder import Json
 from .data import Example, Splits, draw_splits, read_examples
 from .engines import open_engine
+from .limits import Limits, limits, mpspdz_width
 from .loop import tune
 from .model import EXAMPLES, Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace
@@ -55,7 +57,9 @@ def run_session(
         engine = stack.enter_context(open_engine(options, model, run, display, sets))
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
-        objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
+        objective = Objective(
+            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model)
+        )
         outcome = tune(objective, options.search(space.dim), run, display)
         prompt = None
         if model.weights is not None:
@@ -93,6 +97,16 @@ def embed(name: str, examples: list[Example], model: Model, options: TuneOptions
     index = {label: i for i, label in enumerate(model.spec.head.labels)}
     batch = Batch({key: np.asarray(value, np.float64) for key, value in inputs.items()})
     return LabelledSet(name, batch, np.array([index[label] for label in labels]))
+
+
+def limits_of(options: TuneOptions, model: Model) -> Limits:
+    """What losses and logits of the run's engine can be. Where logits are opened, and in the clear, losses have no
+    interval of their own."""
+    if options.reveal == "logits" or options.engine == "clear":
+        return limits(model.plan)
+    if model.covered is None:
+        return limits(model.plan, mpspdz_width(options.loss, MpSpdzOptions()))
+    return limits(model.plan, model.covered.loss_width, model.covered.health)
 
 
 def fingerprints(splits: Splits, model: Model) -> dict[str, str]:

@@ -34,6 +34,7 @@ class TuningState:
     generation: int = 0
     evaluations: int = 0
     rejected: int = 0
+    unhealthy: int = 0
     cost: Cost = field(default_factory=Cost)
 
 

@@ -173,6 +173,22 @@ def test_targets(target: str, files: set[str], toy: Any, tmp_path: Path) -> None
     assert {p.name for p in (tmp_path / "out/public").iterdir()} == files | {"plan.json"}
 
 
+def test_health_is_an_output_of_the_embedded_program(toy: Any, tmp_path: Path) -> None:
+    config = toy() / "config.json"
+    generate(config, tmp_path / "out", "--target", "embedded", "--health")
+    outputs = [
+        line.split()[1]
+        for line in (tmp_path / "out/public/program.txt").read_text().splitlines()
+        if line.startswith("out ")
+    ]
+    assert outputs == ["loss_health", "logits"]
+    refused = run(main, config, "-o", tmp_path / "other", "--health")
+    assert refused.exit_code == 2
+    assert "The MP-SPDZ target does not open it yet: give --target embedded." in refused.output
+    refused = run(main, config, "-o", tmp_path / "other", "--target", "embedded", "--health", "--reveal", "logits")
+    assert "--health is given, --reveal is logits" in refused.output
+
+
 def test_protocol_of_the_mp_spdz_program(toy: Any, tmp_path: Path) -> None:
     generate(toy() / "config.json", tmp_path / "out", "--protocol", "rep4-ring", "--target", "mp-spdz")
     assert "# Protocol: rep4-ring (4 parties)" in (tmp_path / "out/public/program.mpc").read_text()

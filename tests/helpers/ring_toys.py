@@ -36,6 +36,8 @@ class Toy:
     reference: dict[str, np.ndarray]
     ring: RingProgram
     words: dict[str, np.ndarray]
+    health: float | None = None
+    """The limit on wrong rows, of a toy with `--health`."""
 
 
 def toy(
@@ -50,6 +52,7 @@ def toy(
     seed: int = 0,
     loud: float = 1.0,
     deep: bool = False,
+    health: bool = False,
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -60,6 +63,7 @@ def toy(
         intrinsic_dim=DIM,
         rfa_features=FEATURES,
         deep=deep,
+        health=health,
         rfa_variant="folded" if variant == "softmax" else variant,  # type: ignore[arg-type]
         loss=loss,  # type: ignore[arg-type]
         attention="softmax" if variant == "softmax" else "rfa",
@@ -83,7 +87,7 @@ def toy(
     ring, words = lowered.ring, lowered.words(weights)
     for kind in ("example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs(kind)}
-    return Toy(plan, weights, inputs, reference, ring, words)
+    return Toy(plan, weights, inputs, reference, ring, words, lowered.health)
 
 
 def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -> np.ndarray:

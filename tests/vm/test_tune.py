@@ -91,7 +91,7 @@ def remote(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[tuple[Path, Path]
     """A deployment file and a bundle without the model owner's part, as the data owner has them."""
     options = GenOptions(
         sequence_length=12, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6, popsize=4,
-        labels=("bad", "good"), label_texts=("bad", "good"),
+        labels=("bad", "good"), label_texts=("bad", "good"), health=True,
     )  # fmt: skip
     bundle = tmp_path / "bundle"
     compiled = generate(toy[0], options, bundle, target="embedded")
@@ -114,6 +114,10 @@ def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remo
     for run in ("a", "b"):  # the parties serve one run after the other
         outcome = tune(*common, "--bundle", bundle, "--budget", 8, "--run", tmp_path / run)
         assert outcome.exit_code == 0, outcome.output
+        assert " rows off  " in outcome.output  # what the bundle has settled, the run shows
+        lines = [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
+        limit = json.loads((bundle / "public" / "plan.json").read_text())["covered"]["health"]
+        assert all(len(line["health"]) == 4 and max(map(abs, line["health"])) < limit for line in lines)
     with np.load(tmp_path / "a" / "prompt.npz") as saved:
         assert saved.files == ["z"]
     assert tune("--resume", tmp_path / "a", "--budget", 12).exit_code == 0

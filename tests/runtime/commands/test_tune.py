@@ -176,6 +176,8 @@ def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
         (["--prompt-layer", 2], "--prompt-layer is 2"),
         (["--sequence-length", 5, "--strict"], "train: 4 of 4 texts are longer than 5 tokens"),
         (["--adapter", "/nowhere"], "cannot read the adapter in /"),
+        (["--health", "--reveal", "logits"], "--health is given, --reveal is logits"),
+        (["--health", "--engine", "mp-spdz"], "--health is given\n  It is for --engine embedded"),
         (["--run", "/dev/null/run"], "cannot write the run folder in /dev/null/run: Not a directory"),
         (["--resume", "/nowhere"], "/nowhere holds no run to resume"),
         (["--resume", "/nowhere", "--run", "/x"], "--run and --resume are given"),
