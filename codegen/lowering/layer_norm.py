@@ -56,14 +56,22 @@ def normalise_any(r: RingBuilder, ranges: Ranges, y: int, eps: float, site: str)
 
 
 def normalise(
-    r: RingBuilder, ranges: Ranges, centred: int, eps: float, site: str, bits: int = 0, mean: int | None = None
+    r: RingBuilder,
+    ranges: Ranges,
+    centred: int,
+    eps: float,
+    site: str,
+    bits: int = 0,
+    mean: int | None = None,
+    live: int | None = None,
 ) -> int:
     """Layer norm of centred rows `[…, h]`: x̂ at scale `ROW`, ‖x̂‖ <= (1 + `STRETCH`)·√h.
 
     Right where the variances lie within the interval that `ranges` has for `site`. `bits` > 0: the rows are h times too
     large, and the truncation takes 2^bits of that away. `mean`: weights `[1, R]` that add up to one; the result is the
     mean of x̂, `[1, h]`. As x̂ is a row times a number, the weights meet the numbers, and one row is truncated
-    instead of R.
+    instead of R. So does a mask `live` `[R]` of rows that are kept; the others become 0 ± 1 unit, whatever they were:
+    R numbers are reshared, in one round.
     """
     hidden = r[centred].shape[-1]
     shrink = hidden / 2.0**bits if bits else 1.0
@@ -76,6 +84,8 @@ def normalise(
     theta, period = r.phase(square, SLACK * hidden * (high - low))
     fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
     inverse = r.fourier(theta, fit)
+    if live is not None:
+        inverse = r.reshare(r.mul(inverse, r.reshape(live, r[inverse].shape), bound=fit.bound))
     longest = (1 + max(STRETCH, fit.error)) * sqrt(hidden)
     if mean is None:
         normed = r.mul(row, inverse, bound=longest)
