@@ -52,13 +52,14 @@ def along(rows: Sequence[Row], axis: str) -> dict[str, list[Row]]:
     lines: dict[str, dict[int, Row]] = {}
     for row in rows:
         name = f"{NAMES.get(row.shape, row.shape)}, {row.benchmark.partition(', ')[2] or row.engine}"
-        common = [f"{getattr(row, other)} {other}" for other in AXES if other != axis and _matters(row, other)]
+        common = [row.attention] if row.attention != "rfa" else []  # of random features their number is said
+        common += [f"{getattr(row, other)} {other}" for other in AXES if other != axis and _matters(row, other)]
         lines.setdefault(", ".join([name, *common]), {})[getattr(row, axis)] = row
     return {name: [line[x] for x in sorted(line)] for name, line in lines.items() if len(line) > 1}
 
 
 def _matters(row: Row, axis: str) -> bool:
-    return bool(getattr(row, axis) != 1)
+    return bool(getattr(row, axis) > 1)
 
 
 def growth(rows: Sequence[Row], axis: str, path: Path) -> bool:

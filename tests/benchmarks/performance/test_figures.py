@@ -19,6 +19,8 @@ def test_a_figure_shows_what_differs_along_its_axis_alone(tmp_path: Path) -> Non
     }
     (line,) = lines.values()
     assert line[1].seconds == 0.5  # the later row
+    softmax = [replace(row, attention="softmax", features=0) for row in measured[:3]]
+    assert list(figures.along(softmax, "tokens")) == ["minilm, embedded, softmax"]
     assert list(figures.along(measured, "features")) == ["minilm, embedded, 128 tokens"]
     path = tmp_path / "layer-tokens.svg"
     assert figures.growth(measured, "tokens", path)
