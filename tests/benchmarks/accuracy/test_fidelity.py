@@ -30,9 +30,11 @@ def test_a_row_per_kind_of_text_says_how_near_embeddings_are(directory: Path, tm
     assert [(row["kind"], row["texts"], row["tokens"], row["logits"]) for row in rows] == [
         ("films", "3", "8", "1"), ("films", "3", "8", "2")
     ]  # fmt: skip
-    for row in rows:
+    for row, aim in zip(
+        rows, (0.99, 0.8), strict=True
+    ):  # the toy's words are not the sentences': its estimates are rough
         least, low, mean = (float(row[f"cosine_{what}"]) for what in ("min", "p5", "mean"))
-        assert 0.99 < least <= low <= mean < 1
+        assert aim < least <= low <= mean < 1
         assert float(row["megabytes"]) > 0
     assert rows[0]["harmonics"].split()
 
