@@ -32,6 +32,19 @@ def test_a_figure_shows_what_differs_along_its_axis_alone(tmp_path: Path) -> Non
     assert not (tmp_path / "none.svg").exists()
 
 
+def test_attentions_are_compared_within_one_run(tmp_path: Path) -> None:
+    rfa = [replace(ROW, tokens=tokens) for tokens in (32, 64)]
+    softmax = [replace(row, attention="softmax", features=0) for row in rfa]
+    later = [replace(row, command="another") for row in (*rfa, *softmax)]
+    alone = [replace(row, command="a third") for row in rfa]
+    assert figures.one_run([*rfa, *softmax, *later, *alone]) == later
+    assert figures.one_run([*rfa, *alone]) == []
+    figures.attentions(later, tmp_path / "attentions.svg")
+    drawn = (tmp_path / "attentions.svg").read_text()
+    assert "minilm, embedded, softmax" in drawn
+    assert "minilm, embedded, 32 features" in drawn
+
+
 def test_engines_stand_side_by_side(tmp_path: Path) -> None:
     measured = [ROW, replace(ROW, engine="SPU 1", attention="softmax"), replace(ROW, shape="768/12/3072")]
     figures.side_by_side(measured, tmp_path / "peers.svg")
