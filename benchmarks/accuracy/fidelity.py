@@ -182,14 +182,11 @@ def measure(private: Private, kind: str, texts: list[str], model: str, logits: f
         lengths.append(inputs["mask"].sum(-1))
         print(f"\r{kind}: {start + len(got)} of {len(texts)}", end="", flush=True)
     print(end="\r\x1b[K")
-    cosine, cost, ring = (
-        np.concatenate(cosines),
-        stage_cost(private.lowered.ring, Stage.EXAMPLE, 1),
-        private.lowered.ring,
-    )
-    roots = [len(ring.fits[v.attrs["fit"]].m) for v in ring if v.kind == "fourier" and v.shape[-1] == v.shape[-2]]
+    cosine, ring, tokens = np.concatenate(cosines), private.lowered.ring, private.plan[0].shape[0]
+    cost = stage_cost(ring, Stage.EXAMPLE, 1)
+    roots = [len(ring.fits[v.attrs["fit"]].m) for v in ring if v.kind == "fourier" and v.shape[-2:] == (tokens,) * 2]
     return FidelityRow(
-        model=model, kind=kind, texts=len(texts), tokens=private.plan[0].shape[0],
+        model=model, kind=kind, texts=len(texts), tokens=tokens,
         mean_tokens=float(np.concatenate(lengths).mean()), logits=logits, cosine_mean=float(cosine.mean()),
         cosine_p5=float(np.quantile(cosine, 0.05)), cosine_min=float(cosine.min()),
         beyond_plateau=shares.beyond / shares.scores, below_low=shares.below / shares.scores,
