@@ -1,7 +1,7 @@
 """How near private embeddings with softmax attention come to the original's: a model as it is, on text that nothing
 was fitted to.
 
-    python benchmarks/run.py fidelity [--model DIR] [--texts 334] [--tokens 32 64] [--logits 1 2 4]
+    python benchmarks/run.py fidelity [--model DIR] [--texts 334] [--tokens 32 64] [--calibrated 32] [--logits 1 2 4]
         [--kinds ag_news sst2 mrpc FILE]
 
 Embeddings are the fixed-point oracle's (`accuracy/fixed.py`). Estimates and intervals come from the shipped sentences
@@ -63,6 +63,8 @@ class FidelityRow:
     tokens: int
     """The program's sequence length; longer texts are cut."""
     mean_tokens: float
+    calibrated: int
+    """Tokens that the texts of the calibration were cut to."""
     logits: float
     """Factor on W_q, in the original too."""
     cosine_mean: float
@@ -88,7 +90,7 @@ class FidelityRow:
     def __str__(self) -> str:
         return (
             f"{self.kind}, {self.texts} texts of {self.mean_tokens:.0f} tokens in {self.tokens}, "
-            f"logits x {self.logits:g}: "
+            f"calibrated at {self.calibrated}, logits x {self.logits:g}: "
             f"cosine {self.cosine_mean:.5f}, 5th percentile {self.cosine_p5:.5f}, least {self.cosine_min:.5f}; "
             f"{self.beyond_plateau:.2%} of scores beyond the plateau, {self.below_low:.1e} below the interval; "
             f"{self.sums_outside:.1e} of sums outside; {self.megabytes:.1f} MB, {self.seconds:.0f} s"
@@ -107,8 +109,9 @@ class Private:
     words: dict[str, Words]
 
     @classmethod
-    def of(cls, model: Path, tokens: int, logits: float = 1.0) -> Private:
-        """Compile; `logits`: factor on W_q. Estimates and intervals are those of the shipped sentences."""
+    def of(cls, model: Path, tokens: int, calibrated: int, logits: float = 1.0) -> Private:
+        """Compile; `logits`: factor on W_q. Estimates and intervals are those of the shipped sentences, cut to
+        `calibrated` tokens."""
         options = GenOptions(
             sequence_length=tokens, n_prompt_tokens=0, attention="softmax", head="prototypes", label_texts=("a", "b")
         )
@@ -124,6 +127,8 @@ class Private:
             Output("unit", plan.add("cosine", (pooled,), shape=(size,), bound=1.0, weights=role, temperature=1.0))
         )
         public = _inputs(plan, embedder, public_sentences())
+        public["mask"][:, calibrated:] = 0
+        public["select"] = public["mask"] / public["mask"].sum(axis=-1, keepdims=True)
         weights |= log_sums(plan, weights, [public])
         ranges = Ranges(calibrate(plan, weights, [public]))
         lowered = lower(plan, Widened(weights), ranges)
@@ -171,7 +176,7 @@ class Shares:
             self.outside += int(np.sum((values < low) | (values > high)))
 
 
-def measure(private: Private, kind: str, texts: list[str], model: str, logits: float) -> FidelityRow:
+def measure(private: Private, kind: str, texts: list[str], model: str, calibrated: int, logits: float) -> FidelityRow:
     """One row, with progress on the way."""
     began, shares, cosines, lengths = time.monotonic(), Shares(private.ranges), [], []
     for start in range(0, len(texts), BATCH):
@@ -187,7 +192,8 @@ def measure(private: Private, kind: str, texts: list[str], model: str, logits: f
     roots = [len(ring.fits[v.attrs["fit"]].m) for v in ring if v.kind == "fourier" and v.shape[-2:] == (tokens,) * 2]
     return FidelityRow(
         model=model, kind=kind, texts=len(texts), tokens=tokens,
-        mean_tokens=float(np.concatenate(lengths).mean()), logits=logits, cosine_mean=float(cosine.mean()),
+        mean_tokens=float(np.concatenate(lengths).mean()), calibrated=calibrated,
+        logits=logits, cosine_mean=float(cosine.mean()),
         cosine_p5=float(np.quantile(cosine, 0.05)), cosine_min=float(cosine.min()),
         beyond_plateau=shares.beyond / shares.scores, below_low=shares.below / shares.scores,
         sums_outside=shares.outside / shares.sums, harmonics=" ".join(map(str, roots)),
@@ -229,6 +235,7 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="data sets, or files with one text per line")
     parser.add_argument("--texts", type=at_least(1), default=334, help="of each kind")
     parser.add_argument("--tokens", nargs="+", type=at_least(3), default=[32, 64])
+    parser.add_argument("--calibrated", type=at_least(3), help="tokens that calibration's texts are cut to, if fewer")
     parser.add_argument("--logits", nargs="+", type=float, default=[1.0], help="factors on W_q")
     parser.add_argument("--out", type=Path, default=RESULTS / "fidelity.csv")
 
@@ -237,10 +244,11 @@ def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
     model = options.model or default_model()
     for tokens, logits in product(options.tokens, options.logits):
-        private = Private.of(model, tokens, logits)
+        calibrated = min(tokens, options.calibrated or tokens)
+        private = Private.of(model, tokens, calibrated, logits)
         for kind in options.kinds:
             texts = texts_of(kind, options.data, options.texts)
-            row = measure(private, Path(kind).stem, texts, name_of(model), logits)
+            row = measure(private, Path(kind).stem, texts, name_of(model), calibrated, logits)
             print(row, flush=True)
             append(options.out, row)
 

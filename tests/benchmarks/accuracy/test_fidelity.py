@@ -16,7 +16,7 @@ from accuracy.fidelity import Private, Shares
 
 @pytest.fixture(scope="module")
 def private(directory: Path) -> Private:
-    return Private.of(directory, tokens=12)
+    return Private.of(directory, tokens=12, calibrated=12)
 
 
 def test_a_row_per_kind_of_text_says_how_near_embeddings_are(directory: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_batches_do_not_change_an_embedding(private: Private) -> None:
 
 
 def test_a_factor_on_queries_changes_the_original_as_well(directory: Path, private: Private) -> None:
-    louder = Private.of(directory, tokens=12, logits=4.0)
+    louder = Private.of(directory, tokens=12, calibrated=12, logits=4.0)
     np.testing.assert_allclose(louder.weights["layers.0.q.weight"], 4 * private.weights["layers.0.q.weight"])
     np.testing.assert_array_equal(louder.weights["layers.0.k.weight"], private.weights["layers.0.k.weight"])
 
