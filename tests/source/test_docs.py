@@ -318,8 +318,8 @@ def test_cosines_of_softmax_attention_are_rows_of_the_results() -> None:
     rows = list(csv.DictReader((folder / "fidelity.csv").read_text("utf-8").splitlines()))
     cosines = {"mean": "cosine_mean", "5th percentile": "cosine_p5", "least": "cosine_min"}
     for quoted in table(ROOT / "docs" / "adaptation.md", "text", "W_q times", *cosines):
-        key = [quoted[c] for c in ("text", "texts", "program's tokens", "W_q times")]
-        (row,) = [r for r in rows if [r[c] for c in ("kind", "texts", "tokens", "logits")] == key]
+        key = [quoted[c] for c in ("text", "texts", "program's tokens", "calibrated at", "W_q times")]
+        (row,) = [r for r in rows if [r[c] for c in ("kind", "texts", "tokens", "calibrated", "logits")] == key]
         for column, name in cosines.items():
             digits = len(quoted[column].partition(".")[2])
             assert float(quoted[column]) == round(float(row[name]), digits), f"{key}, {column}"
