@@ -8,6 +8,7 @@
     python benchmarks/run.py peers --spu-python DIR/bin/python --crypten-python DIR/bin/python
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
+    python benchmarks/run.py fidelity --texts 334 --tokens 32 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
     python benchmarks/run.py figures
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "peers": "peers.engines",
     "mpspdz-layer": "peers.mpspdz_layer",
     "accuracy": "accuracy.run",
+    "fidelity": "accuracy.fidelity",
     "explore": "accuracy.explore",
     "figures": "performance.figures",
 }

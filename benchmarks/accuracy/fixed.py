@@ -16,7 +16,7 @@ from secfwt.codegen.native.simulator import ring_matmul
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.oracle import Machine
-from secfwt.codegen.ring.program import RingValue
+from secfwt.codegen.ring.program import RingProgram, RingValue
 from secfwt.codegen.series.fits import Fit
 from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.tuning.clear import InProcessEngine
@@ -70,16 +70,16 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         self._outputs = {output.name: output.value for output in self._ring.outputs}
         self.weights: dict[str, Words] = encoded_weights(compiled)
         self._machine = TabledMachine(compiled.ring.fits, dict(self.weights))
-        self._setup = self._evaluate({}, Stage.SETUP, self._later(Stage.SETUP))
+        self._setup = evaluated(self._ring, self._machine, {}, self._later(Stage.SETUP))
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Encode a set, in tiles, and compute what does not depend on a candidate."""
         words = {v.attrs["name"]: encode(batch.inputs[v.attrs["name"]], v.scale) for v in self._ring.inputs("example")}
-        self._sets[name] = []
+        self._sets[name], early = [], self._later(Stage.EXAMPLE)
         with self._timed():
             for start in range(0, len(batch), TILE):
                 self._machine.inputs |= {key: value[start : start + TILE] for key, value in words.items()}
-                self._sets[name].append(self._evaluate(self._setup, Stage.EXAMPLE, self._later(Stage.EXAMPLE)))
+                self._sets[name].append(evaluated(self._ring, self._machine, self._setup, early))
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`; sets of at most `TILE` examples."""
@@ -97,7 +97,7 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         wanted = self._outputs[output]
         self._machine.inputs |= {candidate.attrs["name"]: encode(z[None], candidate.scale)}
         with self._timed():
-            parts = [self._evaluate(early, Stage.PAIR, {wanted})[wanted] for early in self._sets[name]]
+            parts = [evaluated(self._ring, self._machine, early, {wanted})[wanted] for early in self._sets[name]]
         return decode(np.concatenate(parts, axis=1), self._ring[wanted].scale)
 
     def _later(self, stage: Stage) -> set[int]:
@@ -105,22 +105,23 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         beyond = [v for v in self._ring if (v.stage | stage) != stage]
         return {i for v in beyond for i in v.inputs if (self._ring[i].stage | stage) == stage}
 
-    def _evaluate(self, known: Values, stage: Stage, wanted: set[int]) -> Values:
-        """`known` and what it does not hold of the `wanted` values; each value is dropped after its last use."""
-        needed, todo = set(), [i for i in wanted if i not in known]
-        while todo:
-            i = todo.pop()
-            if i not in needed:
-                needed.add(i)
-                todo += [j for j in self._ring[i].inputs if j not in known]
-        uses = Counter(j for i in needed for j in set(self._ring[i].inputs))
-        values = dict(known)
-        with np.errstate(over="ignore"):
-            for i in sorted(needed):
-                v = self._ring[i]
-                values[i] = self._machine.run(v, *(values[j] for j in v.inputs))
-                for j in set(v.inputs) - wanted - known.keys():
-                    uses[j] -= 1
-                    if not uses[j]:
-                        del values[j]
-        return values
+
+def evaluated(ring: RingProgram, machine: Machine, known: Values, wanted: set[int]) -> Values:
+    """`known` and what it does not hold of the `wanted` values; each value is dropped after its last use."""
+    needed, todo = set(), [i for i in wanted if i not in known]
+    while todo:
+        i = todo.pop()
+        if i not in needed:
+            needed.add(i)
+            todo += [j for j in ring[i].inputs if j not in known]
+    uses = Counter(j for i in needed for j in set(ring[i].inputs))
+    values = dict(known)
+    with np.errstate(over="ignore"):
+        for i in sorted(needed):
+            v = ring[i]
+            values[i] = machine.run(v, *(values[j] for j in v.inputs))
+            for j in set(v.inputs) - wanted - known.keys():
+                uses[j] -= 1
+                if not uses[j]:
+                    del values[j]
+    return values

@@ -32,8 +32,9 @@ def peer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
 
 
 def embedded_rows(shape: EncoderSize, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:
-    """The embedded VM."""
-    yield layer.measure(shape, tokens, 1, FEATURES, options.runs, options.threads)
+    """The embedded VM, with both attentions."""
+    for attention, features in (("rfa", FEATURES), ("softmax", 0)):
+        yield layer.measure(shape, tokens, 1, attention, features, options.runs, options.threads)
 
 
 def foreign_rows(engine: str, shape: EncoderSize, tokens: int, options: argparse.Namespace) -> Iterator[rows.Row]:

@@ -39,6 +39,9 @@ def draw(folder: Path = FIGURES) -> None:
             path = folder / f"{benchmark}-{axis}.svg"
             if growth(measured, axis, path):
                 print(path)
+    if measured := one_run(read("layer")):
+        attentions(measured, folder / "attentions.svg")
+        print(folder / "attentions.svg")
     if measured := read("peers"):
         side_by_side(measured, folder / "peers.svg")
         print(folder / "peers.svg")
@@ -52,13 +55,14 @@ def along(rows: Sequence[Row], axis: str) -> dict[str, list[Row]]:
     lines: dict[str, dict[int, Row]] = {}
     for row in rows:
         name = f"{NAMES.get(row.shape, row.shape)}, {row.benchmark.partition(', ')[2] or row.engine}"
-        common = [f"{getattr(row, other)} {other}" for other in AXES if other != axis and _matters(row, other)]
+        common = [row.attention] if row.attention != "rfa" else []  # of random features their number is said
+        common += [f"{getattr(row, other)} {other}" for other in AXES if other != axis and _matters(row, other)]
         lines.setdefault(", ".join([name, *common]), {})[getattr(row, axis)] = row
     return {name: [line[x] for x in sorted(line)] for name, line in lines.items() if len(line) > 1}
 
 
 def _matters(row: Row, axis: str) -> bool:
-    return bool(getattr(row, axis) != 1)
+    return bool(getattr(row, axis) > 1)
 
 
 def growth(rows: Sequence[Row], axis: str, path: Path) -> bool:
@@ -83,6 +87,27 @@ def growth(rows: Sequence[Row], axis: str, path: Path) -> bool:
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
     _save(figure, path)
     return True
+
+
+def one_run(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the last command that measured both attentions: seconds of different runs are not compared."""
+    runs: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        runs.setdefault((row.commit, row.command), []).append(row)
+    both = [run for run in runs.values() if {row.attention for row in run} == {"rfa", "softmax"}]
+    return both[-1] if both else []
+
+
+def attentions(rows: Sequence[Row], path: Path) -> None:
+    """Seconds and bytes of one layer against tokens, a line per attention, features and shape."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for panel, cost in zip(figure.subplots(1, 2), ("seconds", "megabytes"), strict=True):
+        for name, line in along(rows, "tokens").items():
+            panel.plot([row.tokens for row in line], [getattr(row, cost) for row in line], marker="o", label=name)
+        panel.set(xlabel="tokens", title=COSTS[cost], xlim=0, ylim=0)
+        panel.grid(alpha=0.3)
+    panel.legend()
+    _save(figure, path)
 
 
 def side_by_side(rows: Sequence[Row], path: Path) -> None:

@@ -14,14 +14,14 @@ from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.unstaged import unstaged
 
-from performance.models import FEATURES, LABELS, EncoderSize, RandomWeights, model_spec, normalised_rows
+from performance.models import FEATURES, FITTED_ROWS, LABELS, EncoderSize, model_spec, model_weights, normalised_rows
 from performance.service import lowered, run_steps, running
 from rows import Row, measured
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What one generation evaluates; `features`: random features a head."""
+    """What one generation evaluates; `features`: random features per head, 0 with softmax attention."""
 
     shape: EncoderSize
     prompt_layer: int
@@ -29,6 +29,7 @@ class Generation:
     examples: int
     tokens: int
     features: int = FEATURES
+    attention: str = "rfa"
 
 
 def measure(size: Generation, staged: bool, runs: int, threads: int, think: int = 0) -> Row:
@@ -40,11 +41,13 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
         sequence_length=size.tokens,
         prompt_layer=size.prompt_layer,
         popsize=size.candidates,
-        rfa_features=size.features,
+        rfa_features=size.features or FEATURES,
+        attention=size.attention,
         temperature=10.0,
     )
     plan = build_plan(model_spec(size.shape), chosen)
-    weights = RandomWeights(size.shape, chosen, plan)
+    others = replace(size, candidates=1, examples=-(-FITTED_ROWS // size.tokens))
+    weights = model_weights(size.shape, chosen, plan, generation_inputs(others, chosen.intrinsic_dim, seed=2))
     inputs = generation_inputs(size, chosen.intrinsic_dim)
     clear = run_plan(plan, weights, inputs, dtype=np.float32)["loss"]
     program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
@@ -55,6 +58,7 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
     return measured(
         benchmark="generation" + ("" if staged else ", unstaged") + (f", after {think} s each" if think else ""),
         **steps,
+        attention=size.attention,
         shape=str(size.shape),
         layers=size.shape.layers,
         prompt_layer=size.prompt_layer,
@@ -66,9 +70,9 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
     )
 
 
-def generation_inputs(size: Generation, intrinsic_dim: int) -> dict[str, np.ndarray]:
+def generation_inputs(size: Generation, intrinsic_dim: int, seed: int = 1) -> dict[str, np.ndarray]:
     """Examples without padding, mean-pooled, equally weighted; candidates from a unit normal distribution."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     count = size.examples
     return {
         "x": normalised_rows((count, size.tokens, size.shape.hidden), rng),

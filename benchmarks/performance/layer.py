@@ -10,7 +10,15 @@ from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan
 
-from performance.models import FEATURES, EncoderSize, RandomWeights, model_spec, normalised_rows
+from performance.models import (
+    FEATURES,
+    FITTED_ROWS,
+    EncoderSize,
+    RandomWeights,
+    model_spec,
+    model_weights,
+    normalised_rows,
+)
 from performance.service import lowered, run_steps, running
 from rows import Row, measured
 
@@ -37,14 +45,14 @@ def encoder_plan(
 
 
 def encoder_options(tokens: int, features: int, attention: str = "rfa") -> GenOptions:
-    """An encoder without prompt."""
-    return GenOptions(sequence_length=tokens, n_prompt_tokens=0, rfa_features=features, attention=attention)
+    """An encoder without prompt; softmax attention has 0 features."""
+    return GenOptions(sequence_length=tokens, n_prompt_tokens=0, rfa_features=features or FEATURES, attention=attention)
 
 
-def layer_inputs(shape: EncoderSize, tokens: int) -> dict[str, np.ndarray]:
-    """One example's rows, the same for every engine, none of them padding."""
-    rng = np.random.default_rng(1)
-    return {"x": normalised_rows((1, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
+def layer_inputs(shape: EncoderSize, tokens: int, examples: int = 1, seed: int = 1) -> dict[str, np.ndarray]:
+    """Rows of examples, the same for every engine, none of them padding; one example is measured."""
+    rng = np.random.default_rng(seed)
+    return {"x": normalised_rows((examples, tokens, shape.hidden), rng), "mask": np.ones((1, tokens))}
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,13 @@ def layer_task(shape: EncoderSize, tokens: int, attention: str) -> LayerTask:
     return LayerTask(shape, attention, {**given, "x": inputs["x"][0]}, clear)
 
 
-def measure(shape: EncoderSize, tokens: int, layers: int, features: int, runs: int, threads: int) -> Row:
+def measure(
+    shape: EncoderSize, tokens: int, layers: int, attention: str, features: int, runs: int, threads: int
+) -> Row:
     """One row: a cold step, then `runs`."""
-    plan = encoder_plan(shape, tokens, layers, features)
-    weights = RandomWeights(shape, encoder_options(tokens, features), plan)
+    plan = encoder_plan(shape, tokens, layers, features, attention)
+    others = layer_inputs(shape, tokens, -(-FITTED_ROWS // tokens), seed=2)
+    weights = model_weights(shape, encoder_options(tokens, features, attention), plan, others)
     inputs = layer_inputs(shape, tokens)
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     program = lowered(plan, weights, inputs)
@@ -81,6 +92,7 @@ def measure(shape: EncoderSize, tokens: int, layers: int, features: int, runs: i
     return measured(
         benchmark="layer" if layers == 1 else "forward",
         **steps,
+        attention=attention,
         shape=str(shape),
         layers=layers,
         tokens=tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from zlib import crc32
@@ -10,12 +11,19 @@ import numpy as np
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.model.weights import checkpoint_shapes, derived_shapes
+from secfwt.codegen.owners.log_sum import log_sums
 from secfwt.codegen.plan.graph import Plan
 from secfwt.runtime.comparison.random_weights import normalised_rows, random_tensor
 
-__all__ = ["FEATURES", "LABELS", "SHAPES", "EncoderSize", "RandomWeights", "model_spec", "normalised_rows"]
+__all__ = [
+    "FEATURES", "FITTED_ROWS", "LABELS", "SHAPES", "EncoderSize", "RandomWeights", "model_spec", "model_weights",
+    "normalised_rows",
+]  # fmt: skip
 
 FEATURES = 32
+FITTED_ROWS = 2048
+"""Random rows that estimates of the log-sum-exp are fitted to: five times what the smallest model's rows have numbers.
+"""
 LABELS = ("a", "b", "c", "d")
 
 
@@ -46,7 +54,8 @@ def model_spec(shape: EncoderSize) -> ModelSpec:
 
 
 class RandomWeights(Mapping[str, np.ndarray]):
-    """A value for every weight that plans name, with the spread of a trained encoder's.
+    """A value for every weight that plans name, with the spread of a trained encoder's; none for the estimates of the
+    log-sum-exp, which follow from the others (`model_weights`).
 
     A weight is made from its name's own seed every time it is read: those of a large model take no memory, and plans
     that share names share weights.
@@ -54,7 +63,7 @@ class RandomWeights(Mapping[str, np.ndarray]):
 
     def __init__(self, shape: EncoderSize, options: GenOptions, *plans: Plan) -> None:
         shapes = checkpoint_shapes(model_spec(shape)) | derived_shapes(model_spec(shape), options)
-        names = {name for plan in plans for value in plan for name in value.weights.values()}
+        names = {name for plan in plans for value in plan for name in value.weights.values() if ".log_sum." not in name}
         self._shapes = {name: shapes[name] for name in sorted(names)}
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -65,3 +74,14 @@ class RandomWeights(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._shapes)
+
+
+def model_weights(
+    shape: EncoderSize, options: GenOptions, plan: Plan, inputs: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """Random weights and, with softmax attention, the estimates of the log-sum-exp that fit them on `inputs`.
+
+    `inputs` are not those that are measured: an estimate errs as a model owner's does.
+    """
+    weights = RandomWeights(shape, options, plan)
+    return ChainMap(log_sums(plan, weights, [inputs]), weights) if options.attention == "softmax" else weights

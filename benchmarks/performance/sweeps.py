@@ -1,6 +1,7 @@
 """Layers, passes and generations on the embedded VM, over every combination of the options: one row each.
 
 python benchmarks/run.py layer --shape minilm bert-base --tokens 32 64 128 256 512
+python benchmarks/run.py layer --attention rfa softmax --tokens 32 64 128
 python benchmarks/run.py forward --shape minilm --layers 1 2 4 6
 python benchmarks/run.py generation --candidates 20 --examples 64 --unstaged 2
 """
@@ -23,32 +24,41 @@ from performance.models import FEATURES, SHAPES
 
 def layer_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
     """One layer."""
-    for name, tokens, features in product(options.shape, options.tokens, options.features):
-        yield layer.measure(SHAPES[name], tokens, 1, features, options.runs, options.threads)
+    for name, tokens, attention in product(options.shape, options.tokens, attentions(options)):
+        yield layer.measure(SHAPES[name], tokens, 1, *attention, options.runs, options.threads)
 
 
 def forward_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
     """Whole passes, or the lowest layers of one."""
-    for name, tokens, layers, features in product(options.shape, options.tokens, options.layers, options.features):
+    for name, tokens, layers, attention in product(options.shape, options.tokens, options.layers, attentions(options)):
         shape = SHAPES[name]
         if layers > shape.layers:
             raise SecfwtError(f"--layers is {layers}, {name} has {shape.layers}")
-        yield layer.measure(shape, tokens, layers or shape.layers, features, options.runs, options.threads)
+        yield layer.measure(shape, tokens, layers or shape.layers, *attention, options.runs, options.threads)
 
 
 def generation_rows(options: argparse.Namespace) -> Iterator[rows.Row]:
     """One step of tuning; unstaged with as many candidates as asked for, and how much more that costs a pair."""
-    for name, layers, candidates, examples, tokens, features in product(
-        options.shape, options.layers, options.candidates, options.examples, options.tokens, options.features
+    for name, layers, candidates, examples, tokens, (attention, features) in product(
+        options.shape, options.layers, options.candidates, options.examples, options.tokens, attentions(options)
     ):
         shape = SHAPES[name] if layers == 0 else replace(SHAPES[name], layers=layers)
-        size = Generation(shape, shape.layers - options.below_top, candidates, examples, tokens, features)
+        size = Generation(shape, shape.layers - options.below_top, candidates, examples, tokens, features, attention)
         yield (staged := generation.measure(size, True, options.runs, options.threads, options.think))
         if options.unstaged:
             few = replace(size, candidates=min(candidates, options.unstaged))
             yield (unstaged := generation.measure(few, False, options.runs, options.threads, options.think))
             faster, lighter = generation.times_cheaper(staged, unstaged)
             print(f"a pair takes {faster:.1f} times the seconds and {lighter:.1f} times the bytes unstaged")
+
+
+def attentions(options: argparse.Namespace) -> list[tuple[str, int]]:
+    """Attentions with their features per head: softmax has none, and is measured once."""
+    return [
+        (attention, features)
+        for attention in options.attention
+        for features in (options.features if attention == "rfa" else [0])
+    ]
 
 
 ROWS = {"layer": layer_rows, "forward": forward_rows, "generation": generation_rows}
@@ -73,7 +83,8 @@ def add_options(parser: argparse.ArgumentParser, command: str) -> None:
     """What the command takes: `command` is a name of `ROWS`."""
     whole = command == "generation"
     add_common_options(parser, tokens=64 if whole else 128, runs=0 if whole else 5)
-    parser.add_argument("--features", nargs="+", type=at_least(1), default=[FEATURES])
+    parser.add_argument("--attention", nargs="+", choices=("rfa", "softmax"), default=["rfa"])
+    parser.add_argument("--features", nargs="+", type=at_least(1), default=[FEATURES], help="of rfa, per head")
     if command != "layer":
         parser.add_argument("--layers", nargs="+", type=at_least(0), default=[0], help="0: as many as the model has")
     if whole:

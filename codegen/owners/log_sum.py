@@ -48,7 +48,7 @@ class _Sums:
         return weight, mean_y - weight @ mean_x
 
 
-def log_sums(plan: Plan, weights: Weights, batches: Iterable[Mapping[str, Array]]) -> Weights:
+def log_sums(plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping[str, Array]]) -> Weights:
     """`layers.i.log_sum.weight` `[H, h]` and `.bias` `[H]` of every layer of a plan with softmax attention, float32."""
     sums: dict[str, _Sums] = {}
     layers = [v for v in plan if v.kind == "encoder_layer"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from helpers.places import ROOT
@@ -122,7 +123,7 @@ def named_once(name: str) -> bool:
 
 
 @cache
-def compiled(layers: int, variant: str) -> Compiled:
+def compiled(layers: int, variant: str, attention: Literal["rfa", "softmax"] = "rfa") -> Compiled:
     """MiniLM's shape at 128 tokens, plain inference."""
     config = {
         "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": layers,
@@ -133,14 +134,14 @@ def compiled(layers: int, variant: str) -> Compiled:
     path.write_text(json.dumps(config))
     options = GenOptions(
         sequence_length=128, n_prompt_tokens=0, prompt_layer=0, rfa_variant=variant, head="prototypes",
-        label_texts=("a", "b"),
+        label_texts=("a", "b"), attention=attention,
     )  # fmt: skip
     return compile_model(path, options)
 
 
-def layer_rounds(variant: str) -> int:
+def layer_rounds(variant: str, attention: Literal["rfa", "softmax"] = "rfa") -> int:
     """Rounds that one more layer takes."""
-    two, one = (compiled(layers, variant) for layers in (2, 1))
+    two, one = (compiled(layers, variant, attention) for layers in (2, 1))
     two_rounds, one_rounds = (stage_cost(program.ring, Stage.EXAMPLE, 1).rounds for program in (two, one))
     return two_rounds - one_rounds
 
@@ -150,6 +151,14 @@ def gelu_bits(harmonics: int) -> int:
     return opening(k=16, harmonics=harmonics, ring=32).bits
 
 
+def score_bytes() -> list[float]:
+    """Sent for one score of softmax attention: what does not depend on the harmonics, and what one of them takes."""
+    ring = compiled(1, "folded", "softmax").ring
+    root, square = (v for v in ring if v.kind in ("fourier", "trunc") and v.shape[-2:] == (128, 128))
+    harmonics = len(ring.fits[root.attrs["fit"]].m)
+    return [(traffic(ring, root).bits + traffic(ring, square).bits) / 8 - 8 * harmonics, 8]
+
+
 QUOTES = {
     "a layer's rounds": (
         ("README.md", r"a layer takes (\d+) rounds"),
@@ -157,6 +166,15 @@ QUOTES = {
         ("docs/architecture.md", r"a layer of (\d+) rounds"),
         ("codegen/lowering/layer.py", r"two layer norms in (\d+) rounds"),
         lambda: [layer_rounds("folded")],
+    ),
+    "a softmax layer's rounds": (
+        ("docs/protocols.md", r"in a layer of (\d+) rounds as well"),
+        ("docs/adaptation.md", r"has (\d+) rounds per layer with either attention"),
+        lambda: [layer_rounds("folded", "softmax")],
+    ),
+    "a score": (
+        ("docs/protocols.md", r"A score with K harmonics takes ([\d.]+) \+ (\d+) K bytes"),
+        score_bytes,
     ),
     "rounds of the paper's variant": (
         ("docs/protocols.md", r"`--rfa paper` takes (\d+)"),
@@ -283,6 +301,28 @@ def test_tables_of_measurements_are_rows_of_the_results(name: str) -> None:
     columns, wanted = TABLES[name]
     for row in table(ROOT / "docs" / "benchmarks.md", *columns):
         assert has_row(**wanted(row)), f"docs/benchmarks.md: no row of benchmarks/results is {wanted(row)}"
+
+
+@pytest.mark.parametrize(("page", "benchmark"), [("adaptation.md", "layer"), ("benchmarks.md", "forward")])
+def test_tables_of_both_attentions_are_rows_of_the_results(page: str, benchmark: str) -> None:
+    columns = ("attention", "tokens", "seconds", "MB, all parties", "max error")
+    for row in table(ROOT / "docs" / page, *columns):
+        named = {c: row[c] for c in ("tokens", "seconds", "rounds")} | {"max_error": row["max error"]}
+        named |= {"attention": row["attention"].replace("random features", "rfa"), "benchmark": benchmark}
+        named |= {"megabytes": row["MB, all parties"], "shape": "384/12/1536"}
+        assert has_row(**named), f"docs/{page}: no row of benchmarks/results is {named}"
+
+
+def test_cosines_of_softmax_attention_are_rows_of_the_results() -> None:
+    folder = ROOT / "benchmarks" / "results"
+    rows = list(csv.DictReader((folder / "fidelity.csv").read_text("utf-8").splitlines()))
+    cosines = {"mean": "cosine_mean", "5th percentile": "cosine_p5", "least": "cosine_min"}
+    for quoted in table(ROOT / "docs" / "adaptation.md", "text", "W_q times", *cosines):
+        key = [quoted[c] for c in ("text", "texts", "program's tokens", "calibrated at", "W_q times")]
+        (row,) = [r for r in rows if [r[c] for c in ("kind", "texts", "tokens", "calibrated", "logits")] == key]
+        for column, name in cosines.items():
+            digits = len(quoted[column].partition(".")[2])
+            assert float(quoted[column]) == round(float(row[name]), digits), f"{key}, {column}"
 
 
 def test_the_readmes_comparison_is_of_the_results() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from helpers.benchmark_rows import ROW
 
@@ -13,9 +15,10 @@ from performance import layer
 def test_absent_peers_are_named_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(layer, "measure", lambda *_: ROW)
+    monkeypatch.setattr(layer, "measure", lambda *given: replace(ROW, attention=given[3]))
     options = run.parsed(["peers", "--engines", "spu", "crypten", "embedded"])
-    assert [(row.benchmark, row.engine) for row in engines.peer_rows(options)] == [("peers", "embedded")]
+    measured = [(row.benchmark, row.engine, row.attention) for row in engines.peer_rows(options)]
+    assert measured == [("peers", "embedded", attention) for attention in ("rfa", "softmax")]
     output = capsys.readouterr().out
     assert "skipped spu: SPU: no --spu-python" in output
     assert "skipped crypten: CrypTen: no --crypten-python" in output

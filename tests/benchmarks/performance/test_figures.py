@@ -19,6 +19,8 @@ def test_a_figure_shows_what_differs_along_its_axis_alone(tmp_path: Path) -> Non
     }
     (line,) = lines.values()
     assert line[1].seconds == 0.5  # the later row
+    softmax = [replace(row, attention="softmax", features=0) for row in measured[:3]]
+    assert list(figures.along(softmax, "tokens")) == ["minilm, embedded, softmax"]
     assert list(figures.along(measured, "features")) == ["minilm, embedded, 128 tokens"]
     path = tmp_path / "layer-tokens.svg"
     assert figures.growth(measured, "tokens", path)
@@ -28,6 +30,19 @@ def test_a_figure_shows_what_differs_along_its_axis_alone(tmp_path: Path) -> Non
     assert path.read_bytes() == before
     assert not figures.growth(measured, "layers", tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
+
+
+def test_attentions_are_compared_within_one_run(tmp_path: Path) -> None:
+    rfa = [replace(ROW, tokens=tokens) for tokens in (32, 64)]
+    softmax = [replace(row, attention="softmax", features=0) for row in rfa]
+    later = [replace(row, command="another") for row in (*rfa, *softmax)]
+    alone = [replace(row, command="a third") for row in rfa]
+    assert figures.one_run([*rfa, *softmax, *later, *alone]) == later
+    assert figures.one_run([*rfa, *alone]) == []
+    figures.attentions(later, tmp_path / "attentions.svg")
+    drawn = (tmp_path / "attentions.svg").read_text()
+    assert "minilm, embedded, softmax" in drawn
+    assert "minilm, embedded, 32 features" in drawn
 
 
 def test_engines_stand_side_by_side(tmp_path: Path) -> None:

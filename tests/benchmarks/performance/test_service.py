@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from helpers.benchmark_rows import TOY
 from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.plan.oracle import run_plan
 
 from performance import layer, service
-from performance.models import RandomWeights
+from performance.models import RandomWeights, model_weights
 
 
 def test_weights_are_the_same_at_every_reading_and_in_every_plan() -> None:
@@ -19,6 +20,7 @@ def test_weights_are_the_same_at_every_reading_and_in_every_plan() -> None:
     assert "layers.1.q.weight" in both
     for name in weights:
         np.testing.assert_array_equal(weights[name], both[name])
+    assert not any("log_sum" in name for name in both), "these are no random values"
     assert not np.array_equal(weights["layers.0.v.weight"], weights["layers.1.v.weight"])
 
 
@@ -40,3 +42,15 @@ def test_weights_are_encoded_in_program_order() -> None:
         fold = lowered.folds[value.attrs["name"]]
         exact = np.asarray(fold.make(weights)).ravel() * 2.0**fold.scale
         np.testing.assert_allclose(part.astype(float), exact, atol=0.5 + 1e-9)
+
+
+def test_log_sums_of_random_weights_are_estimated_on_other_rows() -> None:
+    options = layer.encoder_options(8, 0, "softmax")
+    plan = layer.encoder_plan(TOY, 8, 1, 0, "softmax")
+    weights = model_weights(TOY, options, plan, layer.layer_inputs(TOY, 8, 64, seed=2))
+    seen: dict[str, np.ndarray] = {}
+    run_plan(plan, weights, layer.layer_inputs(TOY, 8, 64), observe=seen.__setitem__)
+    assert 0.8 < np.median(seen["layers.0.row_sum"]) < 1.25  # 1 where an estimate is right
+    fixed = dict(weights) | {"layers.0.log_sum.weight": np.zeros((TOY.heads, TOY.hidden))}
+    run_plan(plan, fixed, layer.layer_inputs(TOY, 8, 64), observe=(worse := {}).__setitem__)
+    assert np.std(np.log(worse["layers.0.row_sum"])) > np.std(np.log(seen["layers.0.row_sum"]))
