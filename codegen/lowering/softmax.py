@@ -5,7 +5,7 @@
 c_i = w·x̂_i + b estimates the row's log-sum-exp log Σ_j e^(q_i·k_j/√D): one more column per head in a product with the
 rows, fitted to public text (`owners/log_sum.py`). What it errs by cancels in the quotient, as every factor of a row
 does; it only has to keep scores within the interval of G, which grows as e^(s/2) up to a plateau (`series/softmax.py`).
-Squares are positive, and square the small errors of G's tail. m masks the keys; v_j is masked before.
+Squares are positive, and square the small errors of G's tail. m masks the keys; v_j is 0 where m_j is.
 
 A score costs one masked opening and one truncation, a row and head one opening of 1/n.
 """
