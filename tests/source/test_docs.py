@@ -168,7 +168,7 @@ QUOTES = {
         lambda: [layer_rounds("folded")],
     ),
     "a softmax layer's rounds": (
-        ("docs/protocols.md", r"in a layer of (\d+) rounds as well"),
+        ("docs/protocols.md", r"in a layer of (\d+) rounds:"),
         ("docs/adaptation.md", r"has (\d+) rounds per layer with either attention"),
         lambda: [layer_rounds("folded", "softmax")],
     ),
