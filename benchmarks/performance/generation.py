@@ -32,12 +32,9 @@ class Generation:
     attention: str = "rfa"
 
 
-def measure(size: Generation, staged: bool, runs: int, threads: int, think: int = 0) -> Row:
-    """One row: steps over all candidates and examples, the cold one first; the only one when `runs` is 0.
-
-    `think`: seconds between steps that the data owner is busy with something else.
-    """
-    chosen = GenOptions(
+def generation_options(size: Generation) -> GenOptions:
+    """What the program of a generation is made from."""
+    return GenOptions(
         sequence_length=size.tokens,
         prompt_layer=size.prompt_layer,
         popsize=size.candidates,
@@ -45,6 +42,14 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
         attention=size.attention,
         temperature=10.0,
     )
+
+
+def measure(size: Generation, staged: bool, runs: int, threads: int, think: int = 0) -> Row:
+    """One row: steps over all candidates and examples, the cold one first; the only one when `runs` is 0.
+
+    `think`: seconds between steps that the data owner is busy with something else.
+    """
+    chosen = generation_options(size)
     plan = build_plan(model_spec(size.shape), chosen)
     others = replace(size, candidates=1, examples=-(-FITTED_ROWS // size.tokens))
     weights = model_weights(size.shape, chosen, plan, generation_inputs(others, chosen.intrinsic_dim, seed=2))

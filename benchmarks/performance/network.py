@@ -14,12 +14,11 @@ import statistics
 import time
 from itertools import product
 
-from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.ring.text import program_text
 
-from performance.generation import Generation, generation_inputs
+from performance.generation import Generation, generation_inputs, generation_options
 from performance.models import SHAPES, RandomWeights, model_spec
 from performance.service import encoded, lowered, words
 
@@ -42,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
 def main(options: argparse.Namespace) -> None:
     """Measure and print."""
     size = Generation(SHAPES["minilm"], 4, options.candidates, options.examples, options.tokens)
-    chosen = GenOptions(sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=size.candidates)
+    chosen = generation_options(size)
     plan = build_plan(model_spec(size.shape), chosen)
     weights = RandomWeights(size.shape, chosen, plan)
     inputs = generation_inputs(size, chosen.intrinsic_dim)

@@ -13,7 +13,7 @@ from performance.models import RandomWeights, model_weights
 
 
 def test_weights_are_the_same_at_every_reading_and_in_every_plan() -> None:
-    options = GenOptions(rfa_features=4)
+    options = GenOptions(rfa_features=4, attention="rfa")
     rfa, softmax = (layer.encoder_plan(TOY, 4, 2, 4, attention) for attention in ("rfa", "softmax"))
     weights, both = RandomWeights(TOY, options, rfa), RandomWeights(TOY, options, rfa, softmax)
     assert weights.keys() < both.keys()
@@ -34,7 +34,7 @@ def test_a_model_too_large_for_the_machine_is_refused_before_anything_starts() -
 
 def test_weights_are_encoded_in_program_order() -> None:
     plan = layer.encoder_plan(TOY, 4, 1, 4)
-    weights = RandomWeights(TOY, GenOptions(rfa_features=4), plan)
+    weights = RandomWeights(TOY, GenOptions(rfa_features=4, attention="rfa"), plan)
     lowered = service.lowered(plan, weights, layer.layer_inputs(TOY, 4))
     words = service.encoded(lowered, weights)
     first, *_, last = lowered.ring.inputs("weight")
