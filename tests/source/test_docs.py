@@ -169,7 +169,7 @@ QUOTES = {
     ),
     "a softmax layer's rounds": (
         ("docs/protocols.md", r"in a layer of (\d+) rounds:"),
-        ("docs/adaptation.md", r"has (\d+) rounds per layer with either attention"),
+        ("docs/adaptation.md", r"rounds per layer with random features, (\d+) with softmax"),
         lambda: [layer_rounds("folded", "softmax")],
     ),
     "a score": (
