@@ -105,16 +105,14 @@ class RandomFeatureAttention:
         denominator = r.concat(tuple(r.matmul(q, counted, bound=float(scales.features)) for q in queries), -2)
         inverse = self._inverse(denominator, scales)
 
-        # 4. N from φ(q)ᵀS; |φ(q)·φ(k)| <= F bounds it. The larger part's bound stands for all: N is large where the
-        # denominator is, and Q where it is small, so that the product of both bounds has room for the rest.
-        mean = max(r[x].bound for x in sums) * scales.row_pad
-        largest = scales.features * mean
+        # 4. N from φ(q)ᵀS, which |φ(q)·φ(k)| <= F bounds by F times what bounds all parts' S together
+        largest = scales.features * r[summed].bound
         product = r.concat(tuple(r.matmul(q, summed, bound=largest) for q in queries), -2)
         numerator = r.trunc(product, scales.numerator(r[inverse], largest), -scales.feature_bits)
 
-        # 5. N · Q, heads side by side
+        # 5. N · Q, heads side by side: weights of values that add up to one, of which some may be negative
         out = r.trunc(r.mul(numerator, inverse), ROW)
-        return side_by_side(r, r.declare(out, bound=4 * mean))
+        return side_by_side(r, r.declare(out, bound=4 * r[summed].bound * scales.row_pad))
 
     def _attended(self, part: Part) -> tuple[int, int]:
         """S `[H, 2F, D]` and n `[H, 2F, 1]` of some rows, additive."""

@@ -1,6 +1,7 @@
 """The powers of two that stand in for the attention's divisions."""
 
 import pytest
+from helpers.ring_toys import FEATURES, toy
 from secfwt.codegen.lowering.attention import LEAST, AttentionScales
 from secfwt.codegen.lowering.scales import ROW
 from secfwt.codegen.plan.graph import Stage
@@ -27,3 +28,14 @@ def test_a_numerator_takes_the_precision_that_is_left(largest: float) -> None:
     fits = inverse.bound * largest / 32 <= room
     assert fits or scale == LEAST
     assert not fits or scale == ROW + 1 or inverse.bound * largest / 32 > room / 2
+
+
+def test_a_sum_of_parts_is_bounded_by_all_of_them() -> None:
+    t = toy("prototypes", prompt_layer=1)
+    summed = [v for v in t.ring if v.kind == "add" and v.shape[-2:] == (2 * FEATURES, 8) and v.site == "layer 1"]
+    (both,) = summed
+    tokens, prompt = (t.ring[i] for i in both.inputs)
+    assert both.bound == tokens.bound + prompt.bound
+    (product,) = (v for v in t.ring if v.kind == "matmul" and v.inputs[1] == both.id)
+    # every query and key in phase: |φ(q)·φ(k)| = F
+    assert product.bound >= FEATURES * (tokens.bound + prompt.bound)
