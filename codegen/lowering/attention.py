@@ -8,7 +8,6 @@ with φ(θ) = [cos θ, sin θ], 2F long, m the mask, so that |φ(q)·φ(k)| <= F
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from math import floor, log2
 
 import numpy as np
@@ -19,12 +18,11 @@ from ..ring.program import RingValue
 from ..ring.values import HEADROOM
 from ..series.nonlinear import SLACK, inverse_root, reciprocal
 from ..series.ranges import PROJECTED_NORM2, Ranges
+from .association import Association, Keyed
 from .heads import Part, projected, side_by_side
 from .layer_norm import Norm
 from .scales import ROW, TURN
 
-SUM = 20
-"""Scale of S/2^row_bits and n/2^row_bits."""
 LEAST = 12
 """Least scale of a numerator that is still useful: it is rounded by up to 1e-4."""
 UNIT = 1.1
@@ -85,50 +83,38 @@ class RandomFeatureAttention:
         those of all `parts`.
 
         Parts of different stages meet as late as attention lets them: keys and values of the tokens are computed once
-        per example, those of a prompt once per candidate, and only the sums S and n are added for a pair.
+        per example, those of a prompt once per candidate, and only the sums S and n are added for a pair
+        (`association.py`).
         """
-        r, a = self.r, self.v.attrs
-        scales = AttentionScales(a["features"], sum(r[part.rows].shape[0] for part in parts))
+        r = self.r
+        scales = AttentionScales(self.v.attrs["features"], sum(r[part.rows].shape[0] for part in parts))
 
-        # 1. S/2^row_bits and n/2^row_bits of every part, then of all
-        sums, counts = [], []
-        for part in parts:
-            total, count = self._attended(part)
-            sums.append(r.trunc(total, SUM, -scales.row_bits))
-            counts.append(r.trunc(count, SUM, -scales.row_bits))
-        summed, counted = reduce(r.add, sums), reduce(r.add, counts)
-
-        # 2. φ(q) of the rows that are read
+        # 1. φ(q) of the rows that are read, φ(k), values and masks of all
+        keyed = [self._keyed(part) for part in parts]
         queries = [r.permute(self._features("query", x), (1, 0, 2)) for x in reads]
 
-        # 3. Q from φ(q)ᵀn
-        denominator = r.concat(tuple(r.matmul(q, counted, bound=float(scales.features)) for q in queries), -2)
-        inverse = self._inverse(denominator, scales)
+        # 2. φ(q)ᵀS/2^row_bits and φ(q)ᵀn/2^row_bits, in either order
+        weighed, counted = Association(r, scales.features, scales.row_bits).weigh(queries, keyed)
 
-        # 4. N from φ(q)ᵀS, which |φ(q)·φ(k)| <= F bounds by F times what bounds all parts' S together
-        largest = scales.features * r[summed].bound
-        product = r.concat(tuple(r.matmul(q, summed, bound=largest) for q in queries), -2)
-        numerator = r.trunc(product, scales.numerator(r[inverse], largest), -scales.feature_bits)
+        # 3. Q from φ(q)ᵀn, N from φ(q)ᵀS
+        inverse = self._inverse(counted, scales)
+        largest = r[weighed].bound
+        numerator = r.trunc(weighed, scales.numerator(r[inverse], largest), -scales.feature_bits)
 
-        # 5. N · Q, heads side by side: weights of values that add up to one, of which some may be negative
+        # 4. N · Q, heads side by side: weights of values that add up to one, of which some may be negative
         out = r.trunc(r.mul(numerator, inverse), ROW)
-        return side_by_side(r, r.declare(out, bound=4 * r[summed].bound * scales.row_pad))
+        return side_by_side(r, r.declare(out, bound=4 * largest / scales.features * scales.row_pad))
 
-    def _attended(self, part: Part) -> tuple[int, int]:
-        """S `[H, 2F, D]` and n `[H, 2F, 1]` of some rows, additive."""
+    def _keyed(self, part: Part) -> Keyed:
         r, heads, dim = self.r, self.v.attrs["heads"], self.v.attrs["head_dim"]
         rows = r[part.rows].shape[0]
         key = r.permute(self._features("key", part.rows), (1, 2, 0))
         value = projected(r, self.v, self.norm, "v", part.rows)
-        most = rows * r[value].bound
-        if part.mask is None:
-            count = r.sum(key, -1)
-        else:
+        mask = None
+        if part.mask is not None:
             mask = r.reshape(part.mask, (rows, 1))
             value = r.reshare(r.mul(value, mask, bound=r[value].bound))
-            count = r.matmul(key, mask, bound=float(rows))
-        value = r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2))
-        return r.matmul(key, value, bound=most), count
+        return Keyed(key, r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2)), mask)
 
     def _inverse(self, denominator: int, scales: AttentionScales) -> int:
         """Q from φ(q)ᵀ(n/2^row_bits), which is F/row_pad times what r is asked for."""
