@@ -19,7 +19,7 @@ from ..ring.values import HEADROOM
 from ..series.nonlinear import SLACK, inverse_root, reciprocal
 from ..series.ranges import PROJECTED_NORM2, Ranges
 from .association import Association, Keyed
-from .heads import Part, projected, side_by_side
+from .heads import Part, projected, side_by_side, values
 from .layer_norm import Norm
 from .scales import ROW, TURN
 
@@ -90,7 +90,10 @@ class RandomFeatureAttention:
         scales = AttentionScales(self.v.attrs["features"], sum(r[part.rows].shape[0] for part in parts))
 
         # 1. φ(q) of the rows that are read, φ(k), values and masks of all
-        keyed = [self._keyed(part) for part in parts]
+        keyed = [
+            Keyed(r.permute(self._features("key", part.rows), (1, 2, 0)), *values(r, self.v, self.norm, part))
+            for part in parts
+        ]
         queries = [r.permute(self._features("query", x), (1, 0, 2)) for x in reads]
 
         # 2. φ(q)ᵀS/2^row_bits and φ(q)ᵀn/2^row_bits, in either order
@@ -104,17 +107,6 @@ class RandomFeatureAttention:
         # 4. N · Q, heads side by side: weights of values that add up to one, of which some may be negative
         out = r.trunc(r.mul(numerator, inverse), ROW)
         return side_by_side(r, r.declare(out, bound=4 * largest / scales.features * scales.row_pad))
-
-    def _keyed(self, part: Part) -> Keyed:
-        r, heads, dim = self.r, self.v.attrs["heads"], self.v.attrs["head_dim"]
-        rows = r[part.rows].shape[0]
-        key = r.permute(self._features("key", part.rows), (1, 2, 0))
-        value = projected(r, self.v, self.norm, "v", part.rows)
-        mask = None
-        if part.mask is not None:
-            mask = r.reshape(part.mask, (rows, 1))
-            value = r.reshare(r.mul(value, mask, bound=r[value].bound))
-        return Keyed(key, r.permute(r.reshape(value, (rows, heads, dim)), (1, 0, 2)), mask)
 
     def _inverse(self, denominator: int, scales: AttentionScales) -> int:
         """Q from φ(q)ᵀ(n/2^row_bits), which is F/row_pad times what r is asked for."""

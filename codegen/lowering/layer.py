@@ -1,4 +1,4 @@
-"""An encoder layer in the ring: attention, feed-forward network and two layer norms in 34 rounds.
+"""An encoder layer in the ring: attention, feed-forward network and two layer norms in 32 rounds.
 
 What makes it cheap: the affine part of a layer norm, the projection to random features, the centring of a row and the
 linear half of the activation are folded into weights by the model owner beforehand; sums stay additive until one
@@ -34,13 +34,19 @@ class LayerLowering:
     """Where the rows' lengths are summed, if they are."""
 
     def layer(
-        self, v: Value, parts: tuple[Part, ...], reads: tuple[int, ...], norm: Norm, mean: int | None = None
+        self,
+        v: Value,
+        parts: tuple[Part, ...],
+        reads: tuple[int, ...],
+        norm: Norm,
+        mean: int | None = None,
+        live: int | None = None,
     ) -> int:
-        """x̂ of the layer below, whose affine part is `norm` → x̂ of the rows that `reads` names, scale `ROW`, or their
-        mean with weights `mean` `[1, R]`.
+        """x̂ of the layer below, whose affine part is `norm` → x̂ of the rows that `reads` names, scale `ROW`, 0 where
+        the mask `live` `[R]` is; or their mean with weights `mean` `[1, R]`.
 
-        `parts`: all rows, which keys and values are made of. `reads`: ids of rows `[R, h]` that the layer's output is
-        needed for, stacked in the result; dead rows cost nothing.
+        `parts`: all rows, which keys and values are made of, 0 where their mask is. `reads`: ids of rows `[R, h]` that
+        the layer's output is needed for, stacked in the result; dead rows cost nothing.
         """
         r, ranges, a = self.r, self.ranges, v.attrs
         site = f"layers.{a['layer']}"
@@ -50,7 +56,7 @@ class LayerLowering:
         y = self._attention_sum(a["layer"], attention, reads, norm)
         x = normalise(r, ranges, y, a["attention_eps"], f"{site}.attention_var", watch=watch)
         y = feed_forward(r, ranges, v, x, self.sum_scale)
-        return normalise(r, ranges, y, a["output_eps"], f"{site}.output_var", mean=mean, watch=watch)
+        return normalise(r, ranges, y, a["output_eps"], f"{site}.output_var", mean=mean, live=live, watch=watch)
 
     def _watch(self, tokens: Part, reads: tuple[int, ...]) -> Watch | None:
         """Of the rows of `reads`: tokens count where the mask keeps them; a single row and the prompt's always."""

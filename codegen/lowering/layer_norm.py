@@ -64,6 +64,7 @@ def normalise(
     site: str,
     bits: int = 0,
     mean: int | None = None,
+    live: int | None = None,
     watch: Watch | None = None,
 ) -> int:
     """Layer norm of centred rows `[…, h]`: x̂ at scale `ROW`, ‖x̂‖ <= (1 + `STRETCH`)·√h.
@@ -71,7 +72,9 @@ def normalise(
     Right where the variances lie within the interval that `ranges` has for `site`. `bits` > 0: the rows are h times too
     large, and the truncation takes 2^bits of that away. `mean`: weights `[1, R]` that add up to one; the result is the
     mean of x̂, `[1, h]`. As x̂ is a row times a number, the weights meet the numbers, and one row is truncated
-    instead of R. `watch` is told how each row came out.
+    instead of R. So does a mask `live` `[R]` of rows that are kept; the others become 0 ± 1 unit, whatever they were:
+    R numbers are reshared, in one round.
+    `watch` is told how each row came out.
     """
     hidden = r[centred].shape[-1]
     shrink = hidden / 2.0**bits if bits else 1.0
@@ -86,6 +89,8 @@ def normalise(
     inverse = r.fourier(theta, fit)
     if watch:
         watch(square, inverse, hidden, fit, eps * shrink**2 / low)
+    if live is not None:
+        inverse = r.reshare(r.mul(inverse, r.reshape(live, r[inverse].shape), bound=fit.bound))
     longest = (1 + max(STRETCH, fit.error)) * sqrt(hidden)
     if mean is None:
         normed = r.mul(row, inverse, bound=longest)

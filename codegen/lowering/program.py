@@ -151,12 +151,15 @@ class _Lowering:
         r = self.ring
         x, mask, *more = v.inputs
         rows = self._rows(x)
+        kept = self._value(mask)
         parts = [Part(each, None) for each in rows]
-        parts[0] = Part(rows[0], r.slice(self._value(mask), -1, 0, r[rows[0]].shape[0]))
+        parts[0] = Part(rows[0], r.slice(kept, -1, 0, r[rows[0]].shape[0]))
         reads = (self._value(more[0]),) if more else rows
         mean = self._weights_of(more[1], r[reads[0]].shape[0]) if len(more) > 1 else None
         norm = Norm(v.weights["input_norm.gamma"], v.weights["input_norm.beta"])
-        return self.layers.layer(v, tuple(parts), reads, norm, mean)
+        zeroed = v.attrs.get("padding") == "zero"
+        live = r.slice(kept, -1, 0, sum(r[each].shape[0] for each in reads)) if zeroed else None
+        return self.layers.layer(v, tuple(parts), reads, norm, mean=mean, live=live)
 
     def _weights_of(self, i: int, rows: int) -> int:
         """Weights `[1, rows]` of the first rows in a choice or a mean."""

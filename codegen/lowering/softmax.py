@@ -21,7 +21,7 @@ from ..ring.builder import RingBuilder
 from ..ring.values import HEADROOM
 from ..series.ranges import Ranges
 from ..series.softmax import HARMLESS, inverse_sum, period, root_weight, sum_period
-from .heads import Part, projected, side_by_side
+from .heads import Part, in_front, projected, side_by_side, values
 from .layer_norm import Norm
 from .scales import ROW
 
@@ -47,8 +47,8 @@ class SoftmaxAttention:
         """
         r = self.r
         # 1. keys, masked values and masks of every part
-        keys = [self._headed(projected(r, self.v, self.norm, "k", part.rows), (1, 2, 0)) for part in parts]
-        masked = [self._values(part) for part in parts]
+        keys = [in_front(r, self.v, projected(r, self.v, self.norm, "k", part.rows), (1, 2, 0)) for part in parts]
+        masked = [values(r, self.v, self.norm, part) for part in parts]
 
         # 2. per row that is read: weights on every part, their sums, and what they weigh
         numerators, sums, longest = [], [], max(r[value].bound for value, _ in masked)
@@ -72,31 +72,16 @@ class SoftmaxAttention:
         out = r.trunc(r.mul(numerator, inverse), ROW)
         return side_by_side(r, r.declare(out, bound=2 * longest))
 
-    def _headed(self, rows: int, axes: tuple[int, int, int]) -> int:
-        """`[R, H·D]` with heads in front, as [R, H, D] permuted."""
-        heads, dim = self.v.attrs["heads"], self.v.attrs["head_dim"]
-        return self.r.permute(self.r.reshape(rows, (self.r[rows].shape[0], heads, dim)), axes)
-
-    def _values(self, part: Part) -> tuple[int, int | None]:
-        """m∘v `[H, R, D]` and m `[R, 1]` of some rows."""
-        r = self.r
-        value = projected(r, self.v, self.norm, "v", part.rows)
-        if part.mask is None:
-            return self._headed(value, (1, 0, 2)), None
-        mask = r.reshape(part.mask, (r[part.rows].shape[0], 1))
-        value = r.reshare(r.mul(value, mask, bound=r[value].bound))
-        return self._headed(value, (1, 0, 2)), mask
-
     def _query(self, x: int) -> tuple[int, int]:
         """q/√D `[H, R, D]`, replicated, and c `[H, R, 1]` at a product's scale, additive."""
         r, a = self.r, self.v.attrs
         rows, hidden = r[x].shape
-        query = self._headed(projected(r, self.v, self.norm, "q", x, a["head_dim"] ** -0.5), (1, 0, 2))
+        query = projected(r, self.v, self.norm, "q", x, factor=a["head_dim"] ** -0.5)
         weight, bias = (f"layers.{a['layer']}.log_sum.{part}" for part in ("weight", "bias"))
         m = r.weight(weight, (hidden, a["heads"]), ROW, lambda w: self.norm.matrix(w, weight))
         b = r.weight(bias, (a["heads"],), 2 * ROW, lambda w: self.norm.offset(w, weight, bias))
         centre = r.permute(r.add(r.matmul(x, m), b), (1, 0))
-        return query, r.reshape(centre, (a["heads"], rows, 1))
+        return in_front(r, self.v, query, (1, 0, 2)), r.reshape(centre, (a["heads"], rows, 1))
 
     def _weights(self, query: int, key: int, centre: int) -> int:
         """w `[H, R, R']` at scale `ROW`."""

@@ -122,7 +122,8 @@ class Embedder:
         return inputs, report.problems
 
     def embed(self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> dict[str, Floats]:
-        """`x`, `mask` and, where the head needs it, `select` of token ids and their token types, padded."""
+        """`x`, `mask` and, where the head needs it, `select` of token ids and their token types, padded with rows of
+        zeros."""
         s = self.settings
         length = s.sequence_length
         padded = np.full((len(ids), length), s.pad_token_id)
@@ -134,7 +135,9 @@ class Embedder:
             x += self._tables["token_type"][type_ids]
         x -= x.mean(axis=-1, keepdims=True)
         x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + s.layer_norm_eps)
-        inputs = {"x": self.frozen(x, mask) if self.frozen else x, "mask": mask}
+        if self.frozen:
+            x = self.frozen(x, mask)
+        inputs = {"x": x * mask[..., None], "mask": mask}
         if s.rows == "mean":
             inputs["select"] = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
         elif s.rows == "select":

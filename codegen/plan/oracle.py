@@ -20,6 +20,8 @@ from .projection import public_matrix
 
 Array = NDArray[np.float64]
 Observer = Callable[[str, Array], None]
+LEAST_NORM2 = 1e-30
+"""Of a row that is scaled to unit length: a padding row of a model without biases is zero."""
 
 
 def run_plan(
@@ -182,6 +184,8 @@ class _Executor:
         z = self._linear(v, "ffn_out", ACTIVATIONS[v.attrs["act"]].exact(inner))
         z += y
         z = self._normalise(z, v.attrs["output_eps"], f"{site}.output", live)
+        if v.attrs.get("padding") == "zero":
+            z *= mask[:, :, : z.shape[2], None]
         return z if mean is None else self._mean_rows(v, z, mean)
 
     def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
@@ -251,7 +255,8 @@ class _Executor:
         rows = rows.reshape(*rows.shape[:-1], v.attrs["heads"], v.attrs["head_dim"])
         norm2 = np.square(rows).sum(axis=-1, keepdims=True)
         self._see(f"{site}.{which}_norm2", norm2, live)
-        phases: Array = np.moveaxis(rows / np.sqrt(norm2), -2, -3) @ self._weight(v, "features").swapaxes(-1, -2)
+        unit = rows / np.sqrt(np.maximum(norm2, LEAST_NORM2))
+        phases: Array = np.moveaxis(unit, -2, -3) @ self._weight(v, "features").swapaxes(-1, -2)
         return phases
 
     def _first_row(self, v: Value, x: Array) -> Array:

@@ -121,10 +121,26 @@ def average_in_norm(plan: Plan) -> Plan:
     return made.done()
 
 
+def zero_padding(plan: Plan) -> Plan:
+    """A layer whose rows the layer above attends to makes rows of zeros of those that the mask leaves out.
+
+    Its last layer norm does that where rows are still numbers: the scales s_t of y_t·s_t become m_t·s_t. The data
+    owner's rows are so already. Values m∘(W x̂ + b) = W x̂ + m⊗b then need no multiplication.
+    """
+    made, readers = _Copy(plan), _readers(plan)
+    for v in plan:
+        attended = any(reader.kind in ("encoder_layer", "insert", "token_rows") for reader in readers[v.id])
+        if v.kind == "encoder_layer" and attended:
+            made.keep(v, attrs={**v.attrs, "padding": "zero"})
+        else:
+            made.keep(v)
+    return made.done()
+
+
 PASSES: tuple[Pass, ...] = (fold_affine, prune_rows)
 """Before either target."""
-RING_PASSES: tuple[Pass, ...] = (*PASSES, place_prompt, average_in_norm)
-"""Before lowering to the ring; MP-SPDZ's kernels insert behind row 0 and take a mean by itself."""
+RING_PASSES: tuple[Pass, ...] = (*PASSES, place_prompt, average_in_norm, zero_padding)
+"""Before lowering to the ring; MP-SPDZ's kernels insert behind row 0, take a mean by itself and mask values."""
 
 
 def run_passes(plan: Plan, passes: Iterable[Pass]) -> Plan:

@@ -37,5 +37,7 @@ def inputs_for(plan: Plan, candidates: int, examples: int) -> dict[str, Any]:
         v.attrs["name"]: rng.standard_normal((counts[kind], *v.shape)) for kind in counts for v in plan.inputs(kind)
     }
     inputs["mask"] = (np.arange(7) < rng.integers(2, 8, size=(examples, 1))).astype(float)
+    if "select" in inputs:  # no head reads padding
+        inputs["select"] *= inputs["mask"]
     labels = inputs["labels"].shape[1]
     return inputs | {"labels": np.eye(labels)[rng.integers(labels, size=examples)]}

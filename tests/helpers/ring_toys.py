@@ -122,7 +122,12 @@ def _inputs(
     lengths = rng.integers(6, TOKENS + 1, examples)
     mask = (np.arange(TOKENS) < lengths[:, None]).astype(np.float64)
     labels = np.eye(spec.head.num_labels)[rng.integers(0, spec.head.num_labels, examples)]
-    inputs = {"x": x, "mask": mask, "labels": labels, "example_weight": np.full((examples, 1), 1 / examples)}
+    inputs = {
+        "x": x * mask[..., None],
+        "mask": mask,
+        "labels": labels,
+        "example_weight": np.full((examples, 1), 1 / examples),
+    }
     inputs["z"] = rng.normal(size=(candidates, z_size))
     if spec.head.rows == "select":
         inputs["select"] = np.eye(TOKENS)[rng.integers(1, 6, examples)]

@@ -5,18 +5,20 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, toy
+from helpers.ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, Toy, toy
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.plan.build import build_plan
-from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.plan.graph import Output, Stage
+from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.arithmetic import ring_matmul
 from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic
-from secfwt.codegen.ring.encoding import decode, encode
+from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.operations import COMMUNICATING
-from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.oracle import Machine, run_program
+from secfwt.codegen.ring.program import RingValue
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
@@ -70,12 +72,44 @@ def test_labels_and_weights_enter_the_loss() -> None:
 @pytest.mark.parametrize("variant", ["folded", "softmax"])
 def test_padding_rows_do_not_matter(variant: str) -> None:
     t = toy("prototypes", variant=variant, examples=2)
-    before = run_program(t.ring, t.words, ("logits",))["logits"]
     padding = t.inputs["mask"] == 0
     assert padding.any()
-    t.words["x"][padding] = encode(np.random.default_rng(1).normal(size=t.words["x"][padding].shape), 16)
-    after = run_program(t.ring, t.words, ("logits",))["logits"]
-    assert np.abs(decode(before - after, 16)).max() < 2e-3
+    # to the model plan, whatever they are
+    x = t.inputs["x"].copy()
+    x[padding] = np.random.default_rng(1).normal(size=x[padding].shape)
+    np.testing.assert_allclose(run_plan(t.plan, t.weights, {**t.inputs, "x": x})["logits"], t.reference["logits"])
+    # the parties get zeros from the data owner, and a layer makes zeros of what it has computed for them
+    assert not t.words["x"][padding].any()
+    rows = rows_between_layers(t)
+    assert np.abs(rows[padding]).max() <= 2.0**-16
+    np.testing.assert_allclose(np.linalg.norm(rows[~padding], axis=-1), np.sqrt(HIDDEN), rtol=0.02)
+
+
+@pytest.mark.parametrize("variant", ["folded", "softmax"])
+def test_padding_may_come_to_anything_before_it_meets_the_mask(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    t = toy("prototypes", variant=variant, examples=2)
+    before = run_program(t.ring, t.words, ("logits",))["logits"]
+    (masked,) = (v for v in t.ring if v.kind == "reshare")
+    (inverse,) = (i for i in t.ring[masked.inputs[0]].inputs if t.ring[i].kind == "fourier")
+    (normed,) = (v for v in t.ring if masked.id in v.inputs)
+    (row,) = (i for i in normed.inputs if i != masked.id)
+    rng, compute, padding = np.random.default_rng(1), Machine.run, (t.inputs["mask"] == 0)[None, :, :, None]
+
+    def spoilt(machine: Machine, v: RingValue, *args: Words) -> Words:
+        result = compute(machine, v, *args)
+        return (
+            np.where(padding, rng.integers(-(2**63), 2**63, result.shape), result) if v.id in (inverse, row) else result
+        )
+
+    monkeypatch.setattr(Machine, "run", spoilt)
+    np.testing.assert_array_equal(run_program(t.ring, t.words, ("logits",))["logits"], before)
+
+
+def rows_between_layers(t: Toy) -> np.ndarray:
+    """x̂ `[E, T, h]` of the tokens, as they leave layer 0."""
+    last = [v.id for v in t.ring if v.kind == "trunc" and v.site == "layer 0"][-1]
+    ring = dataclasses.replace(t.ring, outputs=[Output("rows", last, None)])
+    return decode(run_program(ring, t.words)["rows"], 16).reshape(-1, TOKENS, HIDDEN)
 
 
 def test_schedule_keeps_dependencies_and_merges_rounds() -> None:

@@ -75,6 +75,17 @@ def test_rows_are_the_embedding_layers_before_its_affine_part(tmp_path: Path) ->
     assert "select" not in inputs
 
 
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_padding_rows_are_zero(tmp_path: Path, frozen: int) -> None:
+    embedder = owner(tmp_path, "bert", "classification", frozen_layers=frozen, n_prompt_tokens=0)
+    inputs, _ = embedder.encode(["bad", "a very good film"])
+    padding = inputs["mask"] == 0
+    assert padding.any()
+    assert (embedder.frozen is not None) == bool(frozen)
+    assert not inputs["x"][padding].any()
+    assert inputs["x"][~padding].any(axis=-1).all()
+
+
 def test_a_long_text_is_cut_and_the_template_stays_whole(tmp_path: Path) -> None:
     embedder = owner(tmp_path, "bert", "masked_lm", **MASKED)
     assert tokens(embedder, "a film") == ["[CLS]", "a", "film", "it", "was", "[MASK]", ".", "[SEP]"]

@@ -41,7 +41,8 @@ def test_every_pass_keeps_what_is_computed(head: str, mode: str) -> None:
     weights = weights_for(model(head), options)
     inputs = inputs_for(plan, 2, 3)
     if head == "masked_lm":
-        inputs["select"] = np.eye(SMALL["sequence_length"])[[1, 4, 2]]
+        last = inputs["mask"].sum(axis=1).astype(int) - 1
+        inputs["select"] = np.eye(SMALL["sequence_length"])[np.minimum([1, 4, 2], last)]
     expected = run_plan(plan, weights, inputs)
     for count in range(1, len(RING_PASSES) + 1):
         got = run_plan(run_passes(plan, RING_PASSES[:count]), weights, inputs)
@@ -93,6 +94,14 @@ def test_prompt_rows_are_placed_behind_the_tokens() -> None:
     placed = [v for v in place_prompt(plan) if "at" in v.attrs]
     assert {v.kind for v in placed} == {"insert", "insert_mask", "token_rows"}
     assert {v.attrs["at"] for v in placed} == {SMALL["sequence_length"]}
+
+
+@pytest.mark.parametrize("mode", ["no prompt", "prompt at the last layer", "deep prompts"])
+@pytest.mark.parametrize("head", HEADS)
+def test_padding_is_zero_wherever_a_layer_above_attends_to_it(head: str, mode: str) -> None:
+    plan, _ = built(head, mode)
+    assert ["padding" in v.attrs for v in layers(run_passes(plan, RING_PASSES))] == [True, True, False]
+    assert not any("padding" in v.attrs for v in run_passes(plan, PASSES))
 
 
 @pytest.mark.parametrize("mode", ["no prompt", "prompt at the input"])
