@@ -73,8 +73,7 @@ def normalise(
     large, and the truncation takes 2^bits of that away. `mean`: weights `[1, R]` that add up to one; the result is the
     mean of x̂, `[1, h]`. As x̂ is a row times a number, the weights meet the numbers, and one row is truncated
     instead of R. So does a mask `live` `[R]` of rows that are kept; the others become 0 ± 1 unit, whatever they were:
-    R numbers are reshared, in one round.
-    `watch` is told how each row came out.
+    R numbers are reshared, in one round. `watch` is told how each row came out.
     """
     hidden = r[centred].shape[-1]
     shrink = hidden / 2.0**bits if bits else 1.0
