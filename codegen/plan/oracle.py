@@ -255,9 +255,8 @@ class _Executor:
         rows = rows.reshape(*rows.shape[:-1], v.attrs["heads"], v.attrs["head_dim"])
         norm2 = np.square(rows).sum(axis=-1, keepdims=True)
         self._see(f"{site}.{which}_norm2", norm2, live)
-        phases: Array = np.moveaxis(rows / np.sqrt(np.maximum(norm2, LEAST_NORM2)), -2, -3) @ self._weight(
-            v, "features"
-        ).swapaxes(-1, -2)
+        unit = rows / np.sqrt(np.maximum(norm2, LEAST_NORM2))
+        phases: Array = np.moveaxis(unit, -2, -3) @ self._weight(v, "features").swapaxes(-1, -2)
         return phases
 
     def _first_row(self, v: Value, x: Array) -> Array:
