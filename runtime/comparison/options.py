@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from ...codegen.commandline.options import ENGINE, MODEL, RUN, SEARCH, Option, check
+from ...codegen.commandline.options import ATTENTION, ENGINE, MODEL, RUN, SEARCH, Option, check
 from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..tuning.options import MpSpdzFolder
 
@@ -41,6 +41,16 @@ class Size:
     examples: Annotated[int, Option("Examples that every prompt is evaluated on.", SEARCH, at_least=1)] = 2
     layers: Annotated[int, Option("Lowest layers to run; 0: all.", MODEL, at_least=0)] = 0
     prompt_layer: Annotated[int, Option("Layer whose input gets the prompt.", MODEL, at_least=0)] = 0
+    attention: Annotated[
+        Literal["auto", "softmax", "rfa"],
+        Option(
+            "Softmax, or random features. auto: random features where the model was converted, else softmax.",
+            ATTENTION,
+        ),
+    ] = "auto"
+    adapter: Annotated[
+        Path | None, Option("Attention adapter of the model (see secfwt-convert).", ATTENTION, metavar="DIR")
+    ] = None
     seed: Annotated[int, Option("Seed of weights and inputs.", SEARCH, at_least=0)] = 1
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ def run(task: Task, protocols: Sequence[str], choices: Choices, folder: Path, co
     spec, rows, code = task.spec, list[Row](), 1
     title = (
         f"{task.name}: {spec.hidden_size}/{spec.num_attention_heads}/{spec.intermediate_size} "
-        f"x{spec.num_hidden_layers}, prompt at layer {task.options.prompt_layer}, "
+        f"x{spec.num_hidden_layers}, {task.options.attention}, prompt at layer {task.options.prompt_layer}, "
         f"{task.options.sequence_length} tokens, {len(task.z)} candidates x {len(task.batch)} examples"
     )
     console.print(title, markup=False, soft_wrap=True)

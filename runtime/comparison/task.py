@@ -12,12 +12,14 @@ import numpy as np
 
 from ...codegen.compile import Compiled, has_checkpoint
 from ...codegen.lowering.program import lower
+from ...codegen.model.adapter import choose_attention
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
 from ...codegen.owners.calibration import calibrate
 from ...codegen.owners.embed import Embedder
+from ...codegen.owners.log_sum import log_sums
 from ...codegen.owners.prepare import prepare_weights
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
@@ -69,8 +71,9 @@ def make_task(source: Path, size: Size) -> Task:
     options = GenOptions(
         sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=max(2, size.candidates), seed=size.seed,
         head="classification" if (classifier := _classifies(source)) else "prototypes",
-        label_texts=() if classifier else LABELS, intrinsic_dim=32,
+        label_texts=() if classifier else LABELS, intrinsic_dim=32, attention=size.attention,
     )  # fmt: skip
+    options, given = choose_attention(source, size.adapter, options)
     whole = read_model(source, options)
     if size.layers > whole.num_hidden_layers:
         raise TaskError(f"--layers is {size.layers}: the model has {whole.num_hidden_layers}")
@@ -83,7 +86,7 @@ def make_task(source: Path, size: Size) -> Task:
     rng = np.random.default_rng(size.seed)
     weights: Weights
     if source.is_dir() and has_checkpoint(source):
-        weights, embedder = prepare_weights(source, whole, options)
+        weights, embedder = prepare_weights(source, whole, options, given)
         inputs = _embedded_words(embedder, whole.vocab_size, size, rng)
     else:
         weights = dict(random_weights(plan, spec, options, rng))
@@ -94,6 +97,8 @@ def make_task(source: Path, size: Size) -> Task:
     batch = Batch({name: inputs[name] for name in (str(v.attrs["name"]) for v in plan.inputs("example"))})
     (candidate,) = plan.inputs("candidate")
     z = rng.normal(size=(size.candidates, *candidate.shape))
+    if options.attention == "softmax":
+        weights |= log_sums(plan, weights, [{**batch.inputs, "z": z}])
     # every engine's ranges are those of this very step
     plan.meta["calibration"] = calibrate(plan, weights, [{**batch.inputs, "z": z}])
     outputs = run_plan(plan, weights, {**batch.inputs, "z": z})
