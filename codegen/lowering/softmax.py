@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import reduce
 from math import floor, log2
 
+from ..commandline.problems import Problem, ProblemsFound
 from ..plan.graph import Value
-from ..ring.builder import RingBuilder
+from ..ring.builder import NARROW, RingBuilder
 from ..ring.values import HEADROOM
 from ..series.ranges import Ranges
 from ..series.softmax import HARMLESS, inverse_sum, period, root_weight, sum_period
@@ -88,5 +89,12 @@ class SoftmaxAttention:
         r = self.r
         low = self.ranges.lowest_score(f"layers.{self.v.attrs['layer']}.score")
         theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low))
-        root = r.fourier(theta, root_weight(low, turn))
+        fit = root_weight(low, turn)
+        if fit.scale + log2(fit.bound) > NARROW:
+            layer = self.v.attrs["layer"]
+            raise ProblemsFound([Problem(
+                "error", f"layer {layer}: scores lie up to {-low:.0f} below their row's log-sum-exp",
+                "No short series serves that range. Give --attention rfa and an adapter (secfwt-convert).",
+            )])  # fmt: skip
+        root = r.fourier(theta, fit)
         return r.trunc(r.mul(root, root), ROW)

@@ -17,6 +17,10 @@ LEAST_FACTOR = 64
 """Least factor that makes a phase: rounding it to an integer then changes the period by 1/64 at most."""
 
 
+NARROW = 30
+"""Bits of a magnitude whose harmonics may be shared in Z_2^32."""
+
+
 class RingBuilder(RangedValues):
     """A ring program under construction; methods take and return ids of values."""
 
@@ -133,7 +137,7 @@ class RingBuilder(RangedValues):
 
     def fourier(self, a: int, fit: Fit) -> int:
         """A fitted periodic function of a phase."""
-        if fit.format.ring_bits == 32 and fit.scale + log2(fit.bound) > 30:
+        if fit.format.ring_bits == 32 and fit.scale + log2(fit.bound) > NARROW:
             raise ValueError(f"fourier: {fit.bound:.3g} at scale {fit.scale} does not fit the 32-bit ring")
         fits = self.program.fits
         if fit not in fits:

@@ -254,3 +254,11 @@ def test_encode_wraps_phases_and_rounds() -> None:
     quarter = 1 << 62
     assert encode(turns, 64).tolist() == [quarter, -quarter, quarter, -quarter, 2, 0]
     assert encode(np.array([1.5, -1.5, 2.0**-17 * 1.01]), 16).tolist() == [98304, -98304, 1]
+
+
+def test_scores_that_spread_too_far_for_a_series_are_refused_by_layer() -> None:
+    t = toy(variant="softmax")
+    sites = {f"layers.1.{site}": {"min": low, "max": 8.0, "q0.0001": low, "q0.9999": 8.0}
+             for site, low in (("score", -600.0), ("row_sum", 0.1))}  # fmt: skip
+    with pytest.raises(ProblemsFound, match=r"layer 1: scores lie up to 720 below .*\n.*--attention rfa"):
+        lower(t.plan, t.weights, Ranges(sites))
