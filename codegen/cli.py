@@ -32,9 +32,16 @@ class Generation:
     ] = None
 
 
+@dataclass(frozen=True)
+class ProgramChoices(GenOptions):
+    """The generator's options with the command line's default: the attention that the model is fit for."""
+
+    attention: Literal["auto", "softmax", "rfa"] = "auto"
+
+
 COMMAND = Command(
     "secfwt-gen",
-    (Generation, MpSpdzOptions, GenOptions),
+    (Generation, MpSpdzOptions, ProgramChoices),
     "Compile a Hugging Face encoder into a private prompt-tuning program.",
     "secfwt-gen MODEL --label-texts 'sports|business' --prompt-layer 4 -o bundle",
 )
@@ -43,14 +50,15 @@ COMMAND = Command(
 def generate_command(typed: Typed) -> None:
     """Write the bundle, then say what a generation costs."""
     from .bundle import generate
-    from .estimate import show
+    from .estimate import attention_line, show
 
-    choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, GenOptions)
+    choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, ProgramChoices)
     compiled = generate(
         choices.model, options, choices.output, adapter=choices.adapter,
         calibration=_lines(choices.calibration_text), target=choices.target, mp_spdz=mp_spdz,
         command=typed.line(leave_out=("output",)),
     )  # fmt: skip
+    print(f"attention  {attention_line(compiled, mp_spdz.examples)}")
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")

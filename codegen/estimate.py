@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from .commandline.problems import ProblemsFound
 from .commandline.units import amount, seconds
 from .compile import Compiled
+from .lowering.program import lower
 from .native.binaries import BinaryMissing
 from .native.network import NETWORKS
 from .native.rate import Rate, measure
+from .plan.build import build_plan
 from .plan.graph import Stage
 from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.program import RingProgram
 from .ring.unstaged import unstaged
+from .series.ranges import Ranges
 
 BUDGET = 8000
 """Evaluations of a whole run: Black-Box Tuning's (Sun et al. 2022)."""
@@ -92,6 +97,23 @@ def time_table(compiled: Compiled, examples: int, rate: Rate) -> Table:
         each = rate.on(network, generation)
         table.add_row(str(network), seconds(each), seconds(rate.on(network, once) + generations * each))
     return table
+
+
+def attention_line(compiled: Compiled, examples: int) -> str:
+    """Which attention the program has, and what a generation sends with it and with the other (on assumed ranges)."""
+    options, candidates = compiled.options, compiled.options.popsize
+    names = {"softmax": "softmax", "rfa": "random features, which take an adapter"}
+    other = replace(options, attention="rfa" if options.attention == "softmax" else "softmax")
+    said = f"{names[options.attention].split(',')[0]}: {_sent(compiled.ring, candidates, examples)} per generation"
+    try:
+        elsewhere = lower(build_plan(compiled.spec, other), None, Ranges()).ring
+    except ProblemsFound:  # on assumed norms it may not fit the ring
+        return said
+    return f"{said}; {names[other.attention]}: {_sent(elsewhere, candidates, examples)}"
+
+
+def _sent(ring: RingProgram, candidates: int, examples: int) -> str:
+    return amount(generation_cost(ring, candidates, examples).bytes, "B")
 
 
 def show(compiled: Compiled, examples: int, console: Console | None = None) -> None:

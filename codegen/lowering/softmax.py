@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import reduce
 from math import floor, log2
 
+import numpy as np
+
 from ..commandline.problems import Problem, ProblemsFound
 from ..plan.graph import Value
 from ..ring.builder import NARROW, RingBuilder
@@ -63,14 +65,17 @@ class SoftmaxAttention:
         # 3. 1/n
         low, high = self.ranges.row_sum(f"layers.{self.v.attrs['layer']}.row_sum")
         theta, turn = r.phase(r.concat(tuple(sums), -2), sum_period(low, high))
-        inverse = r.fourier(theta, inverse_sum(low, high, turn))
+        fit = inverse_sum(low, high, turn)
+        inverse = r.fourier(theta, fit)
 
-        # 4. their product; a sum that 1/n is right for bounds the numerator
-        largest = HARMLESS * high * longest
-        room = floor(HEADROOM - r[inverse].scale - log2(r[inverse].bound * largest))
+        # 4. their product. Weights are squares, so a numerator is at most n times the longest value, and the product at
+        # most that times the largest n·|r(n)|, for every n that the fit is made for.
+        n = np.linspace(0, HARMLESS * high, 1 << 12)
+        peak = 1.01 * float(np.max(np.abs(n * fit(n / turn))))
+        room = floor(HEADROOM - fit.scale - log2(peak * longest))
         numerator = r.trunc(r.concat(tuple(numerators), -2), max(LEAST, min(ROW + 2, room)))
-        r.declare(numerator, bound=largest)
-        out = r.trunc(r.mul(numerator, inverse), ROW)
+        r.declare(numerator, bound=HARMLESS * high * longest)
+        out = r.trunc(r.mul(numerator, inverse, bound=peak * longest), ROW)
         return side_by_side(r, r.declare(out, bound=2 * longest))
 
     def _query(self, x: int) -> tuple[int, int]:

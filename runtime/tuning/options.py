@@ -69,6 +69,7 @@ class TuneOptions(ProgramOptions):
     prompt_layer: int = 5
     intrinsic_dim: int = 32
     popsize: int = 8
+    attention: Literal["auto", "softmax", "rfa"] = "auto"
     model: Annotated[
         str,
         Option(

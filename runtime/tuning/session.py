@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.estimate import attention_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..engine import Batch
 from ..progress import Display, make_display
@@ -44,6 +45,8 @@ def run_session(
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
     model = open_bundle(Path(options.bundle), options.engine) if options.bundle else load_model(options, splits.labels)
     display.note(f"model    {_describe(model)}")
+    if model.compiled is not None and model.compiled.ring.inputs("candidate"):
+        display.note(f"attention {attention_line(model.compiled, len(splits.train))}")
     sets = {name: embed(name, e, model, options, display) for name, e in asdict_sets(splits).items() if e}
     prints = fingerprints(splits, model)
     with ExitStack() as stack:

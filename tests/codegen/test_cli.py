@@ -23,7 +23,8 @@ from secfwt.codegen.owners.embed import Embedder
 from secfwt.codegen.ring.cost import Estimate
 from secfwt.codegen.ring.header import read_program
 
-SMALL = shlex.split("--sequence-length 12 --n-prompt-tokens 2 --rfa-features 8 --intrinsic-dim 4 --popsize 4")
+SMALL = shlex.split("--sequence-length 12 --n-prompt-tokens 2 --intrinsic-dim 4 --popsize 4")
+SMALL += shlex.split("--attention rfa --rfa-features 8")
 OF_HEAD = {
     "classification": ["--labels", "no,yes"],
     "masked_lm": ["--label-words", "good,bad", "--template", "{text} is {mask}"],
@@ -162,6 +163,14 @@ def test_layers_that_cost_the_same_are_one_row() -> None:
     same, other = (12, Estimate(bytes=8, rounds=2)), (12, Estimate(bytes=9, rounds=2))
     sites = [("prompt", same), ("layer 0", same), ("layer 1", same), ("layer 2", other), ("mask", (0, Estimate()))]
     assert [part.label for part in grouped(sites)] == ["prompt", "2 layers: 0-1, each", "layer 2"]
+
+
+def test_a_model_without_adapter_keeps_its_softmax(toy: Any, tmp_path: Path) -> None:
+    said = generate(toy(), tmp_path / "out", "--attention", "auto")
+    options = json.loads((tmp_path / "out/public/plan.json").read_text())["options"]
+    assert options["attention"] == "softmax"
+    assert "attention  softmax" in said.stdout
+    assert "layers.0.log_sum.weight" in load_file(tmp_path / "out/model_owner/weights.safetensors")
 
 
 @pytest.mark.parametrize(

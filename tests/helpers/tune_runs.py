@@ -14,7 +14,7 @@ from helpers.toys import save_sentence_transformer
 from secfwt.runtime.commands.tune import main
 
 BASE = ["--engine", "clear", "--k-shot", "2", "--prompt-layer", "1", "--popsize", "4", "--intrinsic-dim", "6"]
-BASE += ["--sequence-length", "12", "--n-prompt-tokens", "2", "--eval-every", "1"]
+BASE += ["--attention", "rfa", "--sequence-length", "12", "--n-prompt-tokens", "2", "--eval-every", "1"]
 
 
 def write_toy(folder: Path) -> tuple[Path, Path]:

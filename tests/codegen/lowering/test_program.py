@@ -262,3 +262,12 @@ def test_scores_that_spread_too_far_for_a_series_are_refused_by_layer() -> None:
              for site, low in (("score", -600.0), ("row_sum", 0.1))}  # fmt: skip
     with pytest.raises(ProblemsFound, match=r"layer 1: scores lie up to 720 below .*\n.*--attention rfa"):
         lower(t.plan, t.weights, Ranges(sites))
+
+
+@pytest.mark.parametrize("attention", ["rfa", "softmax"])
+def test_wide_models_fit_the_ring_on_assumed_norms(attention: str) -> None:
+    """RoBERTa-large's shape, one layer: what `secfwt-gen config.json` lowers without weights."""
+    spec = ModelSpec("roberta", 1024, 1, 16, 4096, "gelu", 1e-5, 50265, 514, 2, 1, 1, HEAD_SPECS["prototypes"])
+    options = GenOptions(sequence_length=128, attention=attention)  # type: ignore[arg-type]
+    lowered = lower(build_plan(spec, options), None, Ranges())
+    assert lowered.ring.outputs[0].name == "loss"

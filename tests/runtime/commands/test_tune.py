@@ -193,6 +193,14 @@ def test_wrong_input(
     assert not (tmp_path / "runs").exists()
 
 
+def test_auto_is_softmax_where_there_is_no_adapter(tmp_path: Path, model: Path, data: Path) -> None:
+    outcome = tune(
+        "--model", model, "--data", data, *BASE, "--attention", "auto", "--budget", 4, "--run", tmp_path / "r"
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert "2 layers of 32, softmax, prompt" in outcome.output
+
+
 def test_missing_default_model(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
     monkeypatch.setattr(model_source, "find_spec", lambda name: None)
     outcome = tune("--data", data, *BASE, "--attention", "softmax")
