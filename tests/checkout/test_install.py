@@ -104,7 +104,7 @@ def test_sdist_is_whole(tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     needed = {"CMakeLists.txt", "pyproject.toml", "README.md", "vm/main.cpp", "templates/program.mpc.j2", "build.sh"}
-    assert names >= needed | {"tests/test_install.py", "constraints.txt"}
+    assert names >= needed | {"tests/checkout/test_install.py", "constraints.txt"}
     assert not [name for name in names if name.startswith(("build/", ".venv", "certificates/"))]
 
 
@@ -127,7 +127,12 @@ def test_installed_simulator_runs_a_program(installed: Installed, tmp_path: Path
 
 @pytest.mark.parametrize(
     "module",
-    ["codegen.cli", "runtime.tune", "runtime.party", "runtime.certificates", "runtime.weights", "runtime.convert"],
+    [
+        "codegen.cli",
+        "runtime.tune",
+        "runtime.compare",
+        *(f"runtime.commands.{name}" for name in ("party", "certs", "weights", "convert", "doctor")),
+    ],  # fmt: skip
 )
 def test_installed_commands_say_how_they_are_used(module: str, installed: Installed, tmp_path: Path) -> None:
     assert "usage" in installed.run("-m", f"secfwt.{module}", "--help", cwd=tmp_path).lower()
