@@ -21,6 +21,7 @@ NEEDED = {
     "secfwt/runtime/tune.py",
     "secfwt/templates/program.mpc.j2",
     "secfwt/mpc_programs/lib/attention.py",
+    "secfwt/examples/sentences/sentences.txt",
     "secfwt/examples/topics/train.jsonl",
     "secfwt/examples/minilm-rfa/adapter.safetensors",
     "secfwt/bin/secfwt-vm",
@@ -132,7 +133,7 @@ def test_installed_simulator_runs_a_program(installed: Installed, tmp_path: Path
         "runtime.tune",
         "runtime.compare",
         *(f"runtime.commands.{name}" for name in ("party", "certs", "weights", "convert", "doctor")),
-    ],  # fmt: skip
+    ],
 )
 def test_installed_commands_say_how_they_are_used(module: str, installed: Installed, tmp_path: Path) -> None:
     assert "usage" in installed.run("-m", f"secfwt.{module}", "--help", cwd=tmp_path).lower()
