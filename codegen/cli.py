@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from .commandline.command import Command, Typed
 from .commandline.options import ATTENTION, ENGINE, MODEL, RUN, Option
 from .commandline.problems import Problem, ProblemsFound
-from .model.options import GenOptions
+from .model.options import AttentionChoice, GenOptions
 from .mpspdz.options import MpSpdzOptions
 
 
@@ -36,7 +36,7 @@ class Generation:
 class ProgramChoices(GenOptions):
     """The generator's options with the command line's default: the attention that the model is fit for."""
 
-    attention: Literal["auto", "softmax", "rfa"] = "auto"
+    attention: AttentionChoice = "auto"
 
 
 COMMAND = Command(

@@ -27,6 +27,8 @@ from .ring.program import RingProgram
 from .ring.text import program_text
 from .series.ranges import Ranges
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+"""What ships with the package: topics, MiniLM's adapter, public sentences."""
 CALIBRATION_TEXTS = 48
 
 
@@ -121,8 +123,7 @@ def calibrate_plan(
 
 def public_sentences() -> list[str]:
     """The public text that ships with the package: what softmax attention is calibrated on where none is given."""
-    lines = (Path(__file__).resolve().parents[1] / "examples" / "sentences" / "sentences.txt").read_text("utf-8")
-    return lines.splitlines()
+    return (EXAMPLES / "sentences" / "sentences.txt").read_text("utf-8").splitlines()
 
 
 def has_checkpoint(directory: Path) -> bool:

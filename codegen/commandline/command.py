@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from .. import VERSION
 from .options import PANELS, Declared, options_of
 from .problems import ProblemsFound, Report, SecfwtError
 
-T = TypeVar("T")
 WIDEST = 110
 """Columns of help on a wide terminal: longer lines are hard to read."""
 
@@ -86,13 +85,10 @@ class Command:
     """What it does, one line or more."""
     example: str
     """One line that works as it stands, or with names put in."""
-    without: Sequence[str] = ()
-    """Fields that are no options of this command."""
     options: tuple[Declared, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        every = (each for cls in self.declares for each in options_of(cls))
-        object.__setattr__(self, "options", tuple(each for each in every if each.name not in self.without))
+        object.__setattr__(self, "options", tuple(each for cls in self.declares for each in options_of(cls)))
 
     def parse(self, words: Sequence[str] | None = None) -> Typed:
         """Read a command line (default: this process's). Prints and exits for help, version and unknown options.
@@ -131,16 +127,12 @@ class Command:
         if code:
             sys.exit(code)
 
-    def help(self) -> str:
-        """The whole help text, as wide as the terminal."""
-        return _parser(self).format_help()
-
 
 def _value(declared: Declared, typed: Any) -> Any:
     if isinstance(typed, bool):
         return typed
     if isinstance(typed, list):
-        return tuple(word for group in typed for word in (group if isinstance(group, list) else [group]))
+        return tuple(word for group in typed for word in group)
     return declared.read(typed)
 
 

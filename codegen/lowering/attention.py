@@ -21,10 +21,8 @@ from ..series.ranges import PROJECTED_NORM2, Ranges
 from .association import Association, Keyed
 from .heads import Part, projected, side_by_side, values
 from .layer_norm import Norm
-from .scales import ROW, TURN
+from .scales import LEAST, ROW, TURN
 
-LEAST = 12
-"""Least scale of a numerator that is still useful: it is rounded by up to 1e-4."""
 UNIT = 1.1
 """Length that a query or key scaled to unit length may come out with: its inverse root's error, with room."""
 

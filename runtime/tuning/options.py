@@ -19,8 +19,8 @@ from ...codegen.commandline.options import (
     read_back,
 )  # fmt: skip
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.model.options import GenOptions, ProgramOptions
-from ...codegen.mpspdz.options import MpSpdzOptions
+from ...codegen.model.options import AttentionChoice, GenOptions, ProgramOptions
+from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
 from ..errors import RunFolderError
 
@@ -69,7 +69,7 @@ class TuneOptions(ProgramOptions):
     prompt_layer: int = 5
     intrinsic_dim: int = 32
     popsize: int = 8
-    attention: Literal["auto", "softmax", "rfa"] = "auto"
+    attention: AttentionChoice = "auto"
     model: Annotated[
         str,
         Option(
@@ -125,9 +125,7 @@ class TuneOptions(ProgramOptions):
     ] = "embedded"
     protocol: Annotated[ProtocolName, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
     mp_spdz: MpSpdzFolder = ""
-    round_nearest: Annotated[
-        bool, Option("MP-SPDZ rounds exactly: slower, and without what probabilistic truncation leaks.", ENGINE)
-    ] = False
+    round_nearest: RoundNearest = False
     deployment: Annotated[
         str,
         Option(

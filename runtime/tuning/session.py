@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.compile import EXAMPLES
 from ...codegen.estimate import attention_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..engine import Batch
@@ -23,7 +24,7 @@ from .data import Example, Splits, draw_splits, read_examples
 from .engines import open_engine
 from .limits import Limits, limits, mpspdz_width
 from .loop import tune
-from .model import EXAMPLES, Model, load_model, open_bundle
+from .model import Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace
 from .options import TuneOptions
 from .report import summary, write_report

@@ -2,8 +2,8 @@
 
 import pytest
 from helpers.ring_toys import FEATURES, toy
-from secfwt.codegen.lowering.attention import LEAST, AttentionScales
-from secfwt.codegen.lowering.scales import ROW
+from secfwt.codegen.lowering.attention import AttentionScales
+from secfwt.codegen.lowering.scales import LEAST, ROW
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.program import RingValue, Sharing
 
