@@ -12,15 +12,13 @@ from math import floor, log2
 
 import numpy as np
 
-from ..plan.graph import Value
-from ..ring.builder import RingBuilder, bits_for
+from ..ring.builder import bits_for
 from ..ring.program import RingValue
 from ..ring.values import HEADROOM
 from ..series.nonlinear import SLACK, inverse_root, reciprocal
-from ..series.ranges import PROJECTED_NORM2, Ranges
+from ..series.ranges import PROJECTED_NORM2
 from .association import Association, Keyed
-from .heads import Part, projected, side_by_side, values
-from .layer_norm import Norm
+from .heads import Attention, Part, projected, side_by_side, values
 from .scales import LEAST, ROW, TURN
 
 UNIT = 1.1
@@ -67,21 +65,12 @@ class AttentionScales:
         return max(LEAST, min(ROW + 1, room))
 
 
-@dataclass(frozen=True)
-class RandomFeatureAttention:
-    """The attention `v` of one layer, over normalised rows whose affine part `norm` is still to come."""
-
-    r: RingBuilder
-    ranges: Ranges
-    v: Value
-    norm: Norm
+class RandomFeatureAttention(Attention):
+    """Attention by random features."""
 
     def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
-        """All heads' outputs `[R, H·D]` at scale `ROW` for the rows that `reads` names, stacked; keys and values are
-        those of all `parts`.
-
-        Parts of different stages meet as late as attention lets them: keys and values of the tokens are computed once
-        per example, those of a prompt once per candidate, and only the sums S and n are added for a pair
+        """Parts of different stages meet as late as attention lets them: keys and values of the tokens are computed
+        once per example, those of a prompt once per candidate, and only the sums S and n are added for a pair
         (`association.py`).
         """
         r = self.r

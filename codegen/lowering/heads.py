@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
+from ..series.ranges import Ranges
 from .layer_norm import Norm
 from .scales import ROW, WEIGHT
 
@@ -19,6 +21,21 @@ class Part:
 
     rows: int
     mask: int | None
+
+
+@dataclass(frozen=True)
+class Attention(ABC):
+    """The attention `v` of one layer, over normalised rows whose affine part `norm` is still to come."""
+
+    r: RingBuilder
+    ranges: Ranges
+    v: Value
+    norm: Norm
+
+    @abstractmethod
+    def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
+        """All heads' outputs `[R, H·D]` at scale `ROW` for the rows that `reads` names, stacked; keys and values are
+        those of all `parts`."""
 
 
 def projected(

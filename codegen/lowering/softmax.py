@@ -12,38 +12,26 @@ A score costs one masked opening and one truncation, a row and head one opening 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from math import floor, log2
 
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..plan.graph import Value
-from ..ring.builder import NARROW, RingBuilder
+from ..ring.builder import NARROW
 from ..ring.values import HEADROOM
-from ..series.ranges import Ranges
 from ..series.softmax import HARMLESS, inverse_sum, period, root_weight, sum_period
-from .heads import Part, in_front, projected, side_by_side, values
-from .layer_norm import Norm
+from .heads import Attention, Part, in_front, projected, side_by_side, values
 from .scales import LEAST, ROW
 
 
-@dataclass(frozen=True)
-class SoftmaxAttention:
-    """The attention `v` of one layer, over normalised rows whose affine part `norm` is still to come."""
-
-    r: RingBuilder
-    ranges: Ranges
-    v: Value
-    norm: Norm
+class SoftmaxAttention(Attention):
+    """Attention by softmax."""
 
     def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
-        """All heads' outputs `[R, H·D]` at scale `ROW` for the rows that `reads` names, stacked; keys and values are
-        those of all `parts`.
-
-        Parts of different stages meet as late as attention lets them: scores of tokens on tokens are computed once per
-        example, those that a prompt's rows take part in once per pair, and numerators and sums are added for a pair.
+        """Parts of different stages meet as late as attention lets them: scores of tokens on tokens are computed once
+        per example, those that a prompt's rows take part in once per pair, and numerators and sums are added for a
+        pair.
         """
         r = self.r
         # 1. keys, masked values and masks of every part
