@@ -52,6 +52,7 @@ METHODS = {
     "Black-Box Tuning, softmax": Method("evolution", "softmax"),
     "Black-Box Tuning, RFA": Method("evolution", "rfa"),
     "private, fixed-point oracle": Method("evolution", "rfa", "oracle"),
+    "private softmax, fixed-point oracle": Method("evolution", "softmax", "oracle"),
     "private, three parties over TLS": Method("evolution", "rfa", "parties"),
 }
 
