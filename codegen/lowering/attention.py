@@ -100,6 +100,8 @@ class RandomFeatureAttention(Attention):
         site = f"layers.{self.v.attrs['layer']}.den"
         low, high = (x / scales.row_pad for x in self.ranges.denominator(site))
         theta, turn = self.r.phase(denominator, scales.features * SLACK * (high - low))
+        if self.watch:
+            self.watch.denominator(denominator, scales.features * low, scales.features * high)
         fit = reciprocal(
             low, high, turn / scales.features, factor=scales.feature_pad * scales.row_pad, unit=scales.row_pad,
             floor=self.v.attrs["floor"],

@@ -65,6 +65,6 @@ def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float
     fit = inverse_root(low, high, period, target=COSINE_ERROR)
     inverse = r.fourier(theta, fit)
     if watch:
-        watch(square, inverse, 1, fit, 0.0)
+        watch.norm(square, inverse, 1, fit, 0.0)
     logits = r.trunc(r.mul(scores, inverse, bound=LOGIT_ROOM * temperature), ROW)
     return r.reshape(logits, (labels,))

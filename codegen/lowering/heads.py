@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
 from ..series.ranges import Ranges
+from .health import Watch
 from .layer_norm import Norm
 from .scales import ROW, WEIGHT
 
@@ -31,6 +32,8 @@ class Attention(ABC):
     ranges: Ranges
     v: Value
     norm: Norm
+    watch: Watch | None = None
+    """Told of the rows that are read, where `--health` counts them."""
 
     @abstractmethod
     def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:

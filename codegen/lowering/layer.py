@@ -31,7 +31,7 @@ class LayerLowering:
     ranges: Ranges
     sum_scale: int
     health: Health | None = None
-    """Where the rows' lengths are summed, if they are."""
+    """Where wrong rows are counted, if they are."""
 
     def layer(
         self,
@@ -51,8 +51,8 @@ class LayerLowering:
         r, ranges, a = self.r, self.ranges, v.attrs
         site = f"layers.{a['layer']}"
         kind = SoftmaxAttention if a["attention"] == "softmax" else RandomFeatureAttention
-        attention = kind(r, ranges, v, norm).attend(parts, reads)
         watch = self._watch(parts[0], reads)
+        attention = kind(r, ranges, v, norm, watch).attend(parts, reads)
         y = self._attention_sum(a["layer"], attention, reads, norm)
         x = normalise(r, ranges, y, a["attention_eps"], f"{site}.attention_var", watch=watch)
         y = feed_forward(r, ranges, v, x, self.sum_scale)

@@ -87,7 +87,7 @@ def normalise(
     fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
     inverse = r.fourier(theta, fit)
     if watch:
-        watch(square, inverse, hidden, fit, eps * shrink**2 / low)
+        watch.norm(square, inverse, hidden, fit, eps * shrink**2 / low)
     if live is not None:
         inverse = r.reshare(r.mul(inverse, r.reshape(live, r[inverse].shape), bound=fit.bound))
     longest = (1 + max(STRETCH, fit.error)) * sqrt(hidden)

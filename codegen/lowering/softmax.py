@@ -49,9 +49,12 @@ class SoftmaxAttention(Attention):
 
         # 3. 1/n
         low, high = self.ranges.row_sum(f"layers.{self.v.attrs['layer']}.row_sum")
-        theta, turn = r.phase(r.concat(tuple(sums), -2), sum_period(low, high))
+        total = r.concat(tuple(sums), -2)
+        theta, turn = r.phase(total, sum_period(low, high))
         fit = inverse_sum(low, high, turn)
         inverse = r.fourier(theta, fit)
+        if self.watch:
+            self.watch.row_sum(total, inverse, fit)
 
         # 4. their product. Weights are squares, so a numerator is at most n times the longest value, and the product at
         # most that times the largest n·|r(n)|, for every n that the fit is made for.

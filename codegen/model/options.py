@@ -57,8 +57,8 @@ class ProgramOptions:
     health: Annotated[
         bool,
         Option(
-            "Open, behind each candidate's loss, how many rows have a wrong length: values have left the calibrated "
-            "ranges (embedded engine only).",
+            "Open, behind each candidate's loss, how many rows came out wrong: values have left the calibrated ranges "
+            "(embedded engine only).",
             SEARCH,
         ),
     ] = False

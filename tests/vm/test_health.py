@@ -21,9 +21,11 @@ def health(t: Toy, words: dict[str, np.ndarray], program: object = None) -> np.n
     return decode(run_program(program or t.ring, words, ("loss_health",))["loss_health"], SCALE)  # type: ignore[arg-type]
 
 
-def others(t: Toy, factor: float, examples: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def others(
+    t: Toy, factor: float, examples: int, head: str = "bert"
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Inputs of examples that were not calibrated on, rows longer by a factor: reals, and with weights ring words."""
-    inputs = dict(toy("bert", examples=examples).inputs)
+    inputs = dict(toy(head, examples=examples).inputs)
     inputs["x"] = inputs["x"] * factor
     names = [(v.attrs["name"], v.scale) for kind in ("example", "candidate") for v in t.ring.inputs(kind)]
     return inputs, t.words | {name: encode(inputs[name], scale) for name, scale in names}
@@ -92,8 +94,26 @@ def test_dead_rows_do_not_count() -> None:
     assert (np.abs(health(t, t.words | {"x": encode(x, 16)})[:, 1]) < t.health).all()
 
 
-def test_it_costs_little() -> None:
-    with_it, without = (toy("prototypes", health=h).ring for h in (True, False))
+@pytest.mark.parametrize("head", ["prototypes", "bert"])
+def test_a_wrong_row_sum_is_flagged(head: str) -> None:
+    """Softmax calibrated on three examples: rows of others have sums below the interval of 1/n, and right lengths."""
+    t = toy(head, variant="softmax", health=True)
+    assert t.health is not None
+    inputs, words = others(t, 1.0, 60, head)
+    logits = decode(run_program(t.ring, words, ("logits",))["logits"], 16)
+    reference = run_plan(t.plan, t.weights, inputs)["logits"]
+    wrong = np.flatnonzero((np.abs(logits.reshape(reference.shape) - reference).max(axis=-1) > 0.06)[0])
+    assert wrong.size > 5
+    one = {"example_weight": encode(np.ones((1, 1)), 24)}
+    shared = {v.attrs["name"] for v in t.ring.inputs("example")} - set(one)
+    for e in wrong:
+        alone = words | {name: words[name][e : e + 1] for name in shared} | one
+        assert (health(t, alone)[:, 1] > t.health).any()
+
+
+@pytest.mark.parametrize("variant", ["folded", "softmax"])
+def test_it_costs_little(variant: str) -> None:
+    with_it, without = (toy("prototypes", variant=variant, health=h).ring for h in (True, False))
     cost, base = generation_cost(with_it, 2, 3), generation_cost(without, 2, 3)
-    assert base.bytes < cost.bytes < 1.05 * base.bytes  # of rows of 32; a row's own bytes grow with its length
-    assert cost.rounds <= base.rounds + 4
+    assert base.bytes < cost.bytes < 1.2 * base.bytes  # of heads of 8; a head's own bytes grow with its width
+    assert cost.rounds <= base.rounds + 4 * 2
