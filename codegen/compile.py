@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .commandline.problems import Report
+from .hub.layout import transformer_folder
 from .lowering.loss import loss_width
 from .lowering.program import Lowered, lower
 from .model.adapter import Adapter, choose_attention
@@ -128,7 +129,9 @@ def public_sentences() -> list[str]:
 
 def has_checkpoint(directory: Path) -> bool:
     """Whether a directory holds weights in any format (those that cannot be read are reported when they are)."""
-    return any(any(directory.glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin"))
+    return any(
+        any(transformer_folder(directory).glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin")
+    )
 
 
 def _calibration_inputs(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["error", "warning"]
+
+
+def note(text: str) -> None:
+    """Say what was decided where a file left a choice; on standard error, unless a program handles `secfwt`'s log."""
+    logging.getLogger("secfwt").warning("note: %s", text)
 
 
 class SecfwtError(Exception):

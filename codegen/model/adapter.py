@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from ..commandline.problems import Problem, ProblemsFound, Report
+from ..hub.layout import transformer_folder
 from .options import AdaptedActivation, GenOptions
 from .spec import ModelSpec
 from .tensors import TensorFile
@@ -113,13 +114,14 @@ def find_adapter(model: Path, adapter: Path | None) -> Adapter | None:
     if adapter is not None:
         advice = "Give the original model, or leave --adapter out."
         raise ProblemsFound([Problem("error", f"--adapter is given, but {model} is converted already", advice)])
-    return _read(model / "config.json", _ConvertedConfig, model / "model.safetensors", PREFIX)
+    folder = transformer_folder(model)
+    return _read(folder / "config.json", _ConvertedConfig, folder / "model.safetensors", PREFIX)
 
 
 def is_converted(model: Path) -> bool:
     """Whether a model directory has learned random features of its own."""
     try:
-        config = json.loads((model / "config.json").read_bytes()) if model.is_dir() else {}
+        config = json.loads((transformer_folder(model) / "config.json").read_bytes()) if model.is_dir() else {}
     except (OSError, ValueError):
         return False  # whoever reads the model reports that
     return isinstance(config, dict) and "rfa" in config

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..commandline.problems import Report
+from ..commandline.problems import Report, note
+from ..hub.files import pointer_problem
+from ..hub.layout import transformer_folder
 from .spec import Family, HeadKind, ModelSpec
 from .tensors import TensorFile
 from .weights import Weights, checkpoint_shapes
 
-# Names after the base model's own prefix (`bert.`, `roberta.`, `distilbert.`) is taken away; `.weight`/`.bias` are
-# appended to both sides, `.gamma`/`.beta` on the right for layer norms.
+# Names after all that stands before the base model's own (`bert.`, `module.roberta.`) is taken away; `.weight`/`.bias`
+# are appended to both sides, `.gamma`/`.beta` on the right for layer norms.
 _EMBEDDINGS = {
     "embeddings.word_embeddings": "embeddings.word",
     "embeddings.position_embeddings": "embeddings.position",
@@ -67,6 +69,10 @@ _HEADS: dict[tuple[Family, HeadKind], dict[str, str]] = {
         "vocab_projector": "head.out",
     },
 }
+_BASE = "(bert|roberta|distilbert|electra|ernie|data2vec_text)"
+_WORDS = "embeddings.word_embeddings.weight"
+# What torch puts between names where a part of a model is compiled, sharded or recomputed.
+_WRAPPERS = re.compile(r"(^|\.)(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.)+")
 # What checkpoints may hold beside the tensors that are read here: buffers, heads that are not used, and a converted
 # model's features (`adapter.py`).
 _BENIGN = re.compile(
@@ -81,7 +87,9 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) 
     unexpected, mis-shaped or non-finite tensor.
     """
     report = Report()
-    tensors = {_plain(name): (file, name) for file in _files(path, report) for name in file.names()}
+    there = {name: file for file in _files(transformer_folder(path), report) for name in file.names()}
+    report.check()
+    tensors = {plain: (there[name], name) for name, plain in _plain_names(list(there), report).items()}
     report.check()
     names = _name_map(spec, tensors)
     masked_lm = spec.head.kind == "masked_lm"
@@ -114,21 +122,32 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) 
     return weights
 
 
-def _files(path: Path, report: Report) -> list[TensorFile]:
-    directory = path if path.is_dir() else path.parent
+def checkpoint_files(directory: Path) -> list[Path]:
+    """The one file of a checkpoint, or else the shards of its index; as in `transformers`, not both.
+
+    They need not exist. Raises ValueError, OSError, or what an index of another form leads to.
+    """
+    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if whole.is_file() or not index.is_file():
+        return [whole]
+    shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    if outside := [shard for shard in shards if Path(shard).name != shard]:
+        raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
+    return [directory / shard for shard in shards]
+
+
+def _files(directory: Path, report: Report) -> list[TensorFile]:
     index = directory / "model.safetensors.index.json"
     try:
-        if index.is_file():
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            if outside := [shard for shard in shards if Path(shard).name != shard]:
-                raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
-            return [TensorFile(directory / shard) for shard in shards]
-        return [TensorFile(directory / "model.safetensors")]
+        files = checkpoint_files(directory)
+        if index.is_file() and files[0].name == "model.safetensors":
+            note(f"{files[0].name} is read, {index.name} and its shards are not, as in transformers")
+        return [TensorFile(file) for file in files]
     except FileNotFoundError as e:
         hint = "A pickle checkpoint (.bin) is not read: save it again with save_pretrained(safe_serialization=True)."
         report.error(f"there is no {Path(e.filename).name} in {directory}", hint if _pickles(directory) else "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-        report.error(f"cannot read the checkpoint in {directory}: {e}")
+        report.error(f"cannot read the checkpoint in {directory}: {pointer_problem(index) or e}")
     return []
 
 
@@ -136,12 +155,34 @@ def _pickles(directory: Path) -> bool:
     return any(directory.glob("*.bin"))
 
 
-def _plain(name: str) -> str:
-    """A tensor's name without the base model's prefix, and with today's names for layer norms."""
-    name = re.sub(r"^(bert|roberta|distilbert)\.", "", name)
-    return re.sub(
-        r"(LayerNorm|layer_norm)\.gamma$", r"\1.weight", re.sub(r"(LayerNorm|layer_norm)\.beta$", r"\1.bias", name)
-    )
+def _plain_names(names: Sequence[str], report: Report) -> dict[str, str]:
+    """Every tensor's name without what wraps the model, and with today's names for layer norms.
+
+    The word embeddings show what stands before the base model's names, whoever put it there (`bert.`, `0.auto_model.`,
+    `module.bert.`); what remains of that without the base model's own prefix stands before the heads' names.
+    """
+    inner = {name: _WRAPPERS.sub(r"\1", name) for name in names}
+    models = sorted({name.removesuffix(_WORDS) for name in inner.values() if name.endswith(_WORDS)})
+    if len(models) > 1:
+        report.error(
+            f"the checkpoint holds {len(models)} models: {', '.join(repr(model) for model in models)}",
+            "Accepted: tensors of one.",
+        )
+        return {}
+    base = models[0] if models else ""
+    wrapper = re.sub(rf"(^|\.){_BASE}\.$", r"\1", base)
+    if wrapper:
+        note(f"names of tensors are read without {wrapper!r} at their beginning")
+    elif any(inner[name] != name for name in names):
+        example = next(name for name in names if inner[name] != name)
+        note(f"names of tensors are read without the wrappers in them, as {inner[example]} for {example}")
+    plain: dict[str, str] = {}
+    for name, short in inner.items():
+        short = short.removeprefix(base) if short.startswith(base) else short.removeprefix(wrapper)
+        short = re.sub(rf"^{_BASE}\.", "", short)
+        short = re.sub(r"(LayerNorm|layer_norm)\.beta$", r"\1.bias", short)
+        plain[name] = re.sub(r"(LayerNorm|layer_norm)\.gamma$", r"\1.weight", short)
+    return plain
 
 
 def _name_map(spec: ModelSpec, available: Iterable[str]) -> dict[str, str]:

@@ -1,26 +1,25 @@
 """Hugging Face configurations in, `ModelSpec` out; pydantic checks them at the door.
 
-Accepted: `config.json` of BERT, RoBERTa, XLM-RoBERTa and DistilBERT, alone or in a model directory, and
-sentence-transformers directories made of one of these, pooling and normalisation.
+Accepted: `config.json` of BERT, RoBERTa, DistilBERT and of families that are these under another name, alone or in a
+model directory, and sentence-transformers directories made of one of these, pooling and normalisation.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from ..commandline.problems import ProblemsFound, Report
+from ..hub.files import read_json
+from ..hub.layout import MODULES, default_prompt, sentence_modules, transformer_folder
 from ..series.activations import ACTIVATIONS
 from ..series.names import ActivationName
 from .compatibility import check_fit
 from .options import GenOptions
 from .spec import Family, HeadKind, HeadSpec, ModelSpec, Rows
-
-T = TypeVar("T")
 
 
 class _Config(BaseModel):
@@ -51,6 +50,18 @@ class _RobertaConfig(_Config):
     pad_token_id: int | None = Field(1, ge=0)
 
 
+class _ErnieConfig(_Config):
+    """BERT, unless a third kind of embedding is on."""
+
+    use_task_id: Literal[False] = False
+
+
+class _ElectraConfig(_Config):
+    """BERT, unless its embeddings are narrower than its rows; the heads differ."""
+
+    embedding_size: PositiveInt = 128
+
+
 class _DistilBertConfig(_Config):
     """Its fields have other names; it has neither token types nor a pooler, and its epsilon is not configurable."""
 
@@ -69,14 +80,33 @@ class _Kind:
     family: Family
     dense_act: Literal["tanh", "relu"]
     """Activation before a classification head's output."""
+    heads: bool = True
+    """Whether its heads are the family's too."""
 
 
 _KINDS = {
     "bert": _Kind(_Config, "bert", "tanh"),
+    "ernie": _Kind(_ErnieConfig, "bert", "tanh"),
+    "electra": _Kind(_ElectraConfig, "bert", "tanh", heads=False),
     "roberta": _Kind(_RobertaConfig, "roberta", "tanh"),
     "xlm-roberta": _Kind(_RobertaConfig, "roberta", "tanh"),
+    "camembert": _Kind(_RobertaConfig, "roberta", "tanh"),
+    "data2vec-text": _Kind(_RobertaConfig, "roberta", "tanh"),
     "distilbert": _Kind(_DistilBertConfig, "distilbert", "relu"),
 }
+"""Model types that are read, each with the family that it is, mostly under a new name."""
+_REASONS = {
+    "xlm-roberta-xl": "Its layers are normalised before attention, not behind it.",
+    "roberta-prelayernorm": "Its layers are normalised before attention, not behind it.",
+    "megatron-bert": "Its layers are normalised before attention, not behind it.",
+    "mpnet": "Its attention adds a bias for relative positions.",
+    "deberta": "Its attention sees relative positions.",
+    "deberta-v2": "Its attention sees relative positions.",
+    "albert": "Its layers share one set of weights, and its embeddings are narrower than its rows.",
+    "modernbert": "Its positions are rotary, its feed-forward networks gated.",
+    "nomic_bert": "Its positions are rotary, its feed-forward networks gated.",
+}
+"""Why model types near these are not read."""
 
 
 def read_model(path: Path, options: GenOptions) -> ModelSpec:
@@ -85,14 +115,15 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     Raises `ProblemsFound` with everything that is wrong with both, and with what the generator does not support.
     """
     report = Report()
-    raw = _read_json(path / "config.json" if path.is_dir() else path, dict, report)
-    pooling = _read_pooling(path, report) if (path / "modules.json").is_file() else None
+    file = transformer_folder(path) / "config.json" if path.is_dir() else path
+    raw = read_json(file, dict, report, "Give a config.json or a directory that has one.")
     if raw is None:
         raise ProblemsFound(report.problems)
-    kind = _KINDS.get(str(raw.get("model_type")))
+    kind = _kind(raw, report)
     if kind is None:
-        report.error(f"model_type is {raw.get('model_type')!r}", f"Accepted: {', '.join(_KINDS)}.")
         raise ProblemsFound(report.problems)
+    prompt = "" if options.template else default_prompt(path, report)
+    pooling = _read_pooling(path, bool(prompt), report)
     config = _validated(kind.config, raw, report)
     if config is None:
         raise ProblemsFound(report.problems)
@@ -108,6 +139,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
         vocab_size=config.vocab_size, max_positions=config.max_position_embeddings,
         position_offset=padding + 1 if kind.family == "roberta" else 0,
         token_types=config.type_vocab_size, pad_token_id=padding, head=head,
+        prompt=prompt if head.kind == "prototypes" else "",
     )  # fmt: skip
     try:
         check_fit(spec, options)
@@ -117,18 +149,23 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     return spec
 
 
-def _read_json(path: Path, kind: type[T], report: Report) -> T | None:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        report.error(f"cannot read {path}: {e.strerror}", "Give a config.json or a directory that has one.")
-    except ValueError as e:
-        report.error(f"{path.name} is not JSON: {e}")
-    else:
-        if isinstance(value, kind):
-            return value
-        report.error(f"{path.name} is not a JSON {'object' if kind is dict else 'array'}")
-    return None
+def _kind(raw: dict[str, Any], report: Report) -> _Kind | None:
+    """What the configuration describes; None, with the reason reported, where that is nothing that is read here."""
+    name = str(raw.get("model_type"))
+    remote = raw.get("auto_map") or {}
+    if isinstance(remote, dict) and (code := sorted(k for k in remote if k.startswith(("AutoConfig", "AutoModel")))):
+        report.error(
+            f"config.json: auto_map takes {', '.join(code)} from code of the model's own ({remote[code[0]]})",
+            f"Such code is never run, and what it computes is not a plain {name}: no program would be right.",
+        )
+        return None
+    if alibi := [key for key in raw if key.startswith("alibi")]:
+        report.error(f"config.json: {alibi[0]} is {raw[alibi[0]]!r}", "Accepted: models with a table of positions.")
+        return None
+    if name not in _KINDS:
+        reason = _REASONS.get(name, "")
+        report.error(f"model_type is {raw.get('model_type')!r}", f"{reason} Accepted: {', '.join(_KINDS)}.".strip())
+    return _KINDS.get(name)
 
 
 def _validated(config: type[_Config], raw: dict[str, Any], report: Report) -> _Config | None:
@@ -155,19 +192,27 @@ def _check_support(config: _Config, report: Report) -> None:
             f"hidden_size is {config.hidden_size}, num_attention_heads {config.num_attention_heads}",
             "The heads must divide the hidden size.",
         )
+    if isinstance(config, _ElectraConfig) and config.embedding_size != config.hidden_size:
+        report.error(
+            f"embedding_size is {config.embedding_size}, hidden_size is {config.hidden_size}",
+            "Embeddings must be as wide as the rows.",
+        )
 
 
-def _read_pooling(directory: Path, report: Report) -> Rows | None:
+def _read_pooling(directory: Path, prompted: bool, report: Report) -> Rows | None:
     """Which row a sentence-transformers directory reads: its modules may be transformer, pooling, normalisation."""
-    modules = _read_json(directory / "modules.json", list, report)
     rows: Rows | None = None
-    for module in modules or []:
-        name = str(module.get("type", "")).rsplit(".", 1)[-1]
-        if name == "Pooling":
-            config = _read_json(directory / str(module.get("path")) / "config.json", dict, report)
+    for module in sentence_modules(directory, report):
+        if module.name == "Pooling":
+            config = read_json(module.folder / "config.json", dict, report)
             rows = _pooling_rows(config, report) if config is not None else None
-        elif name not in ("Transformer", "Normalize"):
-            report.error(f"modules.json: module {name!r}", "Accepted: Transformer, Pooling, Normalize.")
+            if prompted and config and config.get("include_prompt") is False:
+                report.error(
+                    "the sentence embedding leaves the tokens of its prompt out (include_prompt is false)",
+                    "Accepted: true; or give --template, as in '{text}', to do without the prompt.",
+                )
+        elif module.name not in ("Transformer", "Normalize"):
+            report.error(f"{MODULES}: module {module.name!r}", "Accepted: Transformer, Pooling, Normalize.")
     return rows
 
 
@@ -189,8 +234,8 @@ def _pooling_rows(config: dict[str, Any], report: Report) -> Rows | None:
 def _head(config: _Config, kind: _Kind, options: GenOptions, pooling: Rows | None, report: Report) -> HeadSpec | None:
     architecture = config.architectures[0] if config.architectures else ""
     available: dict[HeadKind, bool] = {
-        "classification": architecture.endswith("ForSequenceClassification"),
-        "masked_lm": architecture.endswith(("ForMaskedLM", "ForPreTraining")),
+        "classification": kind.heads and architecture.endswith("ForSequenceClassification"),
+        "masked_lm": kind.heads and architecture.endswith(("ForMaskedLM", "ForPreTraining")),
         "prototypes": True,
     }
     if options.head != "auto":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from ..commandline.options import ATTENTION, LABELS, MODEL, SEARCH, Option, check, flag
+from ..commandline.problems import Report
 from ..series.names import ActivationName
 
 AdaptedActivation = Literal["", ActivationName]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
+PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
+"""What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
 HeadChoice = Literal["auto", "classification", "masked_lm", "prototypes"]
 
 
@@ -149,11 +153,22 @@ class GenOptions(ProgramOptions):
             report.error(f"the adapter's activation is {self.activation!r}", f"Accepted: {', '.join(accepted[1:])}.")
         if self.activation_harmonics < 0:
             report.error(f"the adapter's harmonics are {self.activation_harmonics}", "They must be at least 0.")
+        self._check_template(report)
         for name in ("labels", "label_words", "label_texts"):
             given = getattr(self, name)
             if len(given) == 1 or len(set(given)) != len(given):
                 report.error(f"{flag(GenOptions, name)} is {', '.join(given)}", "Give at least two, all different.")
         report.check()
+
+    def _check_template(self, report: Report) -> None:
+        placeholders = re.findall(r"\{\w+\}", self.template)
+        header = f"--template is {self.template!r}"
+        if unknown := sorted(set(placeholders) - PLACEHOLDERS):
+            report.error(f"{header}: {', '.join(unknown)} stands for nothing", "Accepted: {text}, {text_b}, {mask}.")
+        elif self.template and "{text}" not in placeholders:
+            report.error(header, "It must hold {text}: every example would be the same.")
+        elif placeholders.count("{mask}") > 1:
+            report.error(f"{header}: it holds {{mask}} more than once", "One masked word decides on the label.")
 
     def features_of(self, layer: int) -> int:
         """Random features per head of a layer."""

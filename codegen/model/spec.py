@@ -55,6 +55,8 @@ class ModelSpec:
     """Rows of the token type table; 0: the model has none."""
     pad_token_id: int
     head: HeadSpec
+    prompt: str = ""
+    """What stands before every text where no template says how texts become input: a sentence encoder's own prompt."""
 
     @property
     def head_dim(self) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hub.files import pointer_problem
+
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
@@ -21,6 +23,8 @@ class TensorFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if problem := pointer_problem(path):
+            raise ValueError(problem)
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -20,10 +20,10 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, Report
+from ..hub.tokenizer import mask_token, saved_tokenizer
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec, Rows
 from ..model.tensors import TensorFile
-from ..model.tokenizer import load_tokenizer, mask_token
 from ..model.weights import Weights
 from .frozen import FrozenLayers
 
@@ -49,7 +49,7 @@ class Settings:
         """The settings that a program was generated with."""
         return cls(
             options.sequence_length, spec.position_offset, spec.layer_norm_eps, spec.pad_token_id, spec.head.rows,
-            spec.head.labels, options.template,
+            spec.head.labels, options.template or (spec.prompt and f"{spec.prompt}{{text}}"),
         )  # fmt: skip
 
 
@@ -63,19 +63,20 @@ class Embedder:
         self.frozen = frozen
         self.settings = settings
         self.tokenizer = tokenizer
-        self._tables = tables
-        self._mask = mask_token(tokenizer) or ""
+        self.tables = tables
+        self.mask = mask_token(tokenizer) or ""
 
     @classmethod
     def open(cls, directory: Path) -> Embedder:
         """Read a data owner's folder. Raises `ProblemsFound` when something in it cannot be read."""
-        tokenizer = load_tokenizer(directory)
+        tokenizer = saved_tokenizer(directory)
         try:
             settings = json.loads((directory / "data_owner.json").read_text(encoding="utf-8"))
             settings["labels"] = tuple(settings["labels"])
             below = settings.pop("frozen", None)
             frozen = FrozenLayers.from_json(below, _tensors(directory / "frozen.safetensors")) if below else None
-            return cls(tokenizer, _tensors(directory / "embeddings.safetensors"), Settings(**settings), frozen)
+            tables = _tensors(directory / "embeddings.safetensors")
+            return cls(tokenizer, tables, Settings(**settings), frozen)
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise ProblemsFound([Problem("error", f"cannot read the data owner's folder {directory}: {e}")]) from None
 
@@ -83,7 +84,7 @@ class Embedder:
         """Write a data owner's folder, for `open`."""
         directory.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(str(directory / "tokenizer.json"))
-        save_file(self._tables, directory / "embeddings.safetensors")
+        save_file(self.tables, directory / "embeddings.safetensors")
         settings = asdict(self.settings)
         if self.frozen:
             settings["frozen"] = self.frozen.to_json()
@@ -130,9 +131,9 @@ class Embedder:
         type_ids, mask = np.zeros_like(padded), np.zeros(padded.shape, np.float32)
         for i, (row, kinds) in enumerate(zip(ids, types, strict=True)):
             padded[i, : len(row)], type_ids[i, : len(row)], mask[i, : len(row)] = row, kinds, 1
-        x = self._tables["word"][padded] + self._tables["position"][s.position_offset : s.position_offset + length]
-        if "token_type" in self._tables:
-            x += self._tables["token_type"][type_ids]
+        x = self.tables["word"][padded] + self.tables["position"][s.position_offset : s.position_offset + length]
+        if "token_type" in self.tables:
+            x += self.tables["token_type"][type_ids]
         x -= x.mean(axis=-1, keepdims=True)
         x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + s.layer_norm_eps)
         if self.frozen:
@@ -141,8 +142,14 @@ class Embedder:
         if s.rows == "mean":
             inputs["select"] = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
         elif s.rows == "select":
-            inputs["select"] = (padded == self.tokenizer.token_to_id(self._mask)).astype(np.float32)
+            inputs["select"] = (padded == self.tokenizer.token_to_id(self.mask)).astype(np.float32)
         return inputs
+
+    def missing_type(self) -> str:
+        """Why pairs of texts cannot be embedded as pairs; empty where they can be."""
+        kinds = max(self.tokenizer.encode("", "").type_ids, default=0) + 1
+        rows = len(self.tables.get("token_type", ()))
+        return f"a pair has {kinds} token types, the checkpoint {rows}" if 0 < rows < kinds else ""
 
     def _token_ids(self, text: Text, index: int, report: Report) -> tuple[list[int], list[int], bool]:
         """Token ids, token types, and whether the text was cut to fit."""
@@ -155,30 +162,34 @@ class Embedder:
                 f"text {index + 1} is {'one text' if len(parts) == 1 else 'a pair'}, the template is {template!r}"
             )
             return [], [], False
-        encoding = self._encode(parts)
+        if len(parts) == 2 and not template and (missing := self.missing_type()):
+            report.error(f"text {index + 1} is a pair: {missing}", "Give a --template that joins both texts in one.")
+            return [], [], False
+        encoding = self.tokens(parts)
         whole = len(encoding.ids)
         while len(encoding.ids) > self.settings.sequence_length:
             pieces = [self.tokenizer.encode(part, add_special_tokens=False) for part in parts]
             sizes = [len(piece.ids) for piece in pieces]
             longest = sizes.index(max(sizes))
             if not sizes[longest]:
-                report.error(f"--sequence-length is {self.settings.sequence_length}: the template alone is longer")
+                report.error(f"--sequence-length is {self.settings.sequence_length}: special tokens alone are more")
                 return [], [], False
             # The longer of a pair loses tokens until both are equally long, then each in turn.
             excess = len(encoding.ids) - self.settings.sequence_length
             excess = min(excess, max(1, sizes[longest] - min(sizes))) if len(sizes) == 2 else excess
             keep = max(0, sizes[longest] - excess)
             parts[longest] = parts[longest][: pieces[longest].offsets[keep][0]].rstrip()
-            encoding = self._encode(parts)
-        if self.settings.rows == "select" and encoding.ids.count(self.tokenizer.token_to_id(self._mask)) != 1:
-            report.error(f"text {index + 1} holds {self._mask}", "Only the template may place the mask.")
+            encoding = self.tokens(parts)
+        if self.settings.rows == "select" and encoding.ids.count(self.tokenizer.token_to_id(self.mask)) != 1:
+            report.error(f"text {index + 1} holds {self.mask}", "Only the template may place the mask.")
         return encoding.ids, encoding.type_ids, len(encoding.ids) < whole
 
-    def _encode(self, parts: list[str]) -> Any:
+    def tokens(self, parts: Sequence[str]) -> Any:
+        """What the tokenizer makes of a text or a pair in the template, uncut."""
         template = self.settings.template
         if not template:
             return self.tokenizer.encode(parts[0], parts[1] if len(parts) == 2 else None)
-        filled = dict(zip(("{text}", "{text_b}"), parts, strict=False)) | {"{mask}": self._mask}
+        filled = dict(zip(("{text}", "{text_b}"), parts, strict=False)) | {"{mask}": self.mask}
         pieces = re.split(r"(\{text\}|\{text_b\}|\{mask\})", template)
         return self.tokenizer.encode("".join(filled.get(piece, piece) for piece in pieces))
 

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..commandline.problems import note
+from ..hub.tokenizer import label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
 from ..model.features import add_features
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
-from ..model.tokenizer import label_token_ids, load_tokenizer
 from ..model.weights import Weights, prompt_name, prompted_layers
 from ..plan.build import build_encoder
 from ..plan.oracle import run_plan
+from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
 from .frozen import FrozenLayers
 
@@ -29,16 +31,18 @@ def prepare_weights(
     `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
     Raises `ProblemsFound`.
     """
-    directory = path if path.is_dir() else path.parent
-    tokenizer = load_tokenizer(directory)
+    tokenizer = fitting_tokenizer(path if path.is_dir() else path.parent, spec)
     label_ids = label_token_ids(tokenizer, options.label_words) if spec.head.kind == "masked_lm" else []
-    weights = load_checkpoint(directory, spec, label_ids)
+    weights = load_checkpoint(path, spec, label_ids)
     frozen = FrozenLayers.of(spec, options, weights)  # an adapter's tensors are for random features
     if adapter is not None:
         weights = apply_adapter(weights, spec, options, adapter)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
     embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options), frozen)
+    check_embedder(embedder)
+    if spec.prompt:
+        note(f"{spec.prompt!r} stands before every text, the model's default prompt (--template changes that)")
     for layer in prompted_layers(spec, options):
         weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)
     if spec.head.kind == "prototypes":

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...codegen.compile import Compiled, has_checkpoint
+from ...codegen.hub.layout import transformer_folder
 from ...codegen.lowering.program import lower
 from ...codegen.model.adapter import choose_attention
 from ...codegen.model.hf import read_model
@@ -109,7 +110,7 @@ def make_task(source: Path, size: Size) -> Task:
 def _classifies(source: Path) -> bool:
     """Whether the model has a classifier of its own; `read_model` reports what is wrong with the file."""
     try:
-        path = source / "config.json" if source.is_dir() else source
+        path = transformer_folder(source) / "config.json" if source.is_dir() else source
         architectures = json.loads(path.read_text("utf-8")).get("architectures") or [""]
     except (OSError, ValueError, AttributeError):
         return False

@@ -16,7 +16,9 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from safetensors.torch import save_file as save_torch_file
 
+from ...codegen.hub.layout import transformer_folder
 from ...codegen.model.adapter import PREFIX, is_converted
+from ...codegen.model.checkpoint import checkpoint_files
 from ..errors import SecfwtError
 
 Json = dict[str, Any]
@@ -57,11 +59,13 @@ def write_output(out: Path, kind: Output, model: Path, tensors: Mapping[str, NDA
         else:
             _copy_model(model, new)
             whole = {PREFIX + name: torch.from_numpy(value) for name, value in halves.items()}
-            for file in model.glob("*.safetensors"):
+            inner = transformer_folder(model)
+            target = new / inner.relative_to(model)
+            for file in checkpoint_files(inner):
                 whole |= load_file(file)
-            save_torch_file(whole, new / "model.safetensors")
-            config = json.loads((model / "config.json").read_text("utf-8")) | {"rfa": description}
-            (new / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+            save_torch_file(whole, target / "model.safetensors")
+            config = json.loads((inner / "config.json").read_text("utf-8")) | {"rfa": description}
+            (target / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         out.mkdir(exist_ok=True)
         for path in sorted(new.rglob("*")):
             if path.is_file():

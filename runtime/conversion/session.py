@@ -18,7 +18,7 @@ from ...codegen.model.adapter import is_converted, stored_sites
 from ...codegen.model.checkpoint import load_checkpoint
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions
-from ...codegen.model.tokenizer import load_tokenizer
+from ...codegen.owners.check import check_embedder, fitting_tokenizer
 from ...codegen.owners.embed import Embedder, Settings, embedding_tables
 from ...codegen.series.ranges import Ranges
 from ..adaptation.corpus import Corpus
@@ -137,7 +137,8 @@ def read_material(options: ConvertOptions) -> Material:
     )  # fmt: skip
     spec = read_model(model, chosen)
     weights = load_checkpoint(model, spec)
-    embedder = Embedder(load_tokenizer(model), embedding_tables(weights), Settings.of(spec, chosen))
+    embedder = Embedder(fitting_tokenizer(model, spec), embedding_tables(weights), Settings.of(spec, chosen))
+    check_embedder(embedder)
     embedder.tokenizer.enable_truncation(MAX_TOKENS)
     shape = Architecture(
         layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,

@@ -13,6 +13,7 @@ from typing import TypeVar
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_model
+from ...codegen.hub.layout import transformer_folder
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
@@ -129,7 +130,9 @@ def _head(options: TuneOptions, path: Path) -> HeadChoice:
     if options.label_words:
         return "masked_lm"
     try:
-        architectures = json.loads((path / "config.json").read_text("utf-8")).get("architectures") or [""]
+        architectures = json.loads((transformer_folder(path) / "config.json").read_text("utf-8")).get(
+            "architectures"
+        ) or [""]
     except (OSError, ValueError, AttributeError):
         return "auto"  # `read_model` reports what is wrong with the file
     classifier = str(architectures[0]).endswith("ForSequenceClassification") and not options.label_texts

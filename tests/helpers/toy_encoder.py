@@ -24,6 +24,7 @@ def write_model(directory: Path) -> Path:
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
     hidden, inner = 16, 32
     config = {
         "model_type": "bert", "architectures": ["BertModel"], "hidden_size": hidden, "num_hidden_layers": 2,

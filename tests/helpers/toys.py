@@ -62,6 +62,7 @@ def save_tokenizer(directory: Path, byte_level: bool) -> int:
     vocabulary.append("<mask>")
     (directory / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary)}))
     (directory / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "RobertaTokenizer"}))
     return len(vocabulary)
 
 

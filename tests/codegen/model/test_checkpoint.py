@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,63 @@ def test_a_shard_outside_the_directory(shard: str, tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"x": shard}}))
     assert f"model.safetensors.index.json names files elsewhere: {shard}" in report_of(tmp_path, spec)
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "0.auto_model.", "_orig_mod.module.model."])
+@pytest.mark.parametrize("base", ["", "bert."])
+def test_what_wraps_a_model_is_taken_away_and_said(
+    wrapper: str, base: str, directory: Path, spec: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = load_checkpoint(directory, spec)
+
+    def wrapped(tensors: dict[str, Any]) -> dict[str, Any]:
+        inside = {
+            name.replace("bert.", base, 1) if name.startswith("bert.") else name: t for name, t in tensors.items()
+        }
+        return {wrapper + name: tensor for name, tensor in inside.items()}
+
+    assert not caplog.text
+    rewrite(directory, wrapped)
+    found = load_checkpoint(directory, spec)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert "names of tensors are read without" in caplog.text
+
+
+def test_wrappers_inside_names_and_heads_beside_a_wrapped_model(directory: Path, spec: ModelSpec) -> None:
+    expected = load_checkpoint(directory, spec)
+
+    def wrapped(tensors: dict[str, Any]) -> dict[str, Any]:
+        inner = {name.replace("bert.", "backbone.", 1): tensor for name, tensor in tensors.items()}
+        return {name.replace(".layer.1.", ".layer.1._checkpoint_wrapped_module."): t for name, t in inner.items()}
+
+    rewrite(directory, wrapped)
+    found = load_checkpoint(directory, spec)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_two_models_in_one_checkpoint(directory: Path, spec: ModelSpec) -> None:
+    rewrite(directory, lambda tensors: tensors | {f"passage.{name}": t.clone() for name, t in tensors.items()})
+    assert "the checkpoint holds 2 models: 'bert.', 'passage.bert.'" in report_of(directory, spec)
+
+
+def test_one_file_counts_before_an_index_that_is_left_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_toy(tmp_path, "bert", "classification", shard="20kB")
+    spec = read_model(tmp_path, OPTIONS)
+    whole = {name: tensor + 1 for path in tmp_path.glob("model-*") for name, tensor in load_file(path).items()}
+    save_file(whole, tmp_path / "model.safetensors")
+    words = whole["bert.embeddings.word_embeddings.weight"].numpy()
+    for _ in range(2):
+        np.testing.assert_array_equal(load_checkpoint(tmp_path, spec)["embeddings.word"], words)
+        for shard in tmp_path.glob("model-*"):
+            shard.unlink()
+    assert "model.safetensors is read, model.safetensors.index.json and its shards are not" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_lfs_pointers_are_named(name: str, directory: Path, spec: ModelSpec) -> None:
+    (directory / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ProblemsFound, match=f"{name} is a Git LFS pointer"):
+        load_checkpoint(directory, read_model(directory, OPTIONS))
 
 
 def test_every_byte_of_a_file_has_one_reader(directory: Path) -> None:

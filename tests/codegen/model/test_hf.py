@@ -74,7 +74,7 @@ def test_missing_and_wrong_fields_are_named(tmp_path: Path) -> None:
 def test_other_models_are_refused(model_type: str | None, tmp_path: Path) -> None:
     report = problems(config(tmp_path, model_type=model_type))
     assert f"model_type is {model_type!r}" in report
-    assert "Accepted: bert, roberta, xlm-roberta, distilbert." in report
+    assert "Accepted: bert, ernie, electra, roberta, xlm-roberta, camembert, data2vec-text, distilbert." in report
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
@@ -118,3 +118,80 @@ def test_options_name_their_flags() -> None:
         GenOptions(popsize=1, loss="mse", rfa_floor=float("nan"), label_words=("a", "a"))  # type: ignore[arg-type]
     for part in ("--popsize is 1", "--loss is 'mse'", "--rfa-floor is nan", "--label-words is a, a"):
         assert part in str(found.value)
+
+
+@pytest.mark.parametrize("model_type", ["camembert", "data2vec-text", "xlm-roberta"])
+def test_families_under_a_new_name(model_type: str, tmp_path: Path) -> None:
+    architectures = ["XForSequenceClassification"]
+    spec = read_model(
+        config(tmp_path, model_type=model_type, pad_token_id=1, architectures=architectures), GenOptions()
+    )
+    expected = config(tmp_path, model_type="roberta", pad_token_id=1, architectures=architectures)
+    assert spec == read_model(expected, GenOptions())
+    assert spec.position_offset == 2
+
+
+def test_embeddings_that_differ_from_their_family(tmp_path: Path) -> None:
+    texts = {"label_texts": ("x", "y")}
+    assert "embedding_size is 128" in problems(config(tmp_path, model_type="electra"), **texts)
+    path = config(tmp_path, model_type="electra", embedding_size=32)
+    assert read_model(path, GenOptions(**texts)).head.kind == "prototypes"
+    assert "It has: prototypes." in problems(path, head="classification")
+    assert "use_task_id is True" in problems(config(tmp_path, model_type="ernie", use_task_id=True), **texts)
+
+
+def test_models_near_these_are_refused_with_the_reason(tmp_path: Path) -> None:
+    assert "normalised before attention" in problems(config(tmp_path, model_type="xlm-roberta-xl"))
+    assert "relative positions" in problems(config(tmp_path, model_type="mpnet"))
+
+
+def test_remote_code_is_refused_before_anything_else(tmp_path: Path) -> None:
+    code = {"AutoConfig": "configuration_bert.BertConfig", "AutoModelForMaskedLM": "bert_layers.BertForMaskedLM"}
+    report = problems(config(tmp_path, auto_map=code, hidden_size="wide", hidden_act="swiglu", alibi_starting_size=512))
+    assert report.startswith("error: config.json: auto_map takes AutoConfig, AutoModelForMaskedLM from code of the")
+    assert report.count("error:") == 1
+    assert "alibi_starting_size is 512" in problems(config(tmp_path, alibi_starting_size=512))
+    assert read_model(config(tmp_path, auto_map={"AutoTokenizer": ["x.Y", None]}), GenOptions()).token_types == 2
+
+
+def sentence_folder(directory: Path, inner: str = "", **prompts: Any) -> Path:
+    modules = [{"path": inner, "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]
+    (directory / "modules.json").write_text(json.dumps(modules))
+    (directory / "1_Pooling").mkdir()
+    pooling = {"pooling_mode_mean_tokens": True, "include_prompt": prompts.pop("include_prompt", True)}
+    (directory / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (directory / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    (directory / inner).mkdir(exist_ok=True)
+    config(directory / inner, architectures=["BertModel"])
+    return directory
+
+
+def test_an_older_sentence_transformers_folder(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path, "0_Transformer")
+    (folder / "config.json").write_text('{"__version__": "0.2.0"}')
+    spec = read_model(folder, GenOptions(label_texts=("x", "y")))
+    assert (spec.head.rows, spec.hidden_size) == ("mean", 32)
+
+
+def test_a_default_prompt(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path, prompts={"query": "news : "}, default_prompt_name="query")
+    texts: dict[str, Any] = {"label_texts": ("x", "y")}
+    assert read_model(folder, GenOptions(**texts)).prompt == "news : "
+    assert read_model(folder, GenOptions(**texts, template="{text}")).prompt == ""
+    name = folder / "config_sentence_transformers.json"
+    name.write_text(json.dumps({"prompts": {"query": "news : "}}))
+    assert read_model(folder, GenOptions(**texts)).prompt == ""
+    name.write_text(json.dumps({"prompts": {}, "default_prompt_name": "query"}))
+    assert "default_prompt_name is 'query'" in problems(folder, **texts)
+
+
+def test_a_prompt_that_is_not_pooled(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path, prompts={"q": "x"}, default_prompt_name="q", include_prompt=False)
+    assert "include_prompt is false" in problems(folder, label_texts=("x", "y"))
+
+
+@pytest.mark.parametrize("content", ['["x.Transformer"]', '[{"type": "x.Transformer", "path": "../other"}]', "{}", "["])
+def test_modules_that_cannot_be_read(content: str, tmp_path: Path) -> None:
+    config(tmp_path)
+    (tmp_path / "modules.json").write_text(content)
+    assert "modules.json" in problems(tmp_path, label_texts=("x", "y"))

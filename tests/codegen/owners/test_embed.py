@@ -1,4 +1,4 @@
-"""The data owner's folder: tokenizers of every form against `transformers`, templates, cutting, and reports."""
+"""The data owner's folder: templates, cutting, and reports."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import pytest
 import torch
 from helpers.toys import save_tokenizer, save_toy
 from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.hub.tokenizer import label_token_ids, load_tokenizer
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
-from secfwt.codegen.model.tokenizer import label_token_ids, load_tokenizer, mask_token
 from secfwt.codegen.owners.embed import Embedder
 from secfwt.codegen.owners.prepare import prepare_weights
-from transformers import BertTokenizer, RobertaTokenizer
 
-TEXTS = ["a good film", "The film was VERY bad.", "it,", "news of the wörld"]
 MASKED = {"label_words": ("good", "bad"), "template": "{text} it was {mask}."}
 
 
@@ -41,20 +39,6 @@ def tokens(embedder: Embedder, text: Any) -> list[str]:
         names.append(embedder.tokenizer.id_to_token(int(np.square(rows - inputs["x"][0, t]).sum(-1).argmin())))
     assert len(names) <= settings.sequence_length
     return names
-
-
-@pytest.mark.parametrize(("byte_level", "reference"), [(False, BertTokenizer), (True, RobertaTokenizer)])
-def test_tokenizers_without_tokenizer_json(byte_level: bool, reference: Any, tmp_path: Path) -> None:
-    save_tokenizer(tmp_path, byte_level)
-    ours, theirs = load_tokenizer(tmp_path), reference.from_pretrained(tmp_path)
-    for text in TEXTS:
-        assert ours.encode(text).ids == theirs(text)["input_ids"]
-        pair = ours.encode(text, "a film")
-        assert pair.ids == theirs(text, "a film")["input_ids"]
-    mask = mask_token(ours)
-    assert mask == theirs.mask_token
-    # a space before the mask is part of it, as before words
-    assert "Ġ" not in ours.encode(f"{mask} {mask}").tokens
 
 
 def test_rows_are_the_embedding_layers_before_its_affine_part(tmp_path: Path) -> None:
@@ -157,8 +141,10 @@ def test_label_words_must_be_single_tokens(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_its_parts(tmp_path: Path) -> None:
-    with pytest.raises(ProblemsFound, match="there is no tokenizer"):
+    with pytest.raises(ProblemsFound, match=r"there is no tokenizer\.json"):
         Embedder.open(tmp_path)
     save_tokenizer(tmp_path, byte_level=False)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    load_tokenizer(tmp_path).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ProblemsFound, match="cannot read the data owner's folder"):
         Embedder.open(tmp_path)
