@@ -47,8 +47,8 @@ def class_of(recipe: Recipe) -> TokenizerClass | None:
 
 
 def accepted() -> str:
-    """The names of all classes."""
-    return ", ".join(_CLASSES)
+    """The names of all classes, the one for tokenizer.json last."""
+    return ", ".join(name for name, kind in _CLASSES.items() if kind is not _WHOLE) + f", {WHOLE}"
 
 
 def _wordpiece(folder: Path, recipe: Recipe) -> Tokenizer:

@@ -72,8 +72,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         key, at = _varint(data, at)
         wire = key & 7
         if wire == 0:
-            value, at = _varint(data, at)
-            yield key >> 3, value
+            number, at = _varint(data, at)
+            yield key >> 3, number
             continue
         if wire == 2:
             length, at = _varint(data, at)

@@ -35,7 +35,10 @@ def load_tokenizer(model: Path) -> Tokenizer:
     assert recipe is not None
     kind = class_of(recipe)
     if kind is None:
-        report.error(f"{recipe.source}: tokenizer_class is {recipe.name!r}", f"Accepted: {accepted()}.")
+        report.error(
+            f"{recipe.source}: tokenizer_class is {recipe.name!r}",
+            f"Accepted: {accepted()} (the last takes tokenizer.json as it is).",
+        )
         report.check()
     assert kind is not None
     try:

@@ -21,10 +21,9 @@ def fitting_tokenizer(model: Path, spec: ModelSpec) -> Tokenizer:
     beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
     if beyond:
         token = min(beyond, key=lambda token: beyond[token])
-        more = f" and {len(beyond) - 1} others" if len(beyond) > 1 else ""
         report.error(
             f"the tokenizer's token {token!r} has the number {beyond[token]}, the model has {rows} word embeddings",
-            f"That token{more} would be read from beyond the table: give the tokenizer that belongs to the checkpoint.",
+            "Give the tokenizer that the checkpoint was saved with: all its numbers lie inside the table.",
         )
     around = tokenizer.encode("").tokens
     if len(around) < 2:

@@ -13,15 +13,23 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 WORDS = ["good", "bad", "film", "a", "the", "was", "it", "very", ".", ",", "world", "sport", "news", "##s"]
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+ROBERTA = SHAPE | {"max_position_embeddings": 42, "pad_token_id": 1, "type_vocab_size": 1}
 CONFIGS = {
     "bert": ("Bert", SHAPE | {"max_position_embeddings": 40}),
-    "roberta": ("Roberta", SHAPE | {"max_position_embeddings": 42, "pad_token_id": 1, "type_vocab_size": 1}),
-    "xlm-roberta": ("XLMRoberta", SHAPE | {"max_position_embeddings": 42, "pad_token_id": 1, "type_vocab_size": 1}),
+    "roberta": ("Roberta", ROBERTA),
+    "xlm-roberta": ("XLMRoberta", ROBERTA),
     "distilbert": (
         "DistilBert",
         {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 40},
     ),
 }
+NEW_NAMES = {
+    "camembert": ("Camembert", ROBERTA),
+    "data2vec-text": ("Data2VecText", ROBERTA),
+    "ernie": ("Ernie", SHAPE | {"max_position_embeddings": 40}),
+    "electra": ("Electra", SHAPE | {"max_position_embeddings": 40, "embedding_size": 32}),
+}
+"""Families that are one of those above under another name."""
 HEAD_OPTIONS: dict[str, dict[str, Any]] = {
     "classification": {},
     "masked_lm": {"label_words": ("good", "bad"), "template": "{text} it was {mask}."},
@@ -32,8 +40,8 @@ HEADS = {"classification": "ForSequenceClassification", "masked_lm": "ForMaskedL
 
 def save_toy(directory: Path, family: str, head: str, shard: str | None = None, **config: Any) -> Any:
     """Write a toy checkpoint and return the model; `shard`: the largest size of a file."""
-    name, shape = CONFIGS[family]
-    vocabulary = save_tokenizer(directory, byte_level="oberta" in family)
+    name, shape = (CONFIGS | NEW_NAMES)[family]
+    vocabulary = save_tokenizer(directory, byte_level="pad_token_id" in shape)
     settings = getattr(transformers, f"{name}Config")(vocab_size=vocabulary, **(shape | config))
     torch.manual_seed(0)
     model = getattr(transformers, name + HEADS[head])(settings).eval()

@@ -211,6 +211,20 @@ def test_lfs_pointers_are_named(name: str, folder: Folder) -> None:
         load_tokenizer(directory)
 
 
+@pytest.mark.parametrize("inner", ["", "0_Transformer"])
+@pytest.mark.parametrize("name", ["sentence_bert_config", "sentence_roberta_config"])
+def test_sentence_transformers_lowers_texts_first(inner: str, name: str, folder: Folder) -> None:
+    directory = folder("wordpiece", tokenizer_config={"do_lower_case": False}, **{name: {"do_lower_case": True}})
+    if inner:
+        parts = list(directory.iterdir())
+        (directory / inner).mkdir()
+        for part in parts:
+            part.rename(directory / inner / part.name)
+    (directory / "modules.json").write_text(json.dumps([{"type": "x.models.Transformer", "path": inner}]))
+    tokenizer = load_tokenizer(directory)
+    assert tokenizer.encode("The FILM was [MASK]").tokens == ["[CLS]", "the", "film", "was", "[MASK]", "[SEP]"]
+
+
 def test_fastbpe_is_named(folder: Folder) -> None:
     directory = folder("wordpiece", config={"model_type": "roberta"})
     (directory / "bpe.codes").touch()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers.toys import save_tokenizer, save_toy
+from helpers.toys import save_sentence_transformer, save_tokenizer, save_toy
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.hub.tokenizer import label_token_ids, load_tokenizer
 from secfwt.codegen.model.hf import read_model
@@ -108,6 +110,21 @@ def test_a_pair_template(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(ProblemsFound, match="text 1 is one text, the template is"):
         embedder.encode(["a film"])
+
+
+def test_a_prompt_stands_before_every_text_and_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_sentence_transformer(tmp_path, "bert")
+    content = {"prompts": {"query": "news , "}, "default_prompt_name": "query"}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(content))
+    options = GenOptions(sequence_length=8, label_texts=("good film", "bad film"))
+    spec = read_model(tmp_path, options)
+    weights, embedder = prepare_weights(tmp_path, spec, options)
+    assert "note: 'news , ' stands before every text" in caplog.text
+    assert tokens(embedder, "a film") == ["[CLS]", "news", ",", "a", "film", "[SEP]"]
+    assert tokens(embedder, "very " * 9) == ["[CLS]", "news", ",", *["very"] * 4, "[SEP]"]
+    by_hand = replace(options, template="news , {text}")
+    plain, _ = prepare_weights(tmp_path, read_model(tmp_path, by_hand), by_hand)
+    np.testing.assert_array_equal(weights["head.prototypes"], plain["head.prototypes"])
 
 
 def test_mean_weights_leave_padding_out(tmp_path: Path) -> None:
