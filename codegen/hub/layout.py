@@ -18,7 +18,7 @@ _SETTINGS = tuple(
 
 @dataclass(frozen=True)
 class Module:
-    """One step of a sentence-transformers model: its class, without the package, and its folder."""
+    """One step of a sentence-transformers model: its class, without the package where it is theirs, and its folder."""
 
     name: str
     folder: Path
@@ -48,7 +48,8 @@ def sentence_modules(folder: Path, report: Report) -> list[Module]:
         elif Path(path).is_absolute() or ".." in Path(path).parts:
             report.error(f"{MODULES} names a folder elsewhere: {path}")
         else:
-            modules.append(Module(kind.rsplit(".", 1)[-1], folder / path))
+            own = kind.startswith("sentence_transformers.")
+            modules.append(Module(kind.rsplit(".", 1)[-1] if own else kind, folder / path))
     return modules
 
 

@@ -6,11 +6,10 @@ model directory, and sentence-transformers directories made of one of these, poo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import ValidationError
 
 from ..commandline.problems import ProblemsFound, Report
 from ..hub.files import read_json
@@ -18,95 +17,9 @@ from ..hub.layout import MODULES, default_prompt, sentence_modules, transformer_
 from ..series.activations import ACTIVATIONS
 from ..series.names import ActivationName
 from .compatibility import check_fit
+from .families import Config, ElectraConfig, Kind, kind_of
 from .options import GenOptions
-from .spec import Family, HeadKind, HeadSpec, ModelSpec, Rows
-
-
-class _Config(BaseModel):
-    """Fields that all families share; defaults are those of `transformers`."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
-
-    architectures: list[str] = []
-    hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
-    intermediate_size: PositiveInt
-    hidden_act: str = "gelu"
-    layer_norm_eps: PositiveFloat = 1e-12
-    vocab_size: PositiveInt
-    max_position_embeddings: PositiveInt
-    type_vocab_size: int = Field(2, ge=0)
-    pad_token_id: int | None = Field(0, ge=0)
-    position_embedding_type: str | None = "absolute"
-    is_decoder: bool = False
-    add_cross_attention: bool = False
-    id2label: dict[int, str] | None = None
-    num_labels: PositiveInt | None = None
-    problem_type: str | None = None
-
-
-class _RobertaConfig(_Config):
-    pad_token_id: int | None = Field(1, ge=0)
-
-
-class _ErnieConfig(_Config):
-    """BERT, unless a third kind of embedding is on."""
-
-    use_task_id: Literal[False] = False
-
-
-class _ElectraConfig(_Config):
-    """BERT, unless its embeddings are narrower than its rows; the heads differ."""
-
-    embedding_size: PositiveInt = 128
-
-
-class _DistilBertConfig(_Config):
-    """Its fields have other names; it has neither token types nor a pooler, and its epsilon is not configurable."""
-
-    hidden_size: PositiveInt = Field(alias="dim")
-    num_hidden_layers: PositiveInt = Field(alias="n_layers")
-    num_attention_heads: PositiveInt = Field(alias="n_heads")
-    intermediate_size: PositiveInt = Field(alias="hidden_dim")
-    hidden_act: str = Field("gelu", alias="activation")
-    layer_norm_eps: PositiveFloat = Field(1e-12, le=1e-12, ge=1e-12)
-    type_vocab_size: Literal[0] = 0
-
-
-@dataclass(frozen=True)
-class _Kind:
-    config: type[_Config]
-    family: Family
-    dense_act: Literal["tanh", "relu"]
-    """Activation before a classification head's output."""
-    heads: bool = True
-    """Whether its heads are the family's too."""
-
-
-_KINDS = {
-    "bert": _Kind(_Config, "bert", "tanh"),
-    "ernie": _Kind(_ErnieConfig, "bert", "tanh"),
-    "electra": _Kind(_ElectraConfig, "bert", "tanh", heads=False),
-    "roberta": _Kind(_RobertaConfig, "roberta", "tanh"),
-    "xlm-roberta": _Kind(_RobertaConfig, "roberta", "tanh"),
-    "camembert": _Kind(_RobertaConfig, "roberta", "tanh"),
-    "data2vec-text": _Kind(_RobertaConfig, "roberta", "tanh"),
-    "distilbert": _Kind(_DistilBertConfig, "distilbert", "relu"),
-}
-"""Model types that are read, each with the family that it is, mostly under a new name."""
-_REASONS = {
-    "xlm-roberta-xl": "Its layers are normalised before attention, not behind it.",
-    "roberta-prelayernorm": "Its layers are normalised before attention, not behind it.",
-    "megatron-bert": "Its layers are normalised before attention, not behind it.",
-    "mpnet": "Its attention adds a bias for relative positions.",
-    "deberta": "Its attention sees relative positions.",
-    "deberta-v2": "Its attention sees relative positions.",
-    "albert": "Its layers share one set of weights, and its embeddings are narrower than its rows.",
-    "modernbert": "Its positions are rotary, its feed-forward networks gated.",
-    "nomic_bert": "Its positions are rotary, its feed-forward networks gated.",
-}
-"""Why model types near these are not read."""
+from .spec import HeadKind, HeadSpec, ModelSpec, Rows
 
 
 def read_model(path: Path, options: GenOptions) -> ModelSpec:
@@ -119,7 +32,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     raw = read_json(file, dict, report, "Give a config.json or a directory that has one.")
     if raw is None:
         raise ProblemsFound(report.problems)
-    kind = _kind(raw, report)
+    kind = kind_of(raw, report)
     if kind is None:
         raise ProblemsFound(report.problems)
     prompt = "" if options.template else default_prompt(path, report)
@@ -149,26 +62,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     return spec
 
 
-def _kind(raw: dict[str, Any], report: Report) -> _Kind | None:
-    """What the configuration describes; None, with the reason reported, where that is nothing that is read here."""
-    name = str(raw.get("model_type"))
-    remote = raw.get("auto_map") or {}
-    if isinstance(remote, dict) and (code := sorted(k for k in remote if k.startswith(("AutoConfig", "AutoModel")))):
-        report.error(
-            f"config.json: auto_map takes {', '.join(code)} from code of the model's own ({remote[code[0]]})",
-            f"Such code is never run, and what it computes is not a plain {name}: no program would be right.",
-        )
-        return None
-    if alibi := [key for key in raw if key.startswith("alibi")]:
-        report.error(f"config.json: {alibi[0]} is {raw[alibi[0]]!r}", "Accepted: models with a table of positions.")
-        return None
-    if name not in _KINDS:
-        reason = _REASONS.get(name, "")
-        report.error(f"model_type is {raw.get('model_type')!r}", f"{reason} Accepted: {', '.join(_KINDS)}.".strip())
-    return _KINDS.get(name)
-
-
-def _validated(config: type[_Config], raw: dict[str, Any], report: Report) -> _Config | None:
+def _validated(config: type[Config], raw: dict[str, Any], report: Report) -> Config | None:
     try:
         # transformers writes null for what is unset
         return config.model_validate({name: value for name, value in raw.items() if value is not None})
@@ -180,7 +74,7 @@ def _validated(config: type[_Config], raw: dict[str, Any], report: Report) -> _C
     return None
 
 
-def _check_support(config: _Config, report: Report) -> None:
+def _check_support(config: Config, report: Report) -> None:
     if config.hidden_act not in ACTIVATIONS:
         report.error(f"the activation is {config.hidden_act!r}", f"Accepted: {', '.join(ACTIVATIONS)}.")
     if config.position_embedding_type not in (None, "absolute"):
@@ -192,7 +86,12 @@ def _check_support(config: _Config, report: Report) -> None:
             f"hidden_size is {config.hidden_size}, num_attention_heads {config.num_attention_heads}",
             "The heads must divide the hidden size.",
         )
-    if isinstance(config, _ElectraConfig) and config.embedding_size != config.hidden_size:
+    if (config.pad_token_id or 0) >= config.vocab_size:
+        report.error(
+            f"pad_token_id is {config.pad_token_id}, vocab_size is {config.vocab_size}",
+            f"Accepted: 0 to {config.vocab_size - 1}.",
+        )
+    if isinstance(config, ElectraConfig) and config.embedding_size != config.hidden_size:
         report.error(
             f"embedding_size is {config.embedding_size}, hidden_size is {config.hidden_size}",
             "Embeddings must be as wide as the rows.",
@@ -231,7 +130,7 @@ def _pooling_rows(config: dict[str, Any], report: Report) -> Rows | None:
     return None
 
 
-def _head(config: _Config, kind: _Kind, options: GenOptions, pooling: Rows | None, report: Report) -> HeadSpec | None:
+def _head(config: Config, kind: Kind, options: GenOptions, pooling: Rows | None, report: Report) -> HeadSpec | None:
     architecture = config.architectures[0] if config.architectures else ""
     available: dict[HeadKind, bool] = {
         "classification": kind.heads and architecture.endswith("ForSequenceClassification"),
@@ -260,7 +159,7 @@ def _head(config: _Config, kind: _Kind, options: GenOptions, pooling: Rows | Non
     return HeadSpec(choice, pooling or "mean", labels)
 
 
-def _labels(choice: HeadKind, config: _Config, options: GenOptions, report: Report) -> tuple[str, ...]:
+def _labels(choice: HeadKind, config: Config, options: GenOptions, report: Report) -> tuple[str, ...]:
     """Label names in logit order, after checking that the options describe every label once."""
     if choice == "classification":
         if config.problem_type in ("regression", "multi_label_classification"):

@@ -281,7 +281,7 @@ def test_nothing_to_read(name: str, tmp_path: Path) -> None:
 def test_a_model_without_tokenizer(toy: Any, tmp_path: Path) -> None:
     model = changed(toy(), tmp_path / "model")
     (model / "vocab.txt").unlink()
-    assert "there is no tokenizer" in refused(model, tmp_path / "out")
+    assert "BertTokenizer (config.json) needs vocab.txt or tokenizer.json" in refused(model, tmp_path / "out")
 
 
 def test_an_adapter_needs_weights(toy: Any, tmp_path: Path) -> None:

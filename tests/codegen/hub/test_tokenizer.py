@@ -87,7 +87,8 @@ def test_wordpiece(settings: dict[str, Any] | None, stored: bool, folder: Folder
     """With tokenizer.json, tokenizer_config.json contradicts it: what that says counts."""
     directory = folder("wordpiece", **({} if settings is None else {"tokenizer_config": settings}))
     if stored:
-        BertTokenizer.from_pretrained(directory).backend_tokenizer.save(str(directory / "tokenizer.json"))
+        other = BertTokenizer.from_pretrained(directory, do_lower_case=False, tokenize_chinese_chars=False)
+        other.backend_tokenizer.save(str(directory / "tokenizer.json"))
     check_same(directory)
 
 
@@ -220,7 +221,9 @@ def test_sentence_transformers_lowers_texts_first(inner: str, name: str, folder:
         (directory / inner).mkdir()
         for part in parts:
             part.rename(directory / inner / part.name)
-    (directory / "modules.json").write_text(json.dumps([{"type": "x.models.Transformer", "path": inner}]))
+    (directory / "modules.json").write_text(
+        json.dumps([{"type": "sentence_transformers.models.Transformer", "path": inner}])
+    )
     tokenizer = load_tokenizer(directory)
     assert tokenizer.encode("The FILM was [MASK]").tokens == ["[CLS]", "the", "film", "was", "[MASK]", "[SEP]"]
 

@@ -16,6 +16,7 @@ BERT = {
     "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 32, "num_hidden_layers": 2,
     "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 100, "max_position_embeddings": 64,
 }  # fmt: skip
+SENTENCE = "sentence_transformers.models."
 
 
 def config(directory: Path, **changes: Any) -> Path:
@@ -64,6 +65,10 @@ def test_all_problems_come_in_one_report(tmp_path: Path) -> None:
         assert part in report
 
 
+def test_a_padding_id_beyond_the_vocabulary(tmp_path: Path) -> None:
+    assert "pad_token_id is 100, vocab_size is 100" in problems(config(tmp_path, pad_token_id=100))
+
+
 def test_missing_and_wrong_fields_are_named(tmp_path: Path) -> None:
     report = problems(config(tmp_path, hidden_size="wide", vocab_size=None, num_hidden_layers=0))
     for part in ("hidden_size is 'wide'", "vocab_size is missing", "num_hidden_layers is 0"):
@@ -101,7 +106,10 @@ def test_a_masked_lm_head_needs_words_and_a_template(tmp_path: Path) -> None:
 
 def test_sentence_transformers_modules(tmp_path: Path) -> None:
     config(tmp_path, architectures=["BertModel"])
-    modules = [{"path": "1_Pooling", "type": "x.Pooling"}, {"path": "2_Dense", "type": "x.Dense"}]
+    modules = [
+        {"path": "1_Pooling", "type": SENTENCE + "Pooling"},
+        {"path": "2_Dense", "type": SENTENCE + "Dense"},
+    ]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
@@ -155,7 +163,10 @@ def test_remote_code_is_refused_before_anything_else(tmp_path: Path) -> None:
 
 
 def sentence_folder(directory: Path, inner: str = "", **prompts: Any) -> Path:
-    modules = [{"path": inner, "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]
+    modules = [
+        {"path": inner, "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": SENTENCE + "Pooling"},
+    ]
     (directory / "modules.json").write_text(json.dumps(modules))
     (directory / "1_Pooling").mkdir()
     pooling = {"pooling_mode_mean_tokens": True, "include_prompt": prompts.pop("include_prompt", True)}
@@ -190,7 +201,21 @@ def test_a_prompt_that_is_not_pooled(tmp_path: Path) -> None:
     assert "include_prompt is false" in problems(folder, label_texts=("x", "y"))
 
 
-@pytest.mark.parametrize("content", ['["x.Transformer"]', '[{"type": "x.Transformer", "path": "../other"}]', "{}", "["])
+def test_modules_of_other_packages_are_refused(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path)
+    (folder / "modules.json").write_text('[{"type": "custom_st.Transformer", "path": ""}]')
+    assert "module 'custom_st.Transformer'" in problems(folder, label_texts=("x", "y"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '["sentence_transformers.models.Transformer"]',
+        '[{"type": "sentence_transformers.models.Transformer", "path": "../other"}]',
+        "{}",
+        "[",
+    ],
+)
 def test_modules_that_cannot_be_read(content: str, tmp_path: Path) -> None:
     config(tmp_path)
     (tmp_path / "modules.json").write_text(content)
