@@ -19,6 +19,7 @@ from tokenizers.models import BPE, Unigram, WordPiece
 from .files import pointer_problem
 from .recipe import NAMED, WHOLE, Recipe
 from .sentencepiece import CONTROL, USER_DEFINED, read_sentencepiece
+from .steps import charsmap_of, check_steps, tidies_spaces
 
 BRACKETS = {f"{part}_token": f"[{part.upper()}]" for part in ("unk", "sep", "pad", "cls", "mask")}
 ANGLES = {
@@ -54,6 +55,8 @@ def accepted() -> str:
 def _wordpiece(folder: Path, recipe: Recipe) -> Tokenizer:
     stored = _stored(folder, "WordPiece", recipe)
     vocabulary = stored["model"]["vocab"] if stored else WordPiece.read_file(str(_file(folder, recipe, "vocab.txt")))
+    if not any(token.startswith("##") for token in vocabulary) and any(token.startswith("▁") for token in vocabulary):
+        raise ValueError("the vocabulary is SentencePiece's (▁ before words), not WordPiece's (## inside words)")
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=str(recipe.special("unk_token", "[UNK]"))))
     settings = recipe.settings
     tokenizer.normalizer = normalizers.BertNormalizer(
@@ -62,7 +65,7 @@ def _wordpiece(folder: Path, recipe: Recipe) -> Tokenizer:
     )  # fmt: skip
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    _check_steps(stored, recipe, "BertNormalizer", "BertPreTokenizer")
+    check_steps(stored, recipe, {"normalizer": ["BertNormalizer"], "pre_tokenizer": ["BertPreTokenizer"]})
     return tokenizer
 
 
@@ -76,7 +79,7 @@ def _byte_level(folder: Path, recipe: Recipe) -> Tokenizer:
     tokenizer = Tokenizer(BPE(vocabulary, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=_prefix_space(recipe, default=False))
     tokenizer.decoder = decoders.ByteLevel()
-    _check_steps(stored, recipe, None, "ByteLevel")
+    check_steps(stored, recipe, {"normalizer": [], "pre_tokenizer": ["ByteLevel"]})
     mask = recipe.special("mask_token", "<mask>")
     if isinstance(mask, str) and tokenizer.token_to_id(mask) is not None:
         # It takes the space before it, as words do: so it was in pre-training, and is in transformers 4, not 5.
@@ -89,7 +92,9 @@ def _unigram(folder: Path, recipe: Recipe, first: tuple[tuple[str, float], ...],
     special: list[AddedToken] = []
     if stored := _stored(folder, "Unigram", recipe):
         vocabulary = [(text, score) for text, score in stored["model"]["vocab"]]
-        charsmap = base64.b64decode(_charsmap(stored["normalizer"]))
+        charsmap = base64.b64decode(charsmap_of(stored["normalizer"]))
+        own = {"normalizer": ["Precompiled"] if charsmap else [], "pre_tokenizer": ["Metaspace"]}
+        check_steps(stored, recipe, own, aside=tidies_spaces)
     else:
         model = read_sentencepiece(_file(folder, recipe, "sentencepiece.bpe.model"))
         pieces = [(piece.text, piece.score) for piece in model.pieces[skipped:]]
@@ -179,24 +184,6 @@ def _stored(folder: Path, model: str, recipe: Recipe) -> dict[str, Any] | None:
     if (kind := stored["model"]["type"]) != model:
         raise ValueError(f"tokenizer.json holds a {kind} model, {recipe.name} ({recipe.source}) is {model}")
     return stored
-
-
-def _check_steps(stored: dict[str, Any] | None, recipe: Recipe, normalizer: str | None, splitting: str) -> None:
-    """Releases of transformers disagree on a tokenizer.json with other steps than its class's: 4 takes the file's,
-    5 the class's. Raises ValueError for those."""
-    for step, expected in (("normalizer", normalizer), ("pre_tokenizer", splitting)):
-        found = stored[step]["type"] if stored and stored[step] else None
-        if stored and found != expected:
-            raise ValueError(
-                f"tokenizer.json has the {step} {found}, {recipe.name} ({recipe.source}) has {expected}: "
-                "if tokenizer.json is right, set tokenizer_class to PreTrainedTokenizerFast"
-            )
-
-
-def _charsmap(normalizer: dict[str, Any] | None) -> str:
-    """The precompiled normalisation in what tokenizer.json says of it; empty: none."""
-    steps = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
-    return next((str(step["precompiled_charsmap"]) for step in steps if step["type"] == "Precompiled"), "")
 
 
 _WORDPIECE = TokenizerClass(_wordpiece, BRACKETS, _around_bert)

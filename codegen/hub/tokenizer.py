@@ -20,6 +20,8 @@ from .layout import lowers_text, transformer_folder
 from .recipe import Recipe, read_recipe
 
 MASKS = ("[MASK]", "<mask>")
+UNKNOWN = "ꙮ"
+"""A letter that hardly any vocabulary has: without a token for unknown words the library fails on it."""
 
 
 def load_tokenizer(model: Path) -> Tokenizer:
@@ -47,9 +49,10 @@ def load_tokenizer(model: Path) -> Tokenizer:
         if kind.around is not None:
             _check_special(tokenizer, recipe, kind)
             tokenizer.post_processor = kind.around(tokenizer, recipe)
+        tokenizer.encode(UNKNOWN)
     except Exception as e:  # the library raises plain Exception
         raise _unreadable(folder, e) from None
-    if lower and not (tokenizer.normalizer and '"Lowercase"' in str(tokenizer.normalizer)):
+    if lower:
         steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
         tokenizer.normalizer = normalizers.Sequence(steps)
     if not recipe.settings.get("model_input_names", ["token_type_ids"] * kind.token_types).count("token_type_ids"):

@@ -204,6 +204,33 @@ def test_a_tokenizer_json_of_another_class(change: dict[str, Any], expected: str
         load_tokenizer(directory)
 
 
+def test_unigram_steps_that_only_tidy_spaces_are_the_classes(folder: Folder) -> None:
+    directory = folder("xlm_roberta")
+    path = directory / "tokenizer.json"
+    content = json.loads(path.read_text())
+    spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    content["pre_tokenizer"] = content["pre_tokenizer"]["pretokenizers"][1]
+    write(path, **(content | {"normalizer": {"type": "Sequence", "normalizers": [spaces]}}))
+    check_same(directory)
+    write(path, **(content | {"normalizer": {"type": "Sequence", "normalizers": [spaces, {"type": "Lowercase"}]}}))
+    with pytest.raises(ProblemsFound, match=r"has the normalizer Replace \+ Lowercase, XLMRobertaTokenizer"):
+        load_tokenizer(directory)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "expected"),
+    [
+        ("[PAD] [CLS] [SEP] [MASK] good ##s", r"Missing \[UNK\]"),
+        ("[PAD] [UNK] [CLS] [SEP] [MASK] ▁good bad", "SentencePiece's"),
+    ],
+)
+def test_vocabularies_that_are_not_wordpieces(vocabulary: str, expected: str, folder: Folder) -> None:
+    directory = folder("wordpiece")
+    (directory / "vocab.txt").write_text("\n".join(vocabulary.split()) + "\n")
+    with pytest.raises(ProblemsFound, match=expected):
+        load_tokenizer(directory)
+
+
 @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "tokenizer_config.json"])
 def test_lfs_pointers_are_named(name: str, folder: Folder) -> None:
     directory = folder("wordpiece")
