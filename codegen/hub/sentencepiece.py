@@ -34,13 +34,14 @@ class SentencePieceModel:
 
 def read_sentencepiece(path: Path) -> SentencePieceModel:
     """Read a unigram model. Raises ValueError for anything else, OSError."""
-    pieces, charsmap, model_type = [], b"", UNIGRAM
+    pieces: list[Piece] = []
+    charsmap, model_type = b"", UNIGRAM
     try:
         for number, value in _fields(path.read_bytes()):
             if number == 1:
                 pieces.append(_piece(_bytes(value)))
             elif number == 2:
-                model_type = dict(_fields(_bytes(value))).get(3, UNIGRAM)
+                model_type = _number(dict(_fields(_bytes(value))).get(3, UNIGRAM))
             elif number == 3:
                 charsmap = _bytes(dict(_fields(_bytes(value))).get(2, b""))
     except (ValueError, IndexError, struct.error):
@@ -55,13 +56,18 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
 def _piece(data: bytes) -> Piece:
     fields = dict(_fields(data))
     (score,) = struct.unpack("<f", _bytes(fields.get(2, b"\0\0\0\0")))
-    kind = fields.get(3, 1)
-    return Piece(_bytes(fields.get(1, b"")).decode("utf-8"), score, kind if isinstance(kind, int) else 1)
+    return Piece(_bytes(fields.get(1, b"")).decode("utf-8"), score, _number(fields.get(3, 1)))
 
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
         raise ValueError("a number where text belongs")
+    return value
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("text where a number belongs")
     return value
 
 
