@@ -60,9 +60,8 @@ def read_recipe(folder: Path, report: Report) -> Recipe | None:
     """The recipe of a folder; None, with the problems reported, where it asks for code that is not here."""
     settings, config = (optional_json(folder / name, report) for name in ("tokenizer_config.json", "config.json"))
     source = "tokenizer_config.json" if settings.get("tokenizer_class") else "config.json"
-    name = (
-        settings.get("tokenizer_class") or config.get("tokenizer_class") or _OF_MODEL.get(str(config.get("model_type")))
-    )
+    of_model = _OF_MODEL.get(str(config.get("model_type")), WHOLE)
+    name = settings.get("tokenizer_class") or config.get("tokenizer_class") or of_model
     remote = settings.get("auto_map") or {}
     if isinstance(remote, list) or "AutoTokenizer" in remote:
         report.error(
@@ -72,14 +71,14 @@ def read_recipe(folder: Path, report: Report) -> Recipe | None:
         report.error("tokenizer_config.json: split_special_tokens is true", "Accepted: false.")
     if report.failed:
         return None
-    named: dict[str, Any] = {
-        key: _token(value)
-        for key, value in settings.items()
-        if key in NAMED or (key.endswith("_token") and isinstance(value, str | dict))
-    }
     extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
     numbered: dict[int, Any] = {}
     try:
+        named: dict[str, Any] = {
+            key: _token(value)
+            for key, value in settings.items()
+            if key in NAMED or (key.endswith("_token") and isinstance(value, str | dict))
+        }
         if "added_tokens_decoder" in settings:
             numbered = {int(number): _token(token) for number, token in settings["added_tokens_decoder"].items()}
         else:

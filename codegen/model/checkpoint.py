@@ -12,6 +12,7 @@ import numpy as np
 from ..commandline.problems import Report, note
 from ..hub.files import pointer_problem
 from ..hub.layout import transformer_folder
+from .names import plain_names
 from .spec import Family, HeadKind, ModelSpec
 from .tensors import TensorFile
 from .weights import Weights, checkpoint_shapes
@@ -69,10 +70,6 @@ _HEADS: dict[tuple[Family, HeadKind], dict[str, str]] = {
         "vocab_projector": "head.out",
     },
 }
-_BASE = "(bert|roberta|distilbert|electra|ernie|data2vec_text)"
-_WORDS = "embeddings.word_embeddings.weight"
-# What torch puts between names where a part of a model is compiled, sharded or recomputed.
-_WRAPPERS = re.compile(r"(^|\.)(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.)+")
 # What checkpoints may hold beside the tensors that are read here: buffers, heads that are not used, and a converted
 # model's features (`adapter.py`).
 _BENIGN = re.compile(
@@ -89,7 +86,7 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) 
     report = Report()
     there = {name: file for file in _files(transformer_folder(path), report) for name in file.names()}
     report.check()
-    tensors = {plain: (there[name], name) for name, plain in _plain_names(list(there), report).items()}
+    tensors = {plain: (there[name], name) for name, plain in plain_names(list(there), report).items()}
     report.check()
     names = _name_map(spec, tensors)
     masked_lm = spec.head.kind == "masked_lm"
@@ -153,36 +150,6 @@ def _files(directory: Path, report: Report) -> list[TensorFile]:
 
 def _pickles(directory: Path) -> bool:
     return any(directory.glob("*.bin"))
-
-
-def _plain_names(names: Sequence[str], report: Report) -> dict[str, str]:
-    """Every tensor's name without what wraps the model, and with today's names for layer norms.
-
-    The word embeddings show what stands before the base model's names, whoever put it there (`bert.`, `0.auto_model.`,
-    `module.bert.`); what remains of that without the base model's own prefix stands before the heads' names.
-    """
-    inner = {name: _WRAPPERS.sub(r"\1", name) for name in names}
-    models = sorted({name.removesuffix(_WORDS) for name in inner.values() if name.endswith(_WORDS)})
-    if len(models) > 1:
-        report.error(
-            f"the checkpoint holds {len(models)} models: {', '.join(repr(model) for model in models)}",
-            "Accepted: tensors of one.",
-        )
-        return {}
-    base = models[0] if models else ""
-    wrapper = re.sub(rf"(^|\.){_BASE}\.$", r"\1", base)
-    if wrapper:
-        note(f"names of tensors are read without {wrapper!r} at their beginning")
-    elif any(inner[name] != name for name in names):
-        example = next(name for name in names if inner[name] != name)
-        note(f"names of tensors are read without the wrappers in them, as {inner[example]} for {example}")
-    plain: dict[str, str] = {}
-    for name, short in inner.items():
-        short = short.removeprefix(base) if short.startswith(base) else short.removeprefix(wrapper)
-        short = re.sub(rf"^{_BASE}\.", "", short)
-        short = re.sub(r"(LayerNorm|layer_norm)\.beta$", r"\1.bias", short)
-        plain[name] = re.sub(r"(LayerNorm|layer_norm)\.gamma$", r"\1.weight", short)
-    return plain
 
 
 def _name_map(spec: ModelSpec, available: Iterable[str]) -> dict[str, str]:

@@ -112,7 +112,7 @@ def kind_of(raw: dict[str, Any], report: Report) -> Kind | None:
             f"Such code is never run, and what it computes is not a plain {name}: no program would be right.",
         )
         return None
-    if alibi := [key for key in raw if key.startswith("alibi")]:
+    if alibi := [key for key, value in raw.items() if key.startswith("alibi") and value]:
         report.error(f"config.json: {alibi[0]} is {raw[alibi[0]]!r}", "Accepted: models with a table of positions.")
         return None
     if name not in KINDS:

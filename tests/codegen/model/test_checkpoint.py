@@ -166,6 +166,12 @@ def test_two_models_in_one_checkpoint(directory: Path, spec: ModelSpec) -> None:
     assert "the checkpoint holds 2 models: 'bert.', 'passage.bert.'" in report_of(directory, spec)
 
 
+def test_a_tensor_under_two_names(directory: Path, spec: ModelSpec) -> None:
+    name = "pooler.dense.bias"
+    rewrite(directory, lambda tensors: tensors | {name: tensors[f"bert.{name}"].clone()})
+    assert f"there twice, under several names: bert.{name}, {name}" in report_of(directory, spec)
+
+
 def test_one_file_counts_before_an_index_that_is_left_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_toy(tmp_path, "bert", "classification", shard="20kB")
     spec = read_model(tmp_path, OPTIONS)
