@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..commandline.problems import Report
 from .files import optional_json, read_json
@@ -53,11 +54,26 @@ def sentence_modules(folder: Path, report: Report) -> list[Module]:
     return modules
 
 
-def lowers_text(model: Path, report: Report) -> bool:
-    """Whether sentence-transformers lowers texts before the tokenizer sees them (`do_lower_case` of its own)."""
+@dataclass(frozen=True)
+class TextSettings:
+    """What sentence-transformers does otherwise than the tokenizer's own files say."""
+
+    lowers: bool
+    """Whether texts are lowered before the tokenizer sees them."""
+    overrides: dict[str, Any]
+    """Settings of the tokenizer that count before tokenizer_config.json's."""
+
+
+def text_settings(model: Path, report: Report) -> TextSettings:
+    """What sentence_bert_config.json, or one of its former names, says of texts."""
     folder = transformer_folder(model)
-    settings = next((folder / name for name in _SETTINGS if (folder / name).is_file()), None)
-    return bool(settings and optional_json(settings, report).get("do_lower_case"))
+    path = next((folder / name for name in _SETTINGS if (folder / name).is_file()), None)
+    settings = optional_json(path, report) if path and (model / MODULES).is_file() else {}
+    overrides = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
+    if not isinstance(overrides, dict):
+        report.error(f"{path and path.name}: the tokenizer's settings are {overrides!r}", "They must be an object.")
+        overrides = {}
+    return TextSettings(bool(settings.get("do_lower_case")), overrides)
 
 
 def default_prompt(folder: Path, report: Report) -> str:

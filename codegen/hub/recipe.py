@@ -56,9 +56,11 @@ class Recipe:
         return self.named.get(part, default or None)
 
 
-def read_recipe(folder: Path, report: Report) -> Recipe | None:
-    """The recipe of a folder; None, with the problems reported, where it asks for code that is not here."""
+def read_recipe(folder: Path, overrides: Mapping[str, Any], report: Report) -> Recipe | None:
+    """The recipe of a folder, `overrides` counting before its settings; None, with the problems reported, where it asks
+    for code that is not here."""
     settings, config = (optional_json(folder / name, report) for name in ("tokenizer_config.json", "config.json"))
+    settings |= overrides
     source = "tokenizer_config.json" if settings.get("tokenizer_class") else "config.json"
     of_model = _OF_MODEL.get(str(config.get("model_type")), WHOLE)
     name = settings.get("tokenizer_class") or config.get("tokenizer_class") or of_model

@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from ..commandline.problems import Problem, ProblemsFound, Report
 from .classes import TokenizerClass, accepted, class_of
 from .files import pointer_problem
-from .layout import lowers_text, transformer_folder
+from .layout import text_settings, transformer_folder
 from .recipe import Recipe, read_recipe
 
 MASKS = ("[MASK]", "<mask>")
@@ -31,8 +31,8 @@ def load_tokenizer(model: Path) -> Tokenizer:
     """
     report = Report()
     folder = transformer_folder(model)
-    recipe = read_recipe(folder, report)
-    lower = lowers_text(model, report)
+    sentences = text_settings(model, report)
+    recipe = read_recipe(folder, sentences.overrides, report)
     report.check()
     assert recipe is not None
     kind = class_of(recipe)
@@ -52,7 +52,7 @@ def load_tokenizer(model: Path) -> Tokenizer:
         tokenizer.encode(UNKNOWN)
     except Exception as e:  # the library raises plain Exception
         raise _unreadable(folder, e) from None
-    if lower:
+    if sentences.lowers:
         steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
         tokenizer.normalizer = normalizers.Sequence(steps)
     if not recipe.settings.get("model_input_names", ["token_type_ids"] * kind.token_types).count("token_type_ids"):

@@ -240,9 +240,18 @@ def test_lfs_pointers_are_named(name: str, folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("inner", ["", "0_Transformer"])
-@pytest.mark.parametrize("name", ["sentence_bert_config", "sentence_roberta_config"])
-def test_sentence_transformers_lowers_texts_first(inner: str, name: str, folder: Folder) -> None:
-    directory = folder("wordpiece", tokenizer_config={"do_lower_case": False}, **{name: {"do_lower_case": True}})
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sentence_bert_config", {"do_lower_case": True}),
+        ("sentence_roberta_config", {"do_lower_case": True}),
+        ("sentence_bert_config", {"tokenizer_args": {"do_lower_case": True}}),
+    ],
+)
+def test_sentence_transformers_lowers_texts_first(
+    inner: str, name: str, content: dict[str, Any], folder: Folder
+) -> None:
+    directory = folder("wordpiece", tokenizer_config={"do_lower_case": False}, **{name: content})
     if inner:
         parts = list(directory.iterdir())
         (directory / inner).mkdir()
