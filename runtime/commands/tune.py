@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ...codegen.commandline.command import Command, Typed, exit_codes
+from ...codegen.commandline.command import Command, Typed
+from ...codegen.commandline.ending import exit_codes
 from ...codegen.commandline.options import RUN, Option
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ..tuning.options import TuneOptions, bundle_options, resumed_options
