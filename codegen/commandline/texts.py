@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 LONE = re.compile("[\ud800-\udfff]")
@@ -17,8 +18,12 @@ def lone_surrogate(text: str) -> int | None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """`json.loads` that raises ValueError for all that it cannot read: JSON may be nested deeper than Python goes."""
+    """`json.loads` that raises ValueError for all that it cannot read, and says what that is."""
     try:
         return json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError:
+        raise ValueError(f"it has a number of more than {sys.get_int_max_str_digits()} digits") from None

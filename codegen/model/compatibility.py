@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from ..commandline.problems import Report
+import re
+from collections.abc import Sequence
+
+from ..commandline.problems import Problem, Report
 from .options import GenOptions
 from .spec import ModelSpec
+
+BARE = re.compile(r"[\W\d_]+|true|false|label[ _-]?\d+", re.IGNORECASE)
+"""A label text without a word in it that says what is meant."""
 
 
 def check_fit(spec: ModelSpec, options: GenOptions) -> None:
@@ -33,3 +39,17 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
         )
     report.check()
+
+
+def bare_label_texts(texts: Sequence[str]) -> list[Problem]:
+    """A warning where label texts say nothing that a sentence encoder could tell apart."""
+    bare = [text for text in texts if BARE.fullmatch(text)]
+    if not bare:
+        return []
+    shown = ", ".join(repr(text) for text in bare[:8])
+    return [
+        Problem(
+            "warning", f"label texts are {shown}: examples are compared with the embeddings of these texts",
+            "Say what the labels mean: tune.py --label-text 'label=text' for each, secfwt-gen --label-texts 'a|b'.",
+        )
+    ]  # fmt: skip

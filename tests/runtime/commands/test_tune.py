@@ -81,7 +81,27 @@ def test_classifier_with_numbered_labels(tmp_path: Path) -> None:
     write_data(tmp_path / "names.jsonl", ("x", "y"))
     outcome = tune(*arguments, "--data", tmp_path / "names.jsonl")
     assert outcome.exit_code == 2
-    assert "label 'x' is not one of the model's" in outcome.output
+    assert f"{tmp_path / 'names.jsonl'}, line 1: label 'x' is not one of the model's" in outcome.output
+    assert "classes  0 is LABEL_0, 1 is LABEL_1" in tune(*arguments[:-2], "--data", tmp_path / "numbers.jsonl").output
+
+
+def test_labels_with_an_equals_sign(tmp_path: Path, model: Path) -> None:
+    write_data(tmp_path / "data.jsonl", ("mood=up", "mood"))
+    arguments = ["--model", model, "--data", tmp_path / "data.jsonl", *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    outcome = tune(*arguments, "--label-text", "mood=up=very good", "--label-text", "mood=bad")
+    assert outcome.exit_code == 0, outcome.output
+    assert "--label-text moods=…: the data has no such label" in tune(*arguments, "--label-text", "moods=x=y").output
+
+
+def test_label_texts_that_say_nothing(tmp_path: Path, model: Path) -> None:
+    write_data(tmp_path / "data.jsonl", ("0", "1"))
+    arguments = ["--model", model, "--data", tmp_path / "data.jsonl", *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    outcome = tune(*arguments)
+    assert outcome.exit_code == 2
+    assert "label texts '0' and '1' have the same embedding: the tokenizer knows neither" in outcome.output
+    outcome = tune(*arguments, "--label-text", "0=very good", "--label-text", "1=!")
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning  label texts are '!': examples are compared with" in outcome.output
 
 
 @pytest.mark.parametrize("below", [("--frozen-layers", 1), ("--weights", "public")])
@@ -171,7 +191,10 @@ def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
         (["--sigma", "nan"], "--sigma is nan\n  It must be positive."),
         (["--label-text", "good"], "--label-text 'good': write label=text"),
         (["--label-text", "grand=great"], "--label-text grand=…: the data has no such label, but bad, good"),
-        (["--label-column", "topic"], "line 1: no column 'topic': found 'text', 'label'"),
+        (
+            ["--label-column", "topic"],
+            "line 1: no column 'topic': found 'text', 'label'; --label-column may name 'label'",
+        ),
         (["--k-shot", 7], "class 'bad' has 12 examples, 14 are needed for train and dev"),
         (["--prompt-layer", 2], "--prompt-layer is 2"),
         (["--sequence-length", 5, "--strict"], "train: 4 of 4 texts are longer than 5 tokens"),
