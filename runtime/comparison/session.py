@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from ..errors import SecfwtError
 from ..mpspdz.installation import MpSpdzError, find
 from ..progress import PlainDisplay
+from ..run_folder import RUNS, new_folder
 from .measure import Open, Row, measure, open_engine
 from .options import EMBEDDED, NAMES, Choices, Comparison, Size
 from .report import show, write_csv, write_figure
@@ -44,7 +44,7 @@ def compare(comparison: Comparison, size: Size, choices: Choices) -> int:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     chosen = select(comparison.protocols, comparison.mp_spdz)
     task = make_task(comparison.model, size)
-    folder = _writable(comparison.out or Path("runs") / time.strftime("compare-%Y%m%d-%H%M%S"))
+    folder = _writable(comparison.out)
     return run(task, chosen, choices, folder, console, open_engine(comparison.mp_spdz, choices))
 
 
@@ -107,8 +107,11 @@ def _spinner(console: Console, protocol: str) -> AbstractContextManager[object]:
     return console.status(protocol) if console.is_terminal else nullcontext()
 
 
-def _writable(folder: Path) -> Path:
+def _writable(given: Path | None) -> Path:
+    folder = given or RUNS
     try:
+        if given is None:
+            return new_folder("compare-")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompareError(f"--out: cannot write to {folder}: {error.strerror}; give a folder") from None

@@ -14,6 +14,7 @@ from ...codegen.native.defaults import TILE_WORDS
 from ..errors import SecfwtError
 from ..parties.deployment import Deployment
 from ..parties.processes import PartyProcesses
+from ..run_folder import private_file
 
 
 class PartyError(SecfwtError):
@@ -63,7 +64,7 @@ class LocalParties(PartyProcesses):
         try:
             for command, log in zip(self._commands, self._logs, strict=True):
                 log.parent.mkdir(parents=True, exist_ok=True)
-                with log.open("wb") as file:
+                with private_file(log) as file:
                     # The pipe to its standard input breaks when this process dies, and the party ends.
                     self._processes.append(
                         subprocess.Popen(

@@ -21,6 +21,7 @@ from ..errors import ServiceError
 from ..parties.deployment import PartyAddress
 from ..parties.ports import free_ports
 from ..parties.processes import PartyProcesses
+from ..run_folder import private_file
 from .guard import guarded
 from .log import Log
 
@@ -68,7 +69,7 @@ class MpSpdzParties(PartyProcesses):
         try:
             for i, log in zip(self.numbers, self._logs, strict=True):
                 log.path.parent.mkdir(parents=True, exist_ok=True)
-                with log.path.open("wb") as file:
+                with private_file(log.path) as file:
                     command = guarded([*self._command, "-p", str(i), self._program])
                     self._processes.append(
                         subprocess.Popen(

@@ -66,8 +66,12 @@ def run_session(
         else:
             run = TuningRun.create(folder, options.to_json(), prints)
         stack.callback(run.close)
+        if not resume:
+            stack.push(run.undo_if_refused)
         begun(run.path)
         display.note(f"run      {run.path}")
+        if run.unlocked:
+            display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
         engine = stack.enter_context(open_engine(options, model, run, display, sets))
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from helpers.places import ROOT
 from helpers.toys import save_toy
 from helpers.tune_runs import BASE, history, start, tune, write_data, write_toy
+from secfwt.runtime import run_folder
 from secfwt.runtime.tuning import model as model_source
 
 
@@ -35,6 +38,7 @@ def data(toy: tuple[Path, Path]) -> Path:
 
 def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -> None:
     run = tmp_path / "run"
+    run.mkdir(mode=0o755)
     outcome = tune("--model", model, "--data", data, *BASE, "--budget", 24, "--run", run)
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.count("NOT PRIVATE") == 2
@@ -48,6 +52,7 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -
     with np.load(run / "prompt.npz") as saved:
         assert saved["z"].shape == (6,)
         assert saved["p"].shape == (1, 2, 32)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
     assert {path.name for path in run.iterdir()} == {
         "history.jsonl", "loss.png", "options.json", "prompt.npz", "result.json", "state",
     }  # fmt: skip
@@ -214,6 +219,30 @@ def test_wrong_input(
     assert outcome.exit_code == 2
     assert message in outcome.output
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_refused_run_leaves_nothing(tmp_path: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, empty = tmp_path / "run", tmp_path / "bin"
+    empty.mkdir()
+    arguments = ["--model", model, "--data", data, *BASE, "--budget", 4, "--run", run]
+    for wrong in (["--mp-spdz", empty, "--engine", "mp-spdz"], ["--engine", "embedded"]):
+        monkeypatch.setenv("SECFWT_BIN", str(empty))
+        outcome = tune(*arguments, *wrong)
+        assert outcome.exit_code == 2, outcome.output
+        assert not run.exists()
+    assert tune(*arguments).exit_code == 0
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(run_folder.fcntl, "flock", refuse)
+    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 4, "--run", tmp_path / "run")
+    assert outcome.exit_code == 0
+    assert "warning  no lock there (Function not implemented): keep other runs out" in outcome.output
 
 
 def test_auto_is_softmax_where_there_is_no_adapter(tmp_path: Path, model: Path, data: Path) -> None:
