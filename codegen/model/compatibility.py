@@ -9,6 +9,8 @@ from ..commandline.problems import Problem, Report
 from .options import GenOptions
 from .spec import ModelSpec
 
+SPECIAL = 2
+"""Tokens of an empty text."""
 BARE = re.compile(r"[\W\d_]+|true|false|label[ _-]?\d+", re.IGNORECASE)
 """A label text without a word in it that says what is meant."""
 
@@ -21,6 +23,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error(
             f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
+        )
+    if options.n_prompt_tokens > room - SPECIAL:
+        report.error(
+            f"--n-prompt-tokens is {options.n_prompt_tokens}, the model has positions for {room} tokens",
+            f"Accepted: 0 to {room - SPECIAL}: the first prompt is made of separators at positions of their own.",
         )
     if options.frozen_layers >= spec.num_hidden_layers:
         report.error(

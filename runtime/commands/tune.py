@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ def tune_command(typed: Typed) -> None:
     """Run, or continue a run."""
     where, folders, given = Where(), typed.make(Run), typed.of(TuneOptions)
     with exit_codes(where.advice):
+        if sys.flags.optimize > 1:
+            advice = "pycma, which searches, reads its docstrings when it starts: unset it, or set it to 1."
+            raise ProblemsFound([Problem("error", f"PYTHONOPTIMIZE is {sys.flags.optimize}", advice)])
         if folders.resume and folders.run:
             raise ProblemsFound([Problem("error", "--run and --resume are given", "Choose one.")])
         options = _options(given, folders.resume)
