@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from . import VERSION
 from .commandline.options import read_back
 from .commandline.problems import Problem, ProblemsFound
+from .commandline.texts import parse_json
 from .compile import Compiled, Covered, compile_model, encoded_weights
 from .model.options import GenOptions
 from .model.spec import ModelSpec
@@ -177,7 +178,7 @@ def _read_part(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -
 
 def _read_plan_json(bundle: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((bundle / "public" / "plan.json").read_text("utf-8")))
+        return dict(parse_json((bundle / "public" / "plan.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise unreadable(bundle, error) from None
 

@@ -18,6 +18,7 @@ from ..series.activations import ACTIVATIONS
 from ..series.names import ActivationName
 from .compatibility import check_fit
 from .options import GenOptions
+from .place import check_place
 from .spec import Family, HeadKind, HeadSpec, ModelSpec, Rows
 
 T = TypeVar("T")
@@ -84,6 +85,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
 
     Raises `ProblemsFound` with everything that is wrong with both, and with what the generator does not support.
     """
+    check_place(path)
     report = Report()
     raw = _read_json(path / "config.json" if path.is_dir() else path, dict, report)
     pooling = _read_pooling(path, report) if (path / "modules.json").is_file() else None

@@ -57,7 +57,7 @@ class ProgramOptions:
         Literal["ce", "hinge"],
         Option("Cross entropy, or the sum over wrong labels of max(0, margin + logit - right logit).", SEARCH),
     ] = "ce"
-    margin: Annotated[float, Option("Margin of the hinge loss.", SEARCH, above=0, at_most=1e6)] = 2.0
+    margin: Annotated[float, Option("Margin of the hinge loss.", SEARCH, above=0, at_most=1_000_000)] = 2.0
     reveal: Annotated[
         Literal["losses", "logits"],
         Option("What a step opens to the data owner for every candidate: one number, or all logits.", SEARCH),
@@ -106,7 +106,7 @@ class GenOptions(ProgramOptions):
             "The attention denominator, per feature and row, is never taken below this.",
             ATTENTION,
             above=0,
-            at_most=1e6,
+            at_most=1_000_000,
         ),
     ] = 0.02
     activation: AdaptedActivation = ""
@@ -137,7 +137,7 @@ class GenOptions(ProgramOptions):
         ),
     ] = ""
     temperature: Annotated[
-        float, Option("Prototype head: factor on the cosine.", LABELS, at_least=1e-6, at_most=1e6)
+        float, Option("Prototype head: factor on the cosine.", LABELS, at_least=1e-6, at_most=1_000_000)
     ] = 20.0
     seed: Annotated[
         int, Option("Of everything public and random: features, the projection from z.", SEARCH, at_least=0)

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from safetensors.torch import save_file as save_torch_file
 
+from ...codegen.commandline.texts import parse_json
 from ...codegen.model.adapter import PREFIX, is_converted
 from ..errors import SecfwtError
 
@@ -60,7 +61,7 @@ def write_output(out: Path, kind: Output, model: Path, tensors: Mapping[str, NDA
             for file in model.glob("*.safetensors"):
                 whole |= load_file(file)
             save_torch_file(whole, new / "model.safetensors")
-            config = json.loads((model / "config.json").read_text("utf-8")) | {"rfa": description}
+            config = parse_json((model / "config.json").read_text("utf-8")) | {"rfa": description}
             (new / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         out.mkdir(exist_ok=True)
         for path in sorted(new.rglob("*")):

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.commandline.texts import parse_json
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_model
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts
@@ -132,7 +133,7 @@ def _head(options: TuneOptions, path: Path) -> HeadChoice:
     if options.label_words:
         return "masked_lm"
     try:
-        architectures = json.loads((path / "config.json").read_text("utf-8")).get("architectures") or [""]
+        architectures = parse_json((path / "config.json").read_text("utf-8")).get("architectures") or [""]
     except (OSError, ValueError, AttributeError):
         return "auto"  # `read_model` reports what is wrong with the file
     classifier = str(architectures[0]).endswith("ForSequenceClassification") and not options.label_texts

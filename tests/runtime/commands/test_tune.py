@@ -194,6 +194,11 @@ def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
         (["--k-shot", -1, "--loss", "mse"], "error: --k-shot is -1\n  It must be at least 0."),
         (["--budget", 3], "--budget is 3\n  It must pay for one generation of --popsize 4."),
         (["--sigma", "nan"], "--sigma is nan\n  It must be positive."),
+        (["--alpha", "1e308"], "--alpha is 1e+308\n  It must be at most 1000000."),
+        (["--intrinsic-dim", "1" + "0" * 18], "\n  It must be at most 16384."),
+        (["--n-prompt-tokens", 100000], "--n-prompt-tokens is 100000, the model has positions for 40 tokens"),
+        (["--popsize", "1" * 5000], "It must be a whole number."),
+        (["--model", "org/name"], "Models are not downloaded: fetch one first"),
         (["--label-text", "good"], "--label-text 'good': write label=text"),
         (["--label-text", "grand=great"], "--label-text grand=…: the data has no such label, but bad, good"),
         (
@@ -251,6 +256,13 @@ def test_auto_is_softmax_where_there_is_no_adapter(tmp_path: Path, model: Path, 
     )
     assert outcome.exit_code == 0, outcome.output
     assert "2 layers of 32, softmax, prompt" in outcome.output
+
+
+def test_an_interpreter_without_docstrings(tmp_path: Path) -> None:
+    command = [sys.executable, "-OO", "-m", "secfwt.runtime.tune", "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: PYTHONOPTIMIZE is 2\n  pycma, which searches, reads its docstrings")
 
 
 def test_missing_default_model(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
