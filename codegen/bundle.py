@@ -26,6 +26,7 @@ from .commandline.options import read_back
 from .commandline.problems import Problem, ProblemsFound
 from .commandline.texts import parse_json
 from .compile import Compiled, Covered, compile_model, encoded_weights
+from .model.foreign import system_errors
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .mpspdz.calls import translate
@@ -68,7 +69,8 @@ def write_bundle(
             (new / "public").mkdir(parents=True)
             for name, text in texts.items():
                 (new / "public" / name).write_text(text, encoding="utf-8")
-            _write_owners(compiled, new, target, mp_spdz)
+            with system_errors():
+                _write_owners(compiled, new, target, mp_spdz)
             if out.exists():
                 out.replace(old)
             new.replace(out)

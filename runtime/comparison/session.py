@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -82,14 +82,16 @@ def run(task: Task, protocols: Sequence[str], choices: Choices, folder: Path, co
                 row = measure(protocol, task, choices, folder / protocol, display, open_one)
             display.note(f"failed: {row.failure}" if row.failure else _done(row))
             rows.append(row)
-            write_csv(rows, folder / "comparison.csv")
+            with _writing(folder):
+                write_csv(rows, folder / "comparison.csv")
         code = 0 if any(not row.failure for row in rows) else 1
     except KeyboardInterrupt:
         console.print("interrupted: these are the protocols that were done", markup=False)
         code = 130
     if rows:
         show(rows, console)
-        write_figure(rows, title, folder / "comparison.png")
+        with _writing(folder):
+            write_figure(rows, title, folder / "comparison.png")
         console.print(f"files: {folder}: comparison.csv, comparison.png", markup=False, soft_wrap=True)
     return code
 
@@ -108,11 +110,17 @@ def _spinner(console: Console, protocol: str) -> AbstractContextManager[object]:
 
 
 def _writable(given: Path | None) -> Path:
-    folder = given or RUNS
-    try:
+    with _writing(given or RUNS):
         if given is None:
             return new_folder("compare-")
-        folder.mkdir(parents=True, exist_ok=True)
+        given.mkdir(parents=True, exist_ok=True)
+        return given
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise CompareError(f"--out: cannot write to {folder}: {error.strerror}; give a folder") from None
-    return folder
+        reason = error.strerror or error
+        raise CompareError(f"--out: cannot write to {folder}: {reason}; give another folder") from None

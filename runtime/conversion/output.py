@@ -18,6 +18,7 @@ from safetensors.torch import save_file as save_torch_file
 
 from ...codegen.commandline.texts import parse_json
 from ...codegen.model.adapter import PREFIX, is_converted
+from ...codegen.model.foreign import system_errors
 from ..errors import SecfwtError
 
 Json = dict[str, Any]
@@ -49,7 +50,7 @@ def write_output(out: Path, kind: Output, model: Path, tensors: Mapping[str, NDA
     out = out.resolve()
     halves = {name: np.ascontiguousarray(value, np.float16) for name, value in sorted(tensors.items())}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as workspace:
+    with system_errors(), tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as workspace:
         new = Path(workspace) / "new"
         new.mkdir()
         if kind == "adapter":
