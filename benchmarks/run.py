@@ -22,7 +22,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-from secfwt.codegen.commandline.command import exit_codes
+from secfwt.codegen.commandline.ending import exit_codes
 
 COMMANDS = {
     "layer": "performance.sweeps",

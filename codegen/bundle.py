@@ -24,7 +24,9 @@ from safetensors.numpy import save_file
 from . import VERSION
 from .commandline.options import read_back
 from .commandline.problems import Problem, ProblemsFound
+from .commandline.texts import parse_json
 from .compile import Compiled, Covered, compile_model, encoded_weights
+from .model.foreign import system_errors
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .mpspdz.calls import translate
@@ -67,7 +69,8 @@ def write_bundle(
             (new / "public").mkdir(parents=True)
             for name, text in texts.items():
                 (new / "public" / name).write_text(text, encoding="utf-8")
-            _write_owners(compiled, new, target, mp_spdz)
+            with system_errors():
+                _write_owners(compiled, new, target, mp_spdz)
             if out.exists():
                 out.replace(old)
             new.replace(out)
@@ -177,7 +180,7 @@ def _read_part(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -
 
 def _read_plan_json(bundle: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((bundle / "public" / "plan.json").read_text("utf-8")))
+        return dict(parse_json((bundle / "public" / "plan.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise unreadable(bundle, error) from None
 

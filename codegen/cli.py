@@ -51,6 +51,7 @@ def generate_command(typed: Typed) -> None:
     """Write the bundle, then say what a generation costs."""
     from .bundle import generate
     from .estimate import attention_line, show
+    from .model.compatibility import bare_label_texts
 
     choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, ProgramChoices)
     compiled = generate(
@@ -58,6 +59,8 @@ def generate_command(typed: Typed) -> None:
         calibration=_lines(choices.calibration_text), target=choices.target, mp_spdz=mp_spdz,
         command=typed.line(leave_out=("output",)),
     )  # fmt: skip
+    for problem in bare_label_texts(options.label_texts):
+        print(problem)
     print(f"attention  {attention_line(compiled, mp_spdz.examples)}")
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
@@ -69,7 +72,7 @@ def _lines(path: Path | None) -> list[str] | None:
     if path is None:
         return None
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as e:
         raise _input_error(f"--calibration-text is {path}: {e}") from None
     if not lines:

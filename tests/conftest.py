@@ -34,7 +34,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
     """A command that is interrupted in this process ignores signals on its way out: the next test does not."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from secfwt.codegen.plan.build import build_plan
+from secfwt.runtime.data.splits import Splits
 from secfwt.runtime.engine import Floats
-from secfwt.runtime.tuning.data import Splits
 from secfwt.runtime.tuning.model import load_model
 from secfwt.runtime.tuning.objective import Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions

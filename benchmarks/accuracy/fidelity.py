@@ -38,7 +38,7 @@ from secfwt.codegen.ring.cost import stage_cost
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.series.ranges import Ranges
 from secfwt.codegen.series.softmax import BEYOND, PLATEAU
-from secfwt.runtime.tuning.data import read_examples
+from secfwt.runtime.data.examples import read_examples
 from secfwt.runtime.tuning.model import PACKAGE, default_model
 
 from accuracy.fixed import TabledMachine, evaluated

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from secfwt.codegen.plan.build import build_plan
+from secfwt.runtime.data.splits import Splits
 from secfwt.runtime.engine import Engine, Floats
 from secfwt.runtime.progress import PlainDisplay
-from secfwt.runtime.tuning.data import Splits
 from secfwt.runtime.tuning.engines import local_engine
 from secfwt.runtime.tuning.loop import tune
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model

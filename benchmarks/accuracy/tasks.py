@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secfwt.runtime.tuning.data import Example, Splits, draw_splits, read_examples
+from secfwt.runtime.data.examples import Example, read_examples
+from secfwt.runtime.data.splits import Splits, draw_splits
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 """Where data sets are looked for: beside the checkout, a folder a task."""

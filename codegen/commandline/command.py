@@ -6,27 +6,24 @@ Whatever heavy a command needs is imported inside its function, so that help and
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
-import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import VERSION
+from .ending import exit_codes, last_resort, prepare_streams
 from .options import PANELS, Declared, options_of
-from .problems import ProblemsFound, Report, SecfwtError
+from .problems import ProblemsFound, Report
+from .texts import lone_surrogate
 
 WIDEST = 110
 """Columns of help on a wide terminal: longer lines are hard to read."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, so that it unwinds as Ctrl-C does."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,9 @@ class Typed:
         words = [self.command.name]
         for each in self.command.options:
             if each.name in self.values and each.name not in leave_out:
-                value = self.values[each.name]
-                words += [each.names[0]] if each.names[0].startswith("-") else []
-                if isinstance(value, tuple):
-                    value = self.words[each.name]
-                words.append(value.absolute().name if isinstance(value, Path) else str(value))
-        return " ".join(shlex.join(words).splitlines())
+                words += _typed(each, self.values[each.name], self.words[each.name])
+        line = " ".join(shlex.join(words).splitlines())
+        return line.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be any bytes
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,10 @@ class Command:
 
     def run(self, function: Callable[[Typed], int | None], words: Sequence[str] | None = None) -> None:
         """Parse and call; exit with the code that the function returns, if any, or as `exit_codes` says."""
-        with exit_codes():
+        if words is None:  # the process is this command's
+            prepare_streams()
+            os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's backend is not in this environment
+        with last_resort(self.name), exit_codes():
             code = function(self.parse(words))
         if code:
             sys.exit(code)
@@ -131,44 +128,21 @@ class Command:
 def _value(declared: Declared, typed: Any) -> Any:
     if isinstance(typed, bool):
         return typed
-    if isinstance(typed, list):
-        return tuple(word for group in typed for word in group)
-    return declared.read(typed)
+    words = [word for group in typed for word in group] if isinstance(typed, list) else [typed]
+    if declared.kind is str and not declared.option.path and any(lone_surrogate(word) is not None for word in words):
+        raise ValueError("It must be UTF-8.")
+    return tuple(words) if isinstance(typed, list) else declared.read(typed)
 
 
-@contextmanager
-def exit_codes(advice: Callable[[], str] = lambda: "") -> Iterator[None]:
-    """End the process with one message.
-
-    Exit code 2 (or the error's own) for what the user can put right, 130 for Ctrl-C, 143 for SIGTERM.
-
-    `advice`: how to go on, printed behind interruptions and errors that say that they can be resumed.
-    """
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    except SecfwtError as error:
-        _end(error.report(), error.exit_code, advice() if error.resumable else "")
-    except KeyboardInterrupt as stop:
-        # On the way out now: more of the same signals change nothing.
-        before = signal.SIG_IGN
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGTERM, before)
-        message, code = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
-        _end(message, code, advice())
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
-def _end(message: str, code: int, advice: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    if advice:
-        print(advice, file=sys.stderr)
-    raise SystemExit(code) from None
+def _typed(each: Declared, value: Any, word: Any) -> list[str]:
+    """The words that an option with a value stands for, without folders."""
+    if each.kind is bool:
+        return [each.flag if value else f"--no-{each.flag.removeprefix('--')}"]
+    flag = [each.names[0]] if each.names[0].startswith("-") else []
+    if isinstance(value, tuple) and not each.option.separator:
+        return [*flag, *value]
+    shown = word if isinstance(value, tuple) else value.absolute().name if isinstance(value, Path) else value
+    return [*flag, str(shown)]
 
 
 # argparse from the declarations

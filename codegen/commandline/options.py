@@ -104,8 +104,8 @@ class Declared:
             return "" if 0 <= value <= 1 else "It must be from 0 to 1."
         for bound, holds, words in (
             (option.at_least, value >= option.at_least, f"at least {option.at_least}"),
-            (option.at_most, value <= option.at_most, f"at most {option.at_most}"),
             (option.above, value > option.above, f"above {option.above}" if option.above else "positive"),
+            (option.at_most, value <= option.at_most, f"at most {option.at_most}"),
             (option.below, value < option.below, f"below {option.below}"),
         ):
             if abs(bound) < inf and not holds:

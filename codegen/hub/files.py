@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..commandline.problems import Report
+from ..commandline.texts import parse_json
 
 T = TypeVar("T")
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -26,10 +26,10 @@ def pointer_problem(path: Path) -> str:
 def read_json(path: Path, kind: type[T], report: Report, hint: str = "") -> T | None:
     """The JSON value of a file, or None with the problem reported; `kind`: dict or list, whichever it must be."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except OSError as e:
         report.error(f"cannot read {path}: {e.strerror}", hint)
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         report.error(pointer_problem(path) or f"{path.name} is not JSON: {e}")
     else:
         if isinstance(value, kind):

@@ -12,7 +12,6 @@ field `rfa`, `model.safetensors` the tensors under `rfa.` beside the untouched o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from ..commandline.problems import Problem, ProblemsFound, Report
+from ..commandline.texts import parse_json
 from ..hub.layout import transformer_folder
 from .options import AdaptedActivation, GenOptions
 from .spec import ModelSpec
@@ -121,7 +121,7 @@ def find_adapter(model: Path, adapter: Path | None) -> Adapter | None:
 def is_converted(model: Path) -> bool:
     """Whether a model directory has learned random features of its own."""
     try:
-        config = json.loads((transformer_folder(model) / "config.json").read_bytes()) if model.is_dir() else {}
+        config = parse_json((transformer_folder(model) / "config.json").read_bytes()) if model.is_dir() else {}
     except (OSError, ValueError):
         return False  # whoever reads the model reports that
     return isinstance(config, dict) and "rfa" in config

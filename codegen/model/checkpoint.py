@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..commandline.problems import Report, note
+from ..commandline.texts import parse_json
 from ..hub.files import pointer_problem
 from ..hub.layout import transformer_folder
 from .names import plain_names
@@ -127,7 +127,7 @@ def checkpoint_files(directory: Path) -> list[Path]:
     whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
     if whole.is_file() or not index.is_file():
         return [whole]
-    shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
     if outside := [shard for shard in shards if Path(shard).name != shard]:
         raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
     return [directory / shard for shard in shards]

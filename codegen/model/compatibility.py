@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from ..commandline.problems import Report
+import re
+from collections.abc import Sequence
+
+from ..commandline.problems import Problem, Report
 from .options import GenOptions
 from .spec import ModelSpec
+
+SPECIAL = 2
+"""Tokens of an empty text."""
+BARE = re.compile(r"[\W\d_]+|true|false|label[ _-]?\d+", re.IGNORECASE)
+"""A label text without a word in it that says what is meant."""
 
 
 def check_fit(spec: ModelSpec, options: GenOptions) -> None:
@@ -15,6 +23,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error(
             f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
+        )
+    if options.n_prompt_tokens > room - SPECIAL:
+        report.error(
+            f"--n-prompt-tokens is {options.n_prompt_tokens}, the model has positions for {room} tokens",
+            f"Accepted: 0 to {room - SPECIAL}: the first prompt is made of separators at positions of their own.",
         )
     if options.frozen_layers >= spec.num_hidden_layers:
         report.error(
@@ -33,3 +46,17 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
         )
     report.check()
+
+
+def bare_label_texts(texts: Sequence[str]) -> list[Problem]:
+    """A warning where label texts say nothing that a sentence encoder could tell apart."""
+    bare = [text for text in texts if BARE.fullmatch(text)]
+    if not bare:
+        return []
+    shown = ", ".join(repr(text) for text in bare[:8])
+    return [
+        Problem(
+            "warning", f"label texts are {shown}: examples are compared with the embeddings of these texts",
+            "Say what the labels mean: tune.py --label-text 'label=text' for each, secfwt-gen --label-texts 'a|b'.",
+        )
+    ]  # fmt: skip

@@ -19,6 +19,7 @@ from ..series.names import ActivationName
 from .compatibility import check_fit
 from .families import Config, ElectraConfig, Kind, kind_of
 from .options import GenOptions
+from .place import check_place
 from .spec import HeadKind, HeadSpec, ModelSpec, Rows
 
 
@@ -27,6 +28,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
 
     Raises `ProblemsFound` with everything that is wrong with both, and with what the generator does not support.
     """
+    check_place(path)
     report = Report()
     file = transformer_folder(path) / "config.json" if path.is_dir() else path
     raw = read_json(file, dict, report, "Give a config.json or a directory that has one.")

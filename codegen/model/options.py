@@ -46,14 +46,22 @@ class ProgramOptions:
         Option("public: an open model; the data owner runs all layers below the prompt in the clear.", MODEL),
     ] = "private"
     intrinsic_dim: Annotated[
-        int, Option("Length of the vector z that is searched; with --deep, of each prompt's.", SEARCH, at_least=1)
+        int,
+        Option(
+            "Length of the vector z that is searched; with --deep, of each prompt's.",
+            SEARCH,
+            at_least=1,
+            at_most=1 << 14,
+        ),
     ] = 64
-    popsize: Annotated[int, Option("Candidates per generation.", SEARCH, at_least=2, settled=False)] = 20
+    popsize: Annotated[
+        int, Option("Candidates per generation.", SEARCH, at_least=2, at_most=1 << 20, settled=False)
+    ] = 20
     loss: Annotated[
         Literal["ce", "hinge"],
         Option("Cross entropy, or the sum over wrong labels of max(0, margin + logit - right logit).", SEARCH),
     ] = "ce"
-    margin: Annotated[float, Option("Margin of the hinge loss.", SEARCH, above=0)] = 2.0
+    margin: Annotated[float, Option("Margin of the hinge loss.", SEARCH, above=0, at_most=1_000_000)] = 2.0
     reveal: Annotated[
         Literal["losses", "logits"],
         Option("What a step opens to the data owner for every candidate: one number, or all logits.", SEARCH),
@@ -81,7 +89,10 @@ class GenOptions(ProgramOptions):
     """Choices that shape the generated program; all of them are public."""
 
     rfa_features: Annotated[
-        int, Option("Random features (phases) per head; each gives a cosine and a sine.", ATTENTION, at_least=1)
+        int,
+        Option(
+            "Random features (phases) per head; each gives a cosine and a sine.", ATTENTION, at_least=1, at_most=1 << 14
+        ),
     ] = 32
     rfa_layer_features: tuple[int, ...] = ()
     """The same for every layer on its own, where an adapter has chosen them; empty: `rfa_features` in all."""
@@ -94,7 +105,13 @@ class GenOptions(ProgramOptions):
         ),
     ] = "folded"
     rfa_floor: Annotated[
-        float, Option("The attention denominator, per feature and row, is never taken below this.", ATTENTION, above=0)
+        float,
+        Option(
+            "The attention denominator, per feature and row, is never taken below this.",
+            ATTENTION,
+            above=0,
+            at_most=1_000_000,
+        ),
     ] = 0.02
     activation: AdaptedActivation = ""
     """The feed-forward network's, where an adapter changed it; empty: the model's own."""
@@ -123,7 +140,9 @@ class GenOptions(ProgramOptions):
             "How texts become model input, with {text}, {text_b}, {mask}.", LABELS, default="the tokenizer's own form"
         ),
     ] = ""
-    temperature: Annotated[float, Option("Prototype head: factor on the cosine.", LABELS, above=0)] = 20.0
+    temperature: Annotated[
+        float, Option("Prototype head: factor on the cosine.", LABELS, at_least=1e-6, at_most=1_000_000)
+    ] = 20.0
     seed: Annotated[
         int, Option("Of everything public and random: features, the projection from z.", SEARCH, at_least=0)
     ] = 1

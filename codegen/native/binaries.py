@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,10 +17,12 @@ VM = "secfwt-vm"
 """One party as a network service."""
 SIMULATOR = "libsecfwt_simulator.so"
 """Three parties in one process."""
+BUILD = "build it on this machine: ./build.sh"
+TRIAL_SECONDS = 20
 
 
 class BinaryMissing(SecfwtError):  # noqa: N818 (the name says what it is)
-    """A program or library that is in none of the places."""
+    """A program or library that is in none of the places, or cannot be run on this machine."""
 
 
 def places() -> list[Path]:
@@ -32,24 +35,45 @@ def places() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """Path of a program or library. Raises `BinaryMissing` naming the places."""
+    """Path of a program or library. Raises `BinaryMissing` naming the places, or the program that may not be run."""
     looked = places()
-    for place in looked:
-        if (place / name).is_file():
-            return place / name
+    there = [place / name for place in looked if (place / name).is_file()]
+    for path in there:
+        if path.suffix == ".so" or os.access(path, os.X_OK):
+            return path
+    if there:
+        raise BinaryMissing(
+            f"{there[0]} may not be executed: give it the x bit (chmod +x), or move it from a file system that is "
+            "mounted noexec and set SECFWT_BIN to its folder"
+        )
     raise BinaryMissing(
         f"{name} is in none of: {', '.join(map(str, looked))}; run ./build.sh or install the package, "
         "or set SECFWT_BIN to its folder"
     )
 
 
+def load(name: str) -> ctypes.CDLL:
+    """A library. Raises `BinaryMissing`."""
+    path = find(name)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BinaryMissing(f"{path} cannot be loaded: {error}; {BUILD}") from None
+
+
 def describe() -> str:
     """One line for a person: version, instruction set of the ring kernels on this processor, folder. Raises
-    `BinaryMissing`."""
-    vm, simulator = find(VM), find(SIMULATOR)
-    name = ctypes.CDLL(str(simulator)).secfwt_isa
-    name.restype = ctypes.c_char_p
-    return f"secfwt {VERSION}, ring kernels for {name().decode()}, in {vm.parent}"
+    `BinaryMissing`, also where the party program does not run."""
+    vm, simulator = find(VM), load(SIMULATOR)
+    try:
+        done = subprocess.run([vm, "--describe"], capture_output=True, check=False, timeout=TRIAL_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BinaryMissing(f"{vm} does not run: {getattr(error, 'strerror', None) or error}; {BUILD}") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise BinaryMissing(f"{vm} does not run: {said.splitlines()[-1]}; {BUILD}")
+    simulator.secfwt_isa.restype = ctypes.c_char_p
+    return f"secfwt {VERSION}, ring kernels for {simulator.secfwt_isa().decode()}, in {vm.parent}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .binaries import SIMULATOR, find
+from .binaries import SIMULATOR, load
 from .defaults import LANES, TILE_WORDS
 
 Words = NDArray[np.uint64]
@@ -52,7 +52,7 @@ class Dealt:
 
 @cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(find(SIMULATOR)))
+    library = load(SIMULATOR)
     words, error = POINTER(c_uint64), (c_char_p, c_size_t)
     signatures: dict[str, tuple[object, tuple[object, ...]]] = {
         "secfwt_create": (c_void_p, (c_char_p, c_size_t, c_size_t, c_uint64, c_double, c_double, *error)),

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, Report
+from ..commandline.texts import parse_json
 from ..hub.tokenizer import mask_token, saved_tokenizer
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec, Rows
@@ -71,7 +72,7 @@ class Embedder:
         """Read a data owner's folder. Raises `ProblemsFound` when something in it cannot be read."""
         tokenizer = saved_tokenizer(directory)
         try:
-            settings = json.loads((directory / "data_owner.json").read_text(encoding="utf-8"))
+            settings = parse_json((directory / "data_owner.json").read_text(encoding="utf-8"))
             settings["labels"] = tuple(settings["labels"])
             below = settings.pop("frozen", None)
             frozen = FrozenLayers.from_json(below, _tensors(directory / "frozen.safetensors")) if below else None

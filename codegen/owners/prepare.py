@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..commandline.problems import note
+from ..commandline.problems import Problem, ProblemsFound, note
 from ..hub.tokenizer import label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
@@ -21,6 +22,9 @@ from ..plan.oracle import run_plan
 from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
 from .frozen import FrozenLayers
+
+SAME = 1e-6
+"""Embeddings whose elements differ by less are of the same tokens."""
 
 
 def prepare_weights(
@@ -70,8 +74,16 @@ def initial_prompt(
 
 
 def prototypes(spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder) -> NDArray[np.float32]:
-    """Unit embeddings `[L, h]` of the label texts, by the model itself with the attention that the options name."""
+    """Unit embeddings `[L, h]` of the label texts, by the model itself with the attention that the options name.
+
+    Raises `ProblemsFound` where two are the same: no prompt could tell those labels apart.
+    """
     inputs, _ = embedder.encode(options.label_texts)
     pooled = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
     unit = pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
+    for (a, text), (b, other) in combinations(enumerate(options.label_texts), 2):
+        if np.abs(unit[a] - unit[b]).max() < SAME:
+            header = f"label texts {text!r} and {other!r} have the same embedding: the tokenizer knows neither"
+            advice = "Say what the labels mean in words: tune.py --label-text 'label=text', secfwt-gen --label-texts."
+            raise ProblemsFound([Problem("error", header, advice)])
     return np.asarray(unit, np.float32)

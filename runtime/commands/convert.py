@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ...codegen.commandline.command import Command, Typed, exit_codes
+from ...codegen.commandline.command import Command, Typed
+from ...codegen.commandline.ending import exit_codes
 from ...codegen.commandline.options import RUN, Option, options_of
 from ..adaptation.options import ConversionError, ConvertOptions
 from ..errors import SecfwtError

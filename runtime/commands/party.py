@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ COMMAND = Command(
 
 def run_party(deployment: Deployment, party: int, bundle: Path, mp_spdz: str = "") -> NoReturn:
     """Become that party. Raises PartyError, BinaryMissing, and what `mpspdz.supervisor.serve` raises."""
-    from ..embedded.processes import PartyError, vm_command
+    from ..embedded.processes import PartyError, become_party, vm_command
 
     if party >= len(deployment.parties):
         raise PartyError(f"--party is {party}: the deployment has parties 0 to {len(deployment.parties) - 1}")
@@ -46,8 +45,7 @@ def run_party(deployment: Deployment, party: int, bundle: Path, mp_spdz: str = "
         serve(deployment, party, bundle, mp_spdz)
     if mp_spdz:
         raise PartyError(f"--mp-spdz is {mp_spdz}: the deployment's engine is embedded")
-    command = vm_command(deployment, party, bundle / "public" / "program.txt")
-    os.execv(command[0], command)
+    become_party(vm_command(deployment, party, bundle / "public" / "program.txt"))
 
 
 def party_command(typed: Typed) -> None:

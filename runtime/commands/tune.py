@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ...codegen.commandline.command import Command, Typed, exit_codes
+from ...codegen.commandline.command import Command, Typed
+from ...codegen.commandline.ending import exit_codes
 from ...codegen.commandline.options import RUN, Option
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ..tuning.options import TuneOptions, bundle_options, resumed_options
@@ -47,6 +49,9 @@ def tune_command(typed: Typed) -> None:
     """Run, or continue a run."""
     where, folders, given = Where(), typed.make(Run), typed.of(TuneOptions)
     with exit_codes(where.advice):
+        if sys.flags.optimize > 1:
+            advice = "pycma, which searches, reads its docstrings when it starts: unset it, or set it to 1."
+            raise ProblemsFound([Problem("error", f"PYTHONOPTIMIZE is {sys.flags.optimize}", advice)])
         if folders.resume and folders.run:
             raise ProblemsFound([Problem("error", "--run and --resume are given", "Choose one.")])
         options = _options(given, folders.resume)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.console import Console
 from ..errors import SecfwtError
 from ..mpspdz.installation import MpSpdzError, find
 from ..progress import PlainDisplay
+from ..run_folder import RUNS, new_folder
 from .measure import Open, Row, measure, open_engine
 from .options import EMBEDDED, NAMES, Choices, Comparison, Size
 from .report import show, write_csv, write_figure
@@ -44,7 +44,7 @@ def compare(comparison: Comparison, size: Size, choices: Choices) -> int:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     chosen = select(comparison.protocols, comparison.mp_spdz)
     task = make_task(comparison.model, size)
-    folder = _writable(comparison.out or Path("runs") / time.strftime("compare-%Y%m%d-%H%M%S"))
+    folder = _writable(comparison.out)
     return run(task, chosen, choices, folder, console, open_engine(comparison.mp_spdz, choices))
 
 
@@ -82,14 +82,16 @@ def run(task: Task, protocols: Sequence[str], choices: Choices, folder: Path, co
                 row = measure(protocol, task, choices, folder / protocol, display, open_one)
             display.note(f"failed: {row.failure}" if row.failure else _done(row))
             rows.append(row)
-            write_csv(rows, folder / "comparison.csv")
+            with _writing(folder):
+                write_csv(rows, folder / "comparison.csv")
         code = 0 if any(not row.failure for row in rows) else 1
     except KeyboardInterrupt:
         console.print("interrupted: these are the protocols that were done", markup=False)
         code = 130
     if rows:
         show(rows, console)
-        write_figure(rows, title, folder / "comparison.png")
+        with _writing(folder):
+            write_figure(rows, title, folder / "comparison.png")
         console.print(f"files: {folder}: comparison.csv, comparison.png", markup=False, soft_wrap=True)
     return code
 
@@ -107,9 +109,18 @@ def _spinner(console: Console, protocol: str) -> AbstractContextManager[object]:
     return console.status(protocol) if console.is_terminal else nullcontext()
 
 
-def _writable(folder: Path) -> Path:
+def _writable(given: Path | None) -> Path:
+    with _writing(given or RUNS):
+        if given is None:
+            return new_folder("compare-")
+        given.mkdir(parents=True, exist_ok=True)
+        return given
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise CompareError(f"--out: cannot write to {folder}: {error.strerror}; give a folder") from None
-    return folder
+        reason = error.strerror or error
+        raise CompareError(f"--out: cannot write to {folder}: {reason}; give another folder") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...codegen.commandline.texts import parse_json
 from ...codegen.compile import Compiled, has_checkpoint
 from ...codegen.hub.layout import transformer_folder
 from ...codegen.lowering.program import lower
@@ -111,7 +111,7 @@ def _classifies(source: Path) -> bool:
     """Whether the model has a classifier of its own; `read_model` reports what is wrong with the file."""
     try:
         path = transformer_folder(source) / "config.json" if source.is_dir() else source
-        architectures = json.loads(path.read_text("utf-8")).get("architectures") or [""]
+        architectures = parse_json(path.read_text("utf-8")).get("architectures") or [""]
     except (OSError, ValueError, AttributeError):
         return False
     return str(architectures[0]).endswith("ForSequenceClassification")

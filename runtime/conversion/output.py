@@ -16,9 +16,11 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from safetensors.torch import save_file as save_torch_file
 
+from ...codegen.commandline.texts import parse_json
 from ...codegen.hub.layout import transformer_folder
 from ...codegen.model.adapter import PREFIX, is_converted
 from ...codegen.model.checkpoint import checkpoint_files
+from ...codegen.model.foreign import system_errors
 from ..errors import SecfwtError
 
 Json = dict[str, Any]
@@ -50,7 +52,7 @@ def write_output(out: Path, kind: Output, model: Path, tensors: Mapping[str, NDA
     out = out.resolve()
     halves = {name: np.ascontiguousarray(value, np.float16) for name, value in sorted(tensors.items())}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as workspace:
+    with system_errors(), tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as workspace:
         new = Path(workspace) / "new"
         new.mkdir()
         if kind == "adapter":
@@ -64,7 +66,7 @@ def write_output(out: Path, kind: Output, model: Path, tensors: Mapping[str, NDA
             for file in checkpoint_files(inner):
                 whole |= load_file(file)
             save_torch_file(whole, target / "model.safetensors")
-            config = json.loads((inner / "config.json").read_text("utf-8")) | {"rfa": description}
+            config = parse_json((inner / "config.json").read_text("utf-8")) | {"rfa": description}
             (target / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         out.mkdir(exist_ok=True)
         for path in sorted(new.rglob("*")):

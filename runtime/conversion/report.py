@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
+from typing import Any
 
 from ..run_folder import Json
 
@@ -36,7 +37,7 @@ def markdown(report: Json) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_figure(report: Json, path: Path) -> None:
+def figure_png(report: Json) -> bytes:
     """Every layer's errors and the cosines, before and after."""
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
 
@@ -55,10 +56,10 @@ def write_figure(report: Json, path: Path) -> None:
     panels[-1].title.set_size("small")
     panels[-1].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    return _png(figure)
 
 
-def write_loss_figure(history: list[Json], path: Path) -> None:
+def loss_png(history: list[Json]) -> bytes:
     """The loss and its parts over the steps, stage after stage."""
     from matplotlib.figure import Figure
 
@@ -72,4 +73,10 @@ def write_loss_figure(history: list[Json], path: Path) -> None:
     axes.set(xlabel="step", ylabel="loss", yscale="log", title="Adaptation (each stage has its own loss)")
     if history:
         axes.legend()
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()

@@ -10,14 +10,13 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ...codegen.commandline.texts import parse_json
 from ..adaptation.options import ConversionError, ConvertOptions
 from ..adaptation.training import STAGES, TrainingState, loads
 from ..run_folder import Json, RunFolder
@@ -28,15 +27,14 @@ LOG = "log.jsonl"
 class ConversionRun(RunFolder):
     """A conversion's files. What cannot be written raises OSError."""
 
-    def __init__(self, path: Path, content: Json) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path | None, content: Json) -> None:
+        super().__init__(path, "convert-")
         self._content = content
 
     @staticmethod
     def create(path: Path | None, options: ConvertOptions) -> ConversionRun:
         """A new folder, by default `runs/convert-<time>`. Raises `ConversionError` where there is a conversion."""
-        path = path or Path("runs") / time.strftime("convert-%Y%m%d-%H%M%S")
-        if (path / "options.json").exists():
+        if path is not None and (path / "options.json").exists():
             raise ConversionError(f"--run {path} holds a conversion: give another folder, or --resume {path}")
         run = ConversionRun(path, {"options": asdict(options)})
         run._write_options()
@@ -46,7 +44,7 @@ class ConversionRun(RunFolder):
     def open(path: Path) -> tuple[ConversionRun, ConvertOptions]:
         """An earlier conversion and its options. Raises `ConversionError`."""
         try:
-            content = json.loads((path / "options.json").read_text("utf-8"))
+            content = parse_json((path / "options.json").read_text("utf-8"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["options"].items()}
             options = ConvertOptions(**fields)
         except FileNotFoundError:

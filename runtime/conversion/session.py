@@ -33,7 +33,7 @@ from ..run_folder import Json
 from .display import ConversionDisplay
 from .output import check_output, write_output
 from .public_text import read_texts
-from .report import markdown, write_figure, write_loss_figure
+from .report import figure_png, loss_png, markdown
 from .run_folder import ConversionRun
 
 MIN_TEXTS = 64
@@ -72,6 +72,8 @@ def convert(material: Material, options: ConvertOptions, run: ConversionRun, dis
 
 
 def _convert(material: Material, options: ConvertOptions, run: ConversionRun, display: ConversionDisplay) -> Json:
+    if run.unlocked:
+        display.note(f"warning: no lock on {run.path} ({run.unlocked}): keep other conversions out of this folder")
     run.check("model or texts", material.fingerprint())
     display.note(f"{len(material.texts)} texts to train on, {len(material.held_out)} held out")
     recipe = Recipe(
@@ -113,8 +115,8 @@ def _convert(material: Material, options: ConvertOptions, run: ConversionRun, di
     write_output(Path(options.out), options.output, Path(options.model), arrays, description)
     run.write_json("fidelity.json", result, indent=1)
     run.replace("fidelity.md", markdown(result).encode())
-    write_figure(result, run.path / "fidelity.png")
-    write_loss_figure(run.history(), run.path / "loss.png")
+    run.replace("fidelity.png", figure_png(result))
+    run.replace("loss.png", loss_png(run.history()))
     return result
 
 

@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ...codegen.native.binaries import VM, find
 from ...codegen.native.defaults import TILE_WORDS
 from ..errors import SecfwtError
 from ..parties.deployment import Deployment
 from ..parties.processes import PartyProcesses
+from ..run_folder import private_file
 
 
 class PartyError(SecfwtError):
@@ -63,7 +65,7 @@ class LocalParties(PartyProcesses):
         try:
             for command, log in zip(self._commands, self._logs, strict=True):
                 log.parent.mkdir(parents=True, exist_ok=True)
-                with log.open("wb") as file:
+                with private_file(log) as file:
                     # The pipe to its standard input breaks when this process dies, and the party ends.
                     self._processes.append(
                         subprocess.Popen(
@@ -72,6 +74,9 @@ class LocalParties(PartyProcesses):
                         )
                     )  # fmt: skip
             self._wait_until_ready()
+        except OSError as error:
+            self.close()
+            raise PartyError(f"the parties cannot be started: {_place(error, self._commands[0][0])}") from None
         except BaseException:
             self.close()
             raise
@@ -100,3 +105,16 @@ class LocalParties(PartyProcesses):
             lines = self._logs[i].read_text(errors="replace").split("usage:")[0].strip().splitlines()
             texts.append(f"party {i} did not start: {lines[-1] if lines else 'no message'} (log: {self._logs[i]})")
         return "; ".join(texts)
+
+
+def _place(error: OSError, program: str) -> str:
+    """What the system refused: the program, or a file that it needs."""
+    return f"{error.filename or program}: {error.strerror or error}"
+
+
+def become_party(command: list[str]) -> NoReturn:
+    """Replace this process by a party. Raises PartyError."""
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        raise PartyError(f"the party cannot be started: {_place(error, command[0])}") from None

@@ -14,6 +14,7 @@ from ..parties.certificates import make_certificates
 from ..parties.deployment import Deployment
 from ..parties.processes import uninterrupted
 from ..progress import Display
+from ..run_folder import private_file, private_folder
 from .engine import EmbeddedEngine
 from .processes import LocalParties
 from .weights import share_weights
@@ -28,8 +29,9 @@ def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Itera
     """
     program = folder / "program.txt"
     try:
-        folder.mkdir(exist_ok=True)
-        program.write_text(compiled.text)
+        private_folder(folder)
+        with private_file(program) as file:
+            file.write(compiled.text.encode())
         keys = TemporaryDirectory(prefix="certificates-", dir=folder)
     except OSError as error:
         raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None

@@ -43,13 +43,19 @@ def compile_program(
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(installation.root / "compile.py"), "-E", protocol, *options, str(source.resolve())]
-    # The compiler's modules lie beside it, where a safe path does not look.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    environment = {**inherited, "PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
+    # The compiler's modules lie beside it, where a safe path does not look; it is not made to run without docstrings.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONSAFEPATH", "PYTHONOPTIMIZE")}
+    environment = {**inherited, "PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
     began = time.monotonic()
     try:
         done = subprocess.run(
-            guarded(command), cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds
+            guarded(command),
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
         raise MpSpdzError(f"MP-SPDZ's compiler was not done with {source.name} after {seconds:.0f} s") from None

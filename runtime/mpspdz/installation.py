@@ -55,7 +55,10 @@ def candidates(given: str | None = None, environment: Mapping[str, str] | None =
     """Where an installation is looked for, in order; a place named by option or variable is the only one."""
     environment = os.environ if environment is None else environment
     named = given or environment.get("MP_SPDZ_HOME")
-    return [Path(named).expanduser()] if named else [Path.home() / "MP-SPDZ", Path("/opt/MP-SPDZ")]
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (Path's own fails for a user id that has no home)
+    if named:
+        return [home / named[2:] if named.startswith("~/") else Path(named)]
+    return [*([home / "MP-SPDZ"] if home.is_absolute() else []), Path("/opt/MP-SPDZ")]
 
 
 def find(given: str | None = None, environment: Mapping[str, str] | None = None) -> Installation:
@@ -107,7 +110,11 @@ def describe(installation: Installation) -> str:
 
 def _version(root: Path) -> str:
     changelog = root / "CHANGELOG.md"
-    found = re.search(r"^## v?([\d.]+)", changelog.read_text(), re.MULTILINE) if changelog.is_file() else None
+    found = (
+        re.search(r"^## v?([\d.]+)", changelog.read_text("utf-8", "replace"), re.MULTILINE)
+        if changelog.is_file()
+        else None
+    )
     return found.group(1) if found else "unknown"
 
 

@@ -20,6 +20,7 @@ from ...mpc_programs.lib.wire import DATA_OWNER, MODEL_OWNER
 from ..errors import RunFolderError
 from ..parties.processes import uninterrupted
 from ..progress import Display
+from ..run_folder import private_folder
 from .certificates import FOLDER, make_player_data
 from .client import MpSpdzClient
 from .compiler import compile_program
@@ -57,8 +58,9 @@ def mpspdz_engine(
     work = folder / f"{options.protocol}-64-{protocol.parties}"
     source = work / f"{name}.mpc"
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        source.write_text(text)
+        private_folder(folder)
+        work.mkdir(exist_ok=True)
+        source.write_text(text, encoding="utf-8")
         shutil.rmtree(work / FOLDER, ignore_errors=True)  # of a run that was killed
     except OSError as error:
         raise RunFolderError(f"cannot write the parties' files in {work}: {error.strerror}") from None

@@ -19,8 +19,9 @@ from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..engine import Cost
 from ..errors import ServiceError
 from ..parties.deployment import PartyAddress
-from ..parties.ports import free_ports
+from ..parties.ports import check_loopback, free_ports
 from ..parties.processes import PartyProcesses
+from ..run_folder import private_file
 from .guard import guarded
 from .log import Log
 
@@ -68,7 +69,7 @@ class MpSpdzParties(PartyProcesses):
         try:
             for i, log in zip(self.numbers, self._logs, strict=True):
                 log.path.parent.mkdir(parents=True, exist_ok=True)
-                with log.path.open("wb") as file:
+                with private_file(log.path) as file:
                     command = guarded([*self._command, "-p", str(i), self._program])
                     self._processes.append(
                         subprocess.Popen(
@@ -177,6 +178,7 @@ class MpSpdzParties(PartyProcesses):
 
 def local_addresses(count: int) -> list[PartyAddress]:
     """Addresses of parties on this machine; the owners' ports are neighbours, as one program for all wants them."""
+    check_loopback("127.0.0.1")
     ports = free_ports(2 * count)
     pairs = zip(ports[:count], ports[count:], strict=True)
     return [PartyAddress(host=HOST, port=port, client_port=client_port) for port, client_port in pairs]

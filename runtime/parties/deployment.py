@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from ...codegen.native.defaults import LANES
 from ..errors import DeploymentError
-from .ports import free_ports
+from .ports import check_loopback, free_ports
 
 LOCALHOST = "127.0.0.1"
+LOOPBACK = ("localhost", LOCALHOST, "::1")
+HOST = re.compile(r"[^\s/\[\]:@]+")
 
 
 class PartyAddress(BaseModel):
@@ -28,6 +32,20 @@ class PartyAddress(BaseModel):
     """Address the party binds to; default: `host`. MP-SPDZ's parties bind all."""
     client_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Where a party of MP-SPDZ waits for the owners; the embedded engine's have one port for all."""
+
+    @field_validator("host", "listen")
+    @classmethod
+    def _is_host(cls, host: str) -> str:
+        """A name or an address; an IPv6 address may stand in brackets, as it does before a port."""
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if ":" in bare or bare != host:
+            try:
+                IPv6Address(bare)
+            except ValueError:
+                raise ValueError("a name or an address is expected, with the port in `port`") from None
+        elif bare and not HOST.fullmatch(bare):
+            raise ValueError("a name or an address is expected")
+        return bare
 
     @property
     def address(self) -> str:
@@ -80,26 +98,38 @@ class Deployment(BaseModel):
                 raise ValueError(f"parties.{i}.listen is given: parties of MP-SPDZ listen on all addresses")
             if mp_spdz and ":" in party.host:
                 raise ValueError(f"parties.{i}.host is {party.host}: parties of MP-SPDZ speak IPv4")
+        self._check_ports()
         return self
+
+    def _check_ports(self) -> None:
+        """No two parties, and no two ports of a party, are at one address."""
+        taken: dict[tuple[str, int], str] = {}
+        for i, party in enumerate(self.parties):
+            host = LOCALHOST if party.host in LOOPBACK else party.host.lower()
+            for name in ("port", "client_port"):
+                port, key = getattr(party, name), f"parties.{i}.{name}"
+                if port and (other := taken.setdefault((host, port), key)) != key:
+                    raise ValueError(f"{key} is {port}: {other} of the same host has it already")
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
         """Read a file; relative folders are relative to it. Raises DeploymentError, which names file, key and value."""
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
             deployment = cls.model_validate(table)
         except OSError as error:
             raise DeploymentError(f"cannot read deployment {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DeploymentError(f"deployment {path} is not TOML: {error}") from error
         except ValidationError as error:
             problems = "; ".join(_problem(e) for e in error.errors())
             raise DeploymentError(f"deployment {path}: {problems}") from error
+        except (ValueError, RecursionError) as error:  # of the numbers too, and tables as deep as the stack
+            raise DeploymentError(f"deployment {path} is not TOML: {error}") from error
         return deployment.model_copy(update={"certificates": path.parent / deployment.certificates})
 
     @classmethod
     def local(cls, certificates: Path, threads: int = 0) -> Deployment:
-        """Three parties on free ports of this machine."""
+        """Three parties on free ports of this machine. Raises DeploymentError where it cannot talk to itself."""
+        check_loopback(LOCALHOST)
         parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in free_ports(3))
         return cls(parties=parties, certificates=certificates, threads=threads)
 

@@ -11,10 +11,13 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..errors import DeploymentError
+
 LOWEST = 10_000
 OUTGOING = 32_768
 """Where the ports of outgoing connections begin, if the system does not say."""
 TRIES = 1_000
+LOOPBACK_SECONDS = 5.0
 
 
 def free_ports(count: int) -> range:
@@ -31,6 +34,21 @@ def free_ports(count: int) -> range:
             continue
         return ports
     raise OSError(f"no {count} neighbouring ports from {LOWEST} to {top} are free")
+
+
+def check_loopback(host: str) -> None:
+    """Raise DeploymentError unless this machine can talk to itself: some namespaces have no loopback interface."""
+    try:
+        with socket.socket() as server, socket.socket() as client:
+            server.bind((host, 0))
+            server.listen()
+            client.settimeout(LOOPBACK_SECONDS)
+            client.connect(server.getsockname())
+    except OSError as error:
+        raise DeploymentError(
+            f"local parties talk to each other on {host}, and this machine cannot: {error.strerror or error}; "
+            "bring its loopback interface up (ip link set lo up)"
+        ) from None
 
 
 def _first_outgoing() -> int:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from ...codegen.commandline.ending import ENDING
+
 STOP_SECONDS = 5.0
 """How long processes that were asked to end may take."""
 
@@ -66,7 +68,7 @@ class PartyProcesses(ABC):
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Closing takes a moment, which a second Ctrl-C must not cut short."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDING)}
     try:
         yield
     finally:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ...codegen.commandline.texts import parse_json
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_model
 from ...codegen.hub.layout import transformer_folder
 from ...codegen.model.adapter import choose_attention, stored_sites
+from ...codegen.model.compatibility import bare_label_texts
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
@@ -23,6 +25,7 @@ from ...codegen.owners.embed import Embedder
 from ...codegen.owners.prepare import prepare_weights
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
+from ..data.labels import class_names
 from .options import TuneOptions
 
 T = TypeVar("T")
@@ -46,6 +49,8 @@ class Model:
     program: Path | None = None
     covered: Covered | None = None
     """What the embedded program's ranges cover; None: another engine runs it."""
+    warnings: Sequence[Problem] = ()
+    """What the user should know of it."""
 
 
 def default_model() -> Path:
@@ -58,9 +63,10 @@ def default_model() -> Path:
     return directory
 
 
-def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
+def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str, str] | None = None) -> Model:
     """Read the model of a run, for the labels of its data, and compile it if the embedded engine runs it.
 
+    `places`: where each label stands first, for messages.
     Raises ProblemsFound with everything that does not fit: files, options, labels.
     """
     path = Path(options.model) if options.model else default_model()
@@ -68,10 +74,8 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
     chosen = _gen_options(options, path, labels)
     chosen, given = choose_attention(path, adapter, chosen)
     spec = read_model(path, chosen)
-    if not set(labels) <= set(spec.head.labels) and all(label.isdecimal() for label in labels):
-        # Files often number the classes of a classifier instead of naming them.
-        chosen = replace(chosen, labels=tuple(str(i) for i in range(spec.head.num_labels)))
-        spec = read_model(path, chosen)
+    class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
+    warnings = bare_label_texts(chosen.label_texts)
     name = path.parent.name if path.name == "model" else path.name
     if options.engine != "embedded":
         weights, embedder = prepare_weights(path, spec, chosen, given)
@@ -82,14 +86,14 @@ def load_model(options: TuneOptions, labels: Sequence[str]) -> Model:
             plan.meta["calibration"] = given.description.calibration if given else {}
         hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
         content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
-        return Model(name, spec, chosen, plan, embedder, given is not None, content, weights)
+        return Model(name, spec, chosen, plan, embedder, given is not None, content, weights, warnings=warnings)
     compiled = compile_model(path, chosen, adapter)
     if compiled.weights is None or compiled.embedder is None:
         raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
     content = hashlib.sha256(compiled.text.encode()).hexdigest()
     return Model(
         name, spec, compiled.options, compiled.plan, compiled.embedder, given is not None, content,
-        compiled.weights, compiled, covered=compiled.covered,
+        compiled.weights, compiled, covered=compiled.covered, warnings=warnings,
     )  # fmt: skip
 
 
@@ -130,7 +134,7 @@ def _head(options: TuneOptions, path: Path) -> HeadChoice:
     if options.label_words:
         return "masked_lm"
     try:
-        architectures = json.loads((transformer_folder(path) / "config.json").read_text("utf-8")).get(
+        architectures = parse_json((transformer_folder(path) / "config.json").read_text("utf-8")).get(
             "architectures"
         ) or [""]
     except (OSError, ValueError, AttributeError):
@@ -141,7 +145,7 @@ def _head(options: TuneOptions, path: Path) -> HeadChoice:
 
 def _per_label(given: Sequence[str], labels: Sequence[str], name: str, label_itself: bool) -> tuple[str, ...]:
     """`label=text` pairs in the order of the labels; where `label_itself`, a label's default is its own name."""
-    pairs = dict(item.partition("=")[::2] for item in given)
+    pairs = dict(_pair(item, labels) for item in given)
     wrong = [f"{name} {item!r}: write label=text" for item in given if "=" not in item]
     known = ", ".join(labels)
     wrong += [f"{name} {label}=…: the data has no such label, but {known}" for label in pairs if label not in labels]
@@ -150,3 +154,9 @@ def _per_label(given: Sequence[str], labels: Sequence[str], name: str, label_its
     if wrong:
         raise ProblemsFound([Problem("error", text) for text in wrong])
     return tuple(pairs.get(label, label) for label in labels)
+
+
+def _pair(item: str, labels: Sequence[str]) -> tuple[str, str]:
+    """Label and text of `label=text`; a label may have `=` in it: the longest that the data has counts."""
+    label = max((each for each in labels if item.startswith(f"{each}=")), key=len, default=item.partition("=")[0])
+    return label, item[len(label) + 1 :]

@@ -99,9 +99,11 @@ class TuneOptions(ProgramOptions):
     test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = 100
     strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
     budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = 80
-    sigma: Annotated[float, Option("First step size.", SEARCH, above=0)] = 0.5
-    alpha: Annotated[float, Option("Prompt scale: p = p0 + alpha A z.", SEARCH, above=0)] = 3.0
-    bound: Annotated[float, Option("Largest magnitude of a coordinate of z; 0: none.", SEARCH, at_least=0)] = 0.0
+    sigma: Annotated[float, Option("First step size.", SEARCH, above=0, at_most=1_000_000)] = 0.5
+    alpha: Annotated[float, Option("Prompt scale: p = p0 + alpha A z.", SEARCH, above=0, at_most=1_000_000)] = 3.0
+    bound: Annotated[
+        float, Option("Largest magnitude of a coordinate of z; 0: none.", SEARCH, at_least=0, at_most=1_000_000)
+    ] = 0.0
     seed: Annotated[int, Option("Seed of sets, projection and search.", SEARCH, at_least=0, below=1 << 32)] = 1
     eval_every: Annotated[int, Option("Generations between dev evaluations.", SEARCH, at_least=1)] = 2
     template: Annotated[

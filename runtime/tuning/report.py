@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,17 @@ def write_report(
     result: Json = {"engine": engine.name, "private": engine.private, **context}
     result |= {k: v for k, v in asdict(outcome).items() if k != "best_z"}
     run.write_json("result.json", result)
-    with run.writing("prompt.npz") as path:
-        if prompt is None:
-            np.savez(path, z=outcome.best_z)
-        else:
-            np.savez(path, z=outcome.best_z, p=prompt)
-    with run.writing("loss.png") as path:
-        _plot(run.history(), outcome, engine.name, str(path))
+    arrays = {"z": outcome.best_z} | ({} if prompt is None else {"p": prompt})
+    for name, content in (("prompt.npz", _npz(arrays)), ("loss.png", _plot(run.history(), outcome, engine.name))):
+        with run.writing(name):
+            run.replace(name, content)
     return result
+
+
+def _npz(arrays: Mapping[str, Floats]) -> bytes:
+    file = BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
 def summary(result: Json) -> str:
@@ -77,7 +81,7 @@ def summary(result: Json) -> str:
     return "\n".join(lines)
 
 
-def _plot(history: list[Json], outcome: Outcome, engine: str, path: str) -> None:
+def _plot(history: list[Json], outcome: Outcome, engine: str) -> bytes:
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -91,4 +95,6 @@ def _plot(history: list[Json], outcome: Outcome, engine: str, path: str) -> None
     axes.plot([0, *(g for g, _ in dev)], [outcome.start_dev, *(v for _, v in dev)], marker="o", label="dev, best")
     axes.set(xlabel="generation", ylabel="loss", title=f"Prompt tuning, engine: {engine}")
     axes.legend()
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()

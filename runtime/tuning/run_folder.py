@@ -8,21 +8,20 @@
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
 | `parties/` | logs of parties that the run started | all the time |
 
-All of it is the data owner's: a new folder and its files are for their owner alone. `state` is a pickle, which can run
+All of it is the data owner's: the folder and its files are for their owner alone. `state` is a pickle, which can run
 code when it is read: one that somebody else owns or may write is refused.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import RunFolderError
-from ..run_folder import Json, RunFolder
+from ...codegen.commandline.texts import parse_json
+from ..errors import RunFolderError, SecfwtError
+from ..run_folder import RUNS, Json, RunFolder
 from .state import TuningState, dumps, loads
 
 HISTORY = "history.jsonl"
@@ -31,27 +30,46 @@ HISTORY = "history.jsonl"
 class TuningRun(RunFolder):
     """One run's files. What cannot be written raises RunFolderError, which says that earlier files are complete."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | None) -> None:
+        self.path = path or RUNS
         with self.writing("the run folder"):
             super().__init__(path)
 
     @staticmethod
     def create(path: Path | None, options: Json, fingerprints: dict[str, str]) -> TuningRun:
         """A new folder (default `runs/<timestamp>`) with its `options.json`; refuses one that holds a run."""
-        if path is None:
-            path = Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-        if (path / "options.json").exists():
+        if path is not None and (path / "options.json").exists():
             raise RunFolderError(f"{path} already holds a run: choose another --run, or continue with --resume {path}")
         folder = TuningRun(path)
-        folder.write_json("options.json", {"options": options, "fingerprints": fingerprints})
+        try:
+            folder.write_json("options.json", {"options": options, "fingerprints": fingerprints})
+        except RunFolderError:
+            folder.discard()
+            raise
         return folder
+
+    def undo_if_refused(self, _: object, error: BaseException | None, __: object) -> None:
+        """As a context's exit: a new run that was refused before its search began leaves nothing that would stand in
+        the way of the next; logs of parties that said something are kept.
+        """
+        if not isinstance(error, SecfwtError) or error.resumable or (self.path / "state").exists():
+            return
+        parties = self.path / "parties"
+        for path in sorted(parties.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                with suppress(OSError):
+                    path.rmdir()
+            elif path.suffix != ".log" or not path.stat().st_size:
+                path.unlink()
+        with suppress(OSError):
+            parties.rmdir()
+        self.discard()
 
     @staticmethod
     def read_options(path: Path) -> tuple[Json, dict[str, str]]:
         """Options and fingerprints of an earlier run."""
         try:
-            stored = json.loads((path / "options.json").read_text("utf-8"))
+            stored = parse_json((path / "options.json").read_text("utf-8"))
             return stored["options"], stored["fingerprints"]
         except FileNotFoundError:
             raise RunFolderError(f"{path} holds no run to resume: it has no options.json") from None

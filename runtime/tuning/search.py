@@ -53,6 +53,8 @@ class CmaSearch:
             "verb_log": 0,
             "signals_filename": "",
         }
+        if dim == 1 and bound > 0:  # pycma fails where it would keep a single coordinate's step below this
+            options["maxstd"], sigma = np.inf, min(sigma, 2 * bound / 3)
         import cma  # a second: it brings pyplot
 
         self._strategy: Any = cma.CMAEvolutionStrategy(np.zeros(dim), sigma, options)

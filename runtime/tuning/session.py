@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,12 @@ from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES
 from ...codegen.estimate import attention_line
 from ...codegen.mpspdz.options import MpSpdzOptions
+from ..data.examples import Example, read_examples
+from ..data.labels import class_names
+from ..data.splits import Splits, draw_splits
 from ..engine import Batch
 from ..progress import Display, make_display
 from ..run_folder import Json
-from .data import Example, Splits, draw_splits, read_examples
 from .engines import open_engine
 from .limits import Limits, limits, mpspdz_width
 from .loop import tune
@@ -44,20 +45,33 @@ def run_session(
     splits = load_splits(options)
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
-    model = open_bundle(Path(options.bundle), options.engine) if options.bundle else load_model(options, splits.labels)
+    if options.bundle:
+        model = open_bundle(Path(options.bundle), options.engine)
+    else:
+        model = load_model(options, splits.labels, splits.places)
     display.note(f"model    {_describe(model)}")
+    names, warnings = class_names(splits.places, model.spec.head.labels)
+    for problem in [*model.warnings, *warnings]:
+        display.note(f"warning  {problem.header}\n         {problem.detail}")
+    if any(label != name for label, name in names.items()):
+        display.note(f"classes  {', '.join(f'{label} is {name}' for label, name in names.items())}")
     if model.compiled is not None and model.compiled.ring.inputs("candidate"):
         display.note(f"attention {attention_line(model.compiled, len(splits.train))}")
-    sets = {name: embed(name, e, model, options, display) for name, e in asdict_sets(splits).items() if e}
     prints = fingerprints(splits, model)
+    named = asdict_sets(splits.renamed(names))
+    sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}
     with ExitStack() as stack:
         if resume and folder is not None:
             run = TuningRun.resume(folder, prints)
         else:
             run = TuningRun.create(folder, options.to_json(), prints)
         stack.callback(run.close)
+        if not resume:
+            stack.push(run.undo_if_refused)
         begun(run.path)
         display.note(f"run      {run.path}")
+        if run.unlocked:
+            display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
         engine = stack.enter_context(open_engine(options, model, run, display, sets))
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
@@ -115,8 +129,11 @@ def limits_of(options: TuneOptions, model: Model) -> Limits:
 
 def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
     """What must not change between a run and its continuation, as hashes."""
+    sets = {
+        name: [{"text": e.text, "label": e.label} for e in examples] for name, examples in asdict_sets(splits).items()
+    }
     prints = {
-        "data": hashlib.sha256(json.dumps(asdict(splits)).encode()).hexdigest(),
+        "data": hashlib.sha256(json.dumps(sets).encode()).hexdigest(),
         "program": model.program_hash,
     }
     if model.weights is not None:

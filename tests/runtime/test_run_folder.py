@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from secfwt.runtime import run_folder
 from secfwt.runtime.errors import RunFolderError
 from secfwt.runtime.run_folder import RunFolder
 
@@ -28,6 +30,57 @@ def test_files_are_their_owners_alone(folder: RunFolder) -> None:
     assert json.loads((folder.path / "content.json").read_text()) == {"a": 1}
 
 
+def test_a_folder_that_was_there_becomes_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    before = os.umask(0)
+    try:
+        path.mkdir(mode=0o755)
+        (path / "lines").touch(mode=0o644)
+        folder = RunFolder(path)
+        folder.append("lines", {})
+        folder.replace("file", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.iterdir()} == {0o600}
+    (path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"link"):
+        folder.append("link", {})
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_folders_made_in_the_same_second_are_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_folder.time, "strftime", lambda form: form.replace("%Y%m%d-%H%M%S", "now"))
+    folders = [RunFolder(None) for _ in range(3)]
+    assert [str(folder.path) for folder in folders] == ["runs/now", "runs/now-2", "runs/now-3"]
+    assert RunFolder(None, "convert-").path.name == "convert-now"
+
+
+def test_what_is_discarded_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (None, tmp_path / "a" / "b"):
+        folder = RunFolder(path)
+        folder.replace("file", b"")
+        folder.append("lines", {})
+        folder.discard()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").touch()
+    folder = RunFolder(tmp_path)
+    folder.replace("file", b"")
+    folder.discard()
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(run_folder.fcntl, "flock", refuse)
+    assert RunFolder(tmp_path).unlocked == os.strerror(number)
+
+
 def test_a_file_that_cannot_be_written_whole_is_as_it_was(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError("full")
@@ -37,6 +90,7 @@ def test_a_file_that_cannot_be_written_whole_is_as_it_was(folder: RunFolder, mon
     with pytest.raises(OSError, match="full"):
         folder.replace("file", b"new")
     assert (folder.path / "file").read_bytes() == b"old"
+    assert len(list(folder.path.iterdir())) == 1
 
 
 def test_lines_end_before_a_torn_one(folder: RunFolder) -> None:

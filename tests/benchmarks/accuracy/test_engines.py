@@ -10,8 +10,8 @@ import pytest
 import torch
 from secfwt.codegen.ring.encoding import decode, encode
 from secfwt.codegen.ring.oracle import Machine, run_program
+from secfwt.runtime.data.examples import Example
 from secfwt.runtime.tuning.clear import ClearEngine
-from secfwt.runtime.tuning.data import Example
 from secfwt.runtime.tuning.model import Model, load_model
 from secfwt.runtime.tuning.objective import LabelledSet, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions

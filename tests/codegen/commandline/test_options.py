@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from secfwt.codegen.commandline.command import Command, Terminated, exit_codes
+from secfwt.codegen.commandline.command import Command
 from secfwt.codegen.commandline.options import MODEL, RUN, SEARCH, Option, check, options_of, read_back
-from secfwt.codegen.commandline.problems import ProblemsFound, SecfwtError
+from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.commandline.texts import parse_json
 
 
 @dataclass(frozen=True)
@@ -107,20 +108,6 @@ def test_the_line_that_is_kept_has_no_folders() -> None:
     assert typed.line(leave_out=("out",)) == "toy model --count 5 --names 'a, b'"
 
 
-@pytest.mark.parametrize(
-    ("raised", "code", "message"),
-    [
-        (SecfwtError("no"), 2, "error: no\n"), (KeyboardInterrupt(), 130, "interrupted\ngo on\n"),
-        (Terminated(), 143, "terminated\ngo on\n"),
-    ],
-)  # fmt: skip
-def test_exit_codes(raised: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end, exit_codes(lambda: "go on"):
-        raise raised
-    assert end.value.code == code
-    assert capsys.readouterr().err == message
-
-
 def test_unknown_options_end_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         COMMAND.parse(["--counts", "3"])
@@ -128,3 +115,22 @@ def test_unknown_options_end_with_code_2(capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().err
     assert "unrecognized arguments: --counts" in said
     assert "toy --help" in said
+
+
+def test_the_line_has_flags_as_they_are_typed() -> None:
+    typed = COMMAND.parse(["m", "--no-fast", "--text", "a b", "c", "--place", "x"])
+    assert typed.line() == f"toy m --text 'a b' c --no-fast --place {Path.cwd() / 'x'}"
+    assert COMMAND.parse(["m", "--fast"]).line() == "toy m --fast"
+    assert COMMAND.parse(["m\udcff", "--fast"]).line() == r"toy 'm\udcff' --fast"
+
+
+def test_a_word_that_is_no_text_is_refused() -> None:
+    assert r"--text is [['a', 'b\udcff']]" "\n  It must be UTF-8." in problems("--text", "a", "b\udcff")
+    assert r"--names is 'a\udcff'" in problems("--names", "a\udcff")
+    assert made("--place", "x\udcff").place.endswith("x\udcff")
+
+
+def test_json_that_is_no_json() -> None:
+    for text in ("[" * 100_000, "1" * 5000, "\ufeff{}", b"\xff"):
+        with pytest.raises(ValueError, match=r"."):
+            parse_json(text)

@@ -83,6 +83,7 @@ def test_other_models_are_refused(model_type: str | None, tmp_path: Path) -> Non
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
+    assert "Models are not downloaded: fetch one first" in problems(Path("bert-base-uncased"))
     assert "cannot read" in problems(tmp_path)
     (tmp_path / "config.json").write_text("{")
     assert "config.json is not JSON" in problems(tmp_path)

@@ -15,7 +15,7 @@ from secfwt.runtime.adaptation.features import Recipe, initial_features  # noqa:
 from secfwt.runtime.adaptation.fidelity import calibrated, fidelity, outside  # noqa: E402
 from secfwt.runtime.adaptation.neighbours import nearest_tokens  # noqa: E402
 from secfwt.runtime.adaptation.student import EXACT, Architecture, Parameters  # noqa: E402
-from secfwt.runtime.conversion.report import markdown, write_figure  # noqa: E402
+from secfwt.runtime.conversion.report import figure_png, markdown  # noqa: E402
 from secfwt.runtime.conversion.session import Material, read_material  # noqa: E402
 
 
@@ -71,7 +71,7 @@ def test_the_report_names_what_leaves_its_interval(tmp_path: Path) -> None:
     assert "| layers.0.gelu | 2.0e-03 |" in text
     assert "| 1 other sites | 0 |" in text
     assert "| 0 | 0.500 → 0.500 | 0.250 → 0.250 | 0.125 → 0.125 |" in text
-    write_figure(report, tmp_path / "fidelity.png")
+    (tmp_path / "fidelity.png").write_bytes(figure_png(report))
     assert (tmp_path / "fidelity.png").stat().st_size > 1000
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from helpers.places import ROOT
 from helpers.toys import save_toy
 from helpers.tune_runs import BASE, history, start, tune, write_data, write_toy
+from secfwt.runtime import run_folder
 from secfwt.runtime.tuning import model as model_source
 
 
@@ -35,6 +38,7 @@ def data(toy: tuple[Path, Path]) -> Path:
 
 def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -> None:
     run = tmp_path / "run"
+    run.mkdir(mode=0o755)
     outcome = tune("--model", model, "--data", data, *BASE, "--budget", 24, "--run", run)
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.count("NOT PRIVATE") == 2
@@ -48,6 +52,7 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -
     with np.load(run / "prompt.npz") as saved:
         assert saved["z"].shape == (6,)
         assert saved["p"].shape == (1, 2, 32)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
     assert {path.name for path in run.iterdir()} == {
         "history.jsonl", "loss.png", "options.json", "prompt.npz", "result.json", "state",
     }  # fmt: skip
@@ -81,7 +86,27 @@ def test_classifier_with_numbered_labels(tmp_path: Path) -> None:
     write_data(tmp_path / "names.jsonl", ("x", "y"))
     outcome = tune(*arguments, "--data", tmp_path / "names.jsonl")
     assert outcome.exit_code == 2
-    assert "label 'x' is not one of the model's" in outcome.output
+    assert f"{tmp_path / 'names.jsonl'}, line 1: label 'x' is not one of the model's" in outcome.output
+    assert "classes  0 is LABEL_0, 1 is LABEL_1" in tune(*arguments[:-2], "--data", tmp_path / "numbers.jsonl").output
+
+
+def test_labels_with_an_equals_sign(tmp_path: Path, model: Path) -> None:
+    write_data(tmp_path / "data.jsonl", ("mood=up", "mood"))
+    arguments = ["--model", model, "--data", tmp_path / "data.jsonl", *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    outcome = tune(*arguments, "--label-text", "mood=up=very good", "--label-text", "mood=bad")
+    assert outcome.exit_code == 0, outcome.output
+    assert "--label-text moods=…: the data has no such label" in tune(*arguments, "--label-text", "moods=x=y").output
+
+
+def test_label_texts_that_say_nothing(tmp_path: Path, model: Path) -> None:
+    write_data(tmp_path / "data.jsonl", ("0", "1"))
+    arguments = ["--model", model, "--data", tmp_path / "data.jsonl", *BASE, "--budget", 4, "--run", tmp_path / "run"]
+    outcome = tune(*arguments)
+    assert outcome.exit_code == 2
+    assert "label texts '0' and '1' have the same embedding: the tokenizer knows neither" in outcome.output
+    outcome = tune(*arguments, "--label-text", "0=very good", "--label-text", "1=!")
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning  label texts are '!': examples are compared with" in outcome.output
 
 
 @pytest.mark.parametrize("below", [("--frozen-layers", 1), ("--weights", "public")])
@@ -169,9 +194,17 @@ def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
         (["--k-shot", -1, "--loss", "mse"], "error: --k-shot is -1\n  It must be at least 0."),
         (["--budget", 3], "--budget is 3\n  It must pay for one generation of --popsize 4."),
         (["--sigma", "nan"], "--sigma is nan\n  It must be positive."),
+        (["--alpha", "1e308"], "--alpha is 1e+308\n  It must be at most 1000000."),
+        (["--intrinsic-dim", "1" + "0" * 18], "\n  It must be at most 16384."),
+        (["--n-prompt-tokens", 100000], "--n-prompt-tokens is 100000, the model has positions for 40 tokens"),
+        (["--popsize", "1" * 5000], "It must be a whole number."),
+        (["--model", "org/name"], "Models are not downloaded: fetch one first"),
         (["--label-text", "good"], "--label-text 'good': write label=text"),
         (["--label-text", "grand=great"], "--label-text grand=…: the data has no such label, but bad, good"),
-        (["--label-column", "topic"], "line 1: no column 'topic': found 'text', 'label'"),
+        (
+            ["--label-column", "topic"],
+            "line 1: no column 'topic': found 'text', 'label'; --label-column may name 'label'",
+        ),
         (["--k-shot", 7], "class 'bad' has 12 examples, 14 are needed for train and dev"),
         (["--prompt-layer", 2], "--prompt-layer is 2"),
         (["--sequence-length", 5, "--strict"], "train: 4 of 4 texts are longer than 5 tokens"),
@@ -193,12 +226,43 @@ def test_wrong_input(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_refused_run_leaves_nothing(tmp_path: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, empty = tmp_path / "run", tmp_path / "bin"
+    empty.mkdir()
+    arguments = ["--model", model, "--data", data, *BASE, "--budget", 4, "--run", run]
+    for wrong in (["--mp-spdz", empty, "--engine", "mp-spdz"], ["--engine", "embedded"]):
+        monkeypatch.setenv("SECFWT_BIN", str(empty))
+        outcome = tune(*arguments, *wrong)
+        assert outcome.exit_code == 2, outcome.output
+        assert not run.exists()
+    assert tune(*arguments).exit_code == 0
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(run_folder.fcntl, "flock", refuse)
+    outcome = tune("--model", model, "--data", data, *BASE, "--budget", 4, "--run", tmp_path / "run")
+    assert outcome.exit_code == 0
+    assert "warning  no lock there (Function not implemented): keep other runs out" in outcome.output
+
+
 def test_auto_is_softmax_where_there_is_no_adapter(tmp_path: Path, model: Path, data: Path) -> None:
     outcome = tune(
         "--model", model, "--data", data, *BASE, "--attention", "auto", "--budget", 4, "--run", tmp_path / "r"
     )
     assert outcome.exit_code == 0, outcome.output
     assert "2 layers of 32, softmax, prompt" in outcome.output
+
+
+def test_an_interpreter_without_docstrings(tmp_path: Path) -> None:
+    command = [sys.executable, "-OO", "-m", "secfwt.runtime.tune", "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: PYTHONOPTIMIZE is 2\n  pycma, which searches, reads its docstrings")
 
 
 def test_missing_default_model(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:

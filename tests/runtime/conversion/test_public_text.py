@@ -13,11 +13,13 @@ from secfwt.runtime.conversion.public_text import TextError, read_texts
         ("a.tsv", 'text\tlabel\nsay "hi\tx\n', ['say "hi']),
         ("a.csv", 'sentence,label\n"one, two",x\n', ["one, two"]),
         ("a.tsv", "sentence1\tsentence2\none\ttwo\nthree\t\n", ["one", "two", "three"]),
-        ("a.jsonl", '{"text": "one", "label": "x"}\n', ["one"]),
+        ("a.jsonl", '\ufeff{"text": "one", "label": "x"}\n', ["one"]),
+        ("a.jsonl", '{"text": "one\u2028two"}\r\n', ["one\u2028two"]),
+        ("a.csv", f'text\n"{"x" * 200_000}"\n"one\ntwo"\n', ["x" * 200_000, "one\ntwo"]),
     ],
 )
 def test_texts_are_read_from_every_format(tmp_path: Path, name: str, content: str, expected: list[str]) -> None:
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, "utf-8", newline="")
     assert read_texts(str(tmp_path / name)) == expected
 
 
@@ -35,9 +37,20 @@ def test_a_colon_limits_the_records(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.pdf", "x", r"unknown extension '\.pdf'; accepted: \.txt"),
-        ("a.tsv", "words\tlabel\nx\ty\n", "none of the columns text, sentence, sentence1, sentence2"),
+        (
+            "a.tsv",
+            "words\tlabel\nx\ty\n",
+            "none of the columns text, sentence, sentence1, sentence2: found 'words', 'label'",
+        ),
         ("a.jsonl", '{"text": "one"}\n{"text"\n', "line 2: not JSON"),
-        ("a.jsonl", '{"text": "one"}\n{"label": "x"}\n', "line 2: no column 'text'"),
+        ("a.jsonl", '{"text": "one"}\n{"label": "x"}\n', "line 2: no text in column 'text'"),
+        (
+            "a.jsonl",
+            '{"text": "one"}\n{"text": "so good \\ud83d"}\n',
+            "line 2: 'text' has half a character at position 9",
+        ),
+        ("a.jsonl", "[" * 100_000, "line 1: it is nested too deeply"),
+        ("a.jsonl", '{"text": "x", "n": ' + "1" * 5000 + "}", "line 1: it has a number of more than 4300 digits"),
         ("a.csv", "", "no records"),
     ],
 )

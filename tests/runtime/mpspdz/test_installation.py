@@ -33,6 +33,15 @@ def test_option_then_variable_then_usual_places(tmp_path: Path, monkeypatch: pyt
     assert mpspdz.candidates(None, {})[1:] == [Path("/opt/MP-SPDZ")]
 
 
+def test_a_user_id_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987_654_321)
+    assert mpspdz.candidates(None, {}) == [Path("/opt/MP-SPDZ")]
+    assert mpspdz.find(str(fake_installation(tmp_path / "m")), {}).root == tmp_path / "m"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert mpspdz.find("~/m", {}).root == tmp_path / "m"
+
+
 def test_missing_installation_names_place_and_documentation(tmp_path: Path) -> None:
     with pytest.raises(mpspdz.MpSpdzError, match=mpspdz.DOCUMENTATION) as error:
         mpspdz.find(str(tmp_path))

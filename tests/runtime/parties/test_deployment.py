@@ -52,6 +52,13 @@ def test_a_file_is_read(tmp_path: Path):
         ("threads = 4", 'engine = "clear"', "engine = 'clear': Input should be 'embedded' or 'mp-spdz'"),
         ("port = 9001", "port = 9001\nclient_port = 1", r"parties\.2\.client_port is given: engine embedded has none"),
         ("threads = 4", "threads = ", "is not TOML"),
+        ("threads = 4", f"threads = {'1' * 5000}", "is not TOML: Exceeds the limit"),
+        ("threads = 4", f"threads = {'[' * 100_000}", "is not TOML: maximum recursion depth"),
+        ("::1", "::1]:9001", r"parties\.2\.host = '::1\]:9001': .*with the port in `port`"),
+        ("10.0.0.2", "10.0.0.2:9000", r"parties\.1\.host = '10\.0\.0\.2:9000': .*with the port in `port`"),
+        ("mpc0", "https://mpc0", r"parties\.0\.host = 'https://mpc0.example.org': .*an address is expected"),
+        ("0.0.0.0", "0.0.0.0 ", r"parties\.0\.listen = '0\.0\.0\.0 ': .*a name or an address is expected"),
+        ("10.0.0.2", "MPC0.example.org", r"parties\.1\.port is 9000: parties\.0\.port of the same host has it"),
     ],
 )
 def test_errors_name_file_key_and_value(tmp_path: Path, old: str, new: str, message: str):
@@ -59,6 +66,18 @@ def test_errors_name_file_key_and_value(tmp_path: Path, old: str, new: str, mess
     with pytest.raises(DeploymentError, match=message) as error:
         Deployment.load(path)
     assert str(path) in str(error.value)
+
+
+def test_an_ipv6_address_may_stand_in_brackets_and_a_file_may_begin_with_a_mark(tmp_path: Path):
+    path = write(tmp_path, "\ufeff" + TEXT.replace('"::1"', '"[::1]"'))
+    assert Deployment.load(path) == Deployment.load(write(tmp_path, TEXT))
+
+
+@pytest.mark.parametrize("other", ["127.0.0.1", "localhost", "[::1]"])
+def test_one_port_twice_on_this_machine(tmp_path: Path, other: str):
+    text = TEXT.replace("10.0.0.2", other).replace("9000", "9001")
+    with pytest.raises(DeploymentError, match=r"parties\.2\.port is 9001: parties\.1\.port of the same host"):
+        Deployment.load(write(tmp_path, text))
 
 
 MP_SPDZ = """

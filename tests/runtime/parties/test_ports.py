@@ -6,8 +6,9 @@ import secrets
 import socket
 
 import pytest
+from secfwt.runtime.errors import DeploymentError
 from secfwt.runtime.parties import ports
-from secfwt.runtime.parties.ports import LOWEST, free_ports
+from secfwt.runtime.parties.ports import LOWEST, check_loopback, free_ports
 
 
 def test_ports_are_below_those_of_outgoing_connections() -> None:
@@ -38,3 +39,13 @@ def test_no_free_ports_are_an_error_that_says_where(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(secrets, "randbelow", lambda _: taken)
         with pytest.raises(OSError, match="no 1 neighbouring ports from 10000 to "):
             free_ports(1)
+
+
+def test_a_machine_that_cannot_talk_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    check_loopback("127.0.0.1")
+    monkeypatch.setattr(ports.socket.socket, "connect", unreachable)
+    with pytest.raises(DeploymentError, match=r"cannot: Network is unreachable; bring its loopback interface up"):
+        check_loopback("127.0.0.1")

@@ -132,3 +132,13 @@ def test_layerwise_state_continues_with_the_same_candidates() -> None:
         search.tell(z, np.sum(z**2, axis=1))
     copy = pickle.loads(pickle.dumps(search))
     assert np.array_equal(search.ask(), copy.ask())
+
+
+@pytest.mark.parametrize("sigma", [0.1, 5.0])
+def test_one_coordinate_with_a_bound(sigma: float) -> None:
+    search = CmaSearch(1, popsize=4, sigma=sigma, bound=0.7, seed=1)
+    for _ in range(20):
+        z = search.ask()
+        assert np.abs(z).max() <= 0.7
+        search.tell(z, np.square(z - 0.5).sum(axis=-1))
+    assert search.mean == pytest.approx([0.5], abs=0.05)

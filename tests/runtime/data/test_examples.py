@@ -1,12 +1,12 @@
-"""Reading labelled files: every way a file can be wrong, and the drawing of sets."""
+"""Reading labelled files: every way a file can be wrong."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from secfwt.runtime.tuning.data import DataError, Example, draw_splits, read_examples
+from secfwt.runtime.data.examples import Example, read_examples
+from secfwt.runtime.data.records import DataError
 
 GOOD = [Example("the match ended two to one", "sport"), Example("shares fell on Monday", "money")]
 
@@ -44,9 +44,26 @@ def test_tsv_has_no_quoting_and_csv_has(tmp_path: Path) -> None:
     assert [e.text for e in read_examples(csv)] == ['one, "two"\nlines', "x"]
 
 
-def test_numeric_labels_of_json_are_names(tmp_path: Path) -> None:
-    path = write(tmp_path, "n.jsonl", '{"text": "x", "label": 0}\n{"text": "y", "label": 1}\n')
-    assert [e.label for e in read_examples(path)] == ["0", "1"]
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("0 1", "0 1"), ("0.0 1.0", "0 1"), ("0.00 1", "0 1"), ("-1 1e0", "-1 1"), ("false true", "false true"),
+        ('"0.0" "1.0"', "0 1"), ('"1.5" "1.50"', "1.5 1.50"), ('"a=b" "0.0x"', "a=b 0.0x"),
+    ],
+)  # fmt: skip
+def test_labels_of_json_are_names(tmp_path: Path, labels: str, expected: str) -> None:
+    lines = [f'{{"text": "x", "label": {label}}}' for label in labels.split()]
+    assert [e.label for e in read_examples(write(tmp_path, "n.jsonl", "\n".join(lines)))] == expected.split()
+
+
+def test_whole_numbers_of_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path, "n.csv", "text,label\nx,0.0\ny,1.0\nz,1\n")
+    assert [e.label for e in read_examples(path)] == ["0", "1", "1"]
+
+
+def test_examples_know_where_they_stand(tmp_path: Path) -> None:
+    path = write(tmp_path, "n.csv", 'text,label\n"x\nx",0\n\ny,1\n')
+    assert [e.place for e in read_examples(path)] == [(str(path), 2), (str(path), 5)]
 
 
 @pytest.mark.parametrize(
@@ -55,19 +72,46 @@ def test_numeric_labels_of_json_are_names(tmp_path: Path) -> None:
         ("a.txt", "x", ["unknown extension '.txt': expected one of .jsonl, .csv, .tsv"]),
         ("a.csv", "", ["the file is empty"]),
         ("a.csv", "text,label\n", ["no examples in the file"]),
-        ("a.csv", "text,topic\nx,a\n", ["line 1: no column 'label': found 'text', 'topic'"]),
+        ("a.csv", "text,topic\nx,a\n", [
+            "line 1, the header: no column 'label': found 'text', 'topic'; --label-column may name 'topic'",
+        ]),
         ("a.csv", "text,text,label\nx,y,a\n", ["line 1: a column name occurs twice in 'text', 'text', 'label'"]),
         ("a.jsonl", '{"text": "x"}\n', ["line 1: no column 'label': found 'text'"]),
         ("a.jsonl", '{"text": "x", "label": "a"}\n[1]\n{"text"\n', [
             "line 2: expected a JSON object, found list",
             "line 3: not JSON: Expecting ':' delimiter at column 8",
         ]),
-        ("a.jsonl", '{"text": 3, "label": true}\n', [
-            "line 1: 'text' is 3, expected a string", "line 1: 'label' is true, expected a class name or number",
+        ("a.csv", "the film was good,1\nbad,0\n", [
+            "line 1, the header: no column 'text', 'label': found 'the film was good', '1'; --text-column and "
+            "--label-column may name 'the film was good' or '1'; the first line must name the columns",
+        ]),
+        ("a.csv", "text;label\nx;a\n", [
+            "line 1, the header: no column 'text', 'label': found 'text;label'; --text-column and --label-column may "
+            "name 'text;label'; in a .csv file commas separate the columns",
+        ]),
+        ("a.jsonl", '{"Text": "x", "label": 1}\n' * 9, [
+            "line 1: no column 'text': found 'Text', 'label'; --text-column may name 'Text'",
+        ]),
+        ("a.jsonl", '{"text": 3, "label": null}\n', [
+            "line 1: 'text' is 3, expected a string",
+            "line 1: 'label' is null, expected a class name or whole number",
+        ]),
+        ("a.jsonl", '{"text": ["x"], "label": 0.5}\n{"text": "x", "label": {"a": 1}}\n{"text": "x", "label": NaN}', [
+            "line 1: 'text' is an array, expected a string",
+            "line 1: 'label' is 0.5, expected a class name or whole number",
+            "line 2: 'label' is an object, expected a class name or whole number",
+            "line 3: 'label' is NaN, expected a class name or whole number",
+        ]),
+        ("a.jsonl", '{"text": "so good \\ud83d", "label": 1}\n{"text": "x", "label": "\\ude00"}', [
+            r"line 1: 'text' has half a character at position 9, \ud83d: write both halves, or neither",
+            r"line 2: 'label' has half a character at position 1, \ude00: write both halves, or neither",
+        ]),
+        ("a.jsonl", '{"text": "x", "label": ' + "1" * 5000 + "}\n" + "[" * 100_000, [
+            "line 1: it has a number of more than 4300 digits", "line 2: it is nested too deeply",
         ]),
         ("a.csv", "text,label\n ,a\nx,\ny,b,c\n", [
             "line 4: 3 fields, the header has 2", "line 2: 'text' is empty",
-            'line 3: \'label\' is "", expected a class name or number',
+            "line 3: 'label' is '', expected a class name or whole number",
         ]),
         ("a.csv", "text,label\nx,a\ny,a\n", ["only one class, 'a': at least two are needed"]),
         ("a.csv", 'text,label\nx,a\n"open,b\nz,c\n', [
@@ -111,49 +155,10 @@ def test_report_shows_ten_problems_and_counts_the_rest(tmp_path: Path) -> None:
     assert len(lines) == 12
 
 
-def examples(**counts: int) -> list[Example]:
-    return [Example(f"{label} {i}", label) for label, n in counts.items() for i in range(n)]
-
-
-def test_splits_are_disjoint_stratified_and_seeded() -> None:
-    pool = examples(a=20, b=40)
-    splits = draw_splits(pool, None, None, k_shot=4, test_limit=9, seed=3)
-    assert Counter(e.label for e in splits.train) == Counter(e.label for e in splits.dev) == {"a": 4, "b": 4}
-    assert Counter(e.label for e in splits.test) == {"a": 2, "b": 7}
-    assert len({e.text for e in [*splits.train, *splits.dev, *splits.test]}) == 25
-    assert splits == draw_splits(pool, None, None, k_shot=4, test_limit=9, seed=3)
-    assert splits != draw_splits(pool, None, None, k_shot=4, test_limit=9, seed=4)
-    assert splits.labels == ["a", "b"]
-
-
-def test_given_files_are_kept_apart() -> None:
-    train, dev, test = examples(a=9, b=9), [Example("d", "a"), Example("e", "b")], [Example("t", "a")]
-    splits = draw_splits(train, dev, test, k_shot=1, seed=0)
-    assert len(splits.train) == 2
-    assert {e.text for e in splits.dev} == {"d", "e"}
-    assert splits.test == test
-    assert len(draw_splits(train, dev, None, k_shot=1, seed=0).test) == 16
-    assert draw_splits(train, dev, None, k_shot=0, seed=0).test == []
-
-
-def test_all_examples_without_k_shot() -> None:
-    splits = draw_splits(examples(a=10, b=2), None, None, k_shot=0, seed=0)
-    assert Counter(e.label for e in splits.train) == {"a": 8, "b": 1}
-    assert Counter(e.label for e in splits.dev) == {"a": 2, "b": 1}
-    assert splits.test == []
-
-
-def test_too_few_examples_names_every_class() -> None:
-    with pytest.raises(DataError) as caught:
-        draw_splits(examples(a=3, b=9, c=1), None, None, k_shot=4, seed=0)
-    assert [p.split(":")[0] for p in caught.value.problems] == [
-        "class 'a' has 3 examples, 8 are needed for train and dev",
-        "class 'c' has 1 examples, 8 are needed for train and dev",
-    ]
-
-
 def test_pairs_of_texts(tmp_path: Path) -> None:
     path = write(tmp_path, "p.tsv", "a\tb\tlabel\nx\ty\t1\nz\tw\t0\n")
     assert read_examples(path, "a,b")[0] == Example(("x", "y"), "1")
-    assert problems(path, text_column="a,c") == ["line 1: no column 'c': found 'a', 'b', 'label'"]
+    assert problems(path, text_column="a,c") == [
+        "line 1, the header: no column 'c': found 'a', 'b', 'label'; --text-column may name 'b'"
+    ]
     assert problems(path, text_column="a,b,c")[0].startswith("--text-column is 'a,b,c'")
