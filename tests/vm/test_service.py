@@ -337,6 +337,30 @@ def test_different_commands_are_not_started(service: Running):
     check_service(service.deployment, service.header)
 
 
+@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize("kind", [Frame.EXAMPLES, Frame.STEP])
+def test_shares_that_contradict_each_other_are_not_computed_with(service: Running, kind: Frame, component: int):
+    """The two holders of a component get different ones: all three end the session, also the one that lacks it."""
+    check_service(service.deployment, service.header)
+    client = service.raw()
+    client.hello()
+    size, prefix = (CANDIDATE_BYTES, numbers(3, 0)) if kind == Frame.STEP else (EXAMPLE_BYTES, numbers(5))
+    components = [bytes(16), bytes(16), bytes(size)]
+    for party in range(3):
+        given = list(components)
+        if party == component:
+            given[component] = b"\1" + given[component][1:]
+        client.send(party, kind, 0, prefix + given[party] + given[(party + 1) % 3])
+    said = []
+    for party in range(3):
+        with pytest.raises(ServiceError, match="was given a different command") as error:
+            client.read(party)
+        said.append(error.value.failure)
+    assert said == ["consequence"] * 3
+    client.die()
+    check_service(service.deployment, service.header)
+
+
 def test_clients_that_die_at_random_moments(service: Running):
     chance = random.Random(5)
     check_service(service.deployment, service.header)
