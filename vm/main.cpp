@@ -63,7 +63,7 @@ int serve(const Options& options) {
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
-  const Hash agreed = hash_of(text + "\nparties 4 tile-words " + std::to_string(tile_words) + " lanes " +
+  const Hash agreed = hash_of(text + "\nparties 5 tile-words " + std::to_string(tile_words) + " lanes " +
                               std::to_string(lane_count) + " ahead " + std::to_string(ahead));
   const auto links = meet(id, addresses, tls, doorman, agreed, group, deadline);
   PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];

@@ -8,9 +8,9 @@
 namespace secfwt {
 namespace {
 
-// A bound on |f|, which is at most |const| + Σ|A_m|. Where that says too little, from 16 points per period of the highest
-// harmonic M: between points, a trigonometric polynomial of degree M exceeds the largest of N of them by a factor of
-// 1/cos(πM/N) at most (Ehlich and Zeller 1964).
+// A bound on |f|, which is at most |const| + Σ|A_m|. Where that says too little, from 16 points per period of the
+// highest harmonic M: between points, a trigonometric polynomial of degree M exceeds the largest of N of them by a
+// factor of 1/cos(πM/N) at most (Ehlich and Zeller 1964).
 double largest(const Fit& fit, double enough) {
   double sum = std::abs(fit.constant);
   u32 highest = 1;

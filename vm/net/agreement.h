@@ -1,6 +1,6 @@
 // The three parties agree on every command before they start it: each tells the two others what its client asked for,
-// and it is done only if all three say the same. Two parties also compare what they were given of the component that both
-// hold; a client whose payloads contradict each other gets nothing.
+// and it is done only if all three say the same. Two parties also compare what they were given of the component that
+// both hold; a client whose payloads contradict each other gets nothing.
 #pragma once
 
 #include <array>
@@ -27,8 +27,8 @@ struct Proposal {
 };
 static_assert(sizeof(Proposal) == 48);
 
-// Hashes of what the client sent of both components that a party holds: the one that the previous party has too, then the
-// next one's. Each goes to that party and to no other: whoever lacks a component could try guesses of the values.
+// Hashes of what the client sent of both components that a party holds: the one that the previous party has too, then
+// the next one's. Each goes to that party and to no other: whoever lacks a component could try guesses of the values.
 using Digests = std::array<Hash, 2>;
 
 class Agreement {
