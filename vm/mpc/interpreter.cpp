@@ -96,11 +96,6 @@ void run_section(const Program& program, const Section& section, Environment& va
         values[nodes[end]] = std::move(out);
       }
       run_tasks(tasks, party);
-      for (std::size_t at = i; at < end; ++at) {
-        const Value& made = values[nodes[at]];
-        party.with_prev.values.add(made.x[0].get(), made.words() * sizeof(u64));
-        party.with_next.values.add(made.x[1].get(), made.words() * sizeof(u64));
-      }
     } else if (first.kind == Kind::reduce_examples) {
       accumulate_examples(values[first.inputs[0]], values[nodes[i]]);
     } else {

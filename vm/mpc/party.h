@@ -12,8 +12,8 @@ namespace secfwt {
 
 class TuplePool;
 
-// What a party holds in common with one other: every component of a value that both have, every opened δ, and what they
-// checked of the third's tuples.
+// What a party holds in common with one other: every component that messages made (the others are streams of a key that
+// both have), every opened δ, and what they checked of the third's tuples.
 struct Common {
   explicit Common(const Stream& shared) : values(shared), tuples(shared) {}
   Transcript values, tuples;
