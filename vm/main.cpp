@@ -40,6 +40,8 @@ void stop_with_stdin() {
   }).detach();
 }
 
+u64 physical_memory() { return static_cast<u64>(sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(sysconf(_SC_PAGESIZE)); }
+
 int serve(const Options& options) {
   if (options.has("--stop-with-stdin")) stop_with_stdin();
   const int id = static_cast<int>(options.number("--party"));
@@ -63,9 +65,12 @@ int serve(const Options& options) {
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
-  const Hash agreed = hash_of(text + "\nparties 4 tile-words " + std::to_string(tile_words) + " lanes " +
+  const Hash agreed = hash_of(text + "\nparties 5 tile-words " + std::to_string(tile_words) + " lanes " +
                               std::to_string(lane_count) + " ahead " + std::to_string(ahead));
-  const auto links = meet(id, addresses, tls, doorman, agreed, group, deadline);
+  // Tuples ahead, and what a round has in flight: a peer that is a round before this party may send much at once.
+  const PeerLimits limits{static_cast<u32>(lane_count), static_cast<u32>(lane_count * program.fits.size()),
+                          ahead + physical_memory() / 2};
+  const auto links = meet(id, addresses, tls, doorman, agreed, group, limits, deadline);
   PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
   Lanes lanes = connect_lanes(id, lane_count, program.fits, prev, next);
   Engine engine(std::move(program), lanes, tile_words, ahead);

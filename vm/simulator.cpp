@@ -138,8 +138,8 @@ class Simulator {
     for (const Seated& seat : seats_)
       for (const Party& lane : seat.lanes)
         for (const auto& pool : lane.pools) {
-          totals[0] += pool->ahead() * pool->tuple_bytes();
-          totals[1] += pool->late() * pool->tuple_bytes();
+          totals[0] += pool->bytes(pool->ahead());
+          totals[1] += pool->bytes(pool->late());
         }
   }
 

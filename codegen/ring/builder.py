@@ -17,8 +17,8 @@ LEAST_FACTOR = 64
 """Least factor that makes a phase: rounding it to an integer then changes the period by 1/64 at most."""
 
 
-NARROW = 30
-"""Bits of a magnitude whose harmonics may be shared in Z_2^32."""
+NARROW = 29.95
+"""Bits of a magnitude whose harmonics may be shared in Z_2^32: 2^30, less 3 % for rounding, as `HEADROOM`."""
 
 
 class RingBuilder(RangedValues):

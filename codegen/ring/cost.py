@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from ..plan.graph import Stage
 from .operations import COMMUNICATING, OPERATIONS
 from .program import RingProgram, RingValue, Sharing
-from .traffic import SILENT, Traffic
+from .traffic import SILENT, Traffic, comparison
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _sent(program: RingProgram, v: RingValue, instances: int) -> Estimate:
     """Bytes and multiply-accumulates of a value, evaluated for that many instances at once; no rounds."""
     elements = program[v.inputs[0]].size * instances if v.kind in COMMUNICATING else 0
     each = traffic(program, v)
-    sent, corrections = (-(-elements * bits // 8) for bits in (each.bits, each.corrections))
+    sent, corrections = (-(-elements * bits // 8) for bits in (each.bits + each.checks, each.corrections + each.checks))
     return Estimate(bytes=sent, macs=macs(program, v) * instances, corrections=corrections)
 
 
@@ -66,9 +66,12 @@ def stage_cost(program: RingProgram, stage: Stage, instances: int) -> Estimate:
 
 
 def generation_cost(program: RingProgram, candidates: int, examples: int) -> Estimate:
-    """One step: the candidate stage once per candidate, the pair stage for all pairs, in one tile."""
+    """One step: the candidate stage once per candidate, the pair stage for all pairs, in one tile; and the parties'
+    comparison of what they hold, before the result leaves."""
     pairs = stage_cost(program, Stage.PAIR, candidates * examples)
-    return stage_cost(program, Stage.CANDIDATE, candidates) + pairs
+    compared = comparison()
+    end = Estimate(bytes=compared.data // 8, rounds=compared.rounds)
+    return stage_cost(program, Stage.CANDIDATE, candidates) + pairs + end
 
 
 def site_costs(program: RingProgram, candidates: int, examples: int) -> dict[str, tuple[int, Estimate]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -67,20 +69,11 @@ class ProgramHeader:
 
 def read_program(path: Path) -> ProgramHeader:
     """Read the inputs and outputs of a program file. Raises ProgramTextError."""
-    try:
-        data = path.read_bytes()
-        lines = data.decode().splitlines()
-    except OSError as error:
-        raise ProgramTextError(f"cannot read program {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ProgramTextError(f"{path} is not a text file") from error
-    if not lines or lines[0] != FIRST_LINE:
-        raise ProgramTextError(f"{path}:1: expected {FIRST_LINE!r}")
+    data = read_text(path)
     values: dict[str, tuple[str, int, tuple[int, ...]]] = {}
     inputs: list[InputSpec] = []
     outputs: list[OutputSpec] = []
-    for number, line in enumerate(lines[1:], start=2):
-        words = line.split("#", 1)[0].split()
+    for number, words in items(data):
         try:
             match words:
                 case ["v", value, stage, _, scale, shape, kind, _, *keys]:
@@ -93,8 +86,32 @@ def read_program(path: Path) -> ProgramHeader:
                 case ["v" | "out", *_]:
                     raise ValueError
         except (ValueError, KeyError) as error:
-            raise ProgramTextError(f"{path}:{number}: cannot read {line!r}") from error
+            raise ProgramTextError(f"{path}:{number}: cannot read {' '.join(words)!r}") from error
     return ProgramHeader(hashlib.sha256(data).digest(), tuple(inputs), tuple(outputs))
+
+
+def items(data: bytes) -> Iterator[tuple[int, list[str]]]:
+    """A program's lines behind the first as words, comments and empty lines left out, with their numbers."""
+    for number, line in enumerate(data.decode("ascii").split("\n")[1:], start=2):
+        if words := line.split("#", 1)[0].split():
+            yield number, words
+
+
+def read_text(path: Path) -> bytes:
+    """A file that everyone reads as the same lines: what ends a line in one reader's eyes, and not in another's, is
+    refused, by the VM too."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ProgramTextError(f"cannot read program {path}: {error.strerror}") from error
+    if found := re.search(rb"[^\n -~]", data):
+        number = data.count(b"\n", 0, found.start()) + 1
+        raise ProgramTextError(
+            f"{path}:{number}: byte {found[0][0]} found, a program is printable ASCII (32 to 126) and LF"
+        )
+    if data.split(b"\n", 1)[0] != FIRST_LINE.encode():
+        raise ProgramTextError(f"{path}:1: expected {FIRST_LINE!r}")
+    return data
 
 
 def _keys(words: list[str]) -> dict[str, str]:

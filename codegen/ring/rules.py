@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..series.fits import MOST_SCALE
 from .program import PHASE, Shape, Sharing, Use
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def one_of(*accepted: int) -> Key:
     return Key(" or ".join(map(str, accepted)), accepted.__contains__)
 
 
-NAME = Key("", lambda name: bool(re.fullmatch(r"[^\s#]+", name)))
+NAME = Key("", lambda name: bool(re.fullmatch(r'[!"$-~]+', name)))  # printable ASCII without spaces and #
 SEED = Key("32 hexadecimal digits", lambda seed: bool(re.fullmatch("[0-9a-f]{32}", seed)))
 INTEGER = Key("signed integer", range(-(2**63), 2**63).__contains__)
 AXIS = Key("negative", lambda axis: axis < 0)
@@ -196,7 +197,10 @@ def added_scales(use: Use) -> int:
 def phasor_scale(use: Use) -> int:
     """fc + fa of a phase's cosine and sine."""
     _check_phase(use)
-    return int(use["fc"] + use["fa"])
+    scale = int(use["fc"] + use["fa"])
+    if scale > MOST_SCALE:
+        raise ValueError(f"fc + fa is {scale}, must be at most {MOST_SCALE}")
+    return scale
 
 
 def fitted_scale(use: Use) -> int:

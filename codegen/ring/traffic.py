@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 WORD = 64
 BIT = 1
+CHECKED = Fraction(1, 64)
+"""Tuples that are opened as a sample and thrown away, for each that is used."""
+DIGEST = 32 * 8
+"""Bits of what a party tells another before a result leaves: hashes of all that both hold."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +22,18 @@ class Traffic:
     """Bits that depend on inputs: shares under pads."""
     corrections: int = 0
     """Bits that depend on no input: shares of randomness that another party knows."""
+    checks: Fraction = Fraction(0)
+    """Bits of the sample of that randomness which is dealt, opened and thrown away."""
 
     @property
     def bits(self) -> int:
-        """All bits."""
+        """All bits of the operation itself, without checks."""
         return self.data + self.corrections
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(
-            self.rounds + other.rounds, self.data + other.data, self.corrections + other.corrections
+            self.rounds + other.rounds, self.data + other.data, self.corrections + other.corrections,
+            self.checks + other.checks,
         )  # fmt: skip
 
 
@@ -57,12 +65,19 @@ def truncation(shift: int) -> Traffic:
     return joined + wrap(shift) + between_two()
 
 
+def comparison() -> Traffic:
+    """Of a whole step: what every party tells both others before the result leaves."""
+    return Traffic(rounds=1, data=6 * DIGEST)
+
+
 def opening(*, k: int, harmonics: int, ring: int, results: int = 1) -> Traffic:
     """Series of `harmonics` of one phase, opened to two parties with `k` bits; amplitudes and sums in Z_2^ring."""
     opened = Traffic(
         rounds=1,
         data=4 * k * BIT,  # masked parts of the phase: LEFT ↔ RIGHT, and HELPER → both
         corrections=harmonics * 2 * ring * BIT,  # LEFT's share of every amplitude, which is complex, from HELPER
+        checks=CHECKED
+        * (harmonics * 2 * ring + k),  # the same of a checked tuple, and LEFT's pad of its phase for RIGHT
     )
     lifted = wrap(ring) if ring < WORD else SILENT
     return opened + lifted + between_two(results)

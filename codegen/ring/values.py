@@ -21,8 +21,9 @@ from .program import PHASE, RingProgram, RingValue, Shape, Use
 Floats = NDArray[np.float64]
 WideWeights = Mapping[str, Floats]
 """The model's weights in float64, by canonical name (`model/weights.py`)."""
-HEADROOM = 62
-"""Bits of a ring element's magnitude: truncation needs |x| < 2^62."""
+HEADROOM = 61.95
+"""Bits of a ring element's magnitude: truncation needs |x| < 2^62. Bounds are those of real numbers, and 3 % are left
+for what rounding adds to them."""
 
 
 @dataclass(frozen=True)

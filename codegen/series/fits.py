@@ -31,6 +31,9 @@ Nobody asks for values there, but free harmonics swing, which takes bits from ev
 3.6 times and 9e-4, with 1 1.2 times and 2e-2.
 """
 
+MOST_SCALE = 60
+"""Largest scale of a series or a phasor: a value of 1 stays below 2^62 with its roundings."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -44,6 +47,10 @@ class Format:
     """Scale of the public phasors e^(2πi·m·(θ+r)) that multiply them."""
     ring_bits: int = 64
     """32: the harmonics are shared in Z_2^32, where |f|·2^scale < 2^30, and the result is lifted to Z_2^64."""
+
+    def __post_init__(self) -> None:
+        if self.scale > MOST_SCALE:
+            raise ValueError(f"amplitude and phasor bits are {self.scale} in all, at most {MOST_SCALE} fit the ring")
 
     @property
     def scale(self) -> int:

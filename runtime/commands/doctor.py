@@ -8,9 +8,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ...codegen.commandline.command import Command, Typed
+from ...codegen.commandline.options import RUN, Option
+from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.native import binaries
+from ...codegen.ring.header import ProgramTextError
+from ...codegen.ring.reach import Reach, reach
 from ..mpspdz.compiler import compile_program
 from ..mpspdz.installation import DOCUMENTATION, Installation, MpSpdzError, describe, find
 from ..tuning.options import MpSpdzFolder
@@ -24,13 +29,23 @@ class DoctorOptions:
     """Where to look."""
 
     mp_spdz: MpSpdzFolder = ""
+    program: Annotated[
+        str,
+        Option(
+            "Also say what the outputs of this program.txt open: the inputs that reach each without a non-linearity.",
+            RUN,
+            metavar="FILE",
+            path=True,
+            default="none",
+        ),
+    ] = ""
 
 
 COMMAND = Command(
     "secfwt-doctor",
     (DoctorOptions,),
     "Say what is installed, which engines and protocols can run, and what is missing.",
-    "secfwt-doctor",
+    "secfwt-doctor --program bundle/public/program.txt",
 )
 
 
@@ -47,6 +62,22 @@ def report(given: str = "") -> tuple[str, bool]:
     except MpSpdzError as error:
         mp_spdz, complete = f"{error}\nonly --engine mp-spdz needs it", complete and not given
     return _entry("embedded", embedded) + _entry("MP-SPDZ", mp_spdz), complete
+
+
+def opened(program: str) -> str:
+    """What a program's outputs open, for the operators of the parties that will run it. Raises ProblemsFound."""
+    try:
+        outputs = reach(Path(program))
+    except ProgramTextError as error:
+        raise ProblemsFound([Problem("error", f"--program is {program}", str(error))]) from None
+    return "".join(_entry("output", f"{name}: {_shown(value)}") for name, value in outputs.items())
+
+
+def _shown(value: Reach) -> str:
+    rest = "the rest is behind non-linearities" if value.mixed else "nothing else: it opens a polynomial of them"
+    if not value.direct:
+        return "all inputs are behind non-linearities" if value.mixed else "no input at all"
+    return f"{', '.join(sorted(value.direct))} without a non-linearity; {rest}"
 
 
 def _compiler(installation: Installation) -> str:
@@ -70,8 +101,10 @@ def _entry(name: str, text: str) -> str:
 
 def doctor_command(typed: Typed) -> int:
     """Print the report; code 2 where something is missing."""
-    text, complete = report(typed.make(DoctorOptions).mp_spdz)
-    print(text, end="")
+    options = typed.make(DoctorOptions)
+    outputs = opened(options.program) if options.program else ""
+    text, complete = report(options.mp_spdz)
+    print(text + outputs, end="")
     return 0 if complete else 2
 
 

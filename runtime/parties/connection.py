@@ -48,6 +48,8 @@ LIMITS: dict[int, int] = {
     Frame.DONE: COST_BYTES,
 }
 """Longest payload of what a party sends, in bytes; that of a RESULT follows from what was asked."""
+SHORTEST: dict[int, int] = {Frame.HELLO: 16, Frame.DONE: COST_BYTES, Frame.RESULT: COST_BYTES}
+"""Shortest payload of an answer, in bytes."""
 COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
 
 
@@ -107,6 +109,10 @@ class Connection:
             while True:
                 got, argument, data = self._read_frame(longest)
                 if got == answer:
+                    if len(data) < SHORTEST.get(answer, 0):
+                        raise self._refused(
+                            f"sent {answer.name} with {len(data)} bytes, not {SHORTEST[answer]} or more"
+                        )
                     return data
                 if got != Frame.PROGRESS or len(data) != 8:
                     raise self._refused(f"sent a frame of kind {got}, expected {answer.name}")

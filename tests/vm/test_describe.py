@@ -16,6 +16,7 @@ from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.header import FIRST_LINE
 from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS
 from secfwt.codegen.ring.program import PHASE, Sharing
+from secfwt.codegen.series.fits import MOST_SCALE
 from secfwt.runtime.parties import connection, sharing
 from secfwt.runtime.parties.certificates import names
 from secfwt.runtime.parties.connection import Frame
@@ -54,6 +55,7 @@ def test_the_words_of_programs(described: Described) -> None:
     assert program["stages"] == {Stage(i).label: i for i in range(4)}
     assert program["sharings"].keys() == {each.value for each in Sharing}
     assert program["phase_scale"] == PHASE == sharing.PHASE
+    assert program["most_fit_scale"] == MOST_SCALE
 
 
 def test_the_operations_of_programs(described: Described) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from secfwt.codegen.native.simulator import Simulator, SimulatorError
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.header import ProgramTextError, read_program
 from secfwt.codegen.ring.operations import OPERATIONS
+from secfwt.codegen.ring.program import PHASE, RingValue, Sharing, Use
 
 GOOD = """\
 # a comment
@@ -62,6 +66,7 @@ SYNTAX = [
     (8, "v 3 setup pub 12 2x8 public - name=A seed=0011 bits=13", "seed is '0011', must be 32"),
     (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=17", "bits is '17', must be an integer"),
     (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=20 fc=14 fa=14", "k is 20, must be 16 or 32"),
+    (10, "v 5 example rep 61 3x8 cos_sin 4 group=0 k=16 fc=40 fa=21", "fc \\+ fa is 61, must be at most 60"),
     (11, "v 6 example rep 26 3x4 fourier 4 fit=1 group=0", "fit is '1', must be an integer from 0 to 0"),
     (14, "v 9 pair rep 16 3x8 trunc 8 shift=63 group=1", "shift is '63', must be an integer from 1 to 62"),
     (16, "out total 11", "value is '11', must be an integer from 0 to 10"),
@@ -79,6 +84,9 @@ FITS = [
     ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=1,2 re=1 im=0", "m, re and im have 2, 1 and 1 entries"),
     ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=0 re=1 im=0", "harmonic is '0', must be an integer from 1 to 65535"),
     ("fit 0 k=16 fc=40 fa=13 ring=64 const=0 m=7 re=2000 im=0", "harmonic 7: .* below 2.50"),
+    ("fit 0 k=16 fc=40 fa=30 ring=64 const=0 m=1 re=1 im=0", "fc \\+ fa is 70, must be at most 60"),
+    ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=1 re=40 im=0", r"reaches 2\^31.3\d+, must be below 2\^30 with ring=32"),
+    ("fit 0 k=16 fc=30 fa=28 ring=64 const=-15 m=1,3 re=1,0 im=0,-0.5", r"reaches 2\^6\d.\d+, must be below 2\^62"),
 ]
 MEANING = [
     (6, "v 1 setup rep 16 3x8 example - name=x", "stage is setup, example expected"),
@@ -114,6 +122,23 @@ MEANING = [
 def test_refusals(line: int, text: str, message: str) -> None:
     with pytest.raises(SimulatorError, match=f"program line {line}: .*{message}"):
         Simulator(change(line, text))
+
+
+def test_a_series_whose_amplitudes_add_up_to_more_than_it_reaches_is_accepted() -> None:
+    """Amplitudes of 8 + 8 + 8 make 2^30.6 at scale 26, but cos θ - cos 3θ + sin 2θ stays below 3/4 of their sum."""
+    Simulator(change(3, "fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=1,2,3 re=6.5,0,-6.5 im=0,-3.5,0"))
+
+
+@pytest.mark.parametrize("byte", ["\r", "\t", "\x0b", "\x0c", "\x7f", "é", "\u2028"])
+def test_bytes_that_may_end_a_line_for_some_readers_are_refused_by_both_parsers(tmp_path: Path, byte: str) -> None:
+    """Otherwise a comment could hold an output that people and clients see, and the parties do not."""
+    text = change(16, f"out total 10 # {byte}out raw 0")
+    found = f"byte {byte.encode()[0]} found, a program is printable ASCII"
+    assert refusal(text).startswith(f"program line 16: {found}")
+    path = tmp_path / "program.txt"
+    path.write_bytes(text.encode())
+    with pytest.raises(ProgramTextError, match=f":16: {found}"):
+        read_program(path)
 
 
 def test_sums_over_examples_cannot_meet_examples_again() -> None:
@@ -159,6 +184,28 @@ LINES = {
     "cos_sin": (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14"),
     "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 group=1"),
 }
+
+
+def test_parser_and_compiler_refuse_the_same_scales_of_phasors() -> None:
+    def use(fc: int) -> Use:
+        phase = RingValue(
+            id=0,
+            kind="example",
+            inputs=(),
+            shape=(3, 4),
+            stage=Stage.EXAMPLE,
+            bound=1.0,
+            sharing=Sharing.REP,
+            scale=PHASE,
+        )
+        return Use((phase,), {"k": 16, "fc": fc, "fa": 25})
+
+    assert OPERATIONS["cos_sin"].derive(use(35))[2] == 60
+    with pytest.raises(ValueError, match="fc \\+ fa is 61, must be at most 60"):
+        OPERATIONS["cos_sin"].derive(use(36))
+    line = "v 5 example rep 60 3x8 cos_sin 4 group=0 k=16 fc={} fa=25"
+    assert "fc + fa" not in refusal(change(10, line.format(35)))
+    assert "fc + fa is 61, must be at most 60" in refusal(change(10, line.format(36)))
 
 
 @pytest.mark.parametrize(

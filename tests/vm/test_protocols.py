@@ -21,6 +21,12 @@ def thirds(n: int) -> list[int]:
     return [n * (t + 1) // 3 - n * t // 3 for t in range(3)]
 
 
+def checks(values: list[int], k: int, amplitudes: int) -> int:
+    """Bytes for the sample of a step's tuples, from the beginning of their pool: for every 64 used (`values` of each
+    third) one more is dealt, with `amplitudes` bytes, and LEFT tells RIGHT its pad of it."""
+    return sum(n * amplitudes // 64 + ceil(n / 64) * k // 8 for n in values)
+
+
 # Truncation
 
 
@@ -105,7 +111,9 @@ def test_fourier_within_its_bound(k: int, ring: int, fc: int, fa: int, harmonics
     got, traffic = run(fourier(phases.size, f), phases)
     assert np.abs(got / 2.0 ** (fc + fa) - f(phases / 2.0**64)).max() < bound(f)
     lift = [ceil(n * 32 / 8) + 2 * ceil(n / 8) if ring == 32 else 0 for n in thirds(phases.size)]
-    assert traffic.total == phases.size * (4 * k // 8 + harmonics * 2 * ring // 8 + 16) + sum(lift)
+    amplitudes = harmonics * 2 * ring // 8
+    sent = phases.size * (4 * k // 8 + amplitudes + 16) + sum(lift)
+    assert traffic.total == sent + checks(thirds(phases.size), k, amplitudes)
     assert traffic.rounds == (3 if ring == 32 else 2)
 
 
@@ -135,7 +143,8 @@ def test_cos_sin(k: int, shape: tuple[int, ...]) -> None:
     angle = 2 * pi * phases / 2.0**64
     limit = 2 * pi * 1.5 * 2.0**-k + (sqrt(0.5) + sqrt(8)) * 2.0**-14 + 1e-8
     assert np.abs(got - np.concatenate([np.cos(angle), np.sin(angle)], -1)).max() < limit
-    assert traffic.total == phases.size * (4 * k // 8 + 48)
+    values = [rows * shape[-1] for rows in thirds(phases.size // shape[-1])]
+    assert traffic.total == phases.size * (4 * k // 8 + 48) + checks(values, k, 16)
     assert traffic.rounds == 2
 
 
@@ -180,7 +189,7 @@ def step_views(sim: Simulator, x: np.ndarray) -> list[np.ndarray]:
 @pytest.mark.parametrize("secret", [0, 2**61 - 1])
 def test_views_are_uniform_and_fresh(name: str, secret: int) -> None:
     """Same secret in every place: bytes, their differences along the message and between two runs are all uniform."""
-    n = 15_000
+    n = 15_360  # whole strata of tuples: every step opens as large a sample
     sim = PROTOCOLS[name](n)
     x = np.full(n, secret, np.uint64)
     views = []
@@ -195,7 +204,7 @@ def test_views_are_uniform_and_fresh(name: str, secret: int) -> None:
 
 def openings(sim: Simulator, n: int) -> np.ndarray:
     """The opened δ of a cos_sin with k = 16 on 3n values, from what the parties received: [third, n]."""
-    word = 2 * n
+    word, sample = 2 * n, n // 64
     streams = {(p, d): sim.received(p, from_next=d) for p in range(3) for d in (False, True)}
     position = dict.fromkeys(streams, 0)
 
@@ -208,8 +217,9 @@ def openings(sim: Simulator, n: int) -> np.ndarray:
     for rotation in range(3):
         left, right = rotation, (rotation + 1) % 3
         from_right, to_left = take(left, True, word), take(left, False, word)
-        take(left, False, 16 * n)  # the harmonic's share
+        take(left, False, 16 * (n + sample))  # the harmonic's share
         from_left, to_right = take(right, False, word), take(right, True, word)
+        take(right, False, 2 * sample)  # LEFT's pads of the checked tuples
         assert to_left == to_right  # the helper tells both the same
         a, b, c = (np.frombuffer(message, np.uint16) for message in (from_right, from_left, to_left))
         result.append(a + b + c)
@@ -227,7 +237,7 @@ def test_openings_are_independent_and_reduced() -> None:
         sim.step(1, x)
         opened.append(openings(sim, n).reshape(-1))
         sizes = [len(sim.received(p, from_next=d)) for p in range(3) for d in (False, True)]
-        assert sum(sizes) == 3 * n * (8 + 16 + 32)
+        assert sum(sizes) == 3 * n * (8 + 16 + 32) + 3 * n // 64 * (16 + 2) + 6 * 32  # in the end 32 bytes on each link
     deltas = np.array(opened)
     for sample in (deltas, deltas[1:] - deltas[:-1], deltas[:, 1:] - deltas[:, :-1], deltas[:, n:] - deltas[:, :-n]):
         assert_uniform((sample >> 8).astype(np.int64).reshape(-1))
@@ -301,7 +311,7 @@ def test_a_step_does_not_wait_for_what_was_dealt_ahead() -> None:
     sim = Simulator(program.text(wave), ahead=1 << 30, network=(0, bandwidth))
     sim.examples(count, RNG.integers(0, 2**64, (count, n), dtype=np.uint64))
     z_values = RNG.integers(0, 2**64, n, dtype=np.uint64)
-    tuples = n * count * harmonics * 16
+    tuples = n * count * harmonics * 16 * 65 // 64
 
     start = perf_counter()
     sim.step(1, z_values)
@@ -321,7 +331,7 @@ def test_views_stay_uniform_and_fresh_when_dealt_ahead() -> None:
     views = []
     for _ in range(3):
         views.append(step_views(sim, same))
-        wait_for_tuples(sim, n * count * (3 * 2 * 4 + 2 * 8))  # of the series with 3 harmonics, of cos and sin
+        wait_for_tuples(sim, n * count * (3 * 2 * 4 + 2 * 8) * 65 // 64)  # of 3 harmonics, of cos and sin
     for runs in zip(*views, strict=True):
         assert len({view.size for view in runs}) == 1
         for i, first in enumerate(runs):

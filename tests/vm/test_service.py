@@ -5,6 +5,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -337,6 +338,30 @@ def test_different_commands_are_not_started(service: Running):
     check_service(service.deployment, service.header)
 
 
+@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize("kind", [Frame.EXAMPLES, Frame.STEP])
+def test_shares_that_contradict_each_other_are_not_computed_with(service: Running, kind: Frame, component: int):
+    """The two holders of a component get different ones: all three end the session, also the one that lacks it."""
+    check_service(service.deployment, service.header)
+    client = service.raw()
+    client.hello()
+    size, prefix = (CANDIDATE_BYTES, numbers(3, 0)) if kind == Frame.STEP else (EXAMPLE_BYTES, numbers(5))
+    components = [bytes(16), bytes(16), bytes(size)]
+    for party in range(3):
+        given = list(components)
+        if party == component:
+            given[component] = b"\1" + given[component][1:]
+        client.send(party, kind, 0, prefix + given[party] + given[(party + 1) % 3])
+    said = []
+    for party in range(3):
+        with pytest.raises(ServiceError, match="was given a different command") as error:
+            client.read(party)
+        said.append(error.value.failure)
+    assert said == ["consequence"] * 3
+    client.die()
+    check_service(service.deployment, service.header)
+
+
 def test_clients_that_die_at_random_moments(service: Running):
     chance = random.Random(5)
     check_service(service.deployment, service.header)
@@ -585,6 +610,43 @@ def test_parties_of_different_authorities(certificates: Path, tmp_path: Path):
     files = [str(tmp_path / "foreign" / name) for name in ("ca.pem", "party1.pem", "party1.key")]
     text = mixed_start(tmp_path, certificates, ["--ca", "--cert", "--key"], files)
     assert "self-signed certificate in certificate chain" in text or "unable to get local issuer certificate" in text
+
+
+def connected_as(party: int, deployment: Deployment) -> ssl.SSLSocket:
+    """To party 0, as soon as it listens."""
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=deployment.certificates / "ca.pem")
+    context.load_cert_chain(*(deployment.certificates / f"party{party}{suffix}" for suffix in (".pem", ".key")))
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            raw = socket.create_connection((deployment.parties[0].host, deployment.parties[0].port), 5)
+            return context.wrap_socket(raw, server_hostname="party0.secfwt")
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("channel", "known"), [(0, True), (1, True), (1 << 31, False), (65, False), ((1 << 32) - 1, False)]
+)
+def test_a_party_sends_on_its_channels_only(certificates: Path, tmp_path: Path, channel: int, known: bool):
+    """Peers by hand, with the parties' certificates: one lane, and no series that tuples were for."""
+    deployment = Deployment.local(certificates, threads=1).model_copy(update={"lanes": 1})
+    process = subprocess.Popen(
+        vm_command(deployment, 0, write_program(tmp_path)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        with connected_as(1, deployment) as peer, connected_as(2, deployment):
+            peer.sendall(channel.to_bytes(4, "little") + (4).to_bytes(4, "little") + bytes(4))
+            if known:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+            else:
+                _, said = process.communicate(timeout=20)
+                assert f"party 1 is gone: it sent a message on channel {channel}, which is for nothing" in said
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_examples_that_do_not_fit_the_program(service: Running):

@@ -44,7 +44,7 @@ void Dealer::step_done() {
     // Steps of two kinds may take turns: what a kind needs is forgotten slowly.
     goal.recent = std::max(taken - goal.before, goal.recent / 2);
     goal.before = taken;
-    bytes += static_cast<double>(goal.recent * goal.pool->tuple_bytes());
+    bytes += static_cast<double>(goal.pool->bytes(goal.recent));
   }
   const double part = std::min(1.0, static_cast<double>(bytes_) / std::max(bytes, 1.0));
   for (Goal& goal : goals_) goal.wanted = static_cast<u64>(part * static_cast<double>(goal.recent));

@@ -196,6 +196,7 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     result.assign(share, share + value.words());
   }
   add_zero_share(main_, result.data(), result.size());
+  compare_transcripts(lanes_);
   dealer_.step_done();
   return result;
 }

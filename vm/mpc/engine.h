@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mpc/comparison.h"
 #include "mpc/dealer.h"
 #include "mpc/interpreter.h"
 #include "mpc/lanes.h"
@@ -47,7 +48,7 @@ class Engine {
 
   // All `candidate` inputs in program order, each [count, shape]. Returns this party's additive share of the output,
   // re-randomised: [C, shape] or [C, E, shape]. Throws std::invalid_argument when the output's max_candidates is
-  // exceeded.
+  // exceeded, Divergence where another party holds other values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {});
 
  private:

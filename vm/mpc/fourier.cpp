@@ -37,6 +37,7 @@ class Fourier : public Task {
       pool_.deal_taken();
     } else {
       send_opening(std::array<Flow, 1>{{{&seat_.to(seat_.role() == LEFT ? RIGHT : LEFT), kAngleBits}}});
+      if (seat_.role() == LEFT) open_sample();
     }
   }
 
@@ -51,8 +52,15 @@ class Fourier : public Task {
         Angle* delta = opened_.data() + lo;
         for (std::size_t i = 0; i < n; ++i) delta[i] = static_cast<Angle>(delta[i] + of_peer[i] + of_helper[i]);
       });
-      pool_.template amplitudes<R>(seat_.role(), first_, n_,
-                                   [&](std::size_t lo, std::size_t n, const R* re) { evaluate(lo, n, re); });
+      seat_.with(peer).values.add(opened_.data(), n_ * sizeof(Angle));
+      std::vector<Angle> rho;
+      if (seat_.role() == RIGHT) rho = opened_sample();
+      std::vector<R> sample(pool_.checked(first_, n_) * pool_.parts());
+      pool_.template amplitudes<R>(
+          seat_.role(), first_, n_, [&](std::size_t lo, std::size_t n, const R* re) { evaluate(lo, n, re); },
+          sample.data());
+      if (seat_.role() == RIGHT) pool_.expect(rho.data(), rho.size(), sample.data());
+      seat_.with(peer).tuples.add(sample.data(), sample.size() * sizeof(R));
     }
     std::vector<Angle>().swap(opened_);
   }
@@ -77,6 +85,22 @@ class Fourier : public Task {
     });
   }
 
+  // LEFT: its pads of the checked tuples, for RIGHT.
+  void open_sample() {
+    Bytes message(pool_.checked(first_, n_) * sizeof(Angle));
+    pool_.checked_pads(LEFT, first_, n_, reinterpret_cast<Angle*>(message.data()));
+    if (!message.empty()) seat_.to(RIGHT).send(std::move(message));
+  }
+
+  // RIGHT: ρ of the checked tuples.
+  std::vector<Angle> opened_sample() {
+    std::vector<Angle> rho(pool_.checked(first_, n_)), own(rho.size());
+    if (!rho.empty()) seat_.to(LEFT).recv(rho.data(), rho.size() * sizeof(Angle));
+    pool_.checked_pads(RIGHT, first_, n_, own.data());
+    for (std::size_t i = 0; i < rho.size(); ++i) rho[i] = static_cast<Angle>(rho[i] + own[i]);
+    return rho;
+  }
+
   // This party's summand of the result, from its parts of the amplitudes c_m: const + Re Σ e^(2πi·m·δ/2^k)·c_m, the
   // constant at RIGHT only.
   void evaluate(std::size_t lo, std::size_t n, const R* amplitude) {
@@ -87,10 +111,10 @@ class Fourier : public Task {
     if constexpr (Outputs == 2) std::fill_n(sum[1], n, 0);
     for (const Harmonic& harmonic : fit_.harmonics) {
       phasors(opened_.data() + lo, harmonic.m, fit_.fa, n, re, im);
-      const R *c_re = amplitude, *c_im = amplitude + pool_.batch();
+      const R *c_re = amplitude, *c_im = amplitude + pool_.row();
       add_real(re, im, c_re, c_im, n, sum[0]);
       if constexpr (Outputs == 2) add_imag(re, im, c_re, c_im, n, sum[1]);
-      amplitude += 2 * pool_.batch();
+      amplitude += 2 * pool_.row();
     }
     u64* out = finish_.summand();
     for (int o = 0; o < Outputs; ++o) {

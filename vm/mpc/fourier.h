@@ -11,12 +11,13 @@
 namespace secfwt {
 
 // LEFT and RIGHT learn δ = phase + ρ mod 2^k. Each of the three messages it is made of is masked by a pad of its own,
-// HELPER's by one that LEFT and one that RIGHT does not know; ρ is their sum, and the tuple (mpc/tuples.h) shares c_m =
-// A_m e^(-2πi·m·ρ/2^k) for each harmonic. LEFT and RIGHT multiply their parts with e^(2πi·m·δ/2^k), and the real parts
-// add up to f.
+// HELPER's by one that LEFT and one that RIGHT does not know; the pads add up to ρ, and the tuple (mpc/tuples.h) shares
+// c_m = A_m e^(-2πi·m·ρ/2^k) for each harmonic. LEFT and RIGHT multiply their parts with e^(2πi·m·δ/2^k), and the real
+// parts add up to f.
 //
 // Phases are rounded share by share: an error of at most 1.5 units of 2^-k turn. Over all parties 4k bits, 2·ring bits
-// a harmonic, 16 bytes, and 34 bits more for the lift if ring = 32; 2 rounds, or 3.
+// a harmonic, 16 bytes, and 34 bits more for the lift if ring = 32; 2 rounds, or 3. For the sample of tuples that is
+// checked, 1/64 of the harmonics' bits and k/64 bits.
 //
 // `pool` has the tuples of `fit`. `phase`: this party's additive share, n words.
 std::unique_ptr<Task> make_fourier(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t n, const Fit& fit,

@@ -21,8 +21,8 @@ void add_real(const i32* re, const i32* im, const u64* c_re, const u64* c_im, st
 void add_imag(const i32* re, const i32* im, const u32* c_re, const u32* c_im, std::size_t n, u32* sum);
 void add_imag(const i32* re, const i32* im, const u64* c_re, const u64* c_im, std::size_t n, u64* sum);
 
-// c = (a_re + i·a_im) · conj(re + i·im), each part rounded to the nearest integer; |c| < 2^50. For the party that knows
-// everything in it: floating point is good enough there, nobody else has to reproduce it.
+// c = (a_re + i·a_im) · conj(re + i·im), each part rounded to the nearest integer; |c| < 2^50. Products and sums of
+// doubles as IEEE 754 has them, never contracted: a party that checks a sample must get the same bits.
 void amplitudes(const i32* re, const i32* im, double a_re, double a_im, std::size_t n, u32* c_re, u32* c_im);
 void amplitudes(const i32* re, const i32* im, double a_re, double a_im, std::size_t n, u64* c_re, u64* c_im);
 

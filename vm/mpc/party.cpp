@@ -14,7 +14,7 @@ Party connect_party(int id, Channel* prev, Channel* next) {
 
 u64 Party::bytes_sent() const {
   u64 sum = prev->bytes_sent() + next->bytes_sent();
-  for (const auto& pool : pools) sum += pool->taken() * pool->tuple_bytes();
+  for (const auto& pool : pools) sum += pool->bytes(pool->taken());
   return sum;
 }
 

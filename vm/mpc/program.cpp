@@ -2,9 +2,9 @@
 #include "mpc/program.h"
 
 #include <algorithm>
-#include <cmath>
 #include <sstream>
 
+#include "mpc/program_fit.h"
 #include "mpc/program_limits.h"
 #include "mpc/program_line.h"
 
@@ -28,35 +28,6 @@ Key parse_seed(const Line& line, const std::string& text) {
   Key key;
   for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<u8>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
   return key;
-}
-
-// k, fc, fa.
-void parse_precision(Line& line, Fit& fit) {
-  fit.k = line.choice_key("k", kPhaseBits);
-  fit.fc = static_cast<int>(line.integer_key("fc", kAmplitudeBits));
-  fit.fa = static_cast<int>(line.integer_key("fa", kPhasorBits));
-}
-
-Fit parse_fit(Line& line) {
-  Fit fit;
-  parse_precision(line, fit);
-  fit.ring = line.choice_key("ring", kRingBits);
-  fit.constant = line.real(line.key("const"), "const");
-  const auto m = split(line.key("m"), ','), re = split(line.key("re"), ','), im = split(line.key("im"), ',');
-  if (re.size() != m.size() || im.size() != m.size())
-    line.fail("m, re and im have " + std::to_string(m.size()) + ", " + std::to_string(re.size()) + " and " +
-              std::to_string(im.size()) + " entries, must have equally many");
-  const double limit = std::ldexp(1.0, 50 - fit.fc);  // amplitudes at scale fc stay exact in a double's mantissa
-  for (std::size_t i = 0; i < m.size(); ++i) {
-    Harmonic h{static_cast<u32>(line.integer(m[i], "harmonic", kHarmonic)), line.real(re[i], "re"),
-               line.real(im[i], "im")};
-    if (std::hypot(h.re, h.im) >= limit)
-      line.fail("harmonic " + m[i] + ": |amplitude|·2^fc must be below 2^50 (fc is " + std::to_string(fit.fc) + ")");
-    fit.harmonics.push_back(h);
-  }
-  if (std::abs(fit.constant) >= std::ldexp(1.0, 62 - fit.fc - fit.fa))
-    line.fail("|const|·2^(fc+fa) must be below 2^62");
-  return fit;
 }
 
 void parse_attributes(Line& line, Node& node, const Program& before) {
@@ -172,7 +143,20 @@ void add_precisions(Program& program) {
   }
 }
 
+// Everyone who reads a program must see the same lines: another byte may be a line's end to one and none to another.
+void check_bytes(const std::string& text) {
+  std::size_t number = 1;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte == '\n')
+      ++number;
+    else if (byte < 0x20 || byte > 0x7e)
+      Line(number, "").fail("byte " + std::to_string(byte) + " found, a program is printable ASCII (32 to 126) and LF");
+  }
+}
+
 Program parse_program(const std::string& text) {
+  check_bytes(text);
   Program program;
   std::istringstream in(text);
   std::string raw;
@@ -181,7 +165,7 @@ Program parse_program(const std::string& text) {
   while (std::getline(in, raw)) {
     ++number;
     raw.erase(std::min(raw.find('#'), raw.size()));
-    raw.erase(raw.find_last_not_of(" \t\r") + 1);
+    raw.erase(raw.find_last_not_of(' ') + 1);
     if (raw.empty()) continue;
     Line line(number, raw);
     if (ended) line.fail("'" + raw + "' found after end");

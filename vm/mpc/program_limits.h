@@ -19,6 +19,7 @@ constexpr Range kShift{1, 62};                           // of trunc
 inline constexpr std::array<int, 2> kPhaseBits{16, 32};  // `k`
 constexpr Range kAmplitudeBits{0, 40};                   // `fc`
 constexpr Range kPhasorBits{0, 30};                      // `fa`
+constexpr int kMostFitScale = 60;                        // fc + fa: a value of 1 stays below 2^62 with its roundings
 inline constexpr std::array<int, 2> kRingBits{32, 64};   // `ring`
 constexpr Range kHarmonic{1, 65535};                     // `m`
 constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};

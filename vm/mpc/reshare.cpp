@@ -26,7 +26,11 @@ void Reshare::send(int) {
   });
 }
 
-void Reshare::recv(int) { party_.next->recv(out_.x1, n_ * sizeof(u64)); }
+void Reshare::recv(int) {
+  party_.next->recv(out_.x1, n_ * sizeof(u64));
+  party_.with_prev.values.add(out_.x0, n_ * sizeof(u64));
+  party_.with_next.values.add(out_.x1, n_ * sizeof(u64));
+}
 
 void add_zero_share(Party& party, u64* x, std::size_t n) {
   const Pad pad = reserve(party.stream0, n), next_pad = reserve(party.stream1, n);

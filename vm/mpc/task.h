@@ -42,6 +42,9 @@ class Seat {
   Role role() const { return static_cast<Role>(role_); }
   Channel& to(Role role) const { return role == (role_ + 1) % 3 ? *party_->next : *party_->prev; }
 
+  // What this party holds in common with that role.
+  Common& with(Role role) const { return role == (role_ + 1) % 3 ? party_->with_next : party_->with_prev; }
+
   // Reserves a pad under key j (of the roles' numbering). All three parties call it in the same order.
   Pad pad(int j, std::size_t bytes) const {
     Stream* stream = role_ == j ? &party_->stream0 : (role_ + 1) % 3 == j ? &party_->stream1 : nullptr;

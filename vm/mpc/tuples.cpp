@@ -38,10 +38,12 @@ TuplePool::TuplePool(const Party& party, u64 number, const Fit& fit, Channel& pr
       right_amplitudes_(stream(party.stream1, Purpose::amplitudes)),
       helper_left_pads_(stream(party.stream1, Purpose::left_pads)),
       helper_right_pads_(stream(party.stream0, Purpose::right_pads)),
-      helper_amplitudes_(stream(party.stream0, Purpose::amplitudes)) {}
+      helper_amplitudes_(stream(party.stream0, Purpose::amplitudes)),
+      left_checks_(stream(party.stream1, Purpose::checks)),
+      right_checks_(stream(party.stream0, Purpose::checks)) {}
 
 Stream TuplePool::stream(const Stream& key, Purpose purpose) const {
-  return key.numbered(1 + 3 * number_ + static_cast<u64>(purpose));
+  return key.numbered(1 + 4 * number_ + static_cast<u64>(purpose));
 }
 
 u64 TuplePool::take(Role role, std::size_t n) { return taken_[role].fetch_add(n); }
@@ -51,16 +53,54 @@ u64 TuplePool::ahead() const {
   return dealt > taken ? dealt - taken : 0;
 }
 
-// out += the pads of tuples [first, first + n), batch by batch.
+// All pads of a batch's tuples.
 template <class Angle>
-void TuplePool::add_pads(const Stream& stream, Whose whose, u64 first, std::size_t n, Angle* out) const {
-  constexpr u64 kCipherBlock = 16 / sizeof(Angle);  // in pads: a stream is read from the beginning of one
+void TuplePool::tuple_pads(const Stream& stream, u64 batch, Angle* out) const {
+  stream.fill(0, pad_index(batch, Whose::own, 0) * sizeof(Angle), out, row() * sizeof(Angle));
+}
+
+// Pads of HELPER's messages [i, i + n) of a batch.
+template <class Angle>
+void TuplePool::message_pads(const Stream& stream, u64 batch, u64 i, std::size_t n, Angle* out) const {
+  const std::size_t skip = i % (16 / sizeof(Angle));  // a stream is read from the beginning of a cipher block
   Angle pads[kMost];
+  stream.fill(0, pad_index(batch, Whose::helpers, i - skip) * sizeof(Angle), pads, (skip + n) * sizeof(Angle));
+  std::copy_n(pads + skip, n, out);
+}
+
+// Of each stratum's 64 tuples and its spare, uniformly: 64 is the spare. The bias of the remainder is below 2^-57.
+TuplePool::Places TuplePool::places(Role role, u64 batch) const {
+  u64 numbers[2 * kSpare];  // a cipher block each
+  (role == LEFT ? left_checks_ : right_checks_).fill(0, batch * 16 * strata(), numbers, 16 * strata());
+  Places out{};
+  for (std::size_t g = 0; g < strata(); ++g) out[g] = static_cast<u8>(numbers[2 * g] % (kStratum + 1));
+  return out;
+}
+
+// Puts the checked tuple of every stratum where its spare was, and the spare in its place.
+template <class T>
+void TuplePool::set_aside(const Places& checked, T* row) const {
+  for (std::size_t g = 0; g < strata(); ++g)
+    if (checked[g] < kStratum) std::swap(row[g * kStratum + checked[g]], row[batch_ + g]);
+}
+
+template <class Angle>
+void TuplePool::pads(Role role, u64 first, std::size_t n, Angle* out) const {
+  Angle row[kMost + kSpare], other[kMost];
   while (n > 0) {
-    const u64 batch = first / batch_, i = first % batch_, skip = i % kCipherBlock;
-    const std::size_t count = std::min(n, batch_ - i);
-    stream.fill(0, pad_index(batch, whose, i - skip) * sizeof(Angle), pads, (skip + count) * sizeof(Angle));
-    for (std::size_t j = 0; j < count; ++j) out[j] = static_cast<Angle>(out[j] + pads[skip + j]);
+    const u64 batch = first / batch_, i = first % batch_;
+    const std::size_t count = std::min<std::size_t>(n, batch_ - i);
+    if (role == HELPER) {
+      message_pads(helper_left_pads_, batch, i, count, row);
+      message_pads(helper_right_pads_, batch, i, count, other);
+      for (std::size_t j = 0; j < count; ++j) out[j] = static_cast<Angle>(row[j] + other[j]);
+    } else {
+      const Stream& stream = role == LEFT ? left_pads_ : right_pads_;
+      tuple_pads(stream, batch, row);
+      set_aside(places(role, batch), row);
+      message_pads(stream, batch, i, count, other);
+      for (std::size_t j = 0; j < count; ++j) out[j] = static_cast<Angle>(row[i + j] - other[j]);
+    }
     first += count;
     n -= count;
     out += count;
@@ -68,17 +108,19 @@ void TuplePool::add_pads(const Stream& stream, Whose whose, u64 first, std::size
 }
 
 template <class Angle>
-void TuplePool::pads(Role role, u64 first, std::size_t n, Angle* out) const {
-  std::fill_n(out, n, Angle{0});
-  if (role == LEFT) return add_pads(left_pads_, Whose::own, first, n, out);
-  if (role == RIGHT) return add_pads(right_pads_, Whose::own, first, n, out);
-  add_pads(helper_left_pads_, Whose::helpers, first, n, out);
-  add_pads(helper_right_pads_, Whose::helpers, first, n, out);
+void TuplePool::checked_pads(Role role, u64 first, std::size_t n, Angle* out) const {
+  Angle row[kMost + kSpare];
+  for (u64 s = begins(first), end = begins(first + n); s < end;) {
+    const u64 batch = s / strata();
+    tuple_pads(role == LEFT ? left_pads_ : right_pads_, batch, row);
+    set_aside(places(role, batch), row);
+    for (; s < end && s / strata() == batch; ++s) *out++ = row[batch_ + s % strata()];
+  }
 }
 
 template <class R>
 void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
-                           const std::function<void(std::size_t, std::size_t, const R*)>& body) {
+                           const std::function<void(std::size_t, std::size_t, const R*)>& body, R* sample) {
   if (n == 0) return;
   const u64 end = first + n, last_batch = (end - 1) / batch_;
   Bytes buffer;
@@ -89,18 +131,48 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
       std::copy(rest_.begin(), rest_.end(), buffer.begin());
       prev_.recv(buffer.data() + rest_.size(), buffer.size() - rest_.size());
       rest_.clear();
+      if (start + batches > last_batch && end % batch_ != 0)
+        rest_.assign(buffer.end() - static_cast<std::ptrdiff_t>(batch_bytes()), buffer.end());
     }
     parallel_for(batches, 1, [&](std::size_t lo, std::size_t hi) {
       for (u64 batch = start + lo; batch < start + hi; ++batch) {
-        u8* const at = buffer.data() + (batch - start) * batch_bytes();
-        if (role == RIGHT) right_amplitudes_.fill(0, batch * batch_bytes(), at, batch_bytes());
+        R* const at = reinterpret_cast<R*>(buffer.data() + (batch - start) * batch_bytes());
+        if (role == RIGHT) right_amplitudes_.fill(0, batch * stride(), at, batch_bytes());
+        const Places checked = places(role, batch);
+        for (std::size_t part = 0; part < parts(); ++part) set_aside(checked, at + part * row());
         const u64 from = std::max(first, batch * batch_), to = std::min(end, (batch + 1) * batch_);
-        body(from - first, to - from, reinterpret_cast<const R*>(at) + from % batch_);
+        for (u64 s = begins(from); s < begins(to); ++s)
+          for (std::size_t part = 0; part < parts(); ++part)
+            sample[(s - begins(first)) * parts() + part] = at[part * row() + batch_ + s % strata()];
+        body(from - first, to - from, at + from % batch_);
       }
     });
   }
-  if (role == LEFT && end % batch_ != 0)
-    rest_.assign(buffer.end() - static_cast<std::ptrdiff_t>(batch_bytes()), buffer.end());
+}
+
+// c_m = A_m · conj(e^(2πi·m·ρ/2^k)) at scale fc, for every harmonic: re and im of n tuples, `row` apart.
+template <class Angle, class R>
+void TuplePool::exact(const Angle* rho, std::size_t n, R* out, std::size_t row) const {
+  constexpr int kPhasorBits = 30;
+  i32 re[kMost + kSpare], im[kMost + kSpare];
+  for (const Harmonic& harmonic : fit_.harmonics) {
+    phasors(rho, harmonic.m, kPhasorBits, n, re, im);
+    const double a_re = std::ldexp(harmonic.re, fit_.fc - kPhasorBits);
+    const double a_im = std::ldexp(harmonic.im, fit_.fc - kPhasorBits);
+    ::secfwt::amplitudes(re, im, a_re, a_im, n, out, out + row);
+    out += 2 * row;
+  }
+}
+
+template <class Angle, class R>
+void TuplePool::expect(const Angle* rho, std::size_t count, R* sample) const {
+  std::vector<R> whole(parts() * kMost);
+  for (std::size_t done = 0; done < count; done += kMost) {
+    const std::size_t n = std::min(kMost, count - done);
+    exact(rho + done, n, whole.data(), kMost);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t part = 0; part < parts(); ++part, ++sample) *sample = whole[part * kMost + i] - *sample;
+  }
 }
 
 void TuplePool::deal_taken() {
@@ -140,38 +212,31 @@ void TuplePool::deal(std::size_t batches, bool threaded) {
   dealt_ += batches * batch_;
 }
 
-// LEFT's part of a batch: c_m − RIGHT's part, c_m = A_m e^(-2πi·m·ρ/2^k) at scale fc.
+// LEFT's part of a batch: c_m − RIGHT's part, which is a pad.
 template <class Angle, class R>
 void TuplePool::deal_batch(u64 batch, R* out) const {
-  constexpr int kPhasorBits = 30;
-  // 1. ρ, the sum of all four pads.
-  Angle rho[kMost] = {};
-  for (const Whose whose : {Whose::own, Whose::helpers}) {
-    add_pads(helper_left_pads_, whose, batch * batch_, batch_, rho);
-    add_pads(helper_right_pads_, whose, batch * batch_, batch_, rho);
-  }
-  // 2. c_m = A_m · conj(e^(2πi·m·ρ/2^k)) for every harmonic.
-  i32 re[kMost], im[kMost];
-  R* at = out;
-  for (const Harmonic& harmonic : fit_.harmonics) {
-    phasors(rho, harmonic.m, kPhasorBits, batch_, re, im);
-    const double a_re = std::ldexp(harmonic.re, fit_.fc - kPhasorBits);
-    const double a_im = std::ldexp(harmonic.im, fit_.fc - kPhasorBits);
-    ::secfwt::amplitudes(re, im, a_re, a_im, batch_, at, at + batch_);
-    at += 2 * batch_;
-  }
-  // 3. RIGHT's part is a pad.
+  Angle rho[kMost + kSpare], other[kMost + kSpare];
+  tuple_pads(helper_left_pads_, batch, rho);
+  tuple_pads(helper_right_pads_, batch, other);
+  for (std::size_t i = 0; i < row(); ++i) rho[i] = static_cast<Angle>(rho[i] + other[i]);
+  exact(rho, row(), out, row());
   Bytes pads(batch_bytes());
-  helper_amplitudes_.fill(0, batch * batch_bytes(), pads.data(), pads.size());
+  helper_amplitudes_.fill(0, batch * stride(), pads.data(), pads.size());
   const R* const pad = reinterpret_cast<const R*>(pads.data());
   for (std::size_t i = 0; i < batch_bytes() / sizeof(R); ++i) out[i] -= pad[i];
 }
 
 template void TuplePool::pads(Role, u64, std::size_t, u16*) const;
 template void TuplePool::pads(Role, u64, std::size_t, u32*) const;
+template void TuplePool::checked_pads(Role, u64, std::size_t, u16*) const;
+template void TuplePool::checked_pads(Role, u64, std::size_t, u32*) const;
 template void TuplePool::amplitudes(Role, u64, std::size_t,
-                                    const std::function<void(std::size_t, std::size_t, const u32*)>&);
+                                    const std::function<void(std::size_t, std::size_t, const u32*)>&, u32*);
 template void TuplePool::amplitudes(Role, u64, std::size_t,
-                                    const std::function<void(std::size_t, std::size_t, const u64*)>&);
+                                    const std::function<void(std::size_t, std::size_t, const u64*)>&, u64*);
+template void TuplePool::expect(const u16*, std::size_t, u32*) const;
+template void TuplePool::expect(const u16*, std::size_t, u64*) const;
+template void TuplePool::expect(const u32*, std::size_t, u32*) const;
+template void TuplePool::expect(const u32*, std::size_t, u64*) const;
 
 }  // namespace secfwt

@@ -14,7 +14,12 @@ struct PadBits {
 }  // namespace
 
 PairReshare::PairReshare(const Seat& seat, std::size_t n, Target out)
-    : seat_(seat), blocks_(n), out_(out), pad0_(seat.pad(0, n * sizeof(u64))), pad2_(seat.pad(2, n * sizeof(u64))) {}
+    : seat_(seat),
+      n_(n),
+      blocks_(n),
+      out_(out),
+      pad0_(seat.pad(0, n * sizeof(u64))),
+      pad2_(seat.pad(2, n * sizeof(u64))) {}
 
 u64* PairReshare::summand() const { return seat_.role() == LEFT ? out_.x1 : seat_.role() == RIGHT ? out_.x0 : nullptr; }
 
@@ -40,11 +45,13 @@ void PairReshare::send() const {
 void PairReshare::recv() const {
   if (seat_.role() == HELPER) return;
   u64* shared = summand();
-  const std::array<Flow, 1> flows{{{&seat_.to(seat_.role() == LEFT ? RIGHT : LEFT), 64}}};
+  const Role peer = seat_.role() == LEFT ? RIGHT : LEFT;
+  const std::array<Flow, 1> flows{{{&seat_.to(peer), 64}}};
   blocks_.recv(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
     const u64* in = reinterpret_cast<const u64*>(message[0]);
     for (std::size_t i = 0; i < n; ++i) shared[lo + i] += in[i];
   });
+  seat_.with(peer).values.add(shared, n_ * sizeof(u64));
 }
 
 PairShift::PairShift(const Seat& seat, std::size_t n, Target out, int ring, int shift)

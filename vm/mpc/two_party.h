@@ -27,6 +27,7 @@ class PairReshare {
 
  private:
   Seat seat_;
+  std::size_t n_;
   Blocks blocks_;
   Target out_;
   Pad pad0_, pad2_;

@@ -1,34 +1,70 @@
 #include "net/agreement.h"
 
 namespace secfwt {
+namespace {
 
-const std::optional<Proposal>& Agreement::heard(std::size_t peer) {
-  auto& [id, channel, heard] = peers_[peer];
-  if (!heard && channel->ready(sizeof(Proposal))) channel->recv(&heard.emplace(), sizeof(Proposal));
-  if (!heard) group_.check();
-  return heard;
+std::string name_of(int id) { return "party " + std::to_string(id); }
+
+template <class T>
+void append(Bytes& message, const T& part) {
+  const auto* bytes = reinterpret_cast<const u8*>(&part);
+  message.insert(message.end(), bytes, bytes + sizeof part);
 }
 
-std::string Agreement::agree(Proposal mine) {
+}  // namespace
+
+void Agreement::receive(Peer& peer) {
+  peer.channel->recv(&peer.heard.emplace(), sizeof(Proposal));
+  peer.channel->recv(&peer.digest, sizeof(Hash));
+}
+
+const std::optional<Proposal>& Agreement::heard(std::size_t number) {
+  Peer& peer = peers_[number];
+  if (!peer.heard && peer.channel->ready(sizeof(Proposal) + sizeof(Hash))) receive(peer);
+  if (!peer.heard) group_.check();
+  return peer.heard;
+}
+
+std::string Agreement::agree(Proposal mine, const Digests& digests) {
   mine.round = round_++;
-  const auto* bytes = reinterpret_cast<const u8*>(&mine);
-  for (auto& peer : peers_) peer.channel->send({bytes, bytes + sizeof mine});
-  std::string why;
-  for (auto& [id, channel, heard] : peers_) {
-    if (!heard) channel->recv(&heard.emplace(), sizeof(Proposal));
-    const std::string name = "party " + std::to_string(id);
-    if (heard->round != mine.round)
-      throw std::runtime_error(name + " is out of step: its agreement " + std::to_string(heard->round) + ", expected " +
-                               std::to_string(mine.round));
-    if (!why.empty()) continue;
-    if (heard->ends())
-      why = name + " ended the session";
-    else if (heard->session != mine.session)
-      why = name + " serves another session";
-    else if (!(*heard == mine))
-      why = name + " was given a different command";
+  for (std::size_t i = 0; i < 2; ++i) {
+    Bytes message;
+    append(message, mine);
+    append(message, digests[i]);
+    peers_[i].channel->send(std::move(message));
   }
+  std::string why;
+  for (auto& peer : peers_) {
+    if (!peer.heard) receive(peer);
+    const Proposal& theirs = *peer.heard;
+    if (theirs.round != mine.round)
+      throw std::runtime_error(name_of(peer.id) + " is out of step: its agreement " + std::to_string(theirs.round) +
+                               ", expected " + std::to_string(mine.round));
+    if (!why.empty()) continue;
+    if (theirs.ends())
+      why = name_of(peer.id) + " ended the session";
+    else if (theirs.session != mine.session)
+      why = name_of(peer.id) + " serves another session";
+    else if (!(theirs == mine))
+      why = name_of(peer.id) + " was given a different command";
+  }
+  if (why.empty()) why = compare(digests);
   for (auto& peer : peers_) peer.heard.reset();
+  return why;
+}
+
+std::string Agreement::compare(const Digests& digests) {
+  std::string why;
+  for (std::size_t i = 0; i < 2; ++i)
+    if (peers_[i].digest != digests[i])
+      why = name_of(peers_[i].id) + " was given a different command: other shares of the same values";
+  for (auto& peer : peers_) peer.channel->send({static_cast<u8>(!why.empty())});
+  for (auto& peer : peers_) {
+    u8 differs = 0;
+    peer.channel->recv(&differs, 1);
+    if (differs != 0 && why.empty())
+      why = name_of(peer.id) + " was given a different command than another: other shares of the same values";
+  }
   return why;
 }
 

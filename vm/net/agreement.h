@@ -1,5 +1,6 @@
 // The three parties agree on every command before they start it: each tells the two others what its client asked for,
-// and it is done only if all three say the same.
+// and it is done only if all three say the same. Two parties also compare what they were given of the component that
+// both hold; a client whose payloads contradict each other gets nothing.
 #pragma once
 
 #include <array>
@@ -26,26 +27,35 @@ struct Proposal {
 };
 static_assert(sizeof(Proposal) == 48);
 
+// Hashes of what the client sent of both components that a party holds: the one that the previous party has too, then
+// the next one's. Each goes to that party and to no other: whoever lacks a component could try guesses of the values.
+using Digests = std::array<Hash, 2>;
+
 class Agreement {
  public:
   // The channels carry nothing but proposals between two commands.
   Agreement(int id, PeerChannel& prev, PeerChannel& next, PeerGroup& group)
-      : group_(group), peers_{{{(id + 2) % 3, &prev, {}}, {(id + 1) % 3, &next, {}}}} {}
+      : group_(group), peers_{{{(id + 2) % 3, &prev, {}, {}}, {(id + 1) % 3, &next, {}, {}}}} {}
 
   // What the peers have proposed in this round, as far as it is here. Does not wait. Throws PeerLost.
   const std::optional<Proposal>& heard(std::size_t peer);
   bool anything_heard() { return heard(0) || heard(1); }
 
   // Proposes, and waits for the two others, who answer within the service's time limits. Empty if all three agree, else
-  // why not. Throws PeerLost.
-  std::string agree(Proposal mine);
+  // why not: all three find the same. Throws PeerLost.
+  std::string agree(Proposal mine, const Digests& digests = {});
 
  private:
   struct Peer {
     int id;
     PeerChannel* channel;
     std::optional<Proposal> heard;
+    Hash digest;  // came with it
   };
+
+  static void receive(Peer& peer);
+  // Where two parties hold different components the third cannot know: each tells both others what it found.
+  std::string compare(const Digests& digests);
 
   PeerGroup& group_;
   std::array<Peer, 2> peers_;

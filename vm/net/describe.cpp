@@ -77,6 +77,7 @@ Object program() {
       .add("sharings", sharings)
       .add("operations", operations)
       .add("phase_scale", kPhaseScale)
+      .add("most_fit_scale", kMostFitScale)
       .add("ranges", Object()
                          .add("scale", kScale)
                          .add("bits", kPublicBits)

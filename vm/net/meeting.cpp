@@ -36,13 +36,13 @@ TlsStream reach(int id, const Address& address, const TlsContext& tls, Clock::ti
 
 std::array<std::unique_ptr<PeerLink>, 3> meet(int id, const std::array<Address, 3>& addresses, const TlsContext& tls,
                                               Doorman& doorman, const Hash& program, PeerGroup& group,
-                                              Clock::time_point deadline) {
+                                              const PeerLimits& limits, Clock::time_point deadline) {
   std::array<std::unique_ptr<PeerLink>, 3> links;
   for (int peer = 0; peer < 3; ++peer) {
     if (peer == id) continue;
     auto stream = peer < id ? reach(peer, addresses[peer], tls, deadline) : doorman.wait_for_party(peer, deadline);
     set_tcp_options(stream.fd(), kPeerSeconds);
-    links[peer] = std::make_unique<PeerLink>(std::move(stream), "party " + std::to_string(peer), group);
+    links[peer] = std::make_unique<PeerLink>(std::move(stream), "party " + std::to_string(peer), group, limits);
   }
   try {
     for (auto& link : links)

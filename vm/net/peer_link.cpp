@@ -46,6 +46,7 @@ void PeerChannel::recv(void* out, std::size_t n) {
     const std::size_t take = std::min(n, chunk.size() - first_used_);
     std::memcpy(to, chunk.data() + first_used_, take);
     to += take, n -= take, first_used_ += take, arrived_bytes_ -= take;
+    link_.unread_ -= take;
     if (first_used_ == chunk.size()) arrived_.pop_front(), first_used_ = 0;
   }
   if (n == 0) return;
@@ -63,8 +64,8 @@ void PeerChannel::recv(void* out, std::size_t n) {
   throw PeerLost(group.lost.empty() ? group.left : group.lost);
 }
 
-PeerLink::PeerLink(TlsStream stream, std::string name, PeerGroup& group)
-    : stream_(std::move(stream)), name_(std::move(name)), group_(group), thread_([this] { run(); }) {}
+PeerLink::PeerLink(TlsStream stream, std::string name, PeerGroup& group, const PeerLimits& limits)
+    : stream_(std::move(stream)), name_(std::move(name)), group_(group), limits_(limits), thread_([this] { run(); }) {}
 
 PeerLink::~PeerLink() {
   {
@@ -153,7 +154,11 @@ bool PeerLink::read_some() {
       const std::size_t got = stream_.read(reinterpret_cast<u8*>(&head_) + head_bytes_, sizeof head_ - head_bytes_);
       head_bytes_ = (head_bytes_ + got) % sizeof head_;
       if (got == 0) break;
-      if (head_bytes_ == 0) left_ = head_.length, reader_ = &channel(head_.channel);
+      if (head_bytes_ > 0) continue;
+      if (!limits_.has(head_.channel))
+        throw std::runtime_error("it sent a message on channel " + std::to_string(head_.channel) +
+                                 ", which is for nothing");
+      left_ = head_.length, reader_ = &channel(head_.channel);
       continue;
     }
     u8* to = ahead_.data();
@@ -186,6 +191,9 @@ void PeerLink::deliver(PeerChannel& channel, const u8* data, std::size_t n) {
     channel.arrived_.emplace_back(n - take);
     std::memcpy(channel.arrived_.back().data(), data + take, n - take);
     channel.arrived_bytes_ += n - take;
+    unread_ += n - take;
+    if (unread_ > limits_.unread)
+      throw std::runtime_error("it sent " + std::to_string(unread_ >> 20) + " MB that nobody waits for");
     group_.event.set();
   }
   if (channel.wanted_bytes_ == 0) group_.changed.notify_all();

@@ -28,6 +28,15 @@ struct PeerGroup {
   void check();
 };
 
+// What a peer may send at all. One that goes beyond is treated as lost.
+struct PeerLimits {
+  u32 lanes;   // channels 1 to lanes, beside 0
+  u32 bulk;    // channels from kBulk on
+  u64 unread;  // bytes that nobody has waited for yet
+
+  bool has(u32 channel) const { return channel >= Link::kBulk ? channel - Link::kBulk < bulk : channel <= lanes; }
+};
+
 class PeerLink;
 
 class PeerChannel final : public Channel {
@@ -55,7 +64,7 @@ class PeerChannel final : public Channel {
 class PeerLink final : public Link {
  public:
   // `name` is how messages call the peer. The handshake is complete.
-  PeerLink(TlsStream stream, std::string name, PeerGroup& group);
+  PeerLink(TlsStream stream, std::string name, PeerGroup& group, const PeerLimits& limits);
   // Sends what is queued (a second at most) and says goodbye.
   ~PeerLink() override;
 
@@ -84,12 +93,14 @@ class PeerLink final : public Link {
   TlsStream stream_;
   const std::string name_;
   PeerGroup& group_;
+  const PeerLimits limits_;
   Event wake_;
 
   // Guarded by group_.mutex.
   std::map<u32, PeerChannel> channels_;
   std::deque<Outgoing> urgent_, bulk_;
   std::size_t backlog_ = 0;  // bytes of bulk_
+  u64 unread_ = 0;           // bytes that have arrived in all channels
   bool sleeping_ = false, stopping_ = false, writing_ = false;
 
   // The thread's own. What is being written: the head and the first bytes from `start_`, the rest from the message.

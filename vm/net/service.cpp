@@ -32,13 +32,14 @@ void Service::run() {
     doorman_.open();
     for (bool stop = false; !stop;) {
       total_ = done_ = 0;
+      digests_ = {};
       const Proposal mine = client_ ? listen() : greet();
       std::optional<Reply> reply;
       const std::string objection = [&] {
         const Heartbeat alive(kHeartbeat, [&] {
           if (client_ && mine.kind != word(Frame::hello)) tell_progress();
         });
-        const std::string why = agreement_.agree(mine);
+        const std::string why = agreement_.agree(mine, digests_);
         if (why.empty()) reply = perform(mine);
         return why;
       }();

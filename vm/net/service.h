@@ -53,6 +53,7 @@ class Service {
   bool client_broken_ = false;  // an answer did not get through
   bool in_frame_ = false;       // a frame has begun to arrive
   Shares payload_;
+  Digests digests_;                      // of its two components as the client sent them
   std::atomic<u64> done_{0}, total_{0};  // parts of the command in progress
   std::set<u64> sets_;
   u64 sessions_ = 0;

@@ -156,8 +156,8 @@ u64 Service::checked_count(u64 count, u64 words, const std::string& what) const 
   return count * words;
 }
 
-// Two halves, each as words or as the seed of them. Those of a large model take seconds to expand, which must keep
-// neither the client from sending nor from hearing of this party.
+// Two halves, each as words or as the seed of them. Those of a large model take seconds to hash or expand, which must
+// keep neither the client from sending nor from hearing of this party.
 Shares Service::read_shares(u64 words) try {
   Shares shares;
   const std::array<Words*, 2> halves{&shares.x0, &shares.x1};
@@ -173,6 +173,8 @@ Shares Service::read_shares(u64 words) try {
   }
   const Heartbeat alive(kHeartbeat, [this] { tell_progress(); });
   for (std::size_t i = 0; i < 2; ++i) {
+    digests_[i] =
+        given[i] ? hash_of(halves[i]->data(), words * sizeof(u64)) : hash_of(seeds[i].data(), sizeof seeds[i]);
     if (given[i]) continue;
     halves[i]->resize(words);
     expand(seeds[i], 0, halves[i]->data(), words * sizeof(u64));

@@ -14,9 +14,9 @@ std::vector<u8> join(const FrameHeader& header, const void* payload) {
 
 }  // namespace
 
-Hash hash_of(const std::string& text) {
+Hash hash_of(const void* data, std::size_t bytes) {
   Hash hash;
-  SHA256(reinterpret_cast<const u8*>(text.data()), text.size(), hash.data());
+  SHA256(static_cast<const u8*>(data), bytes, hash.data());
   return hash;
 }
 

@@ -59,7 +59,8 @@ static_assert(sizeof(FrameHeader) == FrameHeader::kBytes && __BYTE_ORDER__ == __
 using Hash = std::array<u8, 32>;
 
 // SHA-256.
-Hash hash_of(const std::string& text);
+Hash hash_of(const void* data, std::size_t bytes);
+inline Hash hash_of(const std::string& text) { return hash_of(text.data(), text.size()); }
 
 // Names in the certificates.
 std::string party_name(int id);

@@ -4,224 +4,17 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <string>
 #include <thread>
-#include <tuple>
 
-#include "check.h"
 #include "mpc/bits.h"
-#include "mpc/engine.h"
-#include "mpc/fourier.h"
 #include "mpc/harmonics.h"
-#include "mpc/memory_link.h"
 #include "mpc/reshare.h"
-#include "mpc/truncate.h"
+#include "parties.h"
 #include "ring/gemm.h"
 
 using namespace secfwt;
-
-namespace {
-
-using Keys = std::array<Key, 3>;
-
-// Passes messages on and keeps what arrives.
-class Tap : public Channel {
- public:
-  Tap(Channel& inner, std::vector<u8>& view) : inner_(inner), view_(view) {}
-  void send(Bytes bytes) override {
-    sent_ += bytes.size();
-    inner_.send(std::move(bytes));
-  }
-  void recv(void* out, std::size_t n) override {
-    inner_.recv(out, n);
-    view_.insert(view_.end(), static_cast<u8*>(out), static_cast<u8*>(out) + n);
-  }
-
- private:
-  Channel& inner_;
-  std::vector<u8>& view_;
-};
-
-struct Trace {
-  std::vector<u8> from_prev[3], from_next[3];
-  u64 bytes = 0, rounds = 0;
-};
-
-Keys random_keys() { return {random_key(), random_key(), random_key()}; }
-
-// Runs body(party) at three parties with the given keys.
-Trace run(const Keys& keys, const std::function<void(Party&)>& body) {
-  Trace trace;
-  std::unique_ptr<Link> links[3][2];
-  std::unique_ptr<Channel> prev[3], next[3];
-  for (int i = 0; i < 3; ++i) {
-    auto ends = memory_link();
-    next[i] = std::make_unique<Tap>(ends.first->channel(1), trace.from_next[i]);
-    prev[(i + 1) % 3] = std::make_unique<Tap>(ends.second->channel(1), trace.from_prev[(i + 1) % 3]);
-    links[i][0] = std::move(ends.first), links[i][1] = std::move(ends.second);
-  }
-  std::thread threads[3];
-  u64 bytes[3], rounds[3];
-  for (int i = 0; i < 3; ++i)
-    threads[i] = std::thread([&, i] {
-      Party party{i, Stream(keys[i]), Stream(keys[(i + 1) % 3]), prev[i].get(), next[i].get()};
-      body(party);
-      bytes[i] = party.bytes_sent();
-      rounds[i] = party.rounds;
-    });
-  for (std::thread& thread : threads) thread.join();
-  trace.bytes = bytes[0] + bytes[1] + bytes[2];
-  trace.rounds = rounds[0];
-  return trace;
-}
-
-// Runs body(lanes) at three parties.
-void run_lanes(std::size_t count, const std::function<void(Lanes&)>& body, const std::vector<Fit>& fits = {}) {
-  std::unique_ptr<Link> prev[3], next[3];
-  for (int i = 0; i < 3; ++i) std::tie(next[i], prev[(i + 1) % 3]) = memory_link();
-  std::thread threads[3];
-  for (int i = 0; i < 3; ++i)
-    threads[i] = std::thread([&, i] {
-      Lanes lanes = connect_lanes(i, count, fits, *prev[i], *next[i]);
-      body(lanes);
-    });
-  for (std::thread& thread : threads) thread.join();
-}
-
-// A random additive sharing of z.
-std::array<Words, 3> additive(const Words& z) {
-  std::array<Words, 3> x{Words(z.size()), Words(z.size()), Words(z.size())};
-  for (int i = 0; i < 2; ++i) expand(random_key(), 0, x[i].data(), z.size() * 8);
-  for (std::size_t j = 0; j < z.size(); ++j) x[2][j] = z[j] - x[0][j] - x[1][j];
-  return x;
-}
-
-// A protocol that takes n additive values to `outputs`·n replicated ones.
-using Protocol = std::function<std::unique_ptr<Task>(Party&, int rotation, const u64*, std::size_t, Target)>;
-
-struct Result {
-  Words z;
-  Trace trace;
-};
-
-Result apply(const Protocol& protocol, const std::array<Words, 3>& x, std::size_t outputs, const Keys& keys) {
-  const std::size_t n = x[0].size();
-  Words x0[3], x1[3];
-  Result result;
-  result.trace = run(keys, [&](Party& party) {
-    Words &y0 = x0[party.id], &y1 = x1[party.id];
-    y0.resize(outputs * n);
-    y1.resize(outputs * n);
-    Tasks tasks;
-    for (int t = 0; t < 3; ++t) {
-      const std::size_t lo = third(n, t), length = third(n, t + 1) - lo;
-      tasks.push_back(protocol(party, t, x[party.id].data() + lo, length,
-                               Target{y0.data() + outputs * lo, y1.data() + outputs * lo}));
-    }
-    run_tasks(tasks, party);
-  });
-  for (int i = 0; i < 3; ++i) CHECK(x1[i] == x0[(i + 1) % 3]);
-  for (std::size_t j = 0; j < outputs * n; ++j) result.z.push_back(x0[0][j] + x0[1][j] + x0[2][j]);
-  return result;
-}
-
-Protocol truncation(int shift) {
-  return [shift](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
-    return std::make_unique<Truncate>(Seat(party, rotation), z, n, shift, out);
-  };
-}
-
-Fit example_fit(int k, int ring) {
-  Fit fit;
-  fit.k = k;
-  fit.ring = ring;
-  fit.fc = fit.fa = 13;
-  fit.constant = 0.75;
-  fit.harmonics = {{1, 0.5, -0.25}, {2, -1.0, 0.0}, {7, 0.0, 0.75}};
-  return fit;
-}
-
-// The tuples of the only series a party evaluates, dealt over its ordinary channels.
-TuplePool& pool_of(Party& party, const Fit& fit) {
-  if (party.pools.empty()) party.pools.push_back(std::make_shared<TuplePool>(party, 0, fit, *party.prev, *party.next));
-  return *party.pools[0];
-}
-
-Protocol series(const Fit& fit) {
-  return [&fit](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
-    return make_fourier(Seat(party, rotation), pool_of(party, fit), z, n, fit, out);
-  };
-}
-
-Fit unit_fit() {
-  Fit fit;
-  fit.fc = fit.fa = 14;
-  fit.harmonics = {{1, 1.0, 0.0}};
-  return fit;
-}
-
-double evaluate(const Fit& fit, double turns) {
-  double f = fit.constant;
-  for (const Harmonic& h : fit.harmonics) {
-    const double angle = 2 * M_PI * std::fmod(h.m * turns, 1.0);
-    f += h.re * std::cos(angle) - h.im * std::sin(angle);
-  }
-  return f;
-}
-
-Words random_words(std::size_t n) {
-  Words out(n);
-  expand(random_key(), 0, out.data(), n * 8);
-  return out;
-}
-
-// Chi-square of bytes against uniform, 255 degrees of freedom: above 450 with probability below 10^-12.
-bool uniform(const std::vector<u8>& bytes) {
-  std::array<double, 256> count{};
-  for (u8 b : bytes) ++count[b];
-  const double expected = static_cast<double>(bytes.size()) / 256;
-  double chi2 = 0;
-  for (double c : count) chi2 += (c - expected) * (c - expected) / expected;
-  return bytes.size() >= 4096 && chi2 < 450;
-}
-
-std::vector<u8> difference(const std::vector<u8>& a, const std::vector<u8>& b) {
-  std::vector<u8> out;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) out.push_back(static_cast<u8>(a[i] ^ b[i]));
-  return out;
-}
-
-// Whether no 64-bit word occurs twice; by chance one would with probability below 10^-8.
-bool distinct_words(const std::vector<const std::vector<u8>*>& streams) {
-  Words words;
-  for (const auto* stream : streams) {
-    CHECK_EQ(stream->size() % 8, std::size_t{0});
-    const std::size_t at = words.size();
-    words.resize(at + stream->size() / 8);
-    std::memcpy(words.data() + at, stream->data(), stream->size());
-  }
-  std::sort(words.begin(), words.end());
-  return words.size() > 1000 && std::adjacent_find(words.begin(), words.end()) == words.end();
-}
-
-// With the keys party i holds and all inputs unchanged, but another third key, all that i receives changes by a uniform
-// amount: every message to it is masked by the key it does not hold.
-void check_hiding(const Protocol& protocol, const Words& z) {
-  const auto x = additive(z);
-  for (int i = 0; i < 3; ++i) {
-    Keys keys = random_keys();
-    const Trace first = apply(protocol, x, 2, keys).trace;
-    CHECK(uniform(first.from_prev[i]));
-    CHECK(uniform(first.from_next[i]));
-    keys[(i + 2) % 3] = random_key();
-    const Trace second = apply(protocol, x, 2, keys).trace;
-    CHECK(uniform(difference(first.from_prev[i], second.from_prev[i])));
-    CHECK(uniform(difference(first.from_next[i], second.from_next[i])));
-  }
-}
-
-}  // namespace
+using namespace secfwt::test;
 
 // What the block kernels make of random inputs, as one sequence of bytes.
 std::vector<u8> kernels(std::size_t n) {
@@ -246,6 +39,9 @@ std::vector<u8> kernels(std::size_t n) {
       add_real(re.data(), im.data(), words.data(), words.data() + n, n, words.data() + 2 * n);
       add_imag(re.data(), im.data(), angles.data(), angles.data(), n, sum.data());
       take(words), take(sum);
+      amplitudes(re.data(), im.data(), 0.7, -1.3, n, words.data(), words.data() + n);
+      amplitudes(re.data(), im.data(), 1.0 / 3, 1e-5, n, angles.data(), sum.data());
+      take(words), take(angles), take(sum);
     }
   const u8* bits = reinterpret_cast<const u8*>(angles.data());
   std::vector<u8> packed(8 * n);

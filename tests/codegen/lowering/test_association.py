@@ -72,5 +72,5 @@ def test_long_texts_truncate_sums(tokens: int, kernel: bool) -> None:
 
 
 def test_a_kernel_of_too_many_features_for_the_ring_is_not_taken() -> None:
-    assert (12, 16, 16) in truncated(of_length(16, features=63), 0)
-    assert (12, 16, 16) not in truncated(of_length(16, features=64), 0)
+    assert (12, 16, 16) in truncated(of_length(16, features=61), 0)
+    assert (12, 16, 16) not in truncated(of_length(16, features=62), 0)

@@ -122,6 +122,18 @@ def answer_all(connection: ssl.SSLSocket) -> None:
         )
 
 
+@pytest.mark.parametrize("payload", [b"", bytes(15)])
+def test_a_short_hello_is_refused_with_its_length(fakes: FakeParties, payload: bytes):
+    def greet_briefly(connection: ssl.SSLSocket) -> None:
+        read(connection)
+        send(connection, Frame.HELLO, 0, payload)
+        read(connection)
+
+    fakes.start([greet_briefly] * 3)
+    with pytest.raises(ServiceError, match=rf"party \d: sent HELLO with {len(payload)} bytes, not 16 or more"):
+        fakes.client()
+
+
 def test_answers_and_costs_are_added_up(fakes: FakeParties):
     fakes.start([answer_all] * 3)
     seen: list[tuple[int, int]] = []

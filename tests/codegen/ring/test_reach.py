@@ -1,0 +1,59 @@
+"""What outputs open: inputs that reach them without a non-linearity, and how the doctor says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.ring_builder import RingProgram, Series
+from helpers.ring_toys import toy
+from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.ring.reach import Reach, reach
+from secfwt.codegen.ring.text import program_text
+from secfwt.runtime.commands import doctor
+
+
+def hidden_weight(fit: bool) -> str:
+    """An output named `o0` that is w·z + x, and behind a series of x·w if `fit`."""
+    program = RingProgram()
+    w = program.v("weight", (), (4,), "setup", name="w")
+    x = program.v("example", (), (4,), "example", name="x")
+    z = program.v("candidate", (), (4,), name="z")
+    product = program.v("mul", (w, z), (4,), sharing="add")
+    short = program.v("trunc", (product,), (4,), shift=1, group=0)
+    total = program.v("add", (short, x), (4,), "pair")
+    if fit:
+        series = program.fit(Series(16, 13, 13, 64, 0, [1], [1.0], [0.0]))
+        phase = program.v("scale", (x,), (4,), "example", scale=64, by=3)
+        wave = program.v("fourier", (phase,), (4,), "example", scale=26, fit=series, group=1)
+        total = program.v("mul", (total, wave), (4,), "pair", sharing="add")
+    return program.text(total)
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected", "said"),
+    [
+        (False, Reach(frozenset({"weight w", "candidate z", "example x"})), "nothing else: it opens a polynomial"),
+        (True, Reach(mixed=True), "all inputs are behind non-linearities"),
+    ],
+)
+def test_a_raw_weight_is_found_whatever_the_output_is_called(
+    tmp_path: Path, fit: bool, expected: Reach, said: str
+) -> None:
+    path = tmp_path / "program.txt"
+    path.write_text(hidden_weight(fit))
+    assert reach(path) == {"o0": expected}
+    assert said in doctor.opened(str(path))
+
+
+def test_of_a_model_only_what_is_added_last_reaches_an_output(tmp_path: Path) -> None:
+    path = tmp_path / "program.txt"
+    path.write_text(program_text(toy("bert").ring))
+    outputs = reach(path)
+    assert outputs["logits"] == Reach(frozenset({"weight head.out.bias"}), mixed=True)
+    assert "weight head.out.bias without a non-linearity; the rest is behind" in doctor.opened(str(path))
+
+
+def test_what_is_no_program_is_a_problem_of_the_option(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound, match=r"--program is .*\n.*cannot read program"):
+        doctor.opened(str(tmp_path / "none.txt"))
