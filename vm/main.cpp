@@ -17,6 +17,7 @@
 #include "net/meeting.h"
 #include "net/options.h"
 #include "net/service.h"
+#include "ring/host_memory.h"
 #include "ring/parallel.h"
 
 namespace secfwt {
@@ -58,7 +59,8 @@ int serve(const Options& options) {
   const std::string text = read_file(options.text("--program"));
   const Hash hash = hash_of(text);
   Program program = parse_program(text);
-  const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id));
+  const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id),
+                       options.has("--pins") ? parse_pins(options.text("--pins")) : Pins{});
 
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
@@ -73,7 +75,10 @@ int serve(const Options& options) {
   if (engine.program().words(Kind::weight) == 0) engine.set_weights({});
   Agreement agreement(id, prev.channel(0), next.channel(0), group);
   std::cout << "listening" << std::endl;
-  Service(engine, agreement, doorman, group).run();
+  const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")), usable_memory()};
+  log_line("takes at most half of " + std::to_string(limits.memory / 1000000) +
+           " MB, less the weights, for examples and candidates");
+  Service(engine, agreement, doorman, group, limits).run();
   return 0;
 }
 

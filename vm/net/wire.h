@@ -60,6 +60,7 @@ using Hash = std::array<u8, 32>;
 
 // SHA-256.
 Hash hash_of(const std::string& text);
+std::string hex(const Hash& hash);
 
 // Names in the certificates.
 std::string party_name(int id);
