@@ -64,7 +64,7 @@ class Engine(Protocol):
     def logits(self, name: str, z: Floats) -> Floats:
         """Label logits of one set under one prompt, z `[d]` -> `[E, L]`: opened to the data owner only."""
 
-    def left(self) -> Left:
+    def allowance(self) -> Left:
         """What may be asked for before the program's limits are reached."""
 
     def cost(self) -> Cost:

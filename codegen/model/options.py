@@ -91,6 +91,11 @@ class ProgramOptions:
         ),
     ] = "rfa"
 
+    @property
+    def limited(self) -> bool:
+        """Whether the parties are to count what they open, which MP-SPDZ's do not."""
+        return bool(self.max_evaluations or self.max_logit_rows)
+
 
 @dataclass(frozen=True)
 class GenOptions(ProgramOptions):

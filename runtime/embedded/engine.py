@@ -80,7 +80,7 @@ class EmbeddedEngine:
         _, count = self._set(name)
         return self._step(name, "logits", z[None]).reshape(count, -1)
 
-    def left(self) -> Left:
+    def allowance(self) -> Left:
         """What the program's limits leave, of what all sessions with these weights may ask for."""
         return Left(self._left.get(self._losses), self._left.get("logits"))
 

@@ -116,7 +116,7 @@ class MpSpdzEngine:
         self._steps += 1
         return np.concatenate(parts)
 
-    def left(self) -> Left:
+    def allowance(self) -> Left:
         """Nothing is limited: these parties count nothing."""
         return Left()
 

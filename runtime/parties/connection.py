@@ -58,8 +58,8 @@ COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
 class Connection:
     """Used by one thread at a time, except for `abort`.
 
-    `pin`: the only key that the party may have (`key_pin`). `silence`: seconds without a byte, or without taking one, after which a party counts as lost. One that computes
-    sends PROGRESS every second.
+    `pin`: the only key that the party may have (`key_pin`). `silence`: seconds without a byte, or without taking one,
+    after which a party counts as lost. One that computes sends PROGRESS every second.
     """
 
     def __init__(

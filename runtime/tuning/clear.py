@@ -28,7 +28,7 @@ class InProcessEngine(Generic[Set]):
         self._sets: dict[str, Set] = {}
         self._cost = Cost()
 
-    def left(self) -> Left:
+    def allowance(self) -> Left:
         """Nothing is limited."""
         return Left()
 

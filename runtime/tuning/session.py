@@ -20,6 +20,7 @@ from ...codegen.mpspdz.options import MpSpdzOptions
 from ..engine import Batch
 from ..progress import Display, make_display
 from ..run_folder import Json
+from .canaries import Canaries
 from .data import Example, Splits, draw_splits, read_examples
 from .engines import open_engine
 from .limits import Limits, limits, mpspdz_width
@@ -62,8 +63,9 @@ def run_session(
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
         objective = Objective(
-            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model)
-        )
+            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
+            Canaries(options.canaries if options.engine == "embedded" else 0),
+        )  # fmt: skip
         outcome = tune(objective, options.search(space.dim), run, display)
         prompt = None
         if model.weights is not None:

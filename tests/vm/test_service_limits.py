@@ -85,24 +85,24 @@ def test_the_header_has_the_limits(tmp_path: Path) -> None:
 def test_the_parties_count_over_all_sessions_of_the_weights(start: Start) -> None:
     running = start(LIMITED)
     engine = running.session()
-    assert engine.left() == Left(8, 12)
+    assert engine.allowance() == Left(8, 12)
     engine.load_examples("train", Batch({"x": X}))
     assert engine.losses("train", Z) == pytest.approx(LOSSES, abs=TOLERANCE)
     engine.logits("train", Z[0])
-    assert engine.left() == Left(5, 7)
+    assert engine.allowance() == Left(5, 7)
     engine.leave()
     again = running.session()
-    assert again.left() == Left(5, 7)
+    assert again.allowance() == Left(5, 7)
     again.load_examples("train", Batch({"x": X}))
     again.losses("train", Z)
     with pytest.raises(BudgetSpentError, match=r"opens loss 8 times for these weights, 2 are left, and .* needs 3"):
         again.losses("train", Z)
     assert again.losses("train", Z[:2]) == pytest.approx(LOSSES[:2], abs=TOLERANCE)
-    assert again.left() == Left(0, 7)
+    assert again.allowance() == Left(0, 7)
     again.leave()
     share_weights(running.deployment, running.header, {"w": W})
     fresh = running.session()
-    assert fresh.left() == Left(8, 12)
+    assert fresh.allowance() == Left(8, 12)
     fresh.close()
 
 
@@ -148,7 +148,7 @@ def test_a_step_whose_answer_is_lost_counts(start: Start) -> None:
         raw.read(0)
     raw.die()
     engine = running.session()
-    assert engine.left() == Left(7, 12)
+    assert engine.allowance() == Left(7, 12)
     engine.leave()
 
 
@@ -187,7 +187,7 @@ def test_an_idle_owner_makes_way_for_one_who_waits(start: Start) -> None:
         began = time.monotonic()
         Client(running.deployment, "data-owner", running.header.hash).close()
         assert 0.5 < time.monotonic() - began < 8
-        with pytest.raises(ServiceError, match="nothing was asked for 1 s, and another client waits|ended the session"):
+        with pytest.raises(ServiceError, match=r"nothing was asked for 1 s|ended the session"):
             idle.send_weights(encode(W, 16, "w").ravel())
 
 
@@ -238,5 +238,5 @@ def test_another_key_of_the_same_authority_is_refused(start: Start, certificates
 def test_a_client_knows_the_parties_keys(start: Start, certificates: Path) -> None:
     running = start()
     mistrusting = running.deployment.model_copy(update={"pins": pins_of(certificates) | {"party2": "0" * 64}})
-    with pytest.raises(ServiceError, match="party 2: .* has another key than the deployment pins: "):
+    with pytest.raises(ServiceError, match=r"party 2: .* has another key than the deployment pins: "):
         EmbeddedEngine(mistrusting, running.header)
