@@ -76,8 +76,6 @@ int serve(const Options& options) {
   Agreement agreement(id, prev.channel(0), next.channel(0), group);
   std::cout << "listening" << std::endl;
   const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")), usable_memory()};
-  log_line("takes at most half of " + std::to_string(limits.memory / 1000000) +
-           " MB, less the weights, for examples and candidates");
   Service(engine, agreement, doorman, group, limits).run();
   return 0;
 }

@@ -34,6 +34,7 @@ Service::Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGro
 
 void Service::run() {
   try {
+    say_room();
     doorman_.open();
     for (bool stop = false; !stop;) {
       total_ = done_ = 0;

@@ -38,6 +38,7 @@ class Service {
   void read(void* out, std::size_t n);
   Shares read_shares(u64 words);
   u64 room() const;
+  void say_room() const;
   u64 checked_examples(const Proposal& command) const;
   u64 checked_candidates(const Proposal& step) const;
   u64 checked_count(u64 count, const char* what, u64 each, u64 held) const;

@@ -194,6 +194,11 @@ u64 Service::room() const {
   return weights < limits_.memory ? (limits_.memory - weights) / 2 : 0;
 }
 
+void Service::say_room() const {
+  log_line("takes at most " + megabytes(room()) + " of examples and candidates, half of what the weights leave of " +
+           megabytes(limits_.memory));
+}
+
 u64 Service::checked_examples(const Proposal& command) const {
   return checked_count(command.count, "examples", engine_.example_words(), engine_.held_words(command.argument));
 }
