@@ -13,8 +13,7 @@ from ...codegen.lowering.program import PROMPT_ROW
 from ...codegen.plan.graph import Plan, Value
 from ...codegen.plan.projection import public_matrix
 from ..engine import Batch, Engine, Floats
-from .canaries import Canaries
-from .limits import Limits
+from .limits import Canaries, Limits
 
 Ints = NDArray[np.int64]
 

@@ -20,10 +20,9 @@ from ...codegen.mpspdz.options import MpSpdzOptions
 from ..engine import Batch
 from ..progress import Display, make_display
 from ..run_folder import Json
-from .canaries import Canaries
 from .data import Example, Splits, draw_splits, read_examples
 from .engines import open_engine
-from .limits import Limits, limits, mpspdz_width
+from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import tune
 from .model import Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace

@@ -12,7 +12,7 @@ from secfwt.runtime.engine import Floats, Left
 from secfwt.runtime.errors import BudgetSpentError
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.budget import check_budget, need, shown
-from secfwt.runtime.tuning.canaries import Canaries
+from secfwt.runtime.tuning.limits import Canaries
 from secfwt.runtime.tuning.loop import Outcome, tune
 from secfwt.runtime.tuning.objective import Objective
 from secfwt.runtime.tuning.options import SearchOptions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.toy_objective import DIM, ToyEngine, toy_objective
 from secfwt.runtime.engine import Floats
-from secfwt.runtime.tuning.canaries import TOLERANCE, Canaries, CanaryError
+from secfwt.runtime.tuning.limits import TOLERANCE, Canaries, CanaryError
 from secfwt.runtime.tuning.objective import Objective
 
 C = 8
