@@ -47,6 +47,16 @@ def check_output(out: Path) -> None:
     raise ProblemsFound([Problem("error", f"{out} exists and is no bundle", advice)])
 
 
+def target_of(options: GenOptions, target: Target) -> Target:
+    """The programs that a bundle can have: limits on what is opened hold for the embedded engine only, so that a
+    program of MP-SPDZ beside it would be a way around them. Raises ProblemsFound."""
+    if options.limited and target == "mp-spdz":
+        given = "--max-evaluations" if options.max_evaluations else "--max-logit-rows"
+        advice = "MP-SPDZ's parties count nothing, so that nobody would hold to it: give --target embedded."
+        raise ProblemsFound([Problem("error", f"{given} is given, --target is mp-spdz", advice)])
+    return "embedded" if options.limited else target
+
+
 def _is_bundle(folder: Path) -> bool:
     return (folder / "public" / "plan.json").is_file() and {path.name for path in folder.iterdir()} <= PARTS
 
@@ -60,6 +70,7 @@ def write_bundle(
     """
     check_output(out)
     mp_spdz = mp_spdz or MpSpdzOptions()
+    target = target_of(compiled.options, target)
     texts = _public_texts(compiled, target, mp_spdz, command)
     out = out.resolve()
     try:
@@ -142,6 +153,7 @@ def generate(
 ) -> Compiled:  # fmt: skip
     """`compile_model` and `write_bundle`; what forbids writing is found first."""
     check_output(out)
+    target = target_of(options, target)
     compiled = compile_model(source, options, adapter, calibration)
     write_bundle(compiled, out, target=target, mp_spdz=mp_spdz, command=command)
     return compiled

@@ -36,6 +36,16 @@ class Cost:
     steps: int = field(default=0)
 
 
+@dataclass(frozen=True)
+class Left:
+    """What the parties still open under the program's limits; None: there is no limit."""
+
+    evaluations: int | None = None
+    """Losses: one per candidate and set."""
+    logit_rows: int | None = None
+    """Logits of one example under one candidate."""
+
+
 class Engine(Protocol):
     """A running service that holds weights and examples and evaluates candidates."""
 
@@ -53,6 +63,9 @@ class Engine(Protocol):
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Label logits of one set under one prompt, z `[d]` -> `[E, L]`: opened to the data owner only."""
+
+    def allowance(self) -> Left:
+        """What may be asked for before the program's limits are reached."""
 
     def cost(self) -> Cost:
         """Total so far."""

@@ -29,6 +29,12 @@ class InputError(SecfwtError):
     """Examples or candidates that are not what the program takes."""
 
 
+class BudgetSpentError(SecfwtError):
+    """The parties would refuse: the program's limit on what is opened is reached."""
+
+    resumable = True
+
+
 Failure = Literal["refused", "lost", "busy", "consequence"]
 
 

@@ -25,6 +25,8 @@ class Status:
     bytes_sent: int
     health: float | None = None
     """Most rows per example, of any candidate, that have a wrong length, if the program shows them."""
+    left: str = ""
+    """What the parties still open, if the program limits that."""
 
     def text(self, seconds: float, since_start: int) -> str:
         """One line; the rate and the time left are those of this process (`since_start` generations, `seconds`)."""
@@ -32,9 +34,11 @@ class Status:
         rate = self.evaluations / max(self.generation, 1) / each if each else 0.0
         traffic = f"{self.bytes_sent / 1e6:.1f} MB  " if self.bytes_sent else ""  # parties elsewhere may not tell
         health = "" if self.health is None else f"health {self.health:.2g} rows off  "
+        limits = f"{self.left}  " if self.left else ""
+        left = clock(each * (self.generations - self.generation))
         return (
             f"generation {self.generation}/{self.generations}  loss {self.best_loss:.4f}  dev {self.best_dev:.4f}  "
-            f"{rate:.1f} evaluations/s  {health}{traffic}{clock(each * (self.generations - self.generation))} left"
+            f"{rate:.1f} evaluations/s  {health}{limits}{traffic}{left} left"
         )
 
 

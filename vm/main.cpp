@@ -1,7 +1,6 @@
 // secfwt-vm: one party of three, as a network service.
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "net/meeting.h"
 #include "net/options.h"
 #include "net/service.h"
+#include "ring/host_memory.h"
 #include "ring/parallel.h"
 
 namespace secfwt {
@@ -40,8 +40,6 @@ void stop_with_stdin() {
   }).detach();
 }
 
-u64 physical_memory() { return static_cast<u64>(sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(sysconf(_SC_PAGESIZE)); }
-
 int serve(const Options& options) {
   if (options.has("--stop-with-stdin")) stop_with_stdin();
   const int id = static_cast<int>(options.number("--party"));
@@ -60,7 +58,8 @@ int serve(const Options& options) {
   const std::string text = read_file(options.text("--program"));
   const Hash hash = hash_of(text);
   Program program = parse_program(text);
-  const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id));
+  const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id),
+                       options.has("--pins") ? parse_pins(options.text("--pins")) : Pins{});
 
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
@@ -68,9 +67,9 @@ int serve(const Options& options) {
   const Hash agreed = hash_of(text + "\nparties 5 tile-words " + std::to_string(tile_words) + " lanes " +
                               std::to_string(lane_count) + " ahead " + std::to_string(ahead));
   // Tuples ahead, and what a round has in flight: a peer that is a round before this party may send much at once.
-  const PeerLimits limits{static_cast<u32>(lane_count), static_cast<u32>(lane_count * program.fits.size()),
-                          ahead + physical_memory() / 2};
-  const auto links = meet(id, addresses, tls, doorman, agreed, group, limits, deadline);
+  const PeerLimits unread{static_cast<u32>(lane_count), static_cast<u32>(lane_count * program.fits.size()),
+                          ahead + usable_memory() / 2};
+  const auto links = meet(id, addresses, tls, doorman, agreed, group, unread, deadline);
   PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
   Lanes lanes = connect_lanes(id, lane_count, program.fits, prev, next);
   Engine engine(std::move(program), lanes, tile_words, ahead);
@@ -78,7 +77,8 @@ int serve(const Options& options) {
   if (engine.program().words(Kind::weight) == 0) engine.set_weights({});
   Agreement agreement(id, prev.channel(0), next.channel(0), group);
   std::cout << "listening" << std::endl;
-  Service(engine, agreement, doorman, group).run();
+  const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")), usable_memory()};
+  Service(engine, agreement, doorman, group, limits).run();
   return 0;
 }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..plan.graph import Output, Plan, Value
+from ..plan.graph import Plan, Value
 from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
 from ..ring.encoding import Words
@@ -81,7 +81,7 @@ class _Lowering:
             if v.kind not in TAKEN_APART and (v.kind == "encoder_layer" or "layer" not in v.attrs):
                 self._lower(v)
         for output in self.source.outputs:
-            self.ring.program.outputs.append(Output(output.name, self._value(output.value), output.max_candidates))
+            self.ring.program.outputs.append(replace(output, value=self._value(output.value)))
         health = self.health.limit if self.health else None
         return Lowered(schedule(self.ring.program), self.ring.folds, health)
 

@@ -66,6 +66,22 @@ class ProgramOptions:
         Literal["losses", "logits"],
         Option("What a step opens to the data owner for every candidate: one number, or all logits.", SEARCH),
     ] = "losses"
+    max_evaluations: Annotated[
+        int,
+        Option(
+            "Losses that the parties open in all, one per candidate and set, before they want new weights; 0: any "
+            "number (embedded engine only).",
+            SEARCH, at_least=0,
+        ),
+    ] = 0  # fmt: skip
+    max_logit_rows: Annotated[
+        int,
+        Option(
+            "Examples' logits that they open in all, one row per candidate and example; 0: any number (embedded engine "
+            "only).",
+            SEARCH, at_least=0,
+        ),
+    ] = 0  # fmt: skip
     health: Annotated[
         bool,
         Option(
@@ -82,6 +98,11 @@ class ProgramOptions:
             ATTENTION,
         ),
     ] = "rfa"
+
+    @property
+    def limited(self) -> bool:
+        """Whether the parties are to count what they open, which MP-SPDZ's do not."""
+        return bool(self.max_evaluations or self.max_logit_rows)
 
 
 @dataclass(frozen=True)

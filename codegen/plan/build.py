@@ -33,10 +33,11 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage)
     if options.health:
         both = plan.add("health", (mean, weight), shape=(2,), stage=stage)
-        plan.outputs.append(Output(LOSS_HEALTH, both))
+        plan.outputs.append(Output(LOSS_HEALTH, both, max_opened=options.max_evaluations or None))
     else:
-        plan.outputs.append(Output("loss", mean))
-    plan.outputs.append(Output("logits", logits, max_candidates=1 if options.reveal == "losses" else None))
+        plan.outputs.append(Output("loss", mean, max_opened=options.max_evaluations or None))
+    most = 1 if options.reveal == "losses" else None
+    plan.outputs.append(Output("logits", logits, most, options.max_logit_rows or None))
     return plan
 
 

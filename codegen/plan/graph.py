@@ -72,11 +72,16 @@ LOSS_HEALTH = "loss_health"
 
 @dataclass(frozen=True)
 class Output:
-    """A value that is opened to the data owner; `max_candidates` limits how many candidates one step may ask for."""
+    """A value that is opened to the data owner.
+
+    `max_candidates` limits how many candidates one step may ask for, `max_opened` how many instances of the value are
+    opened in all: one per candidate, or per candidate and example. None: any number.
+    """
 
     name: str
     value: int
     max_candidates: int | None = None
+    max_opened: int | None = None
 
 
 N = TypeVar("N", bound=Node)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from .graph import Output, Plan, Value
+from .graph import Plan, Value
 
 Pass = Callable[[Plan], Plan]
 
@@ -171,7 +171,7 @@ class _Copy:
 
     def done(self) -> Plan:
         """The plan, with the same outputs."""
-        self._plan.outputs = [Output(o.name, self.now[o.value], o.max_candidates) for o in self.source.outputs]
+        self._plan.outputs = [replace(o, value=self.now[o.value]) for o in self.source.outputs]
         return self._plan
 
 

@@ -36,7 +36,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One output: opened to the data owner, for at most `max_candidates` candidates a step (None: any number)."""
+    """One output: opened to the data owner, for at most `max_candidates` candidates a step, and `max_opened` instances
+    in all since the weights arrived: one per candidate, or with stage `pair` one per candidate and example. None: any
+    number.
+    """
 
     name: str
     stage: str
@@ -44,6 +47,7 @@ class OutputSpec:
     scale: int
     shape: tuple[int, ...]
     max_candidates: int | None
+    max_opened: int | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,9 @@ def read_program(path: Path) -> ProgramHeader:
                     if kind in INPUT_KINDS:
                         inputs.append(InputSpec(_keys(keys)["name"], kind, *values[value]))
                 case ["out", name, value, *keys]:
-                    limit = _keys(keys).get("max_candidates")
-                    outputs.append(OutputSpec(name, *values[value], None if limit is None else int(limit)))
+                    given = _keys(keys)
+                    limits = (int(given[k]) if k in given else None for k in ("max_candidates", "max_opened"))
+                    outputs.append(OutputSpec(name, *values[value], *limits))
                 case ["v" | "out", *_]:
                     raise ValueError
         except (ValueError, KeyError) as error:

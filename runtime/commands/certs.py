@@ -33,11 +33,15 @@ COMMAND = Command(
 
 def certificates_command(typed: Typed) -> None:
     """Make a set, or say that it is there."""
-    from ..parties.certificates import make_certificates
+    from ..parties.certificates import key_pin, make_certificates, names, read_certificate
 
     options = typed.make(CertificateOptions)
     made = make_certificates(options.folder, options.days, options.parties)
     print(f"certificates: {options.folder} ({'made' if made else 'already there'})")
+    print("[pins]  # for the deployment file, so that it does not matter who has ca.key (embedded engine)")
+    for name in names(options.parties):
+        if (certificate := options.folder / f"{name}.pem").is_file():
+            print(f'{name} = "{key_pin(read_certificate(certificate))}"')
 
 
 def main(words: Sequence[str] | None = None) -> None:

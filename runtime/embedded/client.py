@@ -19,7 +19,7 @@ import numpy as np
 from ..engine import Cost, Progress
 from ..errors import ServiceError
 from ..parties.certificates import client_context
-from ..parties.connection import COST_BYTES, SILENCE_SECONDS, Connection, Frame
+from ..parties.connection import COST_BYTES, HELLO_BYTES, SILENCE_SECONDS, Connection, Frame
 from ..parties.deployment import Deployment
 from ..parties.sharing import Payload, Words, reconstruct, share
 
@@ -50,6 +50,7 @@ class Client:
         self.cost = Cost()
         self.sent = [0] * len(deployment.parties)
         """Bytes that every party has sent to the others."""
+        pins = deployment.pins
         context = client_context(deployment.certificates, role)
         deadline = time.monotonic() + patience
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="secfwt-client")
@@ -58,7 +59,7 @@ class Client:
             session = secrets.randbits(64)
             try:
                 self._connections = [
-                    Connection(i, party, context, deployment.stall_timeout or SILENCE_SECONDS)
+                    Connection(i, party, context, deployment.stall_timeout or SILENCE_SECONDS, pins.get(f"party{i}"))
                     for i, party in enumerate(deployment.parties)
                 ]
                 self._each([c.connect for c in self._connections])
@@ -72,8 +73,14 @@ class Client:
             except BaseException:
                 self.close()
                 raise
-        flags = [struct.unpack("<QQ", answer) for answer in answers]
-        self.weights_loaded = all(flag & 1 for flag, _ in flags)
+        self.weights_loaded = all(struct.unpack_from("<Q", answer)[0] & 1 for answer in answers)
+        counts = [tuple(struct.unpack(f"<{len(answer) // 8 - 2}Q", answer[HELLO_BYTES:])) for answer in answers]
+        if len(set(counts)) > 1:
+            self.close()
+            raise ServiceError(0, "refused", f"the parties do not agree on what they have opened: {counts}")
+        self.opened = counts[0]
+        """Of every output with a limit, in program order: instances that the parties have opened, in all sessions; the
+        data owner is told."""
 
     def send_weights(self, words: Words) -> None:
         """All `weight` inputs in program order; `words` is overwritten."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from ...codegen.plan.graph import LOSS_HEALTH
 from ...codegen.ring.header import OutputSpec, ProgramHeader
-from ..engine import Batch, Cost, Floats, Progress
-from ..errors import InputError, ServiceError
+from ..engine import Batch, Cost, Floats, Left, Progress
+from ..errors import BudgetSpentError, InputError, ServiceError
 from ..parties.deployment import Deployment
 from ..parties.sharing import decode, encode, join
 from .client import Client
@@ -33,8 +33,19 @@ class EmbeddedEngine:
         progress: Progress = lambda done, total: None,
     ) -> None:
         self._program, self._progress = program, progress
+        self._losses = LOSS_HEALTH if any(output.name == LOSS_HEALTH for output in program.outputs) else "loss"
         self._sets: dict[str, tuple[int, int]] = {}
         self._client = Client(deployment, "data-owner", program.hash, patience=patience, progress=progress)
+        limited = [output for output in program.outputs if output.max_opened is not None]
+        if len(self._client.opened) != len(limited):
+            self._client.close()
+            raise ServiceError(
+                0, "refused", f"counts {len(self._client.opened)} outputs, the program limits {len(limited)}"
+            )
+        self._left = {
+            output.name: (output.max_opened or 0) - opened
+            for output, opened in zip(limited, self._client.opened, strict=True)
+        }
         if program.of_kind("weight") and not self._client.weights_loaded:
             self._client.close()
             raise ServiceError(0, "refused", "the model owner has not sent the weights yet (secfwt-weights)")
@@ -57,15 +68,21 @@ class EmbeddedEngine:
         self._sets[name] = set_id, count
 
     def losses(self, name: str, z: Floats) -> Floats:
-        """Loss of every candidate, z `[C, d]` -> `[C]`, of a program with `--health` `[C, 2]`."""
-        if any(output.name == LOSS_HEALTH for output in self._program.outputs):
-            return self._step(name, LOSS_HEALTH, z).reshape(len(z), 2)
-        return self._step(name, "loss", z).reshape(len(z))
+        """Loss of every candidate, z `[C, d]` -> `[C]`, of a program with `--health` `[C, 2]`.
+
+        This and `logits` raise BudgetSpentError where the program's limits leave too little.
+        """
+        losses = self._step(name, self._losses, z)
+        return losses.reshape(len(z), 2) if self._losses == LOSS_HEALTH else losses.reshape(len(z))
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Label logits of one set under one prompt, z `[d]` -> `[E, L]`: opened to the data owner only."""
         _, count = self._set(name)
         return self._step(name, "logits", z[None]).reshape(count, -1)
+
+    def allowance(self) -> Left:
+        """What the program's limits leave, of what all sessions with these weights may ask for."""
+        return Left(self._left.get(self._losses), self._left.get("logits"))
 
     def cost(self) -> Cost:
         """Total so far."""
@@ -90,6 +107,17 @@ class EmbeddedEngine:
             raise InputError(f"there is no set of examples {name!r}; known: {', '.join(self._sets) or 'none'}")
         return self._sets[name]
 
+    def _spend(self, output: OutputSpec, asked: int) -> None:
+        """Count what a step opens, as the parties will."""
+        if (left := self._left.get(output.name)) is None:
+            return
+        if asked > left:
+            raise BudgetSpentError(
+                f"the program opens {output.name} {output.max_opened} times for these weights, {left} are left, and "
+                f"this step needs {asked}: the model owner may send the weights again, which starts a new count"
+            )
+        self._left[output.name] = left - asked
+
     def _step(self, name: str, output: str, z: Floats) -> Floats:
         set_id, examples = self._set(name)
         try:
@@ -102,6 +130,7 @@ class EmbeddedEngine:
             raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
         words = encode(z, candidate.scale, f"candidates of set {name}").ravel()
         shape = _shape(spec, len(z), examples)
+        self._spend(spec, len(z) * (examples if spec.stage == "pair" else 1))
         self._progress(0, 0)
         return decode(self._client.step(set_id, len(z), index, math.prod(shape), words), spec.scale).reshape(shape)
 

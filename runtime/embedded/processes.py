@@ -13,6 +13,7 @@ from typing import NoReturn
 from ...codegen.native.binaries import VM, find
 from ...codegen.native.defaults import TILE_WORDS
 from ..errors import SecfwtError
+from ..parties.certificates import host_name
 from ..parties.deployment import Deployment
 from ..parties.processes import PartyProcesses
 from ..run_folder import private_file
@@ -41,9 +42,12 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
         "--tile-words": TILE_WORDS,
         "--ahead-mb": deployment.ahead_mb,
         "--connect-timeout": deployment.connect_timeout,
+        "--idle-timeout": deployment.idle_timeout,
     }
     for option, number in numbers.items():
         command += [option, str(number)]
+    if deployment.pins:
+        command += ["--pins", ",".join(f"{host_name(name)}={pin}" for name, pin in deployment.pins.items())]
     return command
 
 

@@ -37,6 +37,7 @@ def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Itera
         raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None
     with keys as certificates:
         make_certificates(Path(certificates))
+        (Path(certificates) / "ca.key").unlink()  # nobody needs it any more
         deployment = Deployment.local(Path(certificates))
         with _parties(deployment, program, folder):
             header = read_program(program)

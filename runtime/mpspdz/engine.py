@@ -12,7 +12,7 @@ from ...codegen.mpspdz.options import MpSpdzOptions
 from ...codegen.mpspdz.program import MpcProgram
 from ...codegen.plan.graph import Plan
 from ...mpc_programs.lib import wire
-from ..engine import Batch, Cost, Floats, Progress
+from ..engine import Batch, Cost, Floats, Left, Progress
 from ..errors import InputError, ServiceError
 from ..parties.sharing import Words, decode
 from .client import MpSpdzClient
@@ -115,6 +115,10 @@ class MpSpdzEngine:
             parts.append(opened.reshape(-1, labels)[: piece.examples])
         self._steps += 1
         return np.concatenate(parts)
+
+    def allowance(self) -> Left:
+        """Nothing is limited: these parties count nothing."""
+        return Left()
 
     def cost(self) -> Cost:
         """Total so far."""

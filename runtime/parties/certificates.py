@@ -7,6 +7,7 @@ is needed only to make certificates and stays with whoever made them.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import os
 import ssl
 from collections.abc import Mapping, Sequence
@@ -42,13 +43,15 @@ def files(folder: Path, parties: int = PARTIES) -> list[Path]:
 
 
 def make_certificates(folder: Path, days: int = DAYS, parties: int = PARTIES) -> bool:
-    """Make an authority and certificates of parties and owners (EC P-256); False if the set is already there, complete
-    and valid.
+    """Make an authority and certificates of parties and owners (EC P-256); False if the set is already there, valid
+    and complete but for `ca.key`, which nothing needs any more.
 
     Private keys are created with mode 0600. Raises CertificateError for a folder that holds a part of a set, or one
     that has expired: nothing is ever overwritten.
     """
     wanted = files(folder, parties)
+    if (folder / "ca.pem").exists():
+        wanted.remove(folder / "ca.key")  # put away, or deleted, as it should be
     present = [path for path in wanted if path.exists()]
     if present:
         missing = [path.name for path in wanted if path not in present]
@@ -64,6 +67,13 @@ def make_certificates(folder: Path, days: int = DAYS, parties: int = PARTIES) ->
     except OSError as error:
         raise CertificateError(f"cannot write certificates to {folder}: {error.strerror}") from error
     return True
+
+
+def key_pin(certificate: x509.Certificate) -> str:
+    """What a deployment pins: SHA-256 of the public key's SubjectPublicKeyInfo (DER), in hexadecimal digits."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    key = certificate.public_key().public_bytes(serialization.Encoding.DER, form)
+    return hashlib.sha256(key).hexdigest()
 
 
 def client_context(folder: Path, name: str) -> ssl.SSLContext:

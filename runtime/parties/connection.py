@@ -10,8 +10,10 @@ import ssl
 import struct
 from collections.abc import Callable
 
+from cryptography import x509
+
 from ..errors import Failure, ServiceError
-from .certificates import host_name
+from .certificates import host_name, key_pin
 from .deployment import PartyAddress
 from .sharing import Payload
 
@@ -22,6 +24,8 @@ CHUNK = 1 << 18
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 20.0
 """Twenty signs of life in a row: a party that starves on a busy machine still gives one every few seconds."""
+HELLO_BYTES = 16
+"""Of an answer to HELLO, before 8 for every output with a limit."""
 COST_BYTES = 32
 PROBE_SECONDS = 3
 """A connection that is idle for that long is probed, every second."""
@@ -42,7 +46,7 @@ class Frame(enum.IntEnum):
 
 
 LIMITS: dict[int, int] = {
-    Frame.HELLO: 16,
+    Frame.HELLO: HELLO_BYTES + 8 * 64,
     Frame.ERROR: 1 << 16,
     Frame.PROGRESS: 8,
     Frame.DONE: COST_BYTES,
@@ -56,12 +60,15 @@ COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
 class Connection:
     """Used by one thread at a time, except for `abort`.
 
-    `silence`: seconds without a byte, or without taking one, after which a party counts as lost. One that computes
-    sends PROGRESS every second.
+    `pin`: the only key that the party may have (`key_pin`). `silence`: seconds without a byte, or without taking one,
+    after which a party counts as lost. One that computes sends PROGRESS every second.
     """
 
-    def __init__(self, party: int, address: PartyAddress, context: ssl.SSLContext, silence: float) -> None:
+    def __init__(
+        self, party: int, address: PartyAddress, context: ssl.SSLContext, silence: float, pin: str | None = None
+    ) -> None:
         self.party = party
+        self._pin = pin
         self._address = address
         self._context = context
         self._silence = silence
@@ -79,6 +86,7 @@ class Connection:
             self._socket = self._context.wrap_socket(
                 raw, server_hostname=host_name(f"party{self.party}"), suppress_ragged_eofs=False
             )
+            self._check_pin(self._socket)
             self._socket.settimeout(self._silence)
         except ssl.SSLCertVerificationError as error:
             text = f"{address.address} does not prove to be party {self.party}: {error.verify_message}"
@@ -91,6 +99,13 @@ class Connection:
             if self._socket is None:
                 raw.close()
         return memoryview(b"")
+
+    def _check_pin(self, tls: ssl.SSLSocket) -> None:
+        if self._pin is None:
+            return
+        pin = key_pin(x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b""))
+        if pin != self._pin:
+            raise self._refused(f"{self._address.address} has another key than the deployment pins: {pin}")
 
     def exchange(
         self, kind: Frame, argument: int, payload: Payload, answer: Frame,

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from ...codegen.native.defaults import LANES
 from ..errors import DeploymentError
+from .certificates import names
 from .ports import check_loopback, free_ports
 
 LOCALHOST = "127.0.0.1"
@@ -58,6 +59,9 @@ class PartyAddress(BaseModel):
         return _join(self.listen or self.host, self.port)
 
 
+Pin = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Deployment(BaseModel):
     """What runs where, the folder with this host's certificates, and the parties' options."""
 
@@ -76,9 +80,16 @@ class Deployment(BaseModel):
     """Megabytes of randomness that a party of the embedded engine keeps for the next step; 0: none is made ahead."""
     connect_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
     """Seconds a party of the embedded engine waits for the others to start."""
+    idle_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
+    """Seconds without a command after which a party of the embedded engine ends a session while another client waits.
+    """
     stall_timeout: Annotated[int, Field(ge=5, le=86400)] | None = None
     """Seconds without a sign of life (embedded), without computing (MP-SPDZ), after which a party counts as lost;
     default: the engine's."""
+
+    pins: dict[str, Pin] = {}
+    """By name (party0 …, model-owner, data-owner): the only public key that the embedded engine takes as that name's,
+    as SHA-256 of its SubjectPublicKeyInfo. Names that are left out may have any that the authority vouches for."""
 
     @model_validator(mode="after")
     def _fits_engine(self) -> Self:
@@ -90,6 +101,10 @@ class Deployment(BaseModel):
         if len(self.parties) != expected:
             what = f"protocol {self.protocol}" if self.protocol else "engine embedded"
             raise ValueError(f"{len(self.parties)} parties are described: {what} has {expected}")
+        if unknown := sorted(self.pins.keys() - names(expected).keys()):
+            raise ValueError(f"pins has {', '.join(unknown)}: the names are {', '.join(names(expected))}")
+        if mp_spdz and self.pins:
+            raise ValueError("pins is given: parties of MP-SPDZ know no pins")
         for i, party in enumerate(self.parties):
             if mp_spdz != bool(party.client_port):
                 text = "missing: a party of MP-SPDZ needs one" if mp_spdz else "given: engine embedded has none"

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...codegen.plan.graph import LOSS_HEALTH, Plan
 from ...codegen.plan.oracle import run_plan
-from ..engine import Batch, Cost, Floats
+from ..engine import Batch, Cost, Floats, Left
 
 Set = TypeVar("Set")
 """What an engine keeps of a set of examples."""
@@ -27,6 +27,10 @@ class InProcessEngine(Generic[Set]):
     def __init__(self) -> None:
         self._sets: dict[str, Set] = {}
         self._cost = Cost()
+
+    def allowance(self) -> Left:
+        """Nothing is limited."""
+        return Left()
 
     def cost(self) -> Cost:
         """Seconds and steps so far; nothing is sent."""

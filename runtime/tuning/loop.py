@@ -10,6 +10,7 @@ import numpy as np
 from ..engine import Cost, Engine, Floats
 from ..progress import Display, Status
 from ..run_folder import Json
+from .budget import check_budget, shown
 from .objective import Evaluation, Objective
 from .options import SearchOptions
 from .run_folder import TuningRun
@@ -49,7 +50,10 @@ def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: 
         objective.load(name)
     resumed = run.load_state()
     spent_before = resumed.cost if resumed else Cost()
+    if line := check_budget(objective, options, resumed.generation if resumed else None):
+        display.note(f"limits   {line}")
     state = resumed or _start(objective, options, run, display)
+    objective.canaries.known = {"train": state.start_loss, "dev": state.start_dev}
     display.start(state.generation, options.generations)
     stopped = "budget spent"
     try:
@@ -144,7 +148,7 @@ def _generation(
     }
     if seen.health is not None:
         line["health"] = [float(v) for v in seen.health]
-    if state.generation % options.eval_every == 0 or state.generation == options.generations:
+    if options.evaluates_dev(state.generation):
         contenders = np.stack([z[best], state.search.mean])
         seen_dev = objective.evaluate("dev", contenders)
         _note_rejected(objective, seen_dev, f"{when}, dev", display)
@@ -162,6 +166,7 @@ def _generation(
         Status(
             state.generation, options.generations, state.best_train, state.best_dev, state.evaluations,
             state.cost.bytes_sent, None if seen.health is None else float(np.abs(seen.health).max()),
+            shown(objective.engine.allowance()),
         )
     )  # fmt: skip
 
@@ -177,7 +182,11 @@ def _accuracy(objective: Objective, z: Floats, display: Display) -> float:
 
 def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost, display: Display) -> Outcome:
     zero_shot = tuned = None
-    if "test" in objective.sets:
+    left = objective.engine.allowance().logit_rows
+    rows = len(objective.sets["test"].labels) * (1 + bool(np.any(state.best_z))) if "test" in objective.sets else 0
+    if left is not None and rows > left:
+        display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
+    elif rows:
         objective.load("test")
         zero_shot = tuned = _accuracy(objective, np.zeros_like(state.best_z), display)
         if np.any(state.best_z):
@@ -193,7 +202,7 @@ def _finish(objective: Objective, state: TuningState, stopped: str, spent_before
         best_dev=state.best_dev,
         test_zero_shot=zero_shot,
         test_tuned=tuned,
-        test_examples=len(objective.sets["test"].labels) if "test" in objective.sets else 0,
+        test_examples=0 if tuned is None else len(objective.sets["test"].labels),
         stopped=stopped,
         cost=total(spent_before, objective.engine),
         best_z=state.best_z,

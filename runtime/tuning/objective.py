@@ -13,7 +13,7 @@ from ...codegen.lowering.program import PROMPT_ROW
 from ...codegen.plan.graph import Plan, Value
 from ...codegen.plan.projection import public_matrix
 from ..engine import Batch, Engine, Floats
-from .limits import Limits
+from .limits import Canaries, Limits
 
 Ints = NDArray[np.int64]
 
@@ -102,6 +102,7 @@ class Objective:
     margin: float
     sets: dict[str, LabelledSet]
     limits: Limits = field(default_factory=Limits)
+    canaries: Canaries = field(default_factory=lambda: Canaries(0))
 
     def load(self, name: str) -> None:
         """Share a set with the engine."""
@@ -112,17 +113,26 @@ class Objective:
         return self.evaluate(name, z).losses
 
     def evaluate(self, name: str, z: Floats) -> Evaluation:
-        """All candidates on a loaded set: all pairs in one step, or with logits one step a candidate."""
+        """All candidates, and canaries, on a loaded set: all pairs in one step, or with logits one step a candidate.
+
+        Raises CanaryError.
+        """
+        mixed = self.canaries.mix(name, z)
+        losses, possible, health = self._opened(name, mixed.z)
+        self.canaries.check(name, mixed, self._judged(losses, possible, health).losses)
+        kept = mixed.places
+        return self._judged(losses[kept], possible[kept], None if health is None else health[kept])
+
+    def _opened(self, name: str, z: Floats) -> tuple[Floats, NDArray[np.bool_], Floats | None]:
+        """Losses, whether logits can be, and wrong rows if the program shows them, each `[C]`."""
         if self.reveal == "losses":
             opened = self.engine.losses(name, self.space.coordinates(z))
             losses, health = (opened, None) if opened.ndim == 1 else (opened[:, 0], opened[:, 1])
-            return self._judged(losses, np.ones(len(z), bool), health)
+            return losses, np.ones(len(z), bool), health
         labels = self.sets[name].labels
         logits = [self.logits(name, row) for row in z]
         possible = np.array([self.possible(each).all() for each in logits])
-        return self._judged(
-            np.array([mean_loss(each, labels, self.loss, self.margin) for each in logits]), possible, None
-        )
+        return np.array([mean_loss(each, labels, self.loss, self.margin) for each in logits]), possible, None
 
     def possible(self, logits: Floats) -> NDArray[np.bool_]:
         """Which examples' logits `[E, L]` are within the limits, `[E]`."""

@@ -57,6 +57,10 @@ class SearchOptions:
         """Whole generations the budget pays for."""
         return self.budget // self.popsize
 
+    def evaluates_dev(self, generation: int) -> bool:
+        """Whether a generation, counted from 1, is followed by an evaluation on dev."""
+        return generation % self.eval_every == 0 or generation == self.generations
+
 
 @dataclass(frozen=True)
 class TuneOptions(ProgramOptions):
@@ -105,6 +109,14 @@ class TuneOptions(ProgramOptions):
         float, Option("Largest magnitude of a coordinate of z; 0: none.", SEARCH, at_least=0, at_most=1_000_000)
     ] = 0.0
     seed: Annotated[int, Option("Seed of sets, projection and search.", SEARCH, at_least=0, below=1 << 32)] = 1
+    canaries: Annotated[
+        int,
+        Option(
+            "One canary for so many candidates of a step, at least one: a candidate whose loss is known, to notice "
+            "wrong results (embedded engine); 0: none.",
+            SEARCH, at_least=0, resumable=True,
+        ),
+    ] = 16  # fmt: skip
     eval_every: Annotated[int, Option("Generations between dev evaluations.", SEARCH, at_least=1)] = 2
     template: Annotated[
         str,
@@ -153,6 +165,12 @@ class TuneOptions(ProgramOptions):
             report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
         if self.health and self.engine == "mp-spdz":
             report.error("--health is given", "It is for --engine embedded; MP-SPDZ's programs do not open it.")
+        for limit in ("max_evaluations", "max_logit_rows"):
+            if self.engine != "embedded" and (value := getattr(self, limit)):
+                report.error(
+                    f"{flag(TuneOptions, limit)} is {value}",
+                    f"It is for --engine embedded; nobody counts with --engine {self.engine}.",
+                )
         if self.engine != "mp-spdz":
             for name, given in (
                 ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Engine, Floats
+from ..engine import Engine, Floats, Left
 from ..progress import clock
 from ..run_folder import Json
+from .budget import shown
 from .loop import Outcome
 from .run_folder import TuningRun
 
@@ -24,7 +25,7 @@ def write_report(
     `context` (model, data sizes, wall seconds …) goes into the result as it is; `prompt` is p0 + A·z `[prompts, n, h]`
     where p0 is known.
     """
-    result: Json = {"engine": engine.name, "private": engine.private, **context}
+    result: Json = {"engine": engine.name, "private": engine.private, "left": asdict(engine.allowance()), **context}
     result |= {k: v for k, v in asdict(outcome).items() if k != "best_z"}
     run.write_json("result.json", result)
     arrays = {"z": outcome.best_z} | ({} if prompt is None else {"p": prompt})
@@ -50,7 +51,9 @@ def summary(result: Json) -> str:
         f"dev loss     {result['start_dev']:.4f} -> {result['best_dev']:.4f}   (no tuning -> chosen prompt)",
     ]
     if result["test_tuned"] is None:
-        lines.append("test         no test set: give --test, or more examples than 2 x --k-shot a class")
+        few = "too few rows of logits are left under the program's limits"
+        none = "give --test, or more examples than 2 x --k-shot a class"
+        lines.append(f"test         {'not measured: ' + few if result['examples']['test'] else 'no test set: ' + none}")
     else:
         lines.append(
             f"test         {result['test_zero_shot']:.1%} -> {result['test_tuned']:.1%} accuracy of "
@@ -78,6 +81,8 @@ def summary(result: Json) -> str:
         f"search       {result['generations']} generations, {result['evaluations']} evaluations; {result['stopped']}",
         f"cost         {clock(result['wall_seconds'])} in all, {spent}",
     ]
+    if limited := shown(Left(**result["left"])):
+        lines.append(f"limits       {limited} for these weights")
     return "\n".join(lines)
 
 

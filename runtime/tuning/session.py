@@ -23,7 +23,7 @@ from ..engine import Batch
 from ..progress import Display, make_display
 from ..run_folder import Json
 from .engines import open_engine
-from .limits import Limits, limits, mpspdz_width
+from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import tune
 from .model import Model, load_model, open_bundle
 from .objective import LabelledSet, Objective, PromptSpace
@@ -76,8 +76,9 @@ def run_session(
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
         objective = Objective(
-            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model)
-        )
+            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
+            Canaries(options.canaries if options.engine == "embedded" else 0),
+        )  # fmt: skip
         outcome = tune(objective, options.search(space.dim), run, display)
         prompt = None
         if model.weights is not None:

@@ -198,6 +198,21 @@ def test_health_is_an_output_of_the_embedded_program(toy: Any, tmp_path: Path) -
     assert "--health is given, --reveal is logits" in refused.output
 
 
+def test_limits_on_what_is_opened_are_in_the_program(toy: Any, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    limits = ["--max-evaluations", 500, "--max-logit-rows", 60]
+    printed = generate(toy("bert", "classification"), out, *limits).stdout
+    assert "no program.mpc: MP-SPDZ's parties do not count what they open" in printed
+    assert sorted(path.name for path in (out / "public").iterdir()) == ["plan.json", "program.txt"]
+    outputs = read_program(out / "public" / "program.txt").outputs
+    assert [(o.name, o.max_candidates, o.max_opened) for o in outputs] == [("loss", None, 500), ("logits", 1, 60)]
+    text = refused(toy("bert", "classification"), tmp_path / "other", *limits, "--target", "mp-spdz")
+    assert "--max-evaluations is given, --target is mp-spdz\n  MP-SPDZ's parties count nothing" in text
+    assert "--max-logit-rows is -1" in refused(
+        toy("bert", "classification"), tmp_path / "other", "--max-logit-rows", -1
+    )
+
+
 def test_protocol_of_the_mp_spdz_program(toy: Any, tmp_path: Path) -> None:
     generate(toy() / "config.json", tmp_path / "out", "--protocol", "rep4-ring", "--target", "mp-spdz")
     assert "# Protocol: rep4-ring (4 parties)" in (tmp_path / "out/public/program.mpc").read_text()

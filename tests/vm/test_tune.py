@@ -52,11 +52,14 @@ def parties_of(run: Path) -> list[psutil.Process]:
 
 def test_private_run(tmp_path: Path, options: list[object]) -> None:
     run = tmp_path / "run"
-    outcome = tune(*options, "--budget", 12, "--run", run)
+    limits = ["--max-evaluations", 28, "--max-logit-rows", 32]  # as many as it needs
+    outcome = tune(*options, *limits, "--budget", 12, "--run", run)
     assert outcome.exit_code == 0, outcome.output
     assert "NOT PRIVATE" not in outcome.output
+    assert "the parties open 28 and 32 more" in outcome.output
     result = json.loads((run / "result.json").read_text())
     assert result["engine"] == "embedded"
+    assert result["left"]["evaluations"] == 0
     assert result["private"] is True
     assert result["cost"]["bytes_sent"] > 0
     assert result["cost"]["rounds"] > 0
@@ -92,6 +95,7 @@ def remote(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[tuple[Path, Path]
     options = GenOptions(
         sequence_length=12, n_prompt_tokens=2, prompt_layer=1, intrinsic_dim=6, popsize=4,
         labels=("bad", "good"), label_texts=("bad", "good"), health=True,
+        max_evaluations=45, max_logit_rows=100,
     )  # fmt: skip
     bundle = tmp_path / "bundle"
     compiled = generate(toy[0], options, bundle, target="embedded")
@@ -120,7 +124,13 @@ def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remo
         assert all(len(line["health"]) == 4 and max(map(abs, line["health"])) < limit for line in lines)
     with np.load(tmp_path / "a" / "prompt.npz") as saved:
         assert saved.files == ["z"]
+    assert "11 losses left, 68 rows of logits left" in outcome.output  # of 45 and 100, 17 and 32 per run
     assert tune("--resume", tmp_path / "a", "--budget", 12).exit_code == 0
+    spent = tune(*common, "--bundle", bundle, "--budget", 8, "--run", tmp_path / "c")
+    assert spent.exit_code == 2
+    assert "error: this run opens up to 17 losses and 32 rows of logits" in spent.output
+    assert "the parties open 3 and 4 more: no --budget fits" in spent.output
+    assert tune(*common, "--bundle", bundle, "--engine", "mp-spdz").exit_code == 2
     outcome = tune(*common, "--bundle", bundle, "--prompt-layer", 0, "--sequence-length", 12)
     assert outcome.exit_code == 2
     assert "--prompt-layer is 0\n  The bundle was generated with 1." in outcome.output

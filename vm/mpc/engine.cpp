@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "mpc/footprint.h"
 #include "mpc/local_ops.h"
 #include "mpc/reshare.h"
 #include "mpc/tiles.h"
@@ -129,6 +130,31 @@ void Engine::set_weights(Shares weights) {
 }
 
 std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count; }
+
+u64 Engine::setup_words() const { return 2 * program_.words(Kind::weight) + peak_words(program_, setup_section_); }
+
+u64 Engine::example_words() const {
+  return 4 * program_.words(Kind::example) + kept_words(program_, example_section_);  // as they came, and what is kept
+}
+
+u64 Engine::held_words(std::optional<u64> replaced) const {
+  const u64 each = 2 * program_.words(Kind::example) + kept_words(program_, example_section_);
+  u64 words = 0;
+  for (const auto& [id, set] : examples_)
+    if (id != replaced) words += set.count * each;
+  return words;
+}
+
+u64 Engine::candidate_words(std::size_t output, std::size_t examples) const {
+  const Steps& steps = steps_[output];
+  u64 words = 2 * program_.words(Kind::candidate) + peak_words(program_, steps.before);
+  for (std::size_t i : steps.pairs.nodes)  // sums over examples, of every lane and of all
+    if (program_.values[i].kind == Kind::reduce_examples)
+      words += (lanes_.size() + 1) * instance_words(program_.values[i]);
+  const Node& opened = program_.values[program_.outputs[output].value];
+  return words + peak_words(program_, steps.after) +
+         2 * volume(opened.shape) * (opened.stage == Stage::pair ? examples : 1);
+}
 
 void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress) {
   if (!loaded_) throw std::invalid_argument("examples: the weights must be loaded first");

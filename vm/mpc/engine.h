@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,13 @@ class Engine {
   // Replaces set `id`.
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
   std::size_t example_count(u64 id) const;  // throws std::out_of_range
+
+  // Upper bounds, in ring elements, of what this party holds: for the weights; for an example while its set arrives; in
+  // all sets but one that is replaced; for a candidate of a step. What a tile holds comes on top, the same for all.
+  u64 setup_words() const;
+  u64 example_words() const;
+  u64 held_words(std::optional<u64> replaced = {}) const;
+  u64 candidate_words(std::size_t output, std::size_t examples) const;
 
   // All `candidate` inputs in program order, each [count, shape]. Returns this party's additive share of the output,
   // re-randomised: [C, shape] or [C, E, shape]. Throws std::invalid_argument when the output's max_candidates is

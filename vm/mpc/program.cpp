@@ -116,6 +116,8 @@ Output parse_output(Line& line, const Program& program) {
   line.take_keys();
   if (line.has("max_candidates"))
     output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
+  if (line.has("max_opened"))
+    output.max_opened = static_cast<std::size_t>(line.integer_key("max_opened", {1, kMaxElements}));
   line.finish();
   return output;
 }

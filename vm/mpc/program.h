@@ -60,7 +60,9 @@ struct Node {
 struct Output {
   std::string name;
   std::size_t value;
-  std::optional<std::size_t> max_candidates;
+  std::optional<std::size_t> max_candidates;  // of one step
+  // Instances of the value that are opened in all since the weights arrived: one per candidate, or pair.
+  std::optional<std::size_t> max_opened;
 };
 
 struct Program {

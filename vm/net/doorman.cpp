@@ -1,5 +1,6 @@
 #include "net/doorman.h"
 
+#include <netdb.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -19,21 +20,13 @@ constexpr auto kIntroduction = seconds(10);  // for handshake and HELLO
 constexpr auto kIdleWait = seconds(10);  // for a session to begin while there is none: the other parties may be slower
 constexpr auto kBusyWait = seconds(1);   // for another session to end
 constexpr auto kFarewell = seconds(3);   // for reading an ERROR
-constexpr std::size_t kGuests = 64;
+constexpr std::size_t kGuests = 64;      // in all
+constexpr std::size_t kStrangers = 32;   // from one address, before they prove a name
+constexpr std::size_t kAtOnce = 16;      // accepted before those that are here are heard
 constexpr std::size_t kHelloBytes = FrameHeader::kBytes + sizeof(Hash);
 
 // A guest that is done with: it left, or was handed over.
 struct Gone {};
-
-std::string hex(const Hash& hash) {
-  std::string text;
-  for (std::size_t i = 0; i < 8; ++i) {
-    char digits[3];
-    std::snprintf(digits, sizeof digits, "%02x", hash[i]);
-    text += digits;
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -83,6 +76,11 @@ std::optional<Visitor> Doorman::take(std::optional<u64> session) {
   return visitor;
 }
 
+bool Doorman::anyone_waits() {
+  Lock lock(mutex_);
+  return std::any_of(guests_.begin(), guests_.end(), [](const Guest& g) { return g.phase == Phase::waiting; });
+}
+
 void Doorman::open() {
   Lock lock(mutex_);
   open_ = started_ = true;
@@ -117,18 +115,38 @@ void Doorman::run() {
       const bool ready = guest->slot > 0 && fds[guest->slot].revents != 0;
       guest = stays(*guest, ready) ? std::next(guest) : guests_.erase(guest);
     }
-    if (!stopping_) accept_all();
+    if (!stopping_) accept_some();
   }
 }
 
-void Doorman::accept_all() {
-  for (;;) {
-    Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+void Doorman::accept_some() {
+  for (std::size_t i = 0; i < kAtOnce; ++i) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    Fd socket(accept4(listener_.get(), generic, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket) return;
-    if (guests_.size() >= kGuests) continue;
+    char host[NI_MAXHOST] = "";
+    getnameinfo(generic, size, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
+    if (!make_room(host)) continue;
     set_tcp_options(socket.get(), 10);
     guests_.push_back({tls_.accept(std::move(socket)), Phase::handshake, Clock::now() + kIntroduction});
+    guests_.back().source = host;
   }
+}
+
+// Strangers make way for whoever comes: those from the same address where these are many, first one that has not said
+// anything, the oldest first. So connections that say nothing cannot keep out those that do.
+bool Doorman::make_room(const std::string& source) {
+  const auto from_there = [&](const Guest& guest) { return guest.name.empty() && guest.source == source; };
+  const bool many = std::count_if(guests_.begin(), guests_.end(), from_there) >= std::ptrdiff_t{kStrangers};
+  if (!many && guests_.size() < kGuests) return true;
+  const auto goes = [&](const Guest& guest) { return guest.name.empty() && (!many || guest.source == source); };
+  auto guest = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& g) { return goes(g) && !g.spoke; });
+  if (guest == guests_.end()) guest = std::find_if(guests_.begin(), guests_.end(), goes);
+  if (guest == guests_.end()) return false;
+  guests_.erase(guest);
+  return true;
 }
 
 bool Doorman::stays(Guest& guest, bool ready) {
@@ -151,6 +169,7 @@ bool Doorman::stays(Guest& guest, bool ready) {
 }
 
 void Doorman::advance(Guest& guest) {
+  guest.spoke = true;
   if (guest.phase == Phase::handshake) shake_hands(guest);
   if (guest.phase == Phase::hello) hear_hello(guest);
   if (guest.phase == Phase::leaving) see_off(guest);
@@ -172,6 +191,12 @@ void Doorman::shake_hands(Guest& guest) {
   guest.events = guest.stream.poll_events();
   if (wait != Wait::nothing) return;
   guest.name = guest.stream.peer_name(names_);
+  try {
+    tls_.check_pin(guest.stream, guest.name);
+  } catch (const ConnectionLost& loss) {
+    log_line(std::string("refused a connection: ") + loss.what());
+    throw;
+  }
   if (guest.name == kModelOwner || guest.name == kDataOwner) {
     guest.phase = Phase::hello;
     return;
@@ -206,8 +231,8 @@ void Doorman::hear_hello(Guest& guest) {
   std::memcpy(theirs.data(), bytes.data() + sizeof header, sizeof theirs);
   if (theirs != program_)
     return turn_away(guest, Complaint::refused,
-                     "the client's program (sha256 " + hex(theirs) + "...) is not the one this party runs (" +
-                         hex(program_) + "...)");
+                     "the client's program (sha256 " + hex(theirs).substr(0, 16) +
+                         "...) is not the one this party runs (" + hex(program_).substr(0, 16) + "...)");
   guest.session = header.argument;
   guest.phase = Phase::waiting;
   guest.deadline = waiting_deadline();

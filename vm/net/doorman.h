@@ -38,6 +38,8 @@ class Doorman {
   // `busy` from now on, after a moment, until open().
   std::optional<Visitor> take(std::optional<u64> session);
   void open();
+  // Whether a client is here that has not been told `busy` yet.
+  bool anyone_waits();
   // Sends an ERROR and closes the connection once the client has read it.
   void dismiss(Visitor visitor, Complaint complaint, const std::string& text);
 
@@ -52,11 +54,14 @@ class Doorman {
     u64 session = 0;
     bool sent = false;  // leaving: all is sent, waiting for the client to close
     short events = POLLIN;
-    std::size_t slot = 0;  // in the array that is polled; 0: not yet
+    std::size_t slot = 0;     // in the array that is polled; 0: not yet
+    std::string source = {};  // the address it comes from
+    bool spoke = false;       // has sent something
   };
 
   void run();
-  void accept_all();
+  void accept_some();
+  bool make_room(const std::string& source);
   bool stays(Guest& guest, bool ready);
   void advance(Guest& guest);
   void shake_hands(Guest& guest);

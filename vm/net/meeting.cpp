@@ -21,6 +21,7 @@ TlsStream reach(int id, const Address& address, const TlsContext& tls, Clock::ti
           pollfd wait{stream.fd(), stream.poll_events(), 0};
           if (!poll_until(&wait, 1, attempt)) throw ConnectionLost("it does not answer", ConnectionLost::How::broken);
         }
+        tls.check_pin(stream, party_name(id));
         return stream;
       } catch (const ConnectionLost& loss) {
         if (loss.how == ConnectionLost::How::refused) throw SetupError(who + ": " + loss.what());

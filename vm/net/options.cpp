@@ -11,12 +11,13 @@ constexpr const char* kUsage =
     "usage: secfwt-vm --party 0|1|2 --program FILE --listen HOST:PORT --peer0 HOST:PORT --peer1 HOST:PORT --peer2 "
     "HOST:PORT\n"
     "                 --ca FILE --cert FILE --key FILE --threads N --lanes N --tile-words N --ahead-mb N "
-    "--connect-timeout SECONDS [--stop-with-stdin]\n"
+    "--connect-timeout SECONDS\n"
+    "                 --idle-timeout SECONDS [--pins NAME=SHA256,...] [--stop-with-stdin]\n"
     "       secfwt-vm --describe\n"
     "exit codes: 0 stopped by the data owner, 2 cannot start, 3 another party is gone, 1 anything else";
 
-constexpr std::array<const char*, 8> kTextOptions{"--program", "--listen", "--peer0", "--peer1",
-                                                  "--peer2",   "--ca",     "--cert",  "--key"};
+constexpr std::array<const char*, 9> kTextOptions{"--program", "--listen", "--peer0", "--peer1", "--peer2",
+                                                  "--ca",      "--cert",   "--key",   "--pins"};
 constexpr std::array<const char*, 2> kSwitches{"--stop-with-stdin", "--describe"};
 
 bool is_switch(const std::string& option) {

@@ -14,13 +14,14 @@ struct NumberOption {
   const char* name;
   u64 least, most;
 };
-inline constexpr std::array<NumberOption, 6> kNumberOptions{{
+inline constexpr std::array<NumberOption, 7> kNumberOptions{{
     {"--party", 0, 2},
     {"--threads", 1, 1024},
     {"--lanes", 1, 64},
     {"--tile-words", 1 << 10, u64{1} << 40},
     {"--ahead-mb", 0, 1 << 20},
     {"--connect-timeout", 1, 86400},
+    {"--idle-timeout", 1, 86400},
 }};
 
 // Throws SetupError, here and below: what the user gave is not an option, is missing, or out of its range.

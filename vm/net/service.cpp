@@ -24,11 +24,17 @@ u64 peak_memory() {
 
 }  // namespace
 
-Service::Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group)
-    : engine_(engine), agreement_(agreement), doorman_(doorman), group_(group) {}
+Service::Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits)
+    : engine_(engine),
+      agreement_(agreement),
+      doorman_(doorman),
+      group_(group),
+      limits_(limits),
+      opened_(engine.program().outputs.size(), 0) {}
 
 void Service::run() {
   try {
+    say_room();
     doorman_.open();
     for (bool stop = false; !stop;) {
       total_ = done_ = 0;
@@ -63,7 +69,7 @@ void Service::run() {
 // Party 0 chooses the next client, the others look for the one it chose: if each served whoever reached it first, two
 // clients could keep each other out for ever.
 Proposal Service::greet() {
-  const Proposal end{0, 0, Proposal::kEnd, 0, 0, 0};
+  const Proposal end{0, 0, Proposal::kEnd};
   auto deadline = Clock::time_point::max();
   for (;;) {
     group_.event.clear();
@@ -78,7 +84,7 @@ Proposal Service::greet() {
     if (engine_.party() == 0 || chosen) client_ = doorman_.take(chosen);
     if (client_) {
       client_broken_ = false;
-      return {0, client_->session, word(Frame::hello), 0, 0, 0};
+      return {0, client_->session, word(Frame::hello)};
     }
     if (chosen) deadline = std::min(deadline, Clock::now() + kHelloWait);
     pollfd fds[2] = {{doorman_.event().fd(), POLLIN, 0}, {group_.event.fd(), POLLIN, 0}};
@@ -99,10 +105,11 @@ Service::Reply Service::perform(const Proposal& command) {
   switch (static_cast<Frame>(command.kind)) {
     case Frame::hello: {
       const u64 words[kHelloWords] = {engine_.has_weights() ? u64{1} : u64{0}, sessions_++};
-      return {Frame::hello, static_cast<u64>(engine_.party()), Words(words, words + kHelloWords), {}};
+      return {Frame::hello, static_cast<u64>(engine_.party()), Words(words, words + kHelloWords), limited_counts()};
     }
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
+      opened_.assign(opened_.size(), 0);
       engine_.set_weights(std::move(payload_));
       return {Frame::done, 0, cost(), {}};
     case Frame::examples:
@@ -110,6 +117,7 @@ Service::Reply Service::perform(const Proposal& command) {
       sets_.insert(command.argument);
       return {Frame::done, 0, cost(), {}};
     case Frame::step: {
+      opened_[command.output] += instances(command);  // now: what is lost on its way may have been read
       Words result = engine_.step(command.argument, command.count, command.output, std::move(payload_), progress);
       return {Frame::result, 0, cost(), std::move(result)};
     }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "mpc/engine.h"
 #include "net/agreement.h"
@@ -18,7 +19,12 @@ constexpr auto kHeartbeat = std::chrono::seconds(1);  // between signs of life w
 
 class Service {
  public:
-  Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group);
+  struct Limits {
+    std::chrono::seconds idle;  // between two commands of a client while another waits
+    u64 memory;                 // bytes that this process may take
+  };
+
+  Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits);
   // Serves until the data owner says STOP. A client may die at any moment; a peer may not: throws PeerLost then, after
   // telling the client.
   void run();
@@ -31,8 +37,18 @@ class Service {
   Proposal read_command();
   void read(void* out, std::size_t n);
   Shares read_shares(u64 words);
-  u64 checked_count(u64 count, u64 words, const std::string& what) const;
+  u64 room() const;
+  void say_room() const;
+  u64 checked_examples(const Proposal& command) const;
+  u64 checked_candidates(const Proposal& step) const;
+  u64 checked_count(u64 count, const char* what, u64 each, u64 held) const;
   u64 share_bytes(u64 words) const;
+
+  // What a STEP opens: one instance of its output per candidate, or pair.
+  u64 instances(const Proposal& step) const;
+  void check_budget(const Proposal& step) const;
+  // For the data owner, of every output with a limit: how many were opened.
+  Words limited_counts() const;
 
   struct Reply {
     Frame kind;
@@ -48,6 +64,7 @@ class Service {
   Agreement& agreement_;
   Doorman& doorman_;
   PeerGroup& group_;
+  const Limits limits_;
 
   std::optional<Visitor> client_;
   bool client_broken_ = false;  // an answer did not get through
@@ -56,6 +73,7 @@ class Service {
   Digests digests_;                      // of its two components as the client sent them
   std::atomic<u64> done_{0}, total_{0};  // parts of the command in progress
   std::set<u64> sets_;
+  std::vector<u64> opened_;  // by output: instances since the weights arrived, in all sessions
   u64 sessions_ = 0;
 };
 

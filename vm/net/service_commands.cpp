@@ -1,8 +1,7 @@
 // What a client may ask for: its next command is read, and refused before anything is allocated for it.
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 #include "net/heartbeat.h"
 #include "net/log.h"
@@ -20,10 +19,14 @@ struct Refusal : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+std::string megabytes(u64 bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
 // Another party has ended the session, or started another.
 struct Overtaken {};
-
-u64 memory() { return static_cast<u64>(sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(sysconf(_SC_PAGESIZE)); }
 
 }  // namespace
 
@@ -42,15 +45,16 @@ Proposal Service::listen() {
     // agree() will say who and how.
   }
   payload_ = {};
-  return {0, session, Proposal::kEnd, 0, 0, 0};
+  return {0, session, Proposal::kEnd};
 }
 
-// Waits for bytes of the client as long as it takes between commands, but not once others wait for this one to be
-// complete.
+// Waits for bytes of the client: between commands as long as it takes, or as nobody else waits to be served; not once
+// others wait for this command to be complete.
 void Service::read(void* out, std::size_t n) {
   constexpr auto kNever = Clock::time_point::max();
   auto* to = static_cast<u8*>(out);
   auto give_up = kNever;
+  const auto idle_end = Clock::now() + limits_.idle;
   while (n > 0) {
     const std::size_t got = client_->stream.read(to, n);
     if (got > 0) {
@@ -60,6 +64,7 @@ void Service::read(void* out, std::size_t n) {
       continue;
     }
     group_.event.clear();
+    doorman_.event().clear();
     bool awaited = in_frame_;
     for (std::size_t peer = 0; peer < 2; ++peer) {
       const auto& theirs = agreement_.heard(peer);
@@ -67,8 +72,14 @@ void Service::read(void* out, std::size_t n) {
       awaited = awaited || theirs;
     }
     if (awaited && give_up == kNever) give_up = Clock::now() + kStall;
-    pollfd fds[2] = {{client_->stream.fd(), client_->stream.poll_events(), 0}, {group_.event.fd(), POLLIN, 0}};
-    poll_until(fds, 2, std::min(give_up, Clock::now() + std::chrono::hours(1)));
+    const bool idle = !awaited && Clock::now() >= idle_end;
+    if (idle && doorman_.anyone_waits())
+      throw Refusal("nothing was asked for " + std::to_string(limits_.idle.count()) + " s, and another client waits");
+    const auto wake_up = awaited ? give_up : idle ? kNever : idle_end;
+    pollfd fds[3] = {{client_->stream.fd(), client_->stream.poll_events(), 0},
+                     {group_.event.fd(), POLLIN, 0},
+                     {doorman_.event().fd(), POLLIN, 0}};
+    poll_until(fds, 3, std::min(wake_up, Clock::now() + std::chrono::hours(1)));
     if (Clock::now() >= give_up)
       throw Refusal("the command did not arrive completely: nothing for " + std::to_string(kStall.count()) + " s");
   }
@@ -95,11 +106,14 @@ Proposal Service::read_command() {
     read(words, n * sizeof(u64));
   };
 
-  Proposal command{0, client_->session, word(header.kind), header.argument, 0, 0};
+  Proposal command{0, client_->session, word(header.kind), header.argument};
   switch (header.kind) {
     case Frame::weights: {
       permit(kModelOwner);
-      const u64 words = checked_count(1, program.words(Kind::weight), "weights");
+      const u64 words = program.words(Kind::weight);
+      if (words > limits_.memory / 2 / (2 * sizeof(u64)))
+        throw Refusal("weights of " + megabytes(2 * sizeof(u64) * words) + ": this party can take " +
+                      megabytes(limits_.memory / 2));
       require(share_bytes(words));
       payload_ = read_shares(words);
       break;
@@ -108,7 +122,7 @@ Proposal Service::read_command() {
       permit(kDataOwner);
       if (!engine_.has_weights()) throw Refusal("the model owner has not sent the weights yet");
       prefix(&command.count, 1);
-      const u64 words = checked_count(command.count, program.words(Kind::example), "examples");
+      const u64 words = program.words(Kind::example) * checked_examples(command);
       require(8 + share_bytes(words));
       payload_ = read_shares(words);
       break;
@@ -128,7 +142,9 @@ Proposal Service::read_command() {
       if (output.max_candidates && command.count > *output.max_candidates)
         throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
                       " candidates a step, not " + std::to_string(command.count));
-      const u64 words = checked_count(command.count, program.words(Kind::candidate), "candidates");
+      const u64 words = program.words(Kind::candidate) * checked_candidates(command);
+      command.opened = opened_[command.output];
+      check_budget(command);
       require(16 + share_bytes(words));
       payload_ = read_shares(words);
       break;
@@ -143,17 +159,65 @@ Proposal Service::read_command() {
   return command;
 }
 
+u64 Service::instances(const Proposal& step) const {
+  const Program& program = engine_.program();
+  if (program.values[program.outputs[step.output].value].stage != Stage::pair) return step.count;
+  u64 pairs;
+  return __builtin_mul_overflow(step.count, engine_.example_count(step.argument), &pairs) ? ~u64{0} : pairs;
+}
+
+void Service::check_budget(const Proposal& step) const {
+  const Output& output = engine_.program().outputs[step.output];
+  if (!output.max_opened) return;
+  const u64 left = *output.max_opened - step.opened, asked = instances(step);
+  if (asked > left)
+    throw Refusal("output " + output.name + " is opened at most " + std::to_string(*output.max_opened) +
+                  " times for these weights: " + std::to_string(left) + " are left, this step asks for " +
+                  std::to_string(asked));
+}
+
+Words Service::limited_counts() const {
+  Words counts;
+  const auto& outputs = engine_.program().outputs;
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    if (outputs[i].max_opened && client_->name == kDataOwner) counts.push_back(opened_[i]);
+  return counts;
+}
+
 u64 Service::share_bytes(u64 words) const {
   return engine_.party() == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64);
 }
 
-// Ring elements of `count` instances, refused before anything is allocated if their shares would take more than half of
-// the memory.
-u64 Service::checked_count(u64 count, u64 words, const std::string& what) const {
-  const u64 most = memory() / 2 / (2 * sizeof(u64) * std::max<u64>(words, 1));
+// Memory for sets of examples and for a step: half of what the weights leave.
+u64 Service::room() const {
+  const u64 weights = sizeof(u64) * engine_.setup_words();
+  return weights < limits_.memory ? (limits_.memory - weights) / 2 : 0;
+}
+
+void Service::say_room() const {
+  log_line("takes at most " + megabytes(room()) + " of examples and candidates, half of what the weights leave of " +
+           megabytes(limits_.memory));
+}
+
+u64 Service::checked_examples(const Proposal& command) const {
+  return checked_count(command.count, "examples", engine_.example_words(), engine_.held_words(command.argument));
+}
+
+u64 Service::checked_candidates(const Proposal& step) const {
+  const u64 each = engine_.candidate_words(step.output, engine_.example_count(step.argument));
+  return checked_count(step.count, "candidates", each, engine_.held_words());
+}
+
+// `count`, refused before anything is allocated if instances of `each` words would take more than there is room for
+// beside what is held.
+u64 Service::checked_count(u64 count, const char* what, u64 each, u64 held) const {
+  const u64 all = room() / sizeof(u64), most = held < all ? (all - held) / std::max<u64>(each, 1) : 0;
   if (count < 1 || count > most)
-    throw Refusal(std::to_string(count) + " " + what + ": this party can take 1 to " + std::to_string(most));
-  return count * words;
+    throw Refusal(std::to_string(count) + " " + what + ": this party can take " +
+                  (most ? "1 to " + std::to_string(most) : "none") + ", at " + megabytes(sizeof(u64) * each) +
+                  " each; of " + megabytes(room()) + " for examples and candidates, sets of examples hold " +
+                  megabytes(sizeof(u64) * held));
+  return count;
 }
 
 // Two halves, each as words or as the seed of them. Those of a large model take seconds to hash or expand, which must

@@ -7,6 +7,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "mpc/program_line.h"
+#include "net/wire.h"
+
 namespace secfwt {
 namespace {
 
@@ -97,6 +100,15 @@ std::string TlsStream::peer_name(const std::vector<std::string>& names) const {
   return found;
 }
 
+std::string TlsStream::peer_key() const {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(SSL_get0_peer_certificate(ssl_.get())), &der);
+  if (size <= 0) throw std::runtime_error("OpenSSL: " + last_error());
+  std::string bytes(reinterpret_cast<char*>(der), static_cast<std::size_t>(size));
+  OPENSSL_free(der);
+  return hex(hash_of(bytes));
+}
+
 std::size_t TlsStream::read(void* out, std::size_t n) {
   ERR_clear_error();
   errno = 0;
@@ -137,9 +149,21 @@ void TlsStream::finish() {
   if (!dead_ && SSL_is_init_finished(ssl_.get())) SSL_shutdown(ssl_.get());
 }
 
+Pins parse_pins(const std::string& text) {
+  Pins pins;
+  for (const std::string& pin : split(text, ',')) {
+    const auto at = pin.find('=');
+    const std::string digits = at == std::string::npos ? "" : pin.substr(at + 1);
+    if (digits.size() != 2 * sizeof(Hash) || digits.find_first_not_of("0123456789abcdef") != std::string::npos)
+      throw SetupError("--pins " + pin + ": expected NAME=SHA256, 64 lower-case hexadecimal digits");
+    pins[pin.substr(0, at)] = digits;
+  }
+  return pins;
+}
+
 TlsContext::TlsContext(const std::string& ca, const std::string& certificate, const std::string& key,
-                       const std::string& own_name)
-    : context_(SSL_CTX_new(TLS_method()), SSL_CTX_free) {
+                       const std::string& own_name, Pins pins)
+    : context_(SSL_CTX_new(TLS_method()), SSL_CTX_free), pins_(std::move(pins)) {
   SSL_CTX* context = context_.get();
   if (!context || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1)
@@ -163,6 +187,12 @@ TlsContext::TlsContext(const std::string& ca, const std::string& certificate, co
     throw SetupError("key " + key + " does not fit certificate " + certificate + ": " + last_error());
   if (!is_for(SSL_CTX_get0_certificate(context), own_name))
     throw SetupError("certificate " + certificate + " is not for " + own_name);
+}
+
+void TlsContext::check_pin(const TlsStream& stream, const std::string& name) const {
+  const auto pin = pins_.find(name);
+  if (pin != pins_.end() && stream.peer_key() != pin->second)
+    throw ConnectionLost(name + " has another key than the deployment pins: sha256 " + stream.peer_key(), How::refused);
 }
 
 TlsStream TlsContext::connect(Fd socket, const std::string& name) const {

@@ -3,6 +3,7 @@
 
 #include <openssl/ssl.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,8 @@ class TlsStream {
   Wait handshake();
   // Which one of the names the verified certificate of the other end is for; empty if none or several.
   std::string peer_name(const std::vector<std::string>& names) const;
+  // SHA-256 of the other end's public key (SubjectPublicKeyInfo, DER) in lower-case hexadecimal digits.
+  std::string peer_key() const;
 
   // Reads up to n bytes; returns how many (0: would block, see wait()). Throws ConnectionLost.
   std::size_t read(void* out, std::size_t n);
@@ -60,18 +63,29 @@ class TlsStream {
   u64 written_ = 0;
 };
 
+// By host name, the only key that is accepted (`TlsStream::peer_key`). A name without one may have any key that the
+// authority vouches for.
+using Pins = std::map<std::string, std::string>;
+
+// "NAME=SHA256,NAME=SHA256". Throws SetupError.
+Pins parse_pins(const std::string& text);
+
 // A party's identity: its certificate and key, and the authority whose certificates it accepts.
 class TlsContext {
  public:
   // PEM files. The key's file must be readable by its owner alone (mode 0600), the certificate must be for `own_name`.
   // Throws SetupError.
-  TlsContext(const std::string& ca, const std::string& certificate, const std::string& key,
-             const std::string& own_name);
+  TlsContext(const std::string& ca, const std::string& certificate, const std::string& key, const std::string& own_name,
+             Pins pins);
   TlsStream accept(Fd socket) const { return TlsStream(context_.get(), std::move(socket), true); }
   TlsStream connect(Fd socket, const std::string& name) const;
+  // After the handshake: throws ConnectionLost where the other end, which has this name, has another key than the name
+  // is pinned to.
+  void check_pin(const TlsStream& stream, const std::string& name) const;
 
  private:
   std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_;
+  Pins pins_;
 };
 
 }  // namespace secfwt

@@ -20,6 +20,13 @@ Hash hash_of(const void* data, std::size_t bytes) {
   return hash;
 }
 
+std::string hex(const Hash& hash) {
+  std::string text;
+  for (u8 byte : hash)
+    for (int digit : {byte >> 4, byte & 15}) text += "0123456789abcdef"[digit];
+  return text;
+}
+
 std::string party_name(int id) { return "party" + std::to_string(id) + ".secfwt"; }
 
 std::vector<u8> frame(Frame kind, u64 argument, const std::vector<u64>& words) {

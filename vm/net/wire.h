@@ -61,6 +61,7 @@ using Hash = std::array<u8, 32>;
 // SHA-256.
 Hash hash_of(const void* data, std::size_t bytes);
 inline Hash hash_of(const std::string& text) { return hash_of(text.data(), text.size()); }
+std::string hex(const Hash& hash);
 
 // Names in the certificates.
 std::string party_name(int id);

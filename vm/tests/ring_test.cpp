@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <stdexcept>
 #include <thread>
@@ -11,6 +13,7 @@
 
 #include "check.h"
 #include "ring/gemm.h"
+#include "ring/host_memory.h"
 #include "ring/parallel.h"
 #include "ring/phasor.h"
 #include "ring/prg.h"
@@ -387,6 +390,35 @@ TEST(parallel_for_nested_and_concurrent) {
   two.join();
   CHECK_EQ(sum.load(), std::size_t{3 * 20 * 100});
   set_threads(before);
+}
+
+TEST(memory_is_that_of_the_tightest_control_group) {
+  namespace fs = std::filesystem;
+  const fs::path root = fs::temp_directory_path() / ("secfwt-groups-" + std::to_string(std::random_device()()));
+  const auto write = [&](const char* name, const char* text) {
+    fs::create_directories((root / name).parent_path());
+    std::ofstream(root / name) << text;
+    return (root / name).string();
+  };
+  const std::string none = write("none", ""), two = write("two", "0::/a/b\n");
+  const std::string one = write("one", "12:pids:/a\n4:cpu,memory:/a/b\n");
+  const u64 host = usable_memory(none, root.string());
+  const auto found = [&](const std::string& groups) { return usable_memory(groups, root.string()); };
+  CHECK(host > (1 << 20));
+  CHECK_EQ(found((root / "missing").string()), host);
+  CHECK_EQ(found(two), host);  // no limits anywhere
+  write("a/b/memory.max", "max\n");
+  CHECK_EQ(found(two), host);
+  write("a/memory.max", "2000000\n");
+  CHECK_EQ(found(two), u64{2000000});
+  write("a/b/memory.max", "1000000\n");
+  CHECK_EQ(found(two), u64{1000000});
+  CHECK_EQ(found(one), host);
+  write("memory/memory.limit_in_bytes", "3000000\n");  // a container that does not see its own path
+  CHECK_EQ(found(one), u64{3000000});
+  write("memory/a/b/memory.limit_in_bytes", "9223372036854771712\n");
+  CHECK_EQ(found(one), u64{3000000});
+  fs::remove_all(root);
 }
 
 }  // namespace

@@ -1,0 +1,87 @@
+"""What a run opens, and whether the parties still open that much under the program's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..engine import Left
+from ..errors import BudgetSpentError
+from .objective import Objective
+from .options import SearchOptions
+
+
+@dataclass(frozen=True)
+class Need:
+    """The most that a run still opens: losses, and logits of one example under one candidate; of these, those of the
+    test set."""
+
+    losses: int
+    rows: int
+    test_rows: int
+
+    def fits(self, left: Left, test: bool = True) -> bool:
+        """Whether the parties open that much; `test`: with the test set."""
+        rows = self.rows + self.test_rows * test
+        return all(
+            limit is None or n <= limit for n, limit in ((self.losses, left.evaluations), (rows, left.logit_rows))
+        )
+
+
+def need(objective: Objective, options: SearchOptions, done: int | None) -> Need:
+    """Of a run that has `done` generations behind it; None: not even the losses without a prompt."""
+    steps = [("train", 1), ("dev", 1)] if done is None else []
+    for generation in range((done or 0) + 1, options.generations + 1):
+        steps.append(("train", options.popsize))
+        if options.evaluates_dev(generation):
+            steps.append(("dev", 2))
+    losses = rows = 0
+    for name, candidates in steps:
+        asked = candidates + objective.canaries.count(candidates)
+        losses += asked * (objective.reveal == "losses")
+        rows += asked * len(objective.sets[name].labels) * (objective.reveal == "logits")
+    test = objective.sets.get("test")
+    return Need(losses, rows, 2 * len(test.labels) if test else 0)
+
+
+def check_budget(objective: Objective, options: SearchOptions, done: int | None) -> str:
+    """What the run opens and what is left, in a line; empty where nothing is limited.
+
+    Raises BudgetSpentError, before anything is opened, where the run does not fit. A run that is continued may do
+    without the test set: `loop` says so then.
+    """
+    left = objective.engine.allowance()
+    if left == Left():
+        return ""
+    needed = need(objective, options, done)
+    line = (
+        f"this run opens up to {needed.losses} losses and {needed.rows + needed.test_rows} rows of logits; with these "
+        f"weights the parties open {_said(left.evaluations)} and {_said(left.logit_rows)} more"
+    )
+    if needed.fits(left, test=done is None):
+        return line
+    advice = _advice(objective, options, done, left)
+    raise BudgetSpentError(f"{line}: {advice}")
+
+
+def shown(left: Left) -> str:
+    """What is left, for progress and results; empty where nothing is limited."""
+    parts = {"losses": left.evaluations, "rows of logits": left.logit_rows}
+    return ", ".join(f"{n} {what} left" for what, n in parts.items() if n is not None)
+
+
+def _said(limit: int | None) -> str:
+    return "any number" if limit is None else str(limit)
+
+
+def _advice(objective: Objective, options: SearchOptions, done: int | None, left: Left) -> str:
+    """What would fit."""
+    least = 1 if done is None else done
+    for generations in range(options.generations - 1, least - 1, -1):
+        shorter = replace(options, budget=generations * options.popsize)
+        if need(objective, shorter, done).fits(left, test=done is None):
+            return f"--budget {shorter.budget} fits"
+    if done is None and "test" in objective.sets and left.logit_rows is not None:
+        most = (left.logit_rows - need(objective, options, done).rows) // 2
+        if most > 0 and replace(need(objective, options, done), test_rows=0).fits(left):
+            return f"--test-limit {most} fits"
+    return "no --budget fits; the model owner may send the weights again, which starts a new count"

@@ -1,0 +1,124 @@
+"""What a run opens, before it opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.toy_objective import DIM, ToyEngine, toy_objective
+from rich.console import Console
+from secfwt.runtime.engine import Floats, Left
+from secfwt.runtime.errors import BudgetSpentError
+from secfwt.runtime.progress import PlainDisplay
+from secfwt.runtime.tuning.budget import check_budget, need, shown
+from secfwt.runtime.tuning.limits import Canaries
+from secfwt.runtime.tuning.loop import Outcome, tune
+from secfwt.runtime.tuning.objective import Objective
+from secfwt.runtime.tuning.options import SearchOptions
+from secfwt.runtime.tuning.run_folder import TuningRun
+
+OPTIONS = SearchOptions(dim=DIM, prompts=1, popsize=4, budget=20, sigma=0.5, bound=0.0, eval_every=2, seed=1)
+"""Five generations, with dev after 2, 4 and 5. Sets have 6 examples."""
+
+
+class Counting(ToyEngine):
+    """Counts what it opens, and how much it may."""
+
+    def __init__(self, limit: Left = Left()) -> None:  # noqa: B008 (frozen)
+        super().__init__()
+        self.limit = limit
+        self.opened = [0, 0]
+
+    def allowance(self) -> Left:
+        limits = zip((self.limit.evaluations, self.limit.logit_rows), self.opened, strict=True)
+        return Left(*(None if limit is None else limit - n for limit, n in limits))
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        self.opened[0] += len(z)
+        return super().losses(name, z)
+
+    def logits(self, name: str, z: Floats) -> Floats:
+        logits = super().logits(name, z)
+        self.opened[1] += len(logits)
+        return logits
+
+
+def toy(limit: Left = Left(), reveal: str = "losses", canaries: int = 16) -> tuple[Counting, Objective]:  # noqa: B008
+    engine = Counting(limit)
+    objective = toy_objective(engine, reveal)
+    objective.canaries = Canaries(canaries)
+    return engine, objective
+
+
+def run(objective: Objective, folder: Path, options: SearchOptions = OPTIONS, resume: bool = False) -> Outcome:
+    where = TuningRun.resume(folder, {}) if resume else TuningRun.create(folder, {}, {})
+    try:
+        return tune(objective, options, where, PlainDisplay(Console()))
+    finally:
+        where.close()
+
+
+@pytest.mark.parametrize("reveal", ["losses", "logits"])
+@pytest.mark.parametrize("canaries", [0, 16])
+def test_a_run_opens_what_it_says(tmp_path: Path, reveal: str, canaries: int) -> None:
+    engine, objective = toy(reveal=reveal, canaries=canaries)
+    needed = need(objective, OPTIONS, None)
+    run(objective, tmp_path / "run")
+    assert engine.opened == [needed.losses, needed.rows + needed.test_rows]
+    steps = 2 + 5 * 4 + 3 * 2 + (2 + 5 + 3) * (canaries > 0)
+    assert needed.losses == (steps if reveal == "losses" else 0)
+
+
+def test_a_run_that_does_not_fit_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+    engine, objective = toy(Left(30, 100))
+    with pytest.raises(
+        BudgetSpentError, match=r"opens up to 38 losses and 12 rows .* open 30 and 100 more: --budget 16 fits$"
+    ):
+        run(objective, tmp_path / "run")
+    assert engine.opened == [0, 0]
+    shorter = SearchOptions(**{**OPTIONS.__dict__, "budget": 16})
+    assert run(objective, tmp_path / "run", shorter, resume=True).generations == 4
+
+
+@pytest.mark.parametrize(
+    ("left", "advice"),
+    [
+        (Left(None, 11), "--test-limit 5 fits"),
+        (Left(38, 1), "no --budget fits; the model owner may send the weights again"),
+        (Left(8, None), "no --budget fits"),
+        (Left(12, None), "--budget 4 fits"),
+    ],
+)
+def test_what_would_fit_is_said(left: Left, advice: str) -> None:
+    _, objective = toy(left)
+    with pytest.raises(BudgetSpentError, match=advice):
+        check_budget(objective, OPTIONS, None)
+
+
+def test_a_run_that_fits_exactly_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, objective = toy(Left(38, 12))
+    run(objective, tmp_path / "run")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "limits this run opens up to 38 losses and 12 rows of logits; with these weights the parties open 38" in out
+    assert "29 losses left, 12 rows of logits left" in out
+    assert "0 losses left, 12 rows of logits left" in out
+    assert shown(objective.engine.allowance()) == "0 losses left, 0 rows of logits left"
+
+
+def test_nothing_is_said_where_nothing_is_limited() -> None:
+    _, objective = toy()
+    assert check_budget(objective, OPTIONS, None) == shown(objective.engine.allowance()) == ""
+
+
+def test_a_continued_run_may_end_with_what_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine, objective = toy(Left(38, 12))
+    before = run(objective, tmp_path / "run")
+    longer = SearchOptions(**{**OPTIONS.__dict__, "budget": 40})
+    with pytest.raises(BudgetSpentError, match="--budget 20 fits"):
+        run(objective, tmp_path / "run", longer, resume=True)
+    after = run(objective, tmp_path / "run", resume=True)
+    assert np.array_equal(after.best_z, before.best_z)
+    assert (after.test_tuned, after.test_examples) == (None, 0)
+    assert "test: not measured, the parties open 0 rows of logits more" in capsys.readouterr().out
+    assert engine.opened == [38, 12]

@@ -1,0 +1,123 @@
+"""Canaries: what they catch, that no party can tell them, and that the search does not notice them."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from helpers.toy_objective import DIM, ToyEngine, toy_objective
+from secfwt.runtime.engine import Floats
+from secfwt.runtime.tuning.limits import TOLERANCE, Canaries, CanaryError
+from secfwt.runtime.tuning.objective import Objective
+
+C = 8
+Z = np.random.default_rng(3).standard_normal((C, DIM))
+
+
+class Meddling(ToyEngine):
+    """Adds to the losses of a step, by place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: Floats = np.zeros(C + 1)
+        self.asked: list[Floats] = []
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        self.asked.append(z)
+        return super().losses(name, z) + self.error[: len(z)]
+
+
+def meddled(every: int = 16, seed: int = 1) -> tuple[Meddling, Objective]:
+    engine = Meddling()
+    objective = toy_objective(engine)
+    objective.load("train")
+    objective.canaries = Canaries(every, {"train": float(objective.losses("train", np.zeros((1, DIM)))[0])})
+    objective.canaries.chance = random.Random(seed)
+    engine.asked.clear()
+    return engine, objective
+
+
+def caught(error: Floats, trials: int = 300) -> float:
+    """Share of steps in which this error is noticed."""
+    engine, objective = meddled()
+    engine.error = error
+    count = 0
+    for _ in range(trials):
+        try:
+            objective.evaluate("train", Z)
+        except CanaryError:
+            count += 1
+    return count / trials
+
+
+@pytest.mark.parametrize(
+    ("every", "candidates", "count"),
+    [(16, 1, 1), (16, 8, 1), (16, 20, 1), (16, 32, 2), (4, 8, 2), (1, 3, 3), (0, 8, 0)],
+)
+def test_how_many(every: int, candidates: int, count: int) -> None:
+    assert Canaries(every).count(candidates) == count
+
+
+def test_losses_are_those_of_the_candidates_in_their_order() -> None:
+    _, plain = meddled(0)
+    engine, objective = meddled()
+    for _ in range(20):
+        assert np.array_equal(objective.losses("train", Z), plain.losses("train", Z))
+    assert {len(z) for z in engine.asked} == {C + 1}
+
+
+def test_a_canary_is_anywhere_and_looks_like_a_candidate() -> None:
+    canaries, places, zeros = Canaries(16, {"train": 0.7}), set(), 0
+    for _ in range(400):
+        mixed = canaries.mix("train", Z)
+        ((place, equal),) = mixed.canaries.items()
+        places.add(place)
+        zeros += equal is None
+        assert np.array_equal(mixed.z[mixed.places], Z)
+        assert np.array_equal(mixed.z[place], np.zeros(DIM) if equal is None else mixed.z[equal])
+    assert places == set(range(C + 1))
+    assert 140 < zeros < 260
+
+
+def test_without_a_known_loss_candidates_are_repeated() -> None:
+    canaries = Canaries(16)
+    assert None not in {equal for _ in range(50) for equal in canaries.mix("dev", Z).canaries.values()}
+
+
+def one(place: int) -> Floats:
+    error = np.zeros(C + 1)
+    error[place] = 2 * TOLERANCE
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "least", "most"),
+    [
+        (np.zeros(C + 1), 0.0, 0.0),
+        (np.full(C + 1, TOLERANCE / 2), 0.0, 0.0),
+        (one(4), 1.5 / (C + 1) - 0.07, 1.5 / (C + 1) + 0.07),
+        (np.full(C + 1, 2 * TOLERANCE), 0.4, 0.6),
+        (np.arange(1.0, C + 2), 1.0, 1.0),
+    ],
+    ids=["none", "noise", "one candidate", "all alike", "all different"],
+)
+def test_what_is_caught(error: Floats, least: float, most: float) -> None:
+    """The probabilities that docs/security.md has."""
+    assert least <= caught(error) <= most
+
+
+def test_a_rejected_loss_is_compared_with_nothing() -> None:
+    engine, objective = meddled()
+    engine.error = np.full(C + 1, np.nan)
+    seen = objective.evaluate("train", Z)
+    assert len(seen.rejected) == C
+    assert np.isnan(seen.losses).all()
+
+
+def test_logits_have_canaries_too() -> None:
+    objective = toy_objective(reveal="logits")
+    objective.load("train")
+    plain = objective.losses("train", Z)
+    objective.canaries = Canaries(16)
+    assert np.array_equal(objective.losses("train", Z), plain)
