@@ -30,6 +30,7 @@ from survival.documented import PHASES, Cell, matrix
 from survival.faults import FAULTS
 from survival.prepare import prepare
 from survival.service import ENGINES, ROLES
+from survival.table import table
 
 
 def add_options(parser: argparse.ArgumentParser, command: str) -> None:
@@ -40,12 +41,17 @@ def add_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--fault", nargs="+", choices=FAULTS, default=FAULTS)
     parser.add_argument("--cells", type=int, help="only so many of these, by chance")
     parser.add_argument("--seed", type=int, default=1, help="of that choice (default: 1)")
+    parser.add_argument("--model", type=Path, help="a sentence encoder (default: the demo's MiniLM; a toy is quicker)")
+    parser.add_argument("--table", action="store_true", help="only print the rows as docs/deployment.md has them")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of faults.csv")
 
 
 def main(options: argparse.Namespace) -> None:
     """Run the cells, one row each as soon as it is known; exit code 1 where one is not as documented."""
     results = options.results / "faults.csv"
+    if options.table:
+        print(table(read(results)), end="")
+        return
     known = {(row.engine, row.process, row.phase, row.fault) for row in read(results)}
     chosen = [
         cell
@@ -56,19 +62,19 @@ def main(options: argparse.Namespace) -> None:
     ]
     if options.cells is not None:
         chosen = random.Random(options.seed).sample(chosen, min(options.cells, len(chosen)))
-    wrong = sum(_run(engine, [cell for cell in chosen if cell.engine == engine], results) for engine in ENGINES)
+    wrong = sum(_run([cell for cell in chosen if cell.engine == engine], options.model, results) for engine in ENGINES)
     if wrong:
         sys.exit(1)
 
 
-def _run(engine: str, cells: list[Cell], results: Path) -> int:
+def _run(cells: list[Cell], model: Path | None, results: Path) -> int:
     """Cells of one engine; how many were wrong."""
     if not cells:
         return 0
     wrong = 0
     with TemporaryDirectory(prefix="secfwt-faults-") as name:
         folder = Path(name)
-        prepared = prepare(engine, default_model(), folder)
+        prepared = prepare(cells[0].engine, model or default_model(), folder)
         expected = undisturbed(prepared, folder / "undisturbed")
         for number, cell in enumerate(cells):
             try:
