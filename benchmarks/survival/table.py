@@ -12,7 +12,7 @@ KINDS = {"data owner": ("data owner",), "model owner": ("model owner",), "a part
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line per engine and kind of process: in how many of the cells the run went on, and when it ended in others."""
+    """One line per engine and kind of process: in how many cells the run went on, and when it ended in others."""
     lines = ["| engine | process | " + " | ".join(FAULTS) + " |", "|---" * (2 + len(FAULTS)) + "|"]
     for engine in ENGINES:
         for kind, roles in KINDS.items():
