@@ -90,7 +90,9 @@ def losses(run: Path) -> list[float]:
 def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
     """Bring the run to the phase, do it, and see what becomes of it: outcome, seconds, parties' codes, a message."""
     client = _reach(service, cell)
-    began = time.monotonic()
+    began, ended = time.monotonic(), dict[str, float]()
+    for role, each in service.processes.items():
+        each.when_ended(lambda role=role: ended.setdefault(role, time.monotonic()))
     with inflicted(cell.fault, service, cell.role):
         for role in OWNERS:
             for wire in service.network.wires(role, "party 1"):
@@ -102,7 +104,7 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
         return ("restarted" if code is not None else "goes on"), 0.0, _codes(service), ""
     process = service.processes[client]
     code = process.wait(FINISH_SECONDS)
-    seconds = time.monotonic() - began
+    seconds = ended.get(client, time.monotonic()) - began
     if code is None:
         raise WrongError(f"{client} neither ended nor went on in {FINISH_SECONDS:.0f} s: {process.lines[-1:]}")
     said = [line for line in process.lines if line.startswith(("error:", "terminated"))]

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 LOCALHOST = "127.0.0.1"
 CHUNK = 1 << 16
+REACH_SECONDS = 20.0
 CUT_SECONDS = 1.0
 """How long a cut waits for a message to be in the middle of."""
 
@@ -58,29 +60,34 @@ class Wire:
 
     def _reset(self) -> None:
         for each in self._sockets:
-            with suppress(OSError):
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+            _reset(each)
         self._sockets = []
 
     def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                _thread(partial(self._join, near))
+
+    def _join(self, near: socket.socket) -> None:
+        """Connect it to the target. One that does not listen yet would refuse the caller, who would try again: here it
+        waits, since it is connected already.
+        """
+        deadline = time.monotonic() + REACH_SECONDS
         while True:
             try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
                 far = socket.create_connection((LOCALHOST, self._target))
-            except OSError:  # nothing listens there (yet): the caller hears that, in its way
-                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                near.close()
-                continue
-            self._sockets += [near, far]
-            for each in (near, far):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._pump(near, far, self._gated())
-            self._pump(far, near, lambda data: data)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    return _reset(near)
+            time.sleep(0.05)
+        self._sockets += [near, far]
+        for each in (near, far):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._pump(near, far, self._gated())
+        self._pump(far, near, lambda data: data)
+        return None
 
     def _gated(self) -> Callable[[bytes], bytes]:
         passed = 0
@@ -167,6 +174,13 @@ class Network:
         """No more connections."""
         for wire in self._wires.values():
             wire.close()
+
+
+def _reset(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def _thread(body: Callable[[], None]) -> threading.Thread:

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,16 @@ class Process:
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(seconds)
         return self._popen.poll()
+
+    def when_ended(self, call: Callable[[], object]) -> None:
+        """Call that at once when it ends, from another thread."""
+
+        def watch() -> None:
+            while self.running:
+                time.sleep(0.05)
+            call()
+
+        threading.Thread(target=watch, daemon=True).start()
 
     @property
     def running(self) -> bool:
