@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from survival.cells import Row
 from survival.faults import FAULTS
@@ -26,7 +27,7 @@ def table(rows: Sequence[Row]) -> str:
 def _cell(rows: Sequence[Row]) -> str:
     ended = [row for row in rows if row.outcome.startswith("exit")]
     parts = [f"{len(rows) - len(ended)} went on"] if len(rows) > len(ended) else []
-    parts += [f"{len(ended)} resumed, ended after {max(row.seconds for row in ended):.0f} s"] if ended else []
+    parts += [f"{len(ended)} ended within {ceil(max(row.seconds for row in ended))} s"] if ended else []
     wrong = sum(row.verdict != "as documented" for row in rows)
     parts += [f"**{wrong} not as documented**"] if wrong else []
     return "; ".join(parts) or "–"
