@@ -102,6 +102,8 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
     if client is None:
         code = service.processes[cell.role].wait(1.0)
         return ("restarted" if code is not None else "goes on"), 0.0, _codes(service), ""
+    if cell.phase == "weights" and service.prepared.engine == "mp-spdz" and cell.role != client:
+        _begin_again(service, cell.role)  # owners wait for it
     process = service.processes[client]
     code = process.wait(FINISH_SECONDS)
     seconds = ended.get(client, time.monotonic()) - began
@@ -112,6 +114,12 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
     if code == 0:
         return "goes on", 0.0, _codes(service), ""
     return f"exit {code}", seconds, _codes(service), said[-1] if said else ""
+
+
+def _begin_again(service: Service, role: str) -> None:
+    """As its operator does who sees that it has ended."""
+    if service.processes[role].wait(2.0) is not None:
+        service.start_model_owner() if role == "model owner" else service.start_parties()
 
 
 def _reach(service: Service, cell: Cell) -> str | None:
