@@ -10,6 +10,7 @@
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
     python benchmarks/run.py fidelity --texts 334 --tokens 32 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
+    python benchmarks/run.py faults --cells 20
     python benchmarks/run.py figures
 
 Every option that takes several values measures all combinations. docs/benchmarks.md says what the columns mean,
@@ -34,6 +35,7 @@ COMMANDS = {
     "accuracy": "accuracy.run",
     "fidelity": "accuracy.fidelity",
     "explore": "accuracy.explore",
+    "faults": "faults",
     "figures": "performance.figures",
 }
 """Modules with `add_options` and `main`; only the command's own is imported, since two of them need torch."""

@@ -12,6 +12,7 @@
 
 #include "mpc/engine.h"
 #include "net/describe.h"
+#include "net/ending.h"
 #include "net/log.h"
 #include "net/meeting.h"
 #include "net/options.h"
@@ -70,6 +71,11 @@ int serve(const Options& options) {
   const PeerLimits unread{static_cast<u32>(lane_count), static_cast<u32>(lane_count * program.fits.size()),
                           ahead + usable_memory() / 2};
   const auto links = meet(id, addresses, tls, doorman, agreed, group, unread, deadline);
+  const Ending ending([&] {
+    group.end("ended by its operator");
+    for (const auto& link : links)
+      if (link) link->farewell();
+  });
   PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
   Lanes lanes = connect_lanes(id, lane_count, program.fits, prev, next);
   Engine engine(std::move(program), lanes, tile_words, ahead);
@@ -101,6 +107,7 @@ int run(int argc, char** argv) {
     return 2;
   } catch (const PeerLost& loss) {
     log_line(std::string("secfwt-vm: ") + loss.what());
+    finish_ending();
     return 3;
   } catch (const std::exception& error) {
     log_line(std::string("secfwt-vm: ") + error.what());

@@ -415,20 +415,45 @@ def test_a_stopped_party_is_named_and_can_go_on(own_service: Running):
     check_service(own_service.deployment, own_service.header)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_party_stopped_in_a_large_step_is_named_by_all(own_service: Running, victim: int):
-    """Its peers notice that it takes nothing of what they send, long before an owner's own patience ends."""
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_party_that_its_operator_ends_says_so(own_service: Running, victim: int):
+    """To the other two, and to the client: nobody has to look for a crash."""
     engine = EmbeddedEngine(own_service.deployment, own_service.header)
-    engine.load_examples("train", Batch({"x": np.tile(X, (60_000, 1, 1))}))
-    threading.Timer(0.5, os.kill, (own_service.local.pids[victim], signal.SIGSTOP)).start()
+    engine.load_examples("train", Batch({"x": X}))
+    threading.Timer(0.2, os.kill, (own_service.local.pids[victim], signal.SIGTERM)).start()
+    began = time.monotonic()
 
     def run() -> None:
-        while True:
+        while time.monotonic() - began < 20:
+            engine.losses("train", Z)
+
+    with pytest.raises(ServiceError, match=f"party {victim}: ended by its operator|party {victim} is gone"):
+        run()
+    codes = own_service.local.wait(5)
+    assert codes == [-signal.SIGTERM if i == victim else 3 for i in range(3)]
+    for i in {0, 1, 2} - {victim}:
+        assert f"party {victim} is gone: it was ended by its operator" in own_service.local._logs[i].read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "examples"), [(0, 300_000), (1, 5)])
+def test_a_party_that_is_stopped_in_a_step_is_named_by_all(own_service: Running, victim: int, examples: int):
+    """In a large step its peers notice that it takes nothing of what they send, after 10 s; in a small one, and between
+    steps, that it gives no sign of life for 20 s."""
+    engine = EmbeddedEngine(own_service.deployment, own_service.header)
+    engine.load_examples("train", Batch({"x": np.tile(X, (examples // 5, 1, 1))}))
+    threading.Timer(0.5, os.kill, (own_service.local.pids[victim], signal.SIGSTOP)).start()
+    began = time.monotonic()
+
+    def run() -> None:
+        while time.monotonic() - began < 60:
             engine.losses("train", Z)
 
     with pytest.raises(ServiceError, match=f"party {victim}.*: no sign of life.*: it is stopped, or its host hangs"):
         run()
+    assert time.monotonic() - began < 40
+    os.kill(own_service.local.pids[victim], signal.SIGCONT)  # it finds that they are gone
+    assert own_service.local.wait(20) == [3, 3, 3]
 
 
 def test_a_party_that_waits_gives_signs_of_life(service: Running):

@@ -43,7 +43,8 @@ std::array<std::unique_ptr<PeerLink>, 3> meet(int id, const std::array<Address, 
     if (peer == id) continue;
     auto stream = peer < id ? reach(peer, addresses[peer], tls, deadline) : doorman.wait_for_party(peer, deadline);
     set_tcp_options(stream.fd(), kPeerSeconds);
-    links[peer] = std::make_unique<PeerLink>(std::move(stream), "party " + std::to_string(peer), group, limits);
+    links[peer] =
+        std::make_unique<PeerLink>(std::move(stream), "party " + std::to_string(peer), group, limits, deadline);
   }
   try {
     for (auto& link : links)

@@ -10,11 +10,13 @@ namespace {
 
 using Lock = std::unique_lock<std::mutex>;
 using Wait = TlsStream::Wait;
+using How = ConnectionLost::How;
 
-constexpr std::size_t kTurn = 1 << 20;             // bytes in one direction before the other gets its turn
-constexpr std::size_t kRecord = 16 << 10;          // of TLS: so much of a message goes with its head
-constexpr std::size_t kBacklog = 1 << 20;          // bytes of bulk that may wait to be sent
-constexpr auto kGrace = std::chrono::seconds(10);  // on a machine that is busy with other things, too
+constexpr std::size_t kTurn = 1 << 20;                   // bytes in one direction before the other gets its turn
+constexpr std::size_t kRecord = 16 << 10;                // of TLS: so much of a message goes with its head
+constexpr std::size_t kBacklog = 1 << 20;                // bytes of bulk that may wait to be sent
+constexpr u32 kAlive = ~u32{0}, kFarewell = kAlive - 1;  // heads without a channel and without bytes
+constexpr auto kGrace = std::chrono::seconds(10);        // on a machine that is busy with other things, too
 
 }  // namespace
 
@@ -25,6 +27,13 @@ void PeerGroup::check() {
   if (lost.empty() && !left.empty()) changed.wait_for(lock, kGrace, [this] { return !lost.empty(); });
   if (!lost.empty()) throw PeerLost(lost);
   if (!left.empty()) throw PeerLost(left);
+}
+
+void PeerGroup::end(const std::string& why) {
+  Lock lock(mutex);
+  if (lost.empty()) lost = why, ended = true;
+  event.set();
+  changed.notify_all();
 }
 
 void PeerChannel::send(Bytes bytes) {
@@ -64,8 +73,14 @@ void PeerChannel::recv(void* out, std::size_t n) {
   throw PeerLost(group.lost.empty() ? group.left : group.lost);
 }
 
-PeerLink::PeerLink(TlsStream stream, std::string name, PeerGroup& group, const PeerLimits& limits)
-    : stream_(std::move(stream)), name_(std::move(name)), group_(group), limits_(limits), thread_([this] { run(); }) {}
+PeerLink::PeerLink(TlsStream stream, std::string name, PeerGroup& group, const PeerLimits& limits,
+                   Clock::time_point meeting)
+    : stream_(std::move(stream)),
+      name_(std::move(name)),
+      group_(group),
+      limits_(limits),
+      heard_(meeting),
+      thread_([this] { run(); }) {}
 
 PeerLink::~PeerLink() {
   {
@@ -80,6 +95,12 @@ PeerLink::~PeerLink() {
 PeerChannel& PeerLink::channel(u32 number) {
   Lock lock(group_.mutex);
   return channels_.try_emplace(number, *this, number).first->second;
+}
+
+void PeerLink::farewell() {
+  Lock lock(group_.mutex);
+  leaving_ = true;
+  wake_.set();
 }
 
 void PeerLink::send(u32 channel, Bytes bytes) {
@@ -104,25 +125,37 @@ void PeerLink::lose(const std::string& how, bool orderly) {
   group_.changed.notify_all();
 }
 
-// Takes the next message to write, if there is one.
+// Takes the next message to write, or a sign of life, if it is time for one.
 bool PeerLink::next_message() {
   Lock lock(group_.mutex);
   auto& queue = urgent_.empty() ? bulk_ : urgent_;
-  writing_ = !queue.empty();
-  if (!writing_) return false;
-  current_ = std::move(queue.front().bytes);
-  const Head head{queue.front().channel, static_cast<u32>(current_.size())};
-  queue.pop_front();
-  if (head.channel >= kBulk) {
-    backlog_ -= current_.size();
-    group_.changed.notify_all();
+  writing_ = true;
+  if (std::exchange(leaving_, false)) {
+    begin(kFarewell, {});
+  } else if (!queue.empty()) {
+    Outgoing message = std::move(queue.front());
+    queue.pop_front();
+    if (message.channel >= kBulk) {
+      backlog_ -= message.bytes.size();
+      group_.changed.notify_all();
+    }
+    begin(message.channel, std::move(message.bytes));
+  } else if (Clock::now() >= said_ + kSign) {
+    begin(kAlive, {});
+  } else {
+    writing_ = false;
   }
+  return writing_;
+}
+
+void PeerLink::begin(u32 channel, Bytes bytes) {
+  current_ = std::move(bytes);
+  const Head head{channel, static_cast<u32>(current_.size())};
   current_sent_ = std::min(current_.size(), kRecord - sizeof head);
   start_.resize(sizeof head + current_sent_);
   std::memcpy(start_.data(), &head, sizeof head);
-  std::memcpy(start_.data() + sizeof head, current_.data(), current_sent_);
+  if (current_sent_) std::memcpy(start_.data() + sizeof head, current_.data(), current_sent_);
   start_sent_ = 0;
-  return true;
 }
 
 // Writes until the socket is full, the queue is empty or the turn is over; true if there may be more to do.
@@ -140,6 +173,7 @@ bool PeerLink::write_some() {
     }
     sent += n;
     turn += n;
+    said_ = Clock::now();
     if (start_sent_ == start_.size() && current_sent_ == current_.size()) Bytes().swap(current_), writing_ = false;
   }
   return true;
@@ -154,7 +188,10 @@ bool PeerLink::read_some() {
       const std::size_t got = stream_.read(reinterpret_cast<u8*>(&head_) + head_bytes_, sizeof head_ - head_bytes_);
       head_bytes_ = (head_bytes_ + got) % sizeof head_;
       if (got == 0) break;
+      heard_ = Clock::now();
       if (head_bytes_ > 0) continue;
+      if (head_.channel == kFarewell) throw ConnectionLost("it was ended by its operator", How::broken);
+      if (head_.channel == kAlive) continue;
       if (!limits_.has(head_.channel))
         throw std::runtime_error("it sent a message on channel " + std::to_string(head_.channel) +
                                  ", which is for nothing");
@@ -173,6 +210,7 @@ bool PeerLink::read_some() {
     const bool dry = got < room;
     turn += got;
     left_ -= got;
+    if (got > 0) heard_ = Clock::now();
     deliver(*reader_, to, got);
     if (dry) break;
     if (turn >= kTurn) return true;
@@ -211,24 +249,29 @@ void PeerLink::run() {
         const bool queued = !urgent_.empty() || !bulk_.empty();
         if (stopping_) {
           if (give_up == Clock::time_point::max()) give_up = Clock::now() + std::chrono::seconds(1);
-          if ((urgent_.empty() && !writing_) || Clock::now() >= give_up) break;
+          if ((urgent_.empty() && !writing_ && !leaving_) || Clock::now() >= give_up) break;
         }
         if (idle && write_waits_ == Wait::nothing && queued) idle = false;
         sleeping_ = idle;
       }
       if (!idle) continue;
+      if (Clock::now() >= heard_ + kSilence)
+        throw ConnectionLost(
+            "no sign of life for " + std::to_string(kSilence.count()) + " s: it is stopped, or its host hangs",
+            How::broken);
+      const auto next = std::min({give_up, heard_ + kSilence, writing_ ? Clock::time_point::max() : said_ + kSign});
       short events = 0;
       for (const Wait wait : {read_waits_, write_waits_})
         events |= static_cast<short>(wait == Wait::readable ? POLLIN : wait == Wait::writable ? POLLOUT : 0);
       pollfd fds[2] = {{stream_.fd(), events, 0}, {wake_.fd(), POLLIN, 0}};
-      poll_until(fds, 2, std::min(give_up, Clock::now() + std::chrono::hours(1)));
+      poll_until(fds, 2, next);
       wake_.clear();
       Lock lock(group_.mutex);
       sleeping_ = false;
     }
     stream_.finish();
   } catch (const ConnectionLost& loss) {
-    lose(loss.what(), loss.how == ConnectionLost::How::goodbye);
+    lose(loss.what(), loss.how == How::goodbye);
   } catch (const std::exception& error) {
     lose(error.what(), false);
   }

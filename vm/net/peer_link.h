@@ -19,13 +19,16 @@ namespace secfwt {
 struct PeerGroup {
   std::mutex mutex;
   std::condition_variable changed;
-  std::string lost;  // which peer was lost first, and how; empty while all is well
-  std::string left;  // a peer that ended in an orderly way: most likely the consequence of a loss this party is about
-                     // to notice itself
-  Event event;       // readable when a peer is gone, or has sent something nobody waits for
+  std::string lost;    // which peer was lost first, and how; empty while all is well
+  std::string left;    // a peer that ended in an orderly way: most likely the consequence of a loss this party is about
+                       // to notice itself
+  bool ended = false;  // it is this party itself that goes
+  Event event;         // readable when a peer is gone, or has sent something nobody waits for
 
   // Throws PeerLost if a peer is gone.
   void check();
+  // Ends this party itself: everything that waits for a peer throws PeerLost with this text from now on.
+  void end(const std::string& why);
 };
 
 // What a peer may send at all. One that goes beyond is treated as lost.
@@ -36,6 +39,8 @@ struct PeerLimits {
 
   bool has(u32 channel) const { return channel >= Link::kBulk ? channel - Link::kBulk < bulk : channel <= lanes; }
 };
+constexpr auto kSign = std::chrono::seconds(1);      // between signs of life while there is nothing else to send
+constexpr auto kSilence = std::chrono::seconds(20);  // after which a peer is stopped or hangs
 
 class PeerLink;
 
@@ -63,12 +68,15 @@ class PeerChannel final : public Channel {
 
 class PeerLink final : public Link {
  public:
-  // `name` is how messages call the peer. The handshake is complete.
-  PeerLink(TlsStream stream, std::string name, PeerGroup& group, const PeerLimits& limits);
+  // `name` is how messages call the peer. The handshake is complete; the peer may be silent until `meeting`, and counts
+  // as lost when it gives no sign of life for kSilence after that.
+  PeerLink(TlsStream stream, std::string name, PeerGroup& group, const PeerLimits& limits, Clock::time_point meeting);
   // Sends what is queued (a second at most) and says goodbye.
   ~PeerLink() override;
 
   PeerChannel& channel(u32 number) override;
+  // Tells the peer that this party is ended by its operator.
+  void farewell();
 
  private:
   friend PeerChannel;
@@ -86,6 +94,7 @@ class PeerLink final : public Link {
   void run();
   bool write_some();
   bool next_message();
+  void begin(u32 channel, Bytes bytes);
   bool read_some();
   void deliver(PeerChannel& channel, const u8* data, std::size_t n);
   void lose(const std::string& how, bool orderly);
@@ -101,7 +110,7 @@ class PeerLink final : public Link {
   std::deque<Outgoing> urgent_, bulk_;
   std::size_t backlog_ = 0;  // bytes of bulk_
   u64 unread_ = 0;           // bytes that have arrived in all channels
-  bool sleeping_ = false, stopping_ = false, writing_ = false;
+  bool sleeping_ = false, stopping_ = false, writing_ = false, leaving_ = false;
 
   // The thread's own. What is being written: the head and the first bytes from `start_`, the rest from the message.
   std::vector<u8> ahead_ = std::vector<u8>(256 << 10);
@@ -114,6 +123,7 @@ class PeerLink final : public Link {
   std::size_t head_bytes_ = 0, left_ = 0;  // of the head so far; of the message still to come
   PeerChannel* reader_ = nullptr;
   TlsStream::Wait read_waits_ = TlsStream::Wait::nothing, write_waits_ = TlsStream::Wait::nothing;
+  Clock::time_point heard_, said_ = Clock::now();  // the last bytes of the peer, and to it
   std::thread thread_;
 };
 

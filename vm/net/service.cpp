@@ -58,7 +58,7 @@ void Service::run() {
       }
     }
   } catch (const PeerLost& loss) {
-    drop(Complaint::consequence, loss.what());
+    drop(group_.ended ? Complaint::refused : Complaint::consequence, loss.what());
     throw;
   } catch (const std::exception& error) {
     drop(Complaint::refused, error.what());

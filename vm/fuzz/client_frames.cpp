@@ -1,0 +1,252 @@
+// Sessions with three parties that run in this process, over TLS. An input is a session: one byte for who it is and
+// how it begins and ends, then frames, 40 bytes each, whose payloads are made as long as the frame says.
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "fuzz/target.h"
+#include "net/meeting.h"
+#include "net/service.h"
+
+namespace secfwt::fuzz {
+namespace {
+
+constexpr const char* kProgram = R"(secfwt-program 1
+v 0 setup rep 16 4x3 weight - name=w
+v 1 example rep 16 2x4 example - name=x
+v 2 candidate rep 16 2x3 candidate - name=z
+v 3 example add 32 2x3 matmul 1,0
+v 4 example rep 16 2x3 trunc 3 shift=16 group=0
+v 5 pair add 32 2x3 mul 4,2
+v 6 pair rep 16 2x3 trunc 5 shift=16 group=1
+v 7 pair rep 16 2x1 sum 6 axis=-1
+v 8 pair rep 16 1x1 sum 7 axis=-2
+v 9 pair rep 16 1 reshape 8
+v 10 candidate rep 16 1 reduce_examples 9
+out loss 10
+out logits 6 max_candidates=1
+end
+)";
+constexpr auto kPatience = std::chrono::seconds(60);  // for an answer that must come; sanitizers are slow
+constexpr u64 kMost = 1 << 12;                        // instances; beyond, so many that every party refuses them
+constexpr u8 kModel = 1, kStranger = 2, kPolite = 4;  // bits of an input's first byte
+
+struct Record {
+  u8 parties = 7;  // bit i: to party i
+  u8 cut = 0;      // bytes of the frame that are sent; 0: all
+  u16 kind = 0;
+  u32 magic = 0;  // what is wrong with it
+  u64 argument = 0, longer = 0, count = 0, output = 0;
+};
+static_assert(sizeof(Record) == 40);
+
+TlsContext identity(const std::string& folder, const std::string& file, const std::string& name) {
+  return TlsContext(folder + "/ca.pem", folder + "/" + file + ".pem", folder + "/" + file + ".key", name);
+}
+
+// Party `id` as secfwt-vm runs it.
+struct Party {
+  Party(const std::string& certificates, int id)
+      : id(id), tls(identity(certificates, "party" + std::to_string(id), party_name(id))) {
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    place.port = std::to_string(ntohs(address.sin_port));
+  }
+
+  void serve(const std::array<Address, 3>& places) try {
+    Program program = parse_program(kProgram);
+    const Hash hash = hash_of(kProgram);
+    Doorman doorman(tls, std::move(listener), id, hash);
+    PeerGroup group;
+    const auto links = meet(id, places, tls, doorman, hash, group, Clock::now() + kPatience);
+    PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
+    Lanes lanes = connect_lanes(id, 1, program.fits, prev, next);
+    Engine engine(std::move(program), lanes, 64, 0);
+    Agreement agreement(id, prev.channel(0), next.channel(0), group);
+    Service(engine, agreement, doorman, group).run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "secfwt-fuzz: party %d ended: %s\n", id, error.what());
+    std::abort();
+  }
+
+  const int id;
+  const TlsContext tls;
+  Fd listener = listen_on({"127.0.0.1", "0"});
+  Address place{"127.0.0.1", ""};
+  std::thread thread;
+};
+
+class Parties {
+ public:
+  explicit Parties(const std::string& certificates)
+      : data_owner_(identity(certificates, "data-owner", kDataOwner)),
+        model_owner_(identity(certificates, "model-owner", kModelOwner)) {
+    std::array<Address, 3> places;
+    for (int i = 0; i < 3; ++i) {
+      parties_[i] = std::make_unique<Party>(certificates, i);
+      places[i] = parties_[i]->place;
+    }
+    for (auto& party : parties_) party->thread = std::thread([&party, places] { party->serve(places); });
+  }
+
+  // The kinds of party 0's answers, HELLO's first; it ends with the first ERROR.
+  std::vector<Frame> session(const Input& input) {
+    const u8 manner = input.empty() ? 0 : input[0];
+    std::vector<Frame> answers;
+    while (true) {
+      const auto streams = hello(manner);
+      answers = {hear(streams)};
+      if (answers.back() == Frame::error && !(manner & kStranger)) continue;  // busy with the session before
+      for (std::size_t at = 1; at + sizeof(Record) <= input.size() && answers.back() != Frame::error;
+           at += sizeof(Record)) {
+        Record record;
+        std::memcpy(&record, input.data() + at, sizeof record);
+        if (send(streams, record, manner)) answers.push_back(hear(streams));
+      }
+      if (manner & kPolite)
+        for (const auto& stream : streams) stream->finish();
+      return answers;
+    }
+  }
+
+  void stop() {
+    const auto streams = hello(0);
+    if (hear(streams) == Frame::error) return stop();
+    for (int i = 0; i < 3; ++i) write(*streams[i], frame(Frame::stop, 0));
+    for (auto& party : parties_) party->thread.join();
+  }
+
+ private:
+  using Streams = std::array<std::unique_ptr<TlsStream>, 3>;
+
+  Streams hello(u8 manner) {
+    Streams streams;
+    Hash hash = hash_of(kProgram);
+    if (manner & kStranger) hash[0] ^= 1;
+    std::vector<u64> words(sizeof hash / sizeof(u64));
+    std::memcpy(words.data(), hash.data(), sizeof hash);
+    const auto bytes = frame(Frame::hello, ++sessions_, words);
+    for (int i = 0; i < 3; ++i) {
+      const TlsContext& self = manner & kModel ? model_owner_ : data_owner_;
+      streams[i] = std::make_unique<TlsStream>(
+          self.connect(connect_to(parties_[i]->place, Clock::now() + kPatience), party_name(i)));
+      while (streams[i]->handshake() != TlsStream::Wait::nothing) wait(*streams[i]);
+      write(*streams[i], bytes);
+    }
+    return streams;
+  }
+
+  // Whether all parties have a whole frame now, so that all must answer.
+  bool send(const Streams& streams, const Record& record, u8 manner) {
+    const auto kind = static_cast<Frame>(record.kind % 12);
+    if (kind == Frame::stop && !(manner & kModel) && !record.longer) return false;  // that one would be obeyed
+    const u64 count = record.count <= kMost ? record.count : record.count | u64{1} << 40;
+    for (int i = 0; i < 3; ++i) {
+      if (!(record.parties & 1 << i)) continue;
+      std::vector<u64> prefix;
+      u64 words = 0;
+      if (kind == Frame::weights) words = 4 * 3;
+      if (kind == Frame::examples) prefix = {count}, words = 2 * 4 * std::min(count, kMost);
+      if (kind == Frame::step) prefix = {count, record.output}, words = 2 * 3 * std::min(count, kMost);
+      const u64 shares = words ? (i == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64)) : 0;
+      FrameHeader header{FrameHeader::kMagic ^ record.magic, kind, record.argument,
+                         prefix.size() * sizeof(u64) + shares + record.longer};
+      std::vector<u8> bytes(sizeof header + prefix.size() * sizeof(u64) + shares);
+      std::memcpy(bytes.data(), &header, sizeof header);
+      if (!prefix.empty()) std::memcpy(bytes.data() + sizeof header, prefix.data(), prefix.size() * sizeof(u64));
+      if (record.cut && record.cut < bytes.size()) bytes.resize(record.cut);
+      write(*streams[i], bytes);
+    }
+    return (record.parties & 7) == 7 && !record.cut;
+  }
+
+  static void wait(const TlsStream& stream) {
+    pollfd fd{stream.fd(), stream.poll_events(), 0};
+    if (!poll_until(&fd, 1, Clock::now() + kPatience)) throw Failure("a party does not answer");
+  }
+
+  // A party may have closed: then what it said is read later.
+  static void write(TlsStream& stream, const std::vector<u8>& bytes) {
+    try {
+      stream.write_all(bytes.data(), bytes.size(), kPatience);
+    } catch (const ConnectionLost&) {
+    }
+  }
+
+  static void read(TlsStream& stream, void* out, std::size_t n) {
+    for (auto* to = static_cast<u8*>(out); n > 0;) {
+      const std::size_t got = stream.read(to, n);
+      to += got, n -= got;
+      if (n > 0 && got == 0) wait(stream);
+    }
+  }
+
+  // The answer of all three: ERROR where one says so.
+  static Frame hear(const Streams& streams) {
+    Frame answer = Frame::error;
+    bool wrong = false;
+    for (const auto& stream : streams) try {
+        FrameHeader header;
+        do {
+          read(*stream, &header, sizeof header);
+          if (header.magic != FrameHeader::kMagic || header.length > 1 << 20) throw Failure("an answer is no frame");
+          std::vector<u8> payload(header.length);
+          read(*stream, payload.data(), payload.size());
+        } while (header.kind == Frame::progress);
+        answer = header.kind;
+        wrong |= answer == Frame::error;
+      } catch (const ConnectionLost&) {
+        wrong = true;
+      }
+    return wrong ? Frame::error : answer;
+  }
+
+  const TlsContext data_owner_, model_owner_;
+  std::array<std::unique_ptr<Party>, 3> parties_;
+  u64 sessions_ = 0;
+};
+
+Input script(u8 manner, const std::vector<Record>& records) {
+  Input input{manner};
+  for (const Record& record : records) {
+    const Input bytes = bytes_of_number(record);
+    input.insert(input.end(), bytes.begin(), bytes.end());
+  }
+  return input;
+}
+
+}  // namespace
+
+Target client_target(const std::string& certificates) {
+  const auto parties = std::make_shared<Parties>(certificates);
+  const Input weights = script(kModel | kPolite, {Record{7, 0, 2, 0, 0, 0, 0, 0}});
+  const Input steps =
+      script(kPolite, {Record{7, 0, 3, 0, 5, 0, 3, 0}, Record{7, 0, 4, 0, 5, 0, 2, 0}, Record{7, 0, 4, 0, 5, 0, 1, 1}});
+  Target target;
+  target.seeds = {weights, steps, script(0, {Record{7, 0, 3, 0, 5, 0, 3, 0}, Record{7, 30, 4, 0, 5, 0, 2, 0}}),
+                  script(kStranger, {}), script(0, {Record{1, 0, 3, 0, 5, 0, 3, 0}})};
+  for (u64 number : {u64{0}, u64{1}, u64{5}, kMost, u64{1} << 31, u64{1} << 32, u64{1} << 40, u64{1} << 60, ~u64{0} / 8,
+                     ~u64{0} / 64 + 1, ~u64{0} >> 1, ~u64{0}})
+    target.words.push_back(bytes_of_number(number));
+  // Whoever comes after the session must find the parties as they should be, now and then.
+  target.run = [=, turn = 0](const Input& input) mutable {
+    const std::vector<Frame> answers = parties->session(input);
+    const bool far = answers.size() > 1 && answers.back() != Frame::error;
+    if (turn++ % 16) return far;
+    const std::vector<Frame> done{Frame::hello, Frame::done},
+        results{Frame::hello, Frame::done, Frame::result, Frame::result};
+    if (parties->session(weights) != done || parties->session(steps) != results)
+      throw Failure("a session that is right was not served");
+    return far;
+  };
+  target.finish = [=] { parties->stop(); };
+  return target;
+}
+
+}  // namespace secfwt::fuzz

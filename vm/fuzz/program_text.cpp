@@ -1,0 +1,153 @@
+// Ring programs: read, and those that are accepted computed with noise by three parties.
+#include <array>
+#include <thread>
+
+#include "fuzz/target.h"
+#include "mpc/engine.h"
+#include "mpc/memory_link.h"
+#include "mpc/program.h"
+#include "mpc/program_limits.h"
+
+namespace secfwt::fuzz {
+namespace {
+
+// Every kind of value and every key once.
+constexpr const char* kProgram = R"(secfwt-program 1
+fit 0 k=16 fc=13 fa=13 ring=32 const=0.25 m=1,3 re=-0.4,-0.2 im=0,0.1
+fit 1 k=32 fc=14 fa=12 ring=64 const=-1 m=2 re=0.5 im=0
+v 0 setup rep 16 4x3 weight - name=w
+v 1 example rep 16 2x4 example - name=x
+v 2 candidate rep 16 2x3 candidate - name=z
+v 3 setup pub 12 3x2 public - name=A seed=00112233445566778899aabbccddeeff bits=13
+v 4 example add 32 2x3 matmul 1,0
+v 5 example rep 16 2x3 trunc 4 shift=16 group=0
+v 6 pair add 32 2x3 mul 5,2
+v 7 pair rep 32 2x3 reshare 6 group=1
+v 8 pair rep 64 2x3 scale 7 by=-3
+v 9 pair rep 26 2x3 fourier 8 fit=0 group=2
+v 10 pair rep 26 2x3 fourier 8 fit=1 group=2
+v 11 pair rep 28 2x6 cos_sin 8 k=16 fc=14 fa=14 group=3
+v 12 pair rep 26 2x6 concat 9,10 axis=-1
+v 13 pair rep 26 6x2 permute 12 axes=1,0
+v 14 pair rep 26 2x2 slice 13 axis=-2 lo=1 hi=3
+v 15 pair rep 26 4 reshape 14
+v 16 pair rep 26 1 sum 15 axis=-1
+v 17 pair rep 26 2x3 sub 9,10
+v 18 pair rep 38 2x2 matmul 17,3
+v 19 candidate rep 26 1 reduce_examples 16
+v 20 candidate rep 26 1 add 19,19
+out loss 20
+out logits 11 max_candidates=1
+end
+)";
+
+constexpr std::size_t kWords = 1 << 12;  // of all values of a program that is computed
+
+bool is_small(const Program& program) {
+  std::size_t words = 0, harmonics = 0;
+  for (const Fit& fit : program.fits) harmonics += fit.harmonics.size();
+  for (const Node& node : program.values) {
+    if (volume(node.shape) > kWords) return false;
+    words += volume(node.shape);
+  }
+  return words <= kWords && program.values.size() <= 64 && program.fits.size() <= 8 && harmonics <= 64;
+}
+
+Shares noise(std::size_t words) {
+  Shares shares{Words(words), Words(words)};
+  for (Words* half : {&shares.x0, &shares.x1}) expand(random_key(), 0, half->data(), words * sizeof(u64));
+  return shares;
+}
+
+void compute(const Program& program) {
+  constexpr std::size_t kCandidates = 1, kExamples = 3;
+  std::unique_ptr<Link> prev[3], next[3];
+  for (int i = 0; i < 3; ++i) std::tie(next[i], prev[(i + 1) % 3]) = memory_link();
+  std::array<std::exception_ptr, 3> errors;
+  const auto party = [&](int i) {
+    try {
+      Lanes lanes = connect_lanes(i, 1, program.fits, *prev[i], *next[i]);
+      Engine engine(program, lanes, 64, 0);
+      engine.set_weights(noise(program.words(Kind::weight)));
+      engine.set_examples(0, kExamples, noise(kExamples * program.words(Kind::example)));
+      for (std::size_t output = 0; output < program.outputs.size(); ++output)
+        engine.step(0, kCandidates, output, noise(kCandidates * program.words(Kind::candidate)));
+    } catch (...) {
+      errors[static_cast<std::size_t>(i)] = std::current_exception();
+      prev[i].reset(), next[i].reset();  // the others do not wait
+    }
+  };
+  std::thread threads[3];
+  for (int i = 0; i < 3; ++i) threads[i] = std::thread(party, i);
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& error : errors)
+    if (error) std::rethrow_exception(error);
+}
+
+}  // namespace
+
+Target program_target() {
+  Target target;
+  target.seeds = {bytes_of(kProgram)};
+  for (const auto& operation : kOperations) target.words.push_back(bytes_of(operation.name));
+  for (const char* word : {"setup",
+                           "example",
+                           "candidate",
+                           "pair",
+                           "rep",
+                           "add",
+                           "pub",
+                           "v ",
+                           "fit ",
+                           "out ",
+                           "end\n",
+                           "\n",
+                           " ",
+                           "-",
+                           ",",
+                           "x",
+                           "=",
+                           "#",
+                           "0",
+                           "1",
+                           "-1",
+                           "2",
+                           "64",
+                           "128",
+                           "-64",
+                           "65535",
+                           "1099511627776",
+                           "1099511627777",
+                           "9223372036854775807",
+                           "-9223372036854775808",
+                           "4294967296",
+                           "1x1",
+                           "1x2x3",
+                           "1e308",
+                           "1e-320",
+                           "nan",
+                           "inf",
+                           "0x10",
+                           "name=",
+                           "axis=-1",
+                           "group=0",
+                           "shift=62",
+                           "lo=0 hi=1",
+                           "max_candidates=1",
+                           "by=-1",
+                           "axes=0"})
+    target.words.push_back(bytes_of(word));
+  target.run = [](const Input& input) {
+    Program program;
+    try {
+      program = parse_program({input.begin(), input.end()});
+    } catch (const ProgramError&) {
+      return false;
+    }
+    if (is_small(program)) compute(program);
+    return true;
+  };
+  return target;
+}
+
+}  // namespace secfwt::fuzz
