@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from .commandline.problems import Report
 from .hub.layout import transformer_folder
+from .intervals import serve
 from .lowering.loss import loss_width
 from .lowering.program import Lowered, lower
 from .model.adapter import Adapter, choose_attention
@@ -17,10 +15,9 @@ from .model.hf import read_model
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
-from .owners.calibration import calibrate
 from .owners.embed import Embedder
-from .owners.log_sum import log_sums
 from .owners.prepare import prepare_weights
+from .owners.public_text import fitting_texts, of_random_words, of_texts, reads
 from .plan.build import build_plan
 from .plan.graph import Plan
 from .ring.encoding import Words
@@ -30,7 +27,6 @@ from .series.ranges import Ranges
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 """What ships with the package: topics, MiniLM's adapter, public sentences."""
-CALIBRATION_TEXTS = 48
 
 
 @dataclass(frozen=True)
@@ -74,26 +70,33 @@ class Compiled:
 def compile_model(
     source: Path, options: GenOptions, adapter: Path | None = None, calibration: list[str] | None = None
 ) -> Compiled:
-    """Read a model and lower it.
+    """Read a model, decide its attention, and lower it (`compile_chosen`).
 
-    `source`: a config.json (program only, ranges and norms assumed) or a model directory. `calibration`: public texts
-    that the intervals of the non-linearities are taken from; without them the adapter's own record, or seeded random
-    words.
     Raises `ProblemsFound` with all problems of the step that found any.
     """
+    return compile_chosen(source, *choose_attention(source, adapter, options), calibration)
+
+
+def compile_chosen(
+    source: Path, options: GenOptions, given: Adapter | None, calibration: list[str] | None = None
+) -> Compiled:
+    """Lower a model with the attention that `options` name.
+
+    `source`: a config.json (program only, ranges and norms assumed) or a model directory. `given`: the adapter that
+    the options are of. `calibration`: public texts that the intervals of the non-linearities are taken from; without
+    them the adapter's own record, or what ships. Raises `ProblemsFound` with all problems of the step that found any.
+    """
     report = Report()
-    options, given = choose_attention(source, adapter, options)
     spec = read_model(source, options)
     plan = build_plan(spec, options)
     if source.is_file() or not has_checkpoint(source):
-        for name, value in (("--adapter", adapter), ("--calibration-text", calibration)):
+        for name, value in (("--adapter", given), ("--calibration-text", calibration)):
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
         report.check()
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
     weights, embedder = prepare_weights(source, spec, options, given)
-    calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
-    lowered = lower(plan, Widened(weights), Ranges(plan.meta["calibration"]))
+    lowered = calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
     return Compiled(spec, options, plan, lowered, weights, embedder)
 
 
@@ -105,25 +108,26 @@ def calibrate_plan(
     embedder: Embedder,
     given: Adapter | None,
     texts: list[str] | None = None,
-) -> None:
-    """Put what public text shows of a model into its plan (`calibration`) and, for softmax attention, its weights
-    (`log_sum`).
+) -> Lowered:
+    """Take a model's intervals and estimates from public text, and the ring program that is right with them
+    (`intervals.serve`).
 
-    `given`: the adapter, whose own record counts where there are no texts.
+    `texts`: by default an adapter's (`given`) own record counts, and without one the sentences that ship. Random words
+    show the head and the loss, which are in no adapter's record, and what a tokenizer knows that has not the words of
+    the texts. Raises `ProblemsFound`.
     """
-    if options.attention == "softmax":
-        texts = texts or public_sentences()
-    inputs = _calibration_inputs(plan, spec, options, embedder, texts)
-    if options.attention == "softmax":
-        weights |= log_sums(plan, weights, [inputs])
-    sites = calibrate(plan, weights, [inputs])
-    if given is not None and texts is None:
-        sites |= given.description.calibration
-    plan.meta["calibration"] = sites
+    known = given.description.calibration if given is not None and texts is None else None
+    inputs = []
+    if known is None:
+        fitting = fitting_texts(texts or public_sentences(), options)
+        inputs.append(of_texts(plan, spec, options, embedder, fitting))
+    if known is not None or not reads(embedder, fitting):
+        inputs.append(of_random_words(plan, spec, options, embedder))
+    return serve(plan, weights, options, inputs, adapted=given is not None, known=known)
 
 
 def public_sentences() -> list[str]:
-    """The public text that ships with the package: what softmax attention is calibrated on where none is given."""
+    """The public text that ships with the package: what a model is calibrated on where none is given."""
     return (EXAMPLES / "sentences" / "sentences.txt").read_text("utf-8").splitlines()
 
 
@@ -132,30 +136,6 @@ def has_checkpoint(directory: Path) -> bool:
     return any(
         any(transformer_folder(directory).glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin")
     )
-
-
-def _calibration_inputs(
-    plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: list[str] | None
-) -> dict[str, Any]:
-    """Example and candidate inputs that calibration runs on."""
-    rng = np.random.default_rng(options.seed)
-    inputs: dict[str, Any] = {}
-    if texts is not None:
-        inputs |= embedder.encode(texts)[0]
-        inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(texts))]
-    else:
-        first, *last = embedder.tokenizer.encode("").ids
-        room = options.sequence_length - 1 - len(last)
-        lengths = rng.integers(min(3, room), room + 1, CALIBRATION_TEXTS)
-        words = [[first, *rng.integers(spec.vocab_size, size=n).tolist(), *last] for n in lengths]
-        inputs |= embedder.embed(words, [[0] * len(w) for w in words])
-        if "select" in inputs and spec.head.rows == "select":
-            inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]
-        inputs["labels"] = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=len(words))]
-        inputs["example_weight"] = np.full((len(words), 1), 1 / len(words))
-    for v in plan.inputs("candidate"):
-        inputs[v.attrs["name"]] = np.concatenate([np.zeros((1, v.size)), rng.normal(size=(2, v.size))])
-    return inputs
 
 
 def encoded_weights(compiled: Compiled) -> dict[str, Words]:

@@ -52,6 +52,12 @@ def summary(values: Array) -> dict[str, float]:
     return _site(float(values.min()), float(low), float(high), float(values.max()))
 
 
+def with_outliers(sites: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """The same sites as if no value were too rare to count: quantiles are the extremes."""
+    low, high = (f"q{q}" for q in QUANTILES)
+    return {name: {**site, low: site["min"], high: site["max"]} for name, site in sites.items()}
+
+
 def _site(least: float, low: float, high: float, most: float) -> dict[str, float]:
     return {
         "min": outward(least, up=False),

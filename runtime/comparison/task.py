@@ -12,15 +12,14 @@ import numpy as np
 from ...codegen.commandline.texts import parse_json
 from ...codegen.compile import Compiled, has_checkpoint
 from ...codegen.hub.layout import transformer_folder
-from ...codegen.lowering.program import lower
+from ...codegen.intervals import observe, serve
+from ...codegen.lowering.program import Lowered, lower
 from ...codegen.model.adapter import choose_attention
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
-from ...codegen.owners.calibration import calibrate
 from ...codegen.owners.embed import Embedder
-from ...codegen.owners.log_sum import log_sums
 from ...codegen.owners.prepare import prepare_weights
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
@@ -55,13 +54,18 @@ class Task:
     logits: Floats
     """Of the first candidate, `[E, L]`."""
 
+    tried: Lowered | None = None
+    """The ring program of a checkpoint, which was tried when its intervals were chosen."""
+
     @cached_property
     def compiled(self) -> Compiled:
         """For the embedded VM. Raises ProblemsFound."""
+        return Compiled(self.spec, self.options, self.plan, self.tried or self._lowered(), self.weights, None)
+
+    def _lowered(self) -> Lowered:
         named = {name for v in self.plan for name in v.weights.values()}
         wide = {n: np.asarray(self.weights[n], np.float64) for n in named}
-        lowered = lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
-        return Compiled(self.spec, self.options, self.plan, lowered, self.weights, None)
+        return lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
 
 
 def make_task(source: Path, size: Size) -> Task:
@@ -86,7 +90,7 @@ def make_task(source: Path, size: Size) -> Task:
     plan = build_plan(spec, options)
     rng = np.random.default_rng(size.seed)
     weights: Weights
-    if source.is_dir() and has_checkpoint(source):
+    if checkpoint := source.is_dir() and has_checkpoint(source):
         weights, embedder = prepare_weights(source, whole, options, given)
         inputs = _embedded_words(embedder, whole.vocab_size, size, rng)
     else:
@@ -98,13 +102,15 @@ def make_task(source: Path, size: Size) -> Task:
     batch = Batch({name: inputs[name] for name in (str(v.attrs["name"]) for v in plan.inputs("example"))})
     (candidate,) = plan.inputs("candidate")
     z = rng.normal(size=(size.candidates, *candidate.shape))
-    if options.attention == "softmax":
-        weights |= log_sums(plan, weights, [{**batch.inputs, "z": z}])
     # every engine's ranges are those of this very step
-    plan.meta["calibration"] = calibrate(plan, weights, [{**batch.inputs, "z": z}])
-    outputs = run_plan(plan, weights, {**batch.inputs, "z": z})
+    step, tried = {**batch.inputs, "z": z}, None
+    if checkpoint:
+        tried = serve(plan, weights, options, [step], adapted=given is not None)
+    else:
+        observe(plan, weights, options, [step])
+    outputs = run_plan(plan, weights, step)
     name = source.name if source.is_dir() else source.stem
-    return Task(name, spec, options, plan, weights, batch, z, outputs["loss"], outputs["logits"][0])
+    return Task(name, spec, options, plan, weights, batch, z, outputs["loss"], outputs["logits"][0], tried)
 
 
 def _classifies(source: Path) -> bool:

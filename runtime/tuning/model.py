@@ -13,7 +13,7 @@ from typing import TypeVar
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.commandline.texts import parse_json
-from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_model
+from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_chosen
 from ...codegen.hub.layout import transformer_folder
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts
@@ -87,7 +87,7 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
         hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
         content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
         return Model(name, spec, chosen, plan, embedder, given is not None, content, weights, warnings=warnings)
-    compiled = compile_model(path, chosen, adapter)
+    compiled = compile_chosen(path, chosen, given)
     if compiled.weights is None or compiled.embedder is None:
         raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
     content = hashlib.sha256(compiled.text.encode()).hexdigest()
