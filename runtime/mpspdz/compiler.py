@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...codegen.mpspdz.batches import batch_size
 from ...codegen.mpspdz.protocols import PROTOCOLS
-from .batches import batch_size
 from .guard import guarded
 from .installation import Installation, MpSpdzError
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from ...codegen.mpspdz.batches import LEAST
 from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..engine import Cost
 from ..errors import ServiceError
@@ -22,7 +23,6 @@ from ..parties.deployment import PartyAddress
 from ..parties.ports import check_loopback, free_ports
 from ..parties.processes import PartyProcesses
 from ..run_folder import private_file
-from .batches import LEAST
 from .guard import guarded
 from .log import Log
 

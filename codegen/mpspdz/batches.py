@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ...codegen.mpspdz.protocols import Protocol
+from .protocols import Protocol
 
 LEAST = 1000
 """MP-SPDZ's own batch; checks of triples want some hundred at once."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from secfwt.codegen.mpspdz.batches import LEAST, batch_size
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
-from secfwt.runtime.mpspdz.batches import LEAST, batch_size
 
 SAID = """Writing to Programs/Bytecode/program-0.bc
 Hash: 65280f
