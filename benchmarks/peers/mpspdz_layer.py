@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from secfwt.runtime.mpspdz.certificates import make_player_data
-from secfwt.runtime.mpspdz.compiler import compile_program
+from secfwt.runtime.mpspdz.compiler import Compiled, compile_program
 from secfwt.runtime.mpspdz.installation import Installation, MpSpdzError, find, own_party
 from secfwt.runtime.mpspdz.machines import MpSpdzParties
 
@@ -28,19 +28,22 @@ from rows import Row, measured, write
 STOPPED = re.compile(r"Stopped timer 1 at ([\d.e+-]+) \(([\d.e+-]+) MB, (\d+) rounds\)")
 
 
-def prepare(folder: Path, installation: Installation, layer: Layer, protocol: ProtocolName) -> None:
+def prepare(folder: Path, installation: Installation, layer: Layer, protocol: ProtocolName) -> Compiled:
     """Compile the program in `folder`, with certificates and the input of party 0."""
     source = folder / "program.mpc"
     source.write_text(layer.source)
-    compile_program(installation, source, folder, protocol)
+    compiled = compile_program(installation, source, folder, protocol)
     make_player_data(folder, PROTOCOLS[protocol].parties)
     (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, layer.words)))
+    return compiled
 
 
-def run(folder: Path, program: Path, protocol: ProtocolName) -> tuple[np.ndarray, list[list[tuple[float, ...]]], float]:
+def run(
+    compiled: Compiled, program: Path, protocol: ProtocolName
+) -> tuple[np.ndarray, list[list[tuple[float, ...]]], float]:
     """Result in units of 1; of every party the timer's seconds, megabytes and rounds after every layer; peak MB."""
-    peak = 0.0
-    with MpSpdzParties(program, protocol, "program", folder, folder) as parties:
+    peak, folder = 0.0, compiled.folder
+    with MpSpdzParties(program, protocol, compiled.name, folder, folder, batch=compiled.batch) as parties:
         while None in (codes := parties.wait(0.2)):
             peak = max(peak, *map(memory, parties.pids))
     logs = [(folder / f"party{i}.log").read_text() for i in range(len(codes))]
@@ -60,10 +63,10 @@ def memory(pid: int) -> float:
         return 0.0
 
 
-def measure(folder: Path, program: Path, layer: Layer, protocol: ProtocolName, threads: int, what: str) -> Row:
+def measure(compiled: Compiled, program: Path, layer: Layer, protocol: ProtocolName, threads: int, what: str) -> Row:
     """One row: the first layer is the cold one."""
     task = layer.task
-    result, timers, peak = run(folder, program, protocol)
+    result, timers, peak = run(compiled, program, protocol)
     seconds = np.diff([0.0] + [line[0] for line in timers[0]])
     last, previous = ([party[i] for party in timers] for i in (-1, -2))
     return measured(
@@ -94,9 +97,9 @@ def layer_rows(shape: EncoderSize, tokens: int, protocol: ProtocolName, runs: in
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         layer = our_layer(shape, tokens, protocol, runs + 1)
-        prepare(folder, installation, layer, protocol)
+        compiled = prepare(folder, installation, layer, protocol)
         for program, what in ((own, "MP-SPDZ, our party"), (stock, "MP-SPDZ, stock party")):
-            yield measure(folder, program, layer, protocol, threads, what)
+            yield measure(compiled, program, layer, protocol, threads, what)
 
 
 def bert_layer_row(shape: EncoderSize, tokens: int, protocol: ProtocolName) -> Row:
@@ -105,8 +108,10 @@ def bert_layer_row(shape: EncoderSize, tokens: int, protocol: ProtocolName) -> R
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         layer = bert_layer(shape, tokens, protocol, 2)
-        prepare(folder, installation, layer, protocol)
-        return measure(folder, installation.party(protocol), layer, protocol, 1, "MP-SPDZ, stock party, its own layer")
+        compiled = prepare(folder, installation, layer, protocol)
+        return measure(
+            compiled, installation.party(protocol), layer, protocol, 1, "MP-SPDZ, stock party, its own layer"
+        )
 
 
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:

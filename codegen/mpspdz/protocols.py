@@ -40,10 +40,10 @@ class Protocol:
     program: str
     """Party program, as MP-SPDZ builds it."""
     batch: int
-    """Size of a preprocessing batch (`-b`): what is made ahead and thrown away at the end, and what shares rounds."""
+    """The largest preprocessing batch (`-b`) that a party has the memory for; a program that takes less makes less."""
     options: tuple[str, ...] = ()
     """What else its command line needs: honest-majority programs use TLS by themselves, the others are told to (`-e`),
-    and how many they are (`-N`)."""
+    and how many they are (`-N`); `-d` where parties send each other what they open."""
 
     @property
     def active(self) -> bool:
@@ -60,6 +60,8 @@ class Protocol:
         }  # fmt: skip
 
 
+DIRECT = ("-d",)
+"""Two parties open by one message from each. Otherwise one sends, and waits for the sum."""
 TWO = ("-e", "-N", "2")
 
 PROTOCOLS = {
@@ -73,31 +75,31 @@ PROTOCOLS = {
         parties=4, corruptions=1, adversary="malicious", majority="honest",
         remark="replicated among four, Dalskov et al. 2021",
         domain="ring 2^64", trunc_pr=True, split=4, edabit=False, masked_openings=False,
-        program="rep4-ring-party.x", batch=10_000,
+        program="rep4-ring-party.x", batch=100_000,
     ),
     "ps-rep-ring": Protocol(
         parties=3, corruptions=1, adversary="malicious", majority="honest",
         remark="replicated, products checked after the fact, Eerikson et al. 2020",
         domain="ring 2^64", trunc_pr=False, split=3, edabit=False, masked_openings=False,
-        program="ps-rep-ring-party.x", batch=10_000,
+        program="ps-rep-ring-party.x", batch=100_000,
     ),
     "sy-rep-ring": Protocol(
         parties=3, corruptions=1, adversary="malicious", majority="honest",
         remark="replicated with a MAC, SPDZ-wise, Abspoel et al. 2021",
         domain="ring 2^64", share_bits=104, trunc_pr=False, split=3, edabit=False, masked_openings=False,
-        program="sy-rep-ring-party.x", batch=10_000,
+        program="sy-rep-ring-party.x", batch=100_000,
     ),
     "semi2k": Protocol(
         parties=2, corruptions=1, adversary="semi-honest", majority="dishonest",
         remark="additive, triples by oblivious transfer",
         domain="ring 2^64", trunc_pr=False, split=2, edabit=False, masked_openings=True,
-        program="semi2k-party.x", batch=10_000, options=TWO,
+        program="semi2k-party.x", batch=50_000, options=TWO,
     ),
     "dealer-ring": Protocol(
         parties=3, dealer=True, corruptions=1, adversary="semi-honest", majority="honest",
         remark="two that compute; the third deals randomness and must collude with neither",
         domain="ring 2^64", trunc_pr=False, split=0, edabit=True, masked_openings=True,
-        program="dealer-ring-party.x", batch=10_000,
+        program="dealer-ring-party.x", batch=1_000_000, options=DIRECT,
     ),
     "spdz2k": Protocol(
         parties=2, corruptions=1, adversary="malicious", majority="dishonest",
@@ -109,13 +111,13 @@ PROTOCOLS = {
         parties=2, corruptions=1, adversary="semi-honest", majority="dishonest",
         remark="additive, triples by semi-homomorphic encryption, Keller et al. 2018 without its checks",
         domain="prime field", share_bits=128, trunc_pr=False, split=0, edabit=False, masked_openings=False,
-        program="hemi-party.x", batch=1_000, options=TWO,
+        program="hemi-party.x", batch=10_000, options=TWO,
     ),
     "temi": Protocol(
         parties=2, corruptions=1, adversary="semi-honest", majority="dishonest",
         remark="additive, triples by threshold semi-homomorphic encryption, Cramer et al. 2001",
         domain="prime field", share_bits=128, trunc_pr=False, split=0, edabit=False, masked_openings=False,
-        program="temi-party.x", batch=1_000, options=TWO,
+        program="temi-party.x", batch=10_000, options=TWO,
     ),
     "mascot": Protocol(
         parties=2, corruptions=1, adversary="malicious", majority="dishonest",

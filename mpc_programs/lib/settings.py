@@ -1,5 +1,6 @@
 """Everything that makes one source the same numerical program under every protocol."""
 
+from Compiler.program import Tape
 from Compiler.types import cfix, program, sfix
 
 RING_BITS = 64
@@ -27,5 +28,8 @@ def configure(*, fraction_bits, value_bits, trunc_pr, split, edabit, round_neare
     program.active = active
     program.masked_openings = masked_openings
     program.budget = budget
+    # What a loop takes counts once where the compiler cannot know how often it runs: unknown counts would have the
+    # virtual machine make a full batch of everything, and take matrix products apart into scalar triples.
+    Tape.ReqNum.set_all = lambda counts, _: counts
     # Kernels end a basic block after every store, so no order of memory accesses is left for the compiler to lose.
     program.disable_memory_warnings()

@@ -73,6 +73,6 @@ def mpspdz_numbers(options: MpSpdzOptions) -> Numbers:
         fraction_bits=str(options.fraction_bits), value_bits=str(options.value_bits),
         truncation="exact" if options.round_nearest else f"probabilistic, {way}",
         rounding="to nearest" if options.round_nearest else "up or down at random",
-        batch=f"{protocol.batch} made ahead (-b), vectors of {options.budget} (budget)",
+        batch=f"what the program takes, {protocol.batch} at most (-b), vectors of {options.budget} (budget)",
         program=own.name if own else protocol.program,
     )  # fmt: skip

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...codegen.mpspdz.batches import batch_size
+from ...codegen.mpspdz.protocols import PROTOCOLS
 from .guard import guarded
 from .installation import Installation, MpSpdzError
 
@@ -30,6 +32,8 @@ class Compiled:
     """MP-SPDZ's own hash of the bytecode."""
     megabytes: float
     """Expected online communication of all parties; 0 where the compiler gave none."""
+    batch: int
+    """Size of a preprocessing batch for the parties (`-b`)."""
     log: str
 
 
@@ -66,7 +70,7 @@ def compile_program(
     digest = re.search(r"^Hash: (\w+)", log, re.MULTILINE)
     return Compiled(
         name=source.stem, folder=folder, seconds=time.monotonic() - began, hash=digest.group(1) if digest else "",
-        megabytes=float(expected.group(1)) if expected else 0.0, log=log,
+        megabytes=float(expected.group(1)) if expected else 0.0, batch=batch_size(log, PROTOCOLS[protocol]), log=log,
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def mpspdz_engine(
     display.note(f"program  compiled in {compiled.seconds:.0f} s")
     try:
         certificates = make_player_data(work, protocol.parties)
-        with MpSpdzParties(binary, options.protocol, name, work, folder) as parties:
+        with MpSpdzParties(binary, options.protocol, name, work, folder, batch=compiled.batch) as parties:
 
             def client(number: int) -> MpSpdzClient:
                 return MpSpdzClient(

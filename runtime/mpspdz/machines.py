@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from ...codegen.mpspdz.batches import LEAST
 from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..engine import Cost
 from ..errors import ServiceError
@@ -40,12 +41,14 @@ class MpSpdzParties(PartyProcesses):
 
     All of them, or `only` one where the others run elsewhere; at `addresses`, or on free ports of this machine. They
     end when this process does, however it ends. `folder` must hold the compiled program and `Player-Data` with the
-    certificates. Their output goes to `logs/party<i>.log`. `clients[i]` is where party i waits for clients.
+    certificates. `batch` is what its compiler's `Compiled` says, the same for all parties. Their output goes to
+    `logs/party<i>.log`. `clients[i]` is where party i waits for clients.
     """
 
     def __init__(
         self, binary: Path, protocol: str, program: str, folder: Path, logs: Path, *,
-        addresses: Sequence[PartyAddress] = (), only: int | None = None, stall: float = STALL_SECONDS,
+        batch: int = LEAST, addresses: Sequence[PartyAddress] = (), only: int | None = None,
+        stall: float = STALL_SECONDS,
     ) -> None:  # fmt: skip
         super().__init__()
         row = PROTOCOLS[protocol]
@@ -61,7 +64,7 @@ class MpSpdzParties(PartyProcesses):
         public_input.parent.mkdir(parents=True, exist_ok=True)
         first = self.numbers[0]
         public_input.write_text(f"{addresses[first].client_port - first}\n")  # party i adds i
-        self._command = [str(binary), "-v", "-ip", "hosts", "-b", str(row.batch), *row.options]
+        self._command = [str(binary), "-v", "-ip", "hosts", "-b", str(batch), *row.options]
         self._program = program
 
     def start(self) -> None:

@@ -59,7 +59,8 @@ def serve(deployment: Deployment, party: int, bundle: Path, given: str = "") -> 
         while True:
             running = MpSpdzParties(
                 binary, protocol, compiled.name, folder, folder,
-                addresses=deployment.parties, only=party, stall=deployment.stall_timeout or STALL_SECONDS,
+                batch=compiled.batch, addresses=deployment.parties, only=party,
+                stall=deployment.stall_timeout or STALL_SECONDS,
             )  # fmt: skip
             try:
                 _say(who + _session(running))

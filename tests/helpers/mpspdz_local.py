@@ -110,10 +110,10 @@ def run_kernels(folder: Path, source: str, words: Sequence[np.ndarray], protocol
     file = folder / "program.mpc"
     file.write_text(source)
     found = installation(protocol)
-    compile_program(found, file, folder, protocol)
+    batch = compile_program(found, file, folder, protocol).batch
     make_player_data(folder, PROTOCOLS[protocol].parties)
     (folder / "Player-Data" / "Input-P0-0").write_text(" ".join(map(str, flat)))
-    with MpSpdzParties(find_party(found, protocol), protocol, "program", folder, folder) as parties:
+    with MpSpdzParties(find_party(found, protocol), protocol, "program", folder, folder, batch=batch) as parties:
         codes = parties.wait(300)
         assert set(codes) == {0}, (folder / "party0.log").read_text()
     return np.fromfile(folder / "Player-Data" / "Binary-Output-P0-0", dtype="<i8") / ONE

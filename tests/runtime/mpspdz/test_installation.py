@@ -97,9 +97,10 @@ def program(folder: Path) -> Path:
 
 def test_compiler_output_is_read(tmp_path: Path) -> None:
     code = "import sys\nassert sys.argv[1:3] == ['-E', 'ring']\n"
-    code += "print('Expected communication is 1.5 MB online\\nHash: abc123')"
+    code += "print('Expected communication is 1.5 MB online\\nHash: abc123')\n"
+    code += "print('Program requires at most:\\n  2345 integer bits')"
     got = compile_program(compiler(tmp_path / "m", code), program(tmp_path), tmp_path / "work", "ring")
-    assert (got.hash, got.megabytes, got.name) == ("abc123", 1.5, "program")
+    assert (got.hash, got.megabytes, got.name, got.batch) == ("abc123", 1.5, "program", 2345)
 
 
 def test_compiler_finds_its_modules_whatever_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

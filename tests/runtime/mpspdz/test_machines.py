@@ -29,8 +29,9 @@ def fake(folder: Path, code: str) -> Path:
     return program
 
 
-def parties(folder: Path, code: str, protocol: str = "ring", stall: float = 60.0) -> MpSpdzParties:
-    return MpSpdzParties(fake(folder, code), protocol, "program", folder, folder / "logs", stall=stall)
+def parties(folder: Path, code: str, protocol: str = "ring", stall: float = 60.0, batch: int = 1000) -> MpSpdzParties:
+    binary = fake(folder, code)
+    return MpSpdzParties(binary, protocol, "program", folder, folder / "logs", stall=stall, batch=batch)
 
 
 def failure(running: MpSpdzParties, seconds: float = 20.0) -> ServiceError:
@@ -57,16 +58,17 @@ def all_ready(folder: Path) -> bool:
 @pytest.mark.parametrize(
     ("protocol", "count", "options"),
     [
-        ("ring", 3, ["-b", "1000000"]),
-        ("rep4-ring", 4, ["-b", "10000"]),
-        ("semi2k", 2, ["-b", "10000", "-e", "-N", "2"]),
+        ("ring", 3, []),
+        ("dealer-ring", 3, ["-d"]),
+        ("rep4-ring", 4, []),
+        ("semi2k", 2, ["-e", "-N", "2"]),
     ],
 )
 def test_command_lines(tmp_path: Path, protocol: str, count: int, options: list[str]) -> None:
-    with parties(tmp_path, "print(sys.argv[1:])\n", protocol) as running:
+    with parties(tmp_path, "print(sys.argv[1:])\n", protocol, batch=5000) as running:
         assert running.wait(20) == [0] * count
     for i in range(count):
-        want = ["-v", "-ip", "hosts", *options, "-p", str(i), "program"]
+        want = ["-v", "-ip", "hosts", "-b", "5000", *options, "-p", str(i), "program"]
         assert (tmp_path / "logs" / f"party{i}.log").read_text() == f"{want}\n"
     ports = [line.split(":")[1] for line in (tmp_path / "hosts").read_text().split()]
     assert len(set(ports)) == count
