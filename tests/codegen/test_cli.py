@@ -287,10 +287,10 @@ def test_options_out_of_range_are_one_report(toy: Any, tmp_path: Path) -> None:
     assert "--examples" in refused(toy(), tmp_path / "out", "--examples", 0)
 
 
-@pytest.mark.parametrize("name", ["absent", "model"])
-def test_nothing_to_read(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "message"), [("absent", "there is no model at"), ("model", "cannot read")])
+def test_nothing_to_read(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    assert "cannot read" in refused(tmp_path / name, tmp_path / "out")
+    assert message in refused(tmp_path / name, tmp_path / "out")
 
 
 def test_a_model_without_tokenizer(toy: Any, tmp_path: Path) -> None:
