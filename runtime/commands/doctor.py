@@ -15,7 +15,7 @@ from ...codegen.commandline.options import RUN, Option
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.native import binaries
 from ...codegen.ring.header import ProgramTextError
-from ...codegen.ring.reach import Reach, reach
+from ..embedded.reach import Reach, reach
 from ..mpspdz.compiler import compile_program
 from ..mpspdz.installation import DOCUMENTATION, Installation, MpSpdzError, describe, find
 from ..tuning.options import MpSpdzFolder

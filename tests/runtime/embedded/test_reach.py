@@ -8,9 +8,9 @@ import pytest
 from helpers.ring_builder import RingProgram, Series
 from helpers.ring_toys import toy
 from secfwt.codegen.commandline.problems import ProblemsFound
-from secfwt.codegen.ring.reach import Reach, reach
 from secfwt.codegen.ring.text import program_text
 from secfwt.runtime.commands import doctor
+from secfwt.runtime.embedded.reach import Reach, reach
 
 
 def hidden_weight(fit: bool) -> str:

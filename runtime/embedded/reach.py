@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .header import INPUT_KINDS, ProgramTextError, items, read_text
+from ...codegen.ring.header import INPUT_KINDS, ProgramTextError, items, read_text
 
 NON_LINEARITIES = ("fourier", "cos_sin")
 PRODUCTS = ("mul", "matmul")
