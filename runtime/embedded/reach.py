@@ -54,5 +54,5 @@ def _made(kind: str, inputs: list[Reach]) -> Reach:
     if kind in PRODUCTS:
         a, b = inputs
         pure = [factor.direct for factor, other in ((a, b), (b, a)) if not other.mixed]
-        return Reach(frozenset().union(*pure), a.mixed or b.mixed)
-    return Reach(frozenset().union(*(each.direct for each in inputs)), any(each.mixed for each in inputs))
+        return Reach(frozenset[str]().union(*pure), a.mixed or b.mixed)
+    return Reach(frozenset[str]().union(*(each.direct for each in inputs)), any(each.mixed for each in inputs))
