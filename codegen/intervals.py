@@ -30,6 +30,8 @@ Inputs = Mapping[str, NDArray[Any]]
 """Of a plan: examples `[E, *shape]` and candidates `[C, *shape]` by name."""
 TRIED = 2
 """Examples that a program is tried on, under one candidate."""
+WIDENED = 0.05
+"""Error from which on intervals are widened to the outliers, in the units of `ACCEPTED`."""
 ACCEPTED = 0.1
 """Largest error of a logit or loss, in units of the largest logit (of 1, where all are smaller). MiniLM errs by 0.01
 to 0.04 with softmax, by 0.006 with the shipped adapter, by 0.6 with untrained random features in all six layers."""
@@ -52,7 +54,7 @@ def serve(
     observe(plan, weights, options, inputs)
     plan.meta["calibration"] |= known or {}
     lowered, wrong = _tried(plan, weights, inputs)
-    if not wrong <= ACCEPTED:
+    if not wrong <= WIDENED:
         plan.meta["calibration"] = with_outliers(plan.meta["calibration"])
         lowered, wrong = _tried(plan, weights, inputs)
     if not wrong <= ACCEPTED:
