@@ -10,8 +10,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 RESULTS = Path(__file__).parent / "results"
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
@@ -104,13 +108,13 @@ def command() -> str:
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
-def write(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> Path:
-    """Append rows to `<folder>/<name>.csv`."""
+def write(name: str, rows: Sequence[DataclassInstance], folder: Path = RESULTS) -> Path:
+    """Append rows, all of one kind, to `<folder>/<name>.csv`."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.csv"
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+        writer = csv.DictWriter(file, [f.name for f in fields(rows[0])])
         if new:
             writer.writeheader()
         writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows)

@@ -16,6 +16,7 @@
 #include "mpc/memory_link.h"
 #include "mpc/tuples.h"
 #include "ring/gemm.h"
+#include "ring/gemm_kernel.h"
 
 namespace secfwt {
 namespace {
@@ -284,5 +285,19 @@ void secfwt_gemm(const u64* a, const u64* b, u64* c, std::size_t m, std::size_t 
 
 // Name of the best instruction set of the ring kernels that this processor has.
 const char* secfwt_isa() { return secfwt::isa_name(secfwt::best_isa()); }
+
+// The kernel that large matrix products run on.
+const char* secfwt_kernel() { return secfwt::current_kernel().name; }
+
+// The i-th kernel that this processor has, measured: 10^9 multiply-accumulates per second of one core, of blocks in the
+// cache, and of its multiplications alone. nullptr behind the last.
+const char* secfwt_kernel_rates(std::size_t i, double rates[2]) {
+  if (i >= secfwt::kernels().size()) return nullptr;
+  const secfwt::GemmKernel& kernel = *secfwt::kernels()[i];
+  const secfwt::KernelRate rate = secfwt::measure(kernel);
+  rates[0] = rate.multiply;
+  rates[1] = rate.peak;
+  return kernel.name;
+}
 
 }  // extern "C"

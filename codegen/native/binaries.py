@@ -62,8 +62,8 @@ def load(name: str) -> ctypes.CDLL:
 
 
 def describe() -> str:
-    """One line for a person: version, instruction set of the ring kernels on this processor, folder. Raises
-    `BinaryMissing`, also where the party program does not run."""
+    """One line for a person: version, instruction set of the ring kernels on this processor and which of them serves
+    matrix products, folder. Raises `BinaryMissing`, also where the party program does not run."""
     vm, simulator = find(VM), load(SIMULATOR)
     try:
         done = subprocess.run([vm, "--describe"], capture_output=True, check=False, timeout=TRIAL_SECONDS)
@@ -72,8 +72,10 @@ def describe() -> str:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise BinaryMissing(f"{vm} does not run: {said.splitlines()[-1]}; {BUILD}")
-    simulator.secfwt_isa.restype = ctypes.c_char_p
-    return f"secfwt {VERSION}, ring kernels for {simulator.secfwt_isa().decode()}, in {vm.parent}"
+    for function in (simulator.secfwt_isa, simulator.secfwt_kernel):
+        function.restype = ctypes.c_char_p
+    isa, kernel = simulator.secfwt_isa().decode(), simulator.secfwt_kernel().decode()
+    return f"secfwt {VERSION}, ring kernels for {isa}, products on {kernel}, in {vm.parent}"
 
 
 if __name__ == "__main__":

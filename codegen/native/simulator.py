@@ -7,9 +7,11 @@ rounds are those of a real run.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_uint8, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,6 +71,8 @@ def _library() -> ctypes.CDLL:
         "secfwt_record": (None, (c_void_p, c_int)),
         "secfwt_received": (c_size_t, (c_void_p, c_int, c_int, POINTER(c_uint8))),
         "secfwt_gemm": (None, (words, words, words, c_size_t, c_size_t, c_size_t)),
+        "secfwt_kernel": (c_char_p, ()),
+        "secfwt_kernel_rates": (c_char_p, (c_size_t, POINTER(c_double))),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -96,6 +100,25 @@ def ring_matmul(a: Words, b: Words) -> Words:
     out = np.empty((m, n), np.uint64)
     _library().secfwt_gemm(_pointer(_words(a)), _pointer(_words(b)), _pointer(out), m, k, n)
     return out
+
+
+def chosen_kernel() -> str:
+    """Name of the kernel that large matrix products run on."""
+    name: bytes = _library().secfwt_kernel()
+    return name.decode()
+
+
+def kernel_rates() -> Iterator[tuple[str, tuple[float, float]]]:
+    """Each kernel of matrix products that this processor has, measured on one core for some 20 ms.
+
+    Its name; 10^9 multiply-accumulates per second of blocks in the cache, and of its multiplications alone.
+    """
+    rates = (c_double * 2)()
+    for i in count():
+        name: bytes | None = _library().secfwt_kernel_rates(i, rates)
+        if name is None:
+            return
+        yield name.decode(), (rates[0], rates[1])
 
 
 class Simulator:

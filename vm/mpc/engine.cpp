@@ -8,6 +8,7 @@
 #include "mpc/footprint.h"
 #include "mpc/local_ops.h"
 #include "mpc/reshare.h"
+#include "mpc/static_factors.h"
 #include "mpc/tiles.h"
 
 namespace secfwt {
@@ -123,6 +124,7 @@ void Engine::set_weights(Shares weights) {
   Environment values(program_.values.size());
   bind_inputs(Kind::weight, 1, 1, std::move(weights), "weights", values);
   run_section(program_, setup_section_, values, main_);
+  pack_factors(program_, values);
   setup_ = std::move(values);
   examples_.clear();
   loaded_ = true;

@@ -16,6 +16,13 @@ struct Products {
   void run(std::size_t at_a, std::size_t stride_a, std::size_t at_b, std::size_t stride_b, std::size_t at_out,
            std::size_t count, std::size_t m) const {
     u64* c = out.x[0].get() + at_out;
+    if (b.layout) {
+      const bool shares = b.parts() == 2;  // x0·(y0+y1) + x1·y0; else linear in a
+      for (int p = 0; p < a.parts(); ++p)
+        gemm_packed(*b.layout, a.x[p].get() + at_a, stride_a, b.x[shares ? p : 0].get() + at_b, stride_b,
+                    out.x[shares ? 0 : p].get() + at_out, m * n, count, m, k, n, shares && p > 0);
+      return;
+    }
     if (a.parts() == 2 && b.parts() == 2) {
       gemm_shares(a.x[0].get() + at_a, a.x[1].get() + at_a, stride_a, b.x[0].get() + at_b, b.x[1].get() + at_b,
                   stride_b, c, m * n, count, m, k, n);
@@ -33,6 +40,20 @@ Sharing product_sharing(const Value& a, const Value& b) {
 }
 
 }  // namespace
+
+void pack_factor(Value& b) {
+  const std::size_t k = b.shape[b.shape.size() - 2], n = b.shape.back();
+  b.layout = packed_layout(k, n);
+  if (!b.layout) return;
+  if (b.parts() == 2)
+    for (std::size_t i = 0; i < b.words(); ++i) {
+      const u64 first = b.x[0][i];
+      b.x[0][i] += b.x[1][i];
+      b.x[1][i] = first;
+    }
+  for (int p = 0; p < b.parts(); ++p)
+    for (std::size_t i = 0; i < b.words(); i += k * n) pack_in_place(*b.layout, b.x[p].get() + i, k, n);
+}
 
 Value matmul(const Value& a, const Value& b) {
   // Vectors become matrices for the time being.

@@ -11,6 +11,8 @@
 
 namespace secfwt {
 
+struct GemmKernel;
+
 // Ring elements that several values may share: written once by whoever allocates them, then only read. Views keep the
 // whole alive.
 using Buffer = std::shared_ptr<u64[]>;
@@ -29,6 +31,9 @@ struct Value {
   std::size_t candidates = 1, examples = 1;
   Shape shape;
   Buffer x[2];
+  // Null, or what packed this right-hand factor (`pack_factor`): then only a product can read it. x[0] holds the sum of
+  // a replicated value's components, and x[1] the first of them.
+  const GemmKernel* layout = nullptr;
 
   int parts() const { return sharing == Sharing::rep ? 2 : 1; }
   std::size_t instance() const { return volume(shape); }

@@ -20,9 +20,11 @@ constexpr std::size_t kParallelWork = 1 << 18;   // products worth waking a thre
 
 std::size_t blocks(std::size_t n, std::size_t size) { return (n + size - 1) / size; }
 
-// A term A·B of a sum of products; A may be a sum of two matrices.
+// A term A·B of a sum of products; A may be a sum of two matrices. B is in rows, or packed: one block of inner indices
+// after another, each as long as the kernel allows.
 struct Term {
   Block a, b;
+  bool packed = false;
 };
 
 struct Shape {
@@ -53,6 +55,16 @@ Block offset(const Block& block, std::size_t row, std::size_t column) {
   return {block.words + at, block.plus ? block.plus + at : nullptr, block.stride};
 }
 
+// `panels` panels of B, of which n columns are left.
+void pack_panels(const GemmKernel& kernel, const Block& b, std::size_t k, std::size_t n, std::size_t panels, u64* out) {
+  for (std::size_t l = 0; l < k; l += kSlice)  // a few rows across the panels: they share pages
+    for (std::size_t j = 0; j < panels; ++j) {
+      const std::size_t column = j * kernel.columns;
+      kernel.pack_b(offset(b, l, column), std::min(kSlice, k - l), std::min(kernel.columns, n - column),
+                    out + j * kernel.b_panel(k) + kernel.b_panel(l));
+    }
+}
+
 // One block of the product. A is packed once; B a few panels at a time by the thread that multiplies by them, so that
 // they are read from its cache.
 void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
@@ -72,13 +84,12 @@ void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, 
     thread_local Workspace workspace_b;
     for (; lo < hi; lo += group) {
       const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo);
-      u64* const b = workspace_b.get(panels * b_words);
-      for (std::size_t l = 0; l < s.k; l += kSlice)  // a few rows across the group: they share pages
-        for (std::size_t j = 0; j < panels; ++j) {
-          const std::size_t column = first + j * kernel.columns;
-          kernel.pack_b(offset(term.b, l, column), std::min(kSlice, s.k - l), std::min(kernel.columns, s.n - column),
-                        b + j * b_words + kernel.b_panel(l));
-        }
+      const u64* b = term.b.words + lo * b_words;
+      if (!term.packed) {
+        u64* const packed = workspace_b.get(panels * b_words);
+        pack_panels(kernel, offset(term.b, 0, first), s.k, s.n - first, panels, packed);
+        b = packed;
+      }
       for (std::size_t i = 0; i < s.m; i += kRowStrip)
         kernel.multiply(a + i / kernel.rows * a_words, b, s.k, c + i * ldc + first, ldc, std::min(kRowStrip, s.m - i),
                         std::min(panels * kernel.columns, s.n - first), accumulate);
@@ -134,15 +145,27 @@ bool tiles_pay(const Shape& s) {
 }
 
 const GemmKernel& kernel_for(const Shape& s) {
-  const Isa isa = current_isa();
-  return *kernel_of(isa == Isa::amx && !tiles_pay(s) ? Isa::avx512 : isa);
+  const bool vectors = !required_kernel() && current_isa() == Isa::amx && !tiles_pay(s);
+  return vectors ? fastest_kernel(Isa::avx512) : current_kernel();
 }
 
 void clear(u64* c, std::size_t ldc, std::size_t m, std::size_t n) {
   for (std::size_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, 0);
 }
 
-// C = or += the sum of the terms.
+// C = or += A·B, block by block.
+void multiply_blocks(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
+                     bool accumulate) {
+  for (std::size_t l = 0; l < s.k; l += kernel.max_depth, accumulate = true) {
+    const Block b = term.packed ? offset({term.b.words, nullptr, s.n}, l, 0) : offset(term.b, l, 0);
+    for (std::size_t i = 0; i < s.m; i += kRowBlock)
+      multiply_block(kernel, {offset(term.a, i, l), b, term.packed},
+                     {std::min(kRowBlock, s.m - i), std::min(kernel.max_depth, s.k - l), s.n}, c + i * ldc, ldc,
+                     accumulate);
+  }
+}
+
+// C = or += the sum of the terms, none of them packed.
 void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std::size_t ldc, bool accumulate) {
   if (s.m == 0 || s.n == 0) return;
   const GemmKernel& kernel = kernel_for(s);
@@ -153,12 +176,8 @@ void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std:
     for (const Term* term = terms; term != terms + count; ++term) (s.n <= 2 ? few_columns : few_rows)(*term, s, c, ldc);
     return;
   }
-  for (const Term* term = terms; term != terms + count; ++term)
-    for (std::size_t l = 0; l < s.k; l += kernel.max_depth, accumulate = true)
-      for (std::size_t i = 0; i < s.m; i += kRowBlock)
-        multiply_block(kernel, {offset(term->a, i, l), offset(term->b, l, 0)},
-                       {std::min(kRowBlock, s.m - i), std::min(kernel.max_depth, s.k - l), s.n}, c + i * ldc, ldc,
-                       accumulate);
+  for (const Term* term = terms; term != terms + count; ++term, accumulate = true)
+    multiply_blocks(kernel, *term, s, c, ldc, accumulate);
 }
 
 }  // namespace
@@ -211,6 +230,30 @@ void gemm_shares(const u64* a0, const u64* a1, std::size_t stride_a, const u64* 
     const u64 *x0 = a0 + i * stride_a, *x1 = a1 + i * stride_a, *y0 = b0 + i * stride_b, *y1 = b1 + i * stride_b;
     const Term terms[] = {{{x0, x1, k}, {y0, nullptr, n}}, {{x0, nullptr, k}, {y1, nullptr, n}}};
     multiply(terms, 2, s, c + i * stride_c, n, false);
+  });
+}
+
+const GemmKernel* packed_layout(std::size_t k, std::size_t n) {
+  const GemmKernel& kernel = current_kernel();
+  const bool whole = k > 0 && n > 0 && k % kernel.depth == 0 && n % kernel.columns == 0;
+  return whole && kernel.b_words == 2 ? &kernel : nullptr;
+}
+
+void pack_in_place(const GemmKernel& layout, u64* b, std::size_t k, std::size_t n) {
+  const Words rows(b, b + k * n);
+  for (std::size_t l = 0; l < k; l += layout.max_depth)
+    pack_panels(layout, {rows.data() + l * n, nullptr, n}, std::min(layout.max_depth, k - l), n, n / layout.columns,
+                b + l * n);
+}
+
+void gemm_packed(const GemmKernel& layout, const u64* a, std::size_t stride_a, const u64* b, std::size_t stride_b,
+                 u64* c, std::size_t stride_c, std::size_t batch, std::size_t m, std::size_t k, std::size_t n,
+                 bool accumulate) {
+  Shape s{m, k, n};
+  flatten(batch, stride_a, stride_b, stride_c, s);
+  for_batch(batch, s, [&](std::size_t i) {
+    const Term term{{a + i * stride_a, nullptr, k}, {b + i * stride_b, nullptr, n}, true};
+    multiply_blocks(layout, term, s, c + i * stride_c, n, accumulate);
   });
 }
 

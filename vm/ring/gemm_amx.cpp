@@ -195,6 +195,25 @@ SECFWT_TARGET void multiply(const u64* a, const u64* b, std::size_t k, u64* c, s
   _tile_release();
 }
 
+// 36 products of tiles for 64 inner indices.
+SECFWT_TARGET void products(std::size_t k) {
+  _tile_loadconfig(&tile_config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  for (; k >= kDepth; k -= kDepth)
+    for (int i = 0; i < 9; ++i) {
+      _tile_dpbuud(0, 4, 5);
+      _tile_dpbuud(1, 4, 5);
+      _tile_dpbuud(2, 4, 5);
+      _tile_dpbuud(3, 4, 5);
+    }
+  _tile_release();
+}
+
 bool has_int8_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24) && (d & 1u << 25);  // AMX-TILE, AMX-INT8
@@ -210,9 +229,10 @@ bool request_tiles() {
 
 const GemmKernel* amx_kernel() {
   static const GemmKernel* const kernel = []() -> const GemmKernel* {
-    if (!avx512_kernel() || !__builtin_cpu_supports("avx512vbmi") || !has_int8_tiles() || !request_tiles())
+    if (!avx512_mullo_kernel() || !__builtin_cpu_supports("avx512vbmi") || !has_int8_tiles() || !request_tiles())
       return nullptr;
-    static const GemmKernel tiles{kSide, kSide, kDepth, 2, 2, kMaxDepth, pack_a, pack_b, multiply};
+    static const GemmKernel tiles{"amx", Isa::amx,  kSide,  kSide,  kDepth,   2,
+                                  2,     kMaxDepth, pack_a, pack_b, multiply, products};
     return &tiles;
   }();
   return kernel;

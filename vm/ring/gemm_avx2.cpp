@@ -85,10 +85,27 @@ void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc
            accumulate);
 }
 
+SECFWT_TARGET void products(std::size_t k) {
+  constexpr std::size_t kVectors = kRows * kColumns / kLanes;
+  __m256i low[kVectors] = {}, cross[kVectors] = {}, x = _mm256_set1_epi64x(3);
+  keep(x);  // no constant: it would be multiplied by additions
+  for (; k > 0; --k) {
+#pragma GCC unroll 6
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      low[i] = _mm256_mul_epu32(low[i], x);
+      cross[i] = _mm256_mullo_epi32(cross[i], x);
+      keep(low[i]);
+      keep(cross[i]);
+    }
+  }
+#pragma GCC unroll 6
+  for (std::size_t i = 0; i < kVectors; ++i) asm volatile("" : : "x"(low[i]), "x"(cross[i]));
+}
+
 }  // namespace
 
 const GemmKernel* avx2_kernel() {
-  static const GemmKernel kernel{kRows, kColumns, 1, 4, 2, 512, pack_a, pack_b, multiply};
+  static const GemmKernel kernel{"avx2", Isa::avx2, kRows, kColumns, 1, 4, 2, 512, pack_a, pack_b, multiply, products};
   return __builtin_cpu_supports("avx2") ? &kernel : nullptr;
 }
 

@@ -2,6 +2,8 @@
 // packed into panels in the order (and the limbs) in which the kernel reads them, zero-padded to whole panels.
 #pragma once
 
+#include <vector>
+
 #include "ring/isa.h"
 #include "ring/ring.h"
 
@@ -20,6 +22,8 @@ struct Block {
 };
 
 struct GemmKernel {
+  const char* name;
+  Isa isa;
   std::size_t rows, columns;     // of the tile of C that stays in registers: widths of the panels
   std::size_t depth;             // the inner dimension of a panel is padded to a multiple of this
   std::size_t a_words, b_words;  // packed words for two elements
@@ -31,6 +35,9 @@ struct GemmKernel {
   // C (m×n) = or += packed A · packed B for any number of panels.
   void (*multiply)(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m, std::size_t n,
                    bool accumulate);
+  // The multiplications of a whole tile for an inner length k, on registers and without anything else: the bound of
+  // `multiply`.
+  void (*products)(std::size_t k);
 
   std::size_t padded(std::size_t k) const { return (k + depth - 1) / depth * depth; }
   std::size_t a_panel(std::size_t k) const { return rows * padded(k) * a_words / 2; }
@@ -38,10 +45,24 @@ struct GemmKernel {
 };
 
 // Null where the processor or the operating system lacks the instructions.
-const GemmKernel* kernel_of(Isa isa);
 const GemmKernel* portable_kernel();
 const GemmKernel* avx2_kernel();
-const GemmKernel* avx512_kernel();
+const GemmKernel* avx512_mullo_kernel();
+const GemmKernel* avx512_ifma_kernel();
 const GemmKernel* amx_kernel();
+
+// Those this processor runs.
+const std::vector<const GemmKernel*>& kernels();
+// The fastest of an instruction set's: measured at first use, in about a millisecond, where there are several.
+const GemmKernel& fastest_kernel(Isa isa);
+// What large products run on.
+const GemmKernel& current_kernel();
+
+// 10^9 multiply-accumulates per second of one core.
+struct KernelRate {
+  double multiply;  // blocks that are packed and in the cache
+  double peak;      // its multiplications alone
+};
+KernelRate measure(const GemmKernel& kernel);
 
 }  // namespace secfwt

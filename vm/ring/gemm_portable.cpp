@@ -36,10 +36,23 @@ void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc
            accumulate);
 }
 
+void products(std::size_t k) {
+  u64 x = 3, product[kColumns] = {1, 2, 3, 4};
+  for (; k > 0; --k)
+    for (std::size_t i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (u64& p : product) {
+        p *= x;
+        asm("" : "+r"(p), "+r"(x));
+      }
+  for (u64 p : product) asm volatile("" : : "r"(p));
+}
+
 }  // namespace
 
 const GemmKernel* portable_kernel() {
-  static const GemmKernel kernel{kRows, kColumns, 1, 2, 2, 512, pack_a, pack_b, multiply};
+  static const GemmKernel kernel{"portable", Isa::portable, kRows,  kColumns, 1,        2,
+                                 2,          512,           pack_a, pack_b,   multiply, products};
   return &kernel;
 }
 

@@ -1,5 +1,6 @@
 #include "ring/isa.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
@@ -12,64 +13,77 @@ namespace {
 
 constexpr Isa kIsas[] = {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx};
 
+bool has(Isa isa) {
+  const auto& all = kernels();
+  return std::any_of(all.begin(), all.end(), [isa](const GemmKernel* kernel) { return kernel->isa == isa; });
+}
+
+// Instruction sets, and kernels that are called otherwise.
 std::string supported() {
   std::string names;
+  const auto add = [&](const char* name) { names += (names.empty() ? "" : ", ") + std::string(name); };
   for (Isa isa : kIsas)
-    if (kernel_of(isa)) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+    if (has(isa)) add(isa_name(isa));
+  for (const GemmKernel* kernel : kernels())
+    if (std::string(kernel->name) != isa_name(kernel->isa)) add(kernel->name);
   return names;
 }
 
-Isa initial_isa() {
-  const char* name = std::getenv("SECFWT_ISA");
-  if (!name || !*name) return best_isa();
-  for (Isa isa : kIsas)
-    if (name == std::string(isa_name(isa)) && kernel_of(isa)) return isa;
-  throw std::invalid_argument("SECFWT_ISA is \"" + std::string(name) + "\"; this processor runs " + supported());
-}
+struct Choice {
+  std::atomic<Isa> isa{best_isa()};
+  std::atomic<const GemmKernel*> kernel{nullptr};
 
-std::atomic<Isa>& chosen() {
-  static std::atomic<Isa> isa{initial_isa()};
-  return isa;
+  Choice() {
+    const char* variable = std::getenv("SECFWT_ISA");
+    const std::string name = variable ? variable : "";
+    if (name.empty()) return;
+    for (const GemmKernel* each : kernels()) {
+      if (name == isa_name(each->isa)) {
+        isa = each->isa;
+        return;
+      }
+      if (name == each->name) {
+        isa = each->isa;
+        kernel = each;
+        return;
+      }
+    }
+    throw std::invalid_argument("SECFWT_ISA is \"" + name + "\"; this processor runs " + supported());
+  }
+};
+
+Choice& chosen() {
+  static Choice choice;
+  return choice;
 }
 
 }  // namespace
-
-const GemmKernel* kernel_of(Isa isa) {
-  switch (isa) {
-    case Isa::portable:
-      return portable_kernel();
-#if defined(__x86_64__)
-    case Isa::avx2:
-      return avx2_kernel();
-    case Isa::avx512:
-      return avx512_kernel();
-#if defined(__linux__)
-    case Isa::amx:
-      return amx_kernel();
-#endif
-#endif
-    default:
-      return nullptr;
-  }
-}
 
 Isa best_isa() {
   static const Isa best = [] {
     Isa last = Isa::portable;
     for (Isa isa : kIsas)
-      if (kernel_of(isa)) last = isa;
+      if (has(isa)) last = isa;
     return last;
   }();
   return best;
 }
 
-Isa current_isa() { return chosen().load(std::memory_order_relaxed); }
+Isa current_isa() { return chosen().isa.load(std::memory_order_relaxed); }
 
 void set_isa(Isa isa) {
-  if (!kernel_of(isa))
+  if (!has(isa))
     throw std::invalid_argument("the " + std::string(isa_name(isa)) + " kernel was asked for; this processor runs " +
                                 supported());
-  chosen() = isa;
+  chosen().isa = isa;
+  chosen().kernel = nullptr;
+}
+
+const GemmKernel* required_kernel() { return chosen().kernel.load(std::memory_order_relaxed); }
+
+void require_kernel(const GemmKernel& kernel) {
+  chosen().isa = kernel.isa;
+  chosen().kernel = &kernel;
 }
 
 const char* isa_name(Isa isa) {

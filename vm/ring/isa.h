@@ -1,8 +1,12 @@
-// The instruction set that kernels are run for. The best one is chosen at run time; the environment variable
-// SECFWT_ISA = amx | avx512 | avx2 | portable overrides it.
+// The instruction set that kernels are run for, and the kernel of matrix products where one is asked for. The best set
+// is chosen at run time, and the fastest of its matrix kernels by measurement. The environment variable SECFWT_ISA
+// overrides both: amx | avx512 | avx2 | portable, or the name of a matrix kernel with its instruction set,
+// avx512-ifma | avx512-mullo.
 #pragma once
 
 namespace secfwt {
+
+struct GemmKernel;
 
 enum class Isa { portable, avx2, avx512, amx };
 
@@ -13,5 +17,9 @@ Isa best_isa();
 Isa current_isa();
 void set_isa(Isa isa);
 const char* isa_name(Isa isa);
+
+// The kernel that all products must run on, whatever their size; null where the fastest is to be found.
+const GemmKernel* required_kernel();
+void require_kernel(const GemmKernel& kernel);  // with its instruction set; until set_isa
 
 }  // namespace secfwt

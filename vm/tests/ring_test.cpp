@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "ring/gemm.h"
+#include "ring/gemm_kernel.h"
 #include "ring/host_memory.h"
 #include "ring/parallel.h"
 #include "ring/phasor.h"
@@ -62,21 +63,18 @@ void add_product(const Matrix& a, const Matrix& b, Matrix& c) {
       for (std::size_t j = 0; j < b.columns; ++j) c.at(i, j) += a.at(i, l) * b.at(l, j);
 }
 
-// Runs body with each kernel that this processor has.
+// Runs body with each kernel that this processor has, then with the one that is chosen.
 template <class Body>
-void for_each_isa(const Body& body) {
+void for_each_kernel(const Body& body) {
   const Isa before = current_isa();
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx}) {
-    try {
-      set_isa(isa);
-    } catch (const std::invalid_argument&) {
-      continue;
-    }
+  for (const GemmKernel* kernel : kernels()) {
+    require_kernel(*kernel);
     const int failures = test::failures();
     body();
-    if (test::failures() > failures) std::cerr << "with kernel " << isa_name(isa) << "\n";
+    if (test::failures() > failures) std::cerr << "with kernel " << kernel->name << "\n";
   }
   set_isa(before);
+  body();
 }
 
 void check_gemm(std::size_t m, std::size_t k, std::size_t n, std::size_t gap, Fill fill, Rng& rng) {
@@ -88,7 +86,7 @@ void check_gemm(std::size_t m, std::size_t k, std::size_t n, std::size_t gap, Fi
   const Matrix start = filled(m, n, gap_c, Fill::random, rng);
   Matrix sum = start;
   add_product(a, b, sum);
-  for_each_isa([&] {
+  for_each_kernel([&] {
     Matrix c(m, n, gap_c);
     gemm(a.words.data(), a.stride, b.words.data(), b.stride, c.words.data(), c.stride, m, k, n, false);
     CHECK(c.words == product.words);
@@ -150,7 +148,7 @@ TEST(gemm_batches) {
                     sum.at(q * m + i, j) += x0 * y0;
                     shares.at(q * m + i, j) += x0 * y0 + x0 * y1 + x1 * y0;
                   }
-            for_each_isa([&] {
+            for_each_kernel([&] {
               Matrix c(batch * m, n);
               gemm_batch(a.words.data(), stride_a, b.words.data(), stride_b, c.words.data(), m * n, batch, m, k, n,
                          false);
@@ -165,6 +163,56 @@ TEST(gemm_batches) {
               CHECK(c.words == shares.words);
             });
           }
+}
+
+// Whole panels of every kernel and more inner indices than a block of any has; few rows and many.
+TEST(gemm_packed_once) {
+  Rng rng(7);
+  const std::size_t batch = 3;
+  for (std::size_t m : {1, 2, 5, 8, 15, 50})
+    for (std::size_t k : {64, 448, 576})
+      for (std::size_t n : {16, 80}) {
+        const Matrix a = filled(batch * m, k, 0, Fill::random, rng), b = filled(batch * k, n, 0, Fill::random, rng);
+        const Matrix start = filled(batch * m, n, 0, Fill::random, rng);
+        for (bool shared : {false, true})
+          for_each_kernel([&] {
+            const std::size_t stride_b = shared ? 0 : k * n;
+            Matrix expected = start, c = start, packed = b;
+            gemm_batch(a.words.data(), m * k, b.words.data(), stride_b, expected.words.data(), m * n, batch, m, k, n,
+                       true);
+            const GemmKernel* layout = packed_layout(k, n);
+            if (!layout) return CHECK_EQ(std::string(current_kernel().name), "avx512-ifma");
+            for (std::size_t i = 0; i < batch; ++i) pack_in_place(*layout, packed.words.data() + i * k * n, k, n);
+            gemm_packed(*layout, a.words.data(), m * k, packed.words.data(), stride_b, c.words.data(), m * n, batch, m,
+                        k, n, true);
+            CHECK(c.words == expected.words);
+            gemm_batch(a.words.data(), m * k, b.words.data(), stride_b, expected.words.data(), m * n, batch, m, k, n,
+                       false);
+            gemm_packed(*layout, a.words.data(), m * k, packed.words.data(), stride_b, c.words.data(), m * n, batch, m,
+                        k, n, false);
+            CHECK(c.words == expected.words);
+          });
+      }
+}
+
+TEST(gemm_packs_what_takes_no_more_room) {
+  const Isa before = current_isa();
+  for (const GemmKernel* kernel : kernels()) {
+    require_kernel(*kernel);
+    CHECK(packed_layout(kernel->depth, kernel->columns - 1) == nullptr);
+    CHECK(packed_layout(0, kernel->columns) == nullptr);
+    if (kernel->b_words == 2) CHECK(packed_layout(kernel->depth, kernel->columns) == kernel);
+    if (kernel->b_words != 2) CHECK(packed_layout(kernel->depth, kernel->columns) == nullptr);
+  }
+  set_isa(before);
+}
+
+// The one that runs is among its instruction set's, and not beaten by much: both are measured again.
+TEST(gemm_fastest_kernel_is_chosen) {
+  const GemmKernel& chosen = fastest_kernel(current_isa());
+  CHECK_EQ(isa_name(chosen.isa), isa_name(current_isa()));
+  for (const GemmKernel* kernel : kernels())
+    if (kernel->isa == chosen.isa) CHECK(measure(chosen).multiply > 0.7 * measure(*kernel).multiply);
 }
 
 TEST(gemm_threads) {

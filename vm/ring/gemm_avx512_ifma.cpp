@@ -1,26 +1,23 @@
-// AVX-512 with IFMA and VNNI. vpmullq is three micro-operations; this takes 2.5 for a product and its sum instead:
+// AVX-512 with IFMA and VNNI. Where vpmullq is three micro-operations (Intel), this takes 2.5 for a product and its sum
+// instead of four:
 //   a·b mod 2^64 = lo52(a'·b') + 2^52·(hi52(a'·b') + a'·b″ + a″·b' mod 2^12),   a = a' + 2^52·a″, b = b' + 2^52·b″.
 // vpmadd52 gives the first two and ignores the bits above 52. The cross products are needed mod 2^12 only, so that
 // 12-bit factors do: vpdpwssd forms those of two inner indices at once. Every accumulator may overflow: what is lost is
 // a multiple of 2^64.
 #if defined(__x86_64__)
 
-#if !defined(__clang__)  // GCC 12's own headers trip these: PR 105593
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
+#include "ring/gemm_avx512.h"
 
-#include <algorithm>
-
-#include "ring/gemm_kernel.h"
-
-#define SECFWT_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512ifma,avx512vnni")))
+#define SECFWT_TARGET __attribute__((target(SECFWT_AVX512 ",avx512ifma,avx512vnni")))
 
 namespace secfwt {
 namespace {
 
-constexpr std::size_t kRows = 4, kColumns = 16, kLanes = 8;
+using avx512::keep;
+using avx512::kLanes;
+using avx512::load;
+
+constexpr std::size_t kRows = 4, kColumns = 16;
 
 constexpr u64 low12(u64 x) { return x & 0xfff; }
 
@@ -48,14 +45,6 @@ void pack_a(const Block& a, std::size_t m, std::size_t k, u64* out) {
   }
 }
 
-SECFWT_TARGET inline __m512i load(const Block& b, std::size_t row, std::size_t column, std::size_t n) {
-  const __mmask8 mask = column >= n ? 0 : static_cast<__mmask8>(0xff >> (8 - std::min(kLanes, n - column)));
-  const std::size_t at = row * b.stride + column;
-  __m512i x = _mm512_maskz_loadu_epi64(mask, b.words + at);
-  if (b.plus) x = _mm512_add_epi64(x, _mm512_maskz_loadu_epi64(mask, b.plus + at));
-  return x;
-}
-
 // A pair of inner indices: 16 columns of b(l), of b(l+1), of the cross words.
 SECFWT_TARGET void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out) {
   for (std::size_t l = 0; l < k; l += 2, out += 3 * kColumns)
@@ -66,9 +55,6 @@ SECFWT_TARGET void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out
       _mm512_storeu_si512(out + 2 * kColumns + j, cross_b(x, y));
     }
 }
-
-// GCC 12 would copy accumulators from one step to the next.
-SECFWT_TARGET inline void keep(__m512i& x) { asm("" : "+v"(x)); }
 
 template <int R, int V>
 SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t n,
@@ -113,12 +99,9 @@ SECFWT_TARGET inline void tile(const u64* a, const u64* b, std::size_t k, u64* c
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       const __m512i both = _mm512_add_epi64(cross[i][v], _mm512_srli_epi64(cross[i][v], 32));
-      __m512i sum = _mm512_add_epi64(low[i][v], _mm512_slli_epi64(_mm512_add_epi64(high[i][v], both), 52));
-      const std::size_t left = n - static_cast<std::size_t>(v) * kLanes;
-      const __mmask8 mask = static_cast<__mmask8>(0xff >> (8 - std::min(kLanes, left)));
-      u64* to = c + static_cast<std::size_t>(i) * ldc + static_cast<std::size_t>(v) * kLanes;
-      if (accumulate) sum = _mm512_add_epi64(sum, _mm512_maskz_loadu_epi64(mask, to));
-      _mm512_mask_storeu_epi64(to, mask, sum);
+      const __m512i sum = _mm512_add_epi64(low[i][v], _mm512_slli_epi64(_mm512_add_epi64(high[i][v], both), 52));
+      const std::size_t row = static_cast<std::size_t>(i), first = static_cast<std::size_t>(v) * kLanes;
+      avx512::store(c + row * ldc + first, n - first, sum, accumulate);
     }
 }
 
@@ -139,13 +122,40 @@ void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc
     (n - j > kLanes ? column<2> : column<1>)(a, b, k, c, ldc, m, std::min(kColumns, n - j), accumulate);
 }
 
+SECFWT_TARGET void products(std::size_t k) {
+  constexpr std::size_t kVectors = kRows * kColumns / kLanes;
+  __m512i low[kVectors] = {}, high[kVectors] = {}, cross[kVectors] = {}, x = _mm512_set1_epi64(3);
+  for (; k > 1; k -= 2) {
+#pragma GCC unroll 2
+    for (int step = 0; step < 2; ++step)
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < kVectors; ++i) {
+        low[i] = _mm512_madd52lo_epu64(low[i], x, x);
+        high[i] = _mm512_madd52hi_epu64(high[i], x, x);
+        keep(low[i]);
+        keep(high[i]);
+      }
+#pragma GCC unroll 8
+    for (__m512i& sum : cross) {
+      sum = _mm512_dpwssd_epi32(sum, x, x);
+      keep(sum);
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < kVectors; ++i) {
+    avx512::discard(low[i]);
+    avx512::discard(high[i]);
+    avx512::discard(cross[i]);
+  }
+}
+
 }  // namespace
 
-const GemmKernel* avx512_kernel() {
-  static const GemmKernel kernel{kRows, kColumns, 2, 3, 3, 384, pack_a, pack_b, multiply};
-  const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                         __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
+const GemmKernel* avx512_ifma_kernel() {
+  static const GemmKernel kernel{"avx512-ifma", Isa::avx512, kRows,  kColumns, 2,       3, 3,
+                                 384,           pack_a,      pack_b, multiply, products};
+  const bool supported =
+      avx512_mullo_kernel() && __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
   return supported ? &kernel : nullptr;
 }
 
