@@ -11,6 +11,7 @@ namespace {
 
 constexpr auto kLook = std::chrono::milliseconds(5);  // how soon it is noticed that a step takes tuples
 constexpr int kNice = 10;                             // steps come first
+constexpr u64 kFills = 4;                             // steps without a pause that fill what lies ahead
 
 }  // namespace
 
@@ -31,6 +32,10 @@ Dealer::~Dealer() {
 void Dealer::step_begins() {
   std::lock_guard<std::mutex> lock(mutex_);
   stepping_ = true;
+  for (Goal& goal : goals_) {
+    goal.before = goal.pool->taken();
+    goal.left = goal.pool->ahead() + goal.recent / kFills;
+  }
   changed_.notify_one();
 }
 
@@ -43,7 +48,6 @@ void Dealer::step_done() {
     const u64 taken = goal.pool->taken();
     // Steps of two kinds may take turns: what a kind needs is forgotten slowly.
     goal.recent = std::max(taken - goal.before, goal.recent / 2);
-    goal.before = taken;
     bytes += static_cast<double>(goal.pool->bytes(goal.recent));
   }
   const double part = std::min(1.0, static_cast<double>(bytes_) / std::max(bytes, 1.0));
@@ -51,13 +55,22 @@ void Dealer::step_done() {
   changed_.notify_one();
 }
 
+// How much of a pool is to be ahead now. Whatever a step takes must be dealt in any case; to fill the store as well, in
+// one step, would make it as much slower as the others gain.
+u64 Dealer::target(const Goal& goal) const {
+  if (!stepping_) return goal.wanted;
+  const u64 taken = goal.pool->taken() - goal.before;
+  return std::min(goal.wanted, goal.left + (goal.recent > taken ? goal.recent - taken : 0));
+}
+
 // The pool that lacks most of what it should have ahead, none if all have a batch's worth.
 Dealer::Goal* Dealer::neediest() {
   Goal* found = nullptr;
   double least = 1;
   for (Goal& goal : goals_) {
-    if (goal.pool->ahead() + goal.pool->batch() > goal.wanted) continue;
-    const double part = static_cast<double>(goal.pool->ahead()) / static_cast<double>(goal.wanted);
+    const u64 wanted = target(goal);
+    if (goal.pool->ahead() + goal.pool->batch() > wanted) continue;
+    const double part = static_cast<double>(goal.pool->ahead()) / static_cast<double>(wanted);
     if (part < least) least = part, found = &goal;
   }
   return found;
@@ -74,9 +87,10 @@ void Dealer::run() try {
       stepping_ ? void(changed_.wait_for(lock, kLook)) : changed_.wait(lock);
       continue;
     }
-    const u64 most = goal->wanted - goal->pool->ahead();
+    const u64 wanted = target(*goal), ahead = goal->pool->ahead();
+    if (ahead >= wanted) continue;  // the step has gone on
     lock.unlock();
-    goal->pool->deal_ahead(most);
+    goal->pool->deal_ahead(wanted - ahead);
     lock.lock();
   }
 } catch (const PeerLost&) {

@@ -23,12 +23,14 @@ class Dealer {
  private:
   struct Goal {
     TuplePool* pool;
-    u64 before = 0;  // taken when the last step ended
+    u64 before = 0;  // taken when the step began
     u64 recent = 0;  // taken by a step, lately
     u64 wanted = 0;  // to be ahead
+    u64 left = 0;    // of that, when the step ends
   };
 
   void run();
+  u64 target(const Goal& goal) const;
   Goal* neediest();
 
   const u64 bytes_;
