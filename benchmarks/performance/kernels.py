@@ -2,8 +2,8 @@
 
     python benchmarks/run.py kernels
 
-One core. A kernel multiplies blocks that are packed and in its cache; its peak is the same multiplications on registers,
-without sums and loads. The parties measure in the same way which kernel they run.
+One core. A kernel multiplies blocks that are packed and in its cache; its peak is the same multiplications on
+registers, without sums and loads. The parties measure in the same way which kernel they run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from secfwt.codegen.native.simulator import chosen_kernel, kernel_rates
 
@@ -63,7 +64,7 @@ def kernel_rows() -> Iterator[KernelRow]:
 def processor() -> str:
     """The processor's name, family and model: names alone do not tell generations apart."""
     known: dict[str, str] = {}
-    with open("/proc/cpuinfo") as file:
+    with Path("/proc/cpuinfo").open() as file:
         for line in file:
             name, _, value = line.partition(":")
             known.setdefault(name.strip(), value.strip())

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from helpers.ring_builder import LABELS, RingProgram, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,11 @@ C, E = 3, 4
 
 def ring(*shape: int) -> np.ndarray:
     return RNG.integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def aes_stream(key: bytes, n: int) -> bytes:
+    """What a public value of that seed is made from."""
+    return Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(bytes(n))
 
 
 class Case:
@@ -110,6 +116,45 @@ def test_matmul(stages: tuple[str, str], sa: Shape, sb: Shape) -> None:
     case.check(case.program.v("matmul", (a, b), shape, stage, "add"), expected, stage)
 
 
+@pytest.mark.parametrize("stage", ["candidate", "pair"])
+@pytest.mark.parametrize(("sa", "sb"), [((1, 64), (64, 32)), ((3, 5, 128), (3, 128, 16)), ((9, 448), (448, 80))])
+def test_static_factors_of_whole_panels(stage: str, sa: Shape, sb: Shape) -> None:
+    """Weights that a kernel may keep packed; and a public matrix."""
+    case = Case()
+    p = case.program
+    (a, x, _), (b, y, _) = case.input(stage, sa), case.input("setup", sb)
+    shape = np.matmul(np.zeros(sa), np.zeros(sb)).shape
+    public = p.v("public", (), sb[-2:], "setup", "pub", name="A", seed=bytes(16).hex(), bits=1)
+    secret = p.v("matmul", (a, b), shape, stage, "add")
+    clear = p.v("matmul", (a, public), shape, stage)
+    stream = np.frombuffer(aes_stream(bytes(16), 2 * math.prod(sb[-2:])), "<i2").reshape(sb[-2:])
+    expected = x @ y - x @ (stream >> 15).astype(np.uint64)
+    case.check(p.v("sub", (secret, clear), shape, stage, "add"), expected, stage)
+
+
+def test_static_factors_that_something_else_reads_too() -> None:
+    """As a summand, as a left factor, under another shape: none may see a packed one."""
+    case = Case()
+    p = case.program
+    a, x, _ = case.input("pair", (64, 64))
+    summand, y, _ = case.input("setup", (64, 64))
+    left, z, _ = case.input("setup", (64, 64))
+    flat, w, _ = case.input("setup", (32, 128))
+    tall = p.v("reshape", (flat,), (64, 64), "setup")
+    square = ((64, 64), "pair", "add")
+    right, swapped = p.v("matmul", (a, left), *square), p.v("matmul", (left, a), *square)
+    half = p.v("slice", (a,), (64, 32), "pair", axis=-1, lo=0, hi=32)
+    outputs = [
+        p.v("add", (p.v("matmul", (a, summand), *square), summand), *square),
+        p.v("add", (right, swapped), *square),
+        p.v("matmul", (a, tall), *square),
+        p.v("matmul", (half, flat), (64, 128), "pair", "add"),
+    ]
+    expected = [x @ y + y, x @ z + z @ x, x @ w.reshape(1, 1, 64, 64), x[..., :32] @ w]
+    both = p.v("concat", tuple(outputs), (64, 320), "pair", "add", axis=-1)
+    case.check(both, np.concatenate(expected, axis=-1), "pair")
+
+
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (0, 3, 2), (2, 0, 3), (5, 17, 3), (64, 200, 65), (131, 70, 129)])
 def test_gemm(m: int, k: int, n: int) -> None:
     a, b = ring(m, k), ring(k, n)
@@ -176,10 +221,11 @@ def test_additive_and_public_operands() -> None:
     both = p.v("add", (rep, row), (4, 3), "candidate")  # replicated + public
     mixed = p.v("concat", (shifted, both, public), (11, 3), "pair", "add", axis=-2)
 
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-    stream = Cipher(algorithms.AES(bytes.fromhex(seed)), modes.CTR(bytes(16))).encryptor().update(bytes(18))
-    A = (np.frombuffer(stream, "<i2").astype(np.int64) >> 3).astype(np.uint64).reshape(3, 3)
+    A = (
+        (np.frombuffer(aes_stream(bytes.fromhex(seed), 18), "<i2").astype(np.int64) >> 3)
+        .astype(np.uint64)
+        .reshape(3, 3)
+    )
     expected = A[1] - (y - (x * y + x)) @ A
     expected = np.concatenate(
         [np.broadcast_to(v, (C, E, *v.shape[-2:])) for v in (expected, x @ A + A[1], A[None, None])], axis=-2

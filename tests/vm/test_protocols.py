@@ -323,6 +323,21 @@ def test_a_step_does_not_wait_for_what_was_dealt_ahead() -> None:
     assert sim.dealt().late == tuples
 
 
+def test_steps_without_a_pause_fill_the_store_little_by_little() -> None:
+    """Of what a step takes, which is not what the examples took."""
+    sim = ahead_program(4096, 1 << 30)
+    x, z = (RNG.integers(0, 2**64, (8, 4096), dtype=np.uint64) for _ in range(2))
+    sim.examples(8, x)
+    sim.step(1, z[0])
+    taken = sim.dealt().late
+    ahead = sim.dealt().ahead
+    for _ in range(2):
+        sim.step(1, z[0])
+        now, ahead = ahead, sim.dealt().ahead
+        assert ahead < now + 0.6 * taken
+    wait_for_tuples(sim, int(0.9 * taken))
+
+
 def test_views_stay_uniform_and_fresh_when_dealt_ahead() -> None:
     n, count = 5120, 3
     sim = ahead_program(n, 1 << 30, lanes=1)
