@@ -20,7 +20,7 @@ import numpy as np
 from ..commandline.problems import Problem, ProblemsFound
 from ..ring.builder import NARROW
 from ..ring.values import HEADROOM
-from ..series.softmax import HARMLESS, inverse_sum, period, root_weight, sum_period
+from ..series.softmax import HARMLESS, HIGHEST, inverse_sum, period, root_weight, sum_period
 from .heads import Attention, Part, in_front, projected, side_by_side, values
 from .scales import LEAST, ROW
 
@@ -79,12 +79,19 @@ class SoftmaxAttention(Attention):
 
     def _weights(self, query: int, key: int, centre: int) -> int:
         """w `[H, R, R']` at scale `ROW`."""
-        r = self.r
-        low = self.ranges.lowest_score(f"layers.{self.v.attrs['layer']}.score")
+        r, layer = self.r, self.v.attrs["layer"]
+        site = f"layers.{layer}.score"
+        low, high = self.ranges.lowest_score(site), self.ranges.highest_score(site)
+        if high > HIGHEST:
+            raise ProblemsFound([Problem(
+                "error",
+                f"layer {layer}: scores lie up to {high:.0f} above their row's estimated log-sum-exp, accepted: "
+                f"{HIGHEST:.1f}",
+                "No linear function of the rows estimates it. Give --attention rfa and an adapter (secfwt-convert).",
+            )])  # fmt: skip
         theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low))
         fit = root_weight(low, turn)
         if fit.scale + log2(fit.bound) > NARROW:
-            layer = self.v.attrs["layer"]
             raise ProblemsFound([Problem(
                 "error", f"layer {layer}: scores lie up to {-low:.0f} below their row's log-sum-exp",
                 "No short series serves that range. Give --attention rfa and an adapter (secfwt-convert).",

@@ -53,9 +53,13 @@ def summary(values: Array) -> dict[str, float]:
 
 
 def with_outliers(sites: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """The same sites as if no value were too rare to count: quantiles are the extremes."""
+    """The same sites as if no value were too rare to count: quantiles are the extremes. But for softmax's scores, whose
+    interval ends where it does."""
     low, high = (f"q{q}" for q in QUANTILES)
-    return {name: {**site, low: site["min"], high: site["max"]} for name, site in sites.items()}
+    return {
+        name: dict(site) if name.endswith(".score") else {**site, low: site["min"], high: site["max"]}
+        for name, site in sites.items()
+    }
 
 
 def _site(least: float, low: float, high: float, most: float) -> dict[str, float]:

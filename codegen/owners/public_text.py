@@ -47,7 +47,7 @@ def reads(embedder: Embedder, texts: Sequence[Text]) -> bool:
     tokenizer = embedder.tokenizer
     unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", "")))
     ids = [i for text in texts for i in tokenizer.encode(*([text] if isinstance(text, str) else text)).ids]
-    return ids.count(unknown) <= UNKNOWN * len(ids)
+    return sum(i == unknown for i in ids) <= UNKNOWN * len(ids)
 
 
 def of_texts(plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedder, texts: Sequence[Text]) -> Inputs:

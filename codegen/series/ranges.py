@@ -82,6 +82,11 @@ class Ranges:
         seen = self.sites.get(site)
         return LOWEST_SCORE if seen is None else min(-8.0, float(floor(self.margin * seen["min"])))
 
+    def highest_score(self, site: str) -> float:
+        """What 99.99 % of the scores less their row's estimated log-sum-exp do not exceed."""
+        seen = self.sites.get(site)
+        return 0.0 if seen is None else seen["q0.9999"]
+
     def row_sum(self, site: str) -> tuple[float, float]:
         """Sums of a row's softmax weights: all but the smallest 0.01 %, which no series of moderate length inverts."""
         seen = self.sites.get(site)

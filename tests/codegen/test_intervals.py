@@ -55,7 +55,7 @@ def test_what_no_interval_serves_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert "--attention softmax" in problem.detail
 
 
-@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("factor", [1, 2, 4])
 def test_larger_logits_are_right_or_refused(factor: float, tmp_path: Path) -> None:
     model = louder(checkpoint(tmp_path, "bert"), factor)
     try:

@@ -258,9 +258,16 @@ def test_encode_wraps_phases_and_rounds() -> None:
 
 def test_scores_that_spread_too_far_for_a_series_are_refused_by_layer() -> None:
     t = toy(variant="softmax")
-    sites = {f"layers.1.{site}": {"min": low, "max": 8.0, "q0.0001": low, "q0.9999": 8.0}
+    sites = {f"layers.1.{site}": {"min": low, "max": 6.0, "q0.0001": low, "q0.9999": 6.0}
              for site, low in (("score", -600.0), ("row_sum", 0.1))}  # fmt: skip
     with pytest.raises(ProblemsFound, match=r"layer 1: scores lie up to 720 below .*\n.*--attention rfa"):
+        lower(t.plan, t.weights, Ranges(sites))
+
+
+def test_scores_above_what_a_weight_covers_are_refused_by_layer() -> None:
+    t = toy(variant="softmax")
+    sites = {"layers.1.score": {"min": -9.0, "max": 12.0, "q0.0001": -9.0, "q0.9999": 9.0}}
+    with pytest.raises(ProblemsFound, match=r"layer 1: scores lie up to 9 above .* accepted: 8.4\n.*--attention rfa"):
         lower(t.plan, t.weights, Ranges(sites))
 
 
