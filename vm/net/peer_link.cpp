@@ -179,6 +179,16 @@ bool PeerLink::write_some() {
   return true;
 }
 
+// The same. A peer that can no longer be written to may have said why.
+bool PeerLink::write_or_hear() {
+  try {
+    return write_some();
+  } catch (const ConnectionLost&) {
+    while (read_some()) continue;
+    throw;
+  }
+}
+
 // Reads until the socket is empty or the turn is over, straight into the buffer of a waiting recv() or ahead of it;
 // true if there may be more to do. All that arrives is taken: a receiver that left it in the socket while it computes
 // would run into the sender's timeout.
@@ -241,7 +251,7 @@ void PeerLink::run() {
   Clock::time_point give_up = Clock::time_point::max();
   try {
     for (;;) {
-      const bool more_out = write_some();
+      const bool more_out = write_or_hear();
       const bool more_in = read_some();
       bool idle = !more_out && !more_in;
       {

@@ -93,6 +93,7 @@ class PeerLink final : public Link {
   void send(u32 channel, Bytes bytes);
   void run();
   bool write_some();
+  bool write_or_hear();
   bool next_message();
   void begin(u32 channel, Bytes bytes);
   bool read_some();
