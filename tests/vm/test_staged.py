@@ -64,7 +64,7 @@ def public_texts() -> list[str]:
     """Of the toys' few words: what ships with the package is unknown words to them."""
     rng = np.random.default_rng(5)
     words = ["a", "good", "bad", "film", "the", "news", "was", "very", "it", "sport", ",", "."]
-    return [" ".join(rng.choice(words, size=rng.integers(1, 10))) for _ in range(200)]
+    return [" ".join(rng.choice(words, size=rng.integers(1, 10))) for _ in range(600)]
 
 
 def inputs_of(compiled: Compiled) -> dict[str, np.ndarray]:
