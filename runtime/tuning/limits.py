@@ -137,13 +137,18 @@ class Canaries:
                 mixed[place] = mixed[equal]
         return Mixed(mixed, places, canaries)
 
-    def check(self, name: str, mixed: Mixed, losses: Floats) -> None:
-        """Compare canaries with what they must be; `losses` `[C + k]`, NaN for those that are no loss and count as
-        rejected. Raises CanaryError."""
+    def check(self, name: str, mixed: Mixed, losses: Floats, admitted: NDArray[np.bool_]) -> None:
+        """Compare canaries with what they must be; `losses` `[C + k]` as opened, `admitted` where they can be that.
+
+        Of two that both cannot be, both count as rejected and nothing is compared: where values overflow, equal
+        candidates may differ. Raises CanaryError.
+        """
         for place, equal in mixed.canaries.items():
+            if equal is not None and not (admitted[place] or admitted[equal]):
+                continue
             found, due = losses[place], self.known[name] if equal is None else losses[equal]
             most = TOLERANCE * max(1.0, abs(due))
-            if abs(found - due) > most:  # not for NaN
+            if not abs(found - due) <= most:
                 what = "z = 0 has another loss than at the start" if equal is None else "one candidate has two losses"
                 raise CanaryError(
                     f"{name} set: {what}, {due:.4f} and {found:.4f}; roundings explain {most:.2g}. A party "

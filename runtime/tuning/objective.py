@@ -119,7 +119,7 @@ class Objective:
         """
         mixed = self.canaries.mix(name, z)
         losses, possible, health = self._opened(name, mixed.z)
-        self.canaries.check(name, mixed, self._judged(losses, possible, health).losses)
+        self.canaries.check(name, mixed, losses, self.limits.admits(losses) & possible)
         kept = mixed.places
         return self._judged(losses[kept], possible[kept], None if health is None else health[kept])
 

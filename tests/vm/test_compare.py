@@ -302,7 +302,7 @@ def test_models_and_folders_that_are_refused(config: Path, tmp_path: Path) -> No
     (tmp_path / "gpt.json").write_text('{"model_type": "gpt2"}')
     outcome = compare(tmp_path / "gpt.json")
     assert outcome.exit_code == 2
-    assert "Accepted: bert, roberta, xlm-roberta, distilbert" in outcome.output
+    assert "Accepted: bert, ernie, electra, roberta, xlm-roberta, camembert" in outcome.output
     (tmp_path / "file").write_text("")
     outcome = compare(config, "--protocols", "embedded", *QUICK, "--out", tmp_path / "file")
     assert outcome.exit_code == 2

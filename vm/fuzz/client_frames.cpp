@@ -46,7 +46,7 @@ struct Record {
 static_assert(sizeof(Record) == 40);
 
 TlsContext identity(const std::string& folder, const std::string& file, const std::string& name) {
-  return TlsContext(folder + "/ca.pem", folder + "/" + file + ".pem", folder + "/" + file + ".key", name);
+  return TlsContext(folder + "/ca.pem", folder + "/" + file + ".pem", folder + "/" + file + ".key", name, {});
 }
 
 // Party `id` as secfwt-vm runs it.
@@ -64,12 +64,12 @@ struct Party {
     const Hash hash = hash_of(kProgram);
     Doorman doorman(tls, std::move(listener), id, hash);
     PeerGroup group;
-    const auto links = meet(id, places, tls, doorman, hash, group, Clock::now() + kPatience);
+    const auto links = meet(id, places, tls, doorman, hash, group, {1, 8, u64{1} << 30}, Clock::now() + kPatience);
     PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
     Lanes lanes = connect_lanes(id, 1, program.fits, prev, next);
     Engine engine(std::move(program), lanes, 64, 0);
     Agreement agreement(id, prev.channel(0), next.channel(0), group);
-    Service(engine, agreement, doorman, group).run();
+    Service(engine, agreement, doorman, group, {std::chrono::seconds(60), u64{1} << 32}).run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "secfwt-fuzz: party %d ended: %s\n", id, error.what());
     std::abort();

@@ -31,7 +31,7 @@ Pair connected(const TlsContext& self, const TlsContext& peer, const std::string
 
 TlsContext identity(const std::string& folder, int id) {
   const std::string file = folder + "/party" + std::to_string(id);
-  return TlsContext(folder + "/ca.pem", file + ".pem", file + ".key", party_name(id));
+  return TlsContext(folder + "/ca.pem", file + ".pem", file + ".key", party_name(id), {});
 }
 
 // Reads as a party does: the other's program, the keys of lane 0, what it wants to do, tuples.
@@ -44,7 +44,7 @@ void be_a_party(PeerLink& prev, PeerLink& next, PeerGroup& group) {
   Agreement agreement(0, prev.channel(0), next.channel(0), group);
   for (int command = 0; command < 2; ++command) {
     agreement.anything_heard();
-    if (!agreement.agree({0, 7, word(Frame::step), 5, 3, 0}).empty()) return;
+    if (!agreement.agree({0, 7, word(Frame::step), 5, 3, 0, 0}).empty()) return;
   }
   std::array<u8, 4096> tuples;
   prev.channel(Link::kBulk).recv(tuples.data(), tuples.size());
@@ -72,7 +72,8 @@ Target peer_target(const std::string& certificates) {
   const Input alive = message(~u32{0}, {}), key = message(1, Input(16, 9)), hash = message(0, Input(32, 1));
   const Input tuples = message(Link::kBulk, Input(4096, 3)), farewell = message(~u32{0} - 1, {});
   const auto command = [](u64 round) {
-    return message(0, bytes_of_number(Proposal{round, 7, word(Frame::step), 5, 3, 0}));
+    const Proposal step{round, 7, word(Frame::step), 5, 3, 0, 0};
+    return message(0, joined({bytes_of_number(step), Input(sizeof(Hash), 0), Input(1, 0)}));
   };
   target.seeds = {joined({hash, alive, key, command(0), command(1), tuples}), joined({hash, key, farewell}),
                   joined({hash, key, tuples, command(0)})};
@@ -86,7 +87,8 @@ Target peer_target(const std::string& certificates) {
     std::array<std::unique_ptr<PeerLink>, 2> links;
     for (std::size_t i = 0; i < 2; ++i) {
       Pair pair = connected(*self, *peer, party_name(0));
-      links[i] = std::make_unique<PeerLink>(std::move(*pair[0]), "party " + std::to_string(i + 1), group, Clock::now());
+      links[i] = std::make_unique<PeerLink>(std::move(*pair[0]), "party " + std::to_string(i + 1), group,
+                                            PeerLimits{1, 8, u64{1} << 30}, Clock::now());
       peers[i] = std::move(pair[1]);
     }
     try {

@@ -121,12 +121,14 @@ void Engine::bind_inputs(Kind kind, std::size_t candidates, std::size_t examples
 }
 
 void Engine::set_weights(Shares weights) {
+  loaded_ = false;
+  examples_.clear();
+  setup_.clear();  // before the new ones take as much again
   Environment values(program_.values.size());
   bind_inputs(Kind::weight, 1, 1, std::move(weights), "weights", values);
   run_section(program_, setup_section_, values, main_);
   pack_factors(program_, values);
   setup_ = std::move(values);
-  examples_.clear();
   loaded_ = true;
   trim_memory();
 }

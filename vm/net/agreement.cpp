@@ -48,15 +48,16 @@ std::string Agreement::agree(Proposal mine, const Digests& digests) {
     else if (!(theirs == mine))
       why = name_of(peer.id) + " was given a different command";
   }
-  if (why.empty()) why = compare(digests);
+  why = compare(std::move(why), digests);
   for (auto& peer : peers_) peer.heard.reset();
   return why;
 }
 
-std::string Agreement::compare(const Digests& digests) {
-  std::string why;
+// The byte is exchanged whatever was found: a party that tells the two others different things cannot make one of them
+// wait for a byte that the other does not send.
+std::string Agreement::compare(std::string why, const Digests& digests) {
   for (std::size_t i = 0; i < 2; ++i)
-    if (peers_[i].digest != digests[i])
+    if (why.empty() && peers_[i].digest != digests[i])
       why = name_of(peers_[i].id) + " was given a different command: other shares of the same values";
   for (auto& peer : peers_) peer.channel->send({static_cast<u8>(!why.empty())});
   for (auto& peer : peers_) {

@@ -56,7 +56,7 @@ class Agreement {
 
   static void receive(Peer& peer);
   // Where two parties hold different components the third cannot know: each tells both others what it found.
-  std::string compare(const Digests& digests);
+  std::string compare(std::string why, const Digests& digests);
 
   PeerGroup& group_;
   std::array<Peer, 2> peers_;

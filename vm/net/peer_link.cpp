@@ -108,8 +108,10 @@ void PeerLink::send(u32 channel, Bytes bytes) {
   if (bytes.size() > std::numeric_limits<u32>::max()) throw std::length_error("a message of more than 4 GiB");
   const bool bulk = channel >= kBulk;
   Lock lock(group_.mutex);
-  if (bulk) group_.changed.wait(lock, [this] { return backlog_ < kBacklog || stopping_ || !group_.lost.empty(); });
+  if (bulk)
+    group_.changed.wait(lock, [this] { return backlog_ < kBacklog || stopping_ || gone_ || !group_.lost.empty(); });
   if (!group_.lost.empty()) throw PeerLost(group_.lost);
+  if (bulk && gone_) throw PeerLost(group_.left);
   if (bulk) backlog_ += bytes.size();
   (bulk ? bulk_ : urgent_).push_back({channel, std::move(bytes)});
   if (sleeping_) wake_.set();
@@ -120,6 +122,7 @@ void PeerLink::lose(const std::string& how, bool orderly) {
   Lock lock(group_.mutex);
   auto& text = orderly ? group_.left : group_.lost;
   if (!stopping_ && text.empty()) text = name_ + " is gone: " + how;
+  gone_ = true;
   for (auto& [number, channel] : channels_) channel.reading_ = false;
   group_.event.set();
   group_.changed.notify_all();

@@ -112,6 +112,7 @@ class PeerLink final : public Link {
   std::size_t backlog_ = 0;  // bytes of bulk_
   u64 unread_ = 0;           // bytes that have arrived in all channels
   bool sleeping_ = false, stopping_ = false, writing_ = false, leaving_ = false;
+  bool gone_ = false;  // nothing will be written any more
 
   // The thread's own. What is being written: the head and the first bytes from `start_`, the rest from the message.
   std::vector<u8> ahead_ = std::vector<u8>(256 << 10);

@@ -115,6 +115,11 @@ def test_a_rejected_loss_is_compared_with_nothing() -> None:
     assert np.isnan(seen.losses).all()
 
 
+def test_losses_made_impossible_are_caught_like_others() -> None:
+    """Or a party could reject the candidates it does not like."""
+    assert caught(np.eye(C + 1)[0] * 1e6) == pytest.approx(caught(np.eye(C + 1)[0]), abs=0.1)
+
+
 def test_logits_have_canaries_too() -> None:
     objective = toy_objective(reveal="logits")
     objective.load("train")
