@@ -21,8 +21,8 @@ or less for 99.9 % of rows. Without the plateau the rest would have sums of up t
 BEYOND = 5.0
 """How far beyond the plateau's edge scores may lie: rows whose log-sum-exp is underestimated by up to 7."""
 HIGHEST = 1.2 * (PLATEAU + BEYOND)
-"""What 99.99 % of calibration's scores must stay below: weights of the rest are wrong. With few texts to fit estimates to
-those of MiniLM's lowest layer reach 7.2."""
+"""What 99.99 % of calibration's scores must stay below: weights of the rest are wrong. An estimate fitted to
+few texts leaves those of MiniLM's lowest layer at 7.2."""
 SHORTEST = 1.15
 """Period of G over the length of its interval; the rest is the way back from the plateau to 0."""
 WEIGHT = Format(phase_bits=16, amplitude_bits=14, phasor_bits=14, ring_bits=32)

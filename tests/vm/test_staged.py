@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.toys import CONFIGS, HEAD_OPTIONS, save_sentence_transformer, save_toy
 from secfwt.codegen.compile import Compiled, compile_model, encoded_weights
+from secfwt.codegen.intervals import ACCEPTED
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.graph import Stage
@@ -64,7 +65,7 @@ def public_texts() -> list[str]:
     """Of the toys' few words: what ships with the package is unknown words to them."""
     rng = np.random.default_rng(5)
     words = ["a", "good", "bad", "film", "the", "news", "was", "very", "it", "sport", ",", "."]
-    return [" ".join(rng.choice(words, size=rng.integers(1, 10))) for _ in range(600)]
+    return [" ".join(rng.choice(words, size=rng.integers(1, 10))) for _ in range(200)]
 
 
 def inputs_of(compiled: Compiled) -> dict[str, np.ndarray]:
@@ -95,8 +96,9 @@ def test_staged_is_unstaged(
         assert np.array_equal(staged[output.name], other[output.name])
         got = decode(staged[output.name], compiled.ring[output.value].scale).reshape(reference[output.name].shape)
         spread = max(1.0, np.abs(reference[output.name]).max())
-        # a toy's log-sum-exp spreads over ten units, and 32 numbers tell little of it: its rarest rows saturate
-        assert np.abs(got - reference[output.name]).max() < (0.06 if variant == "softmax" else 0.02) * spread
+        # a toy's log-sum-exp spreads over ten units, and 32 numbers tell little of it: its rarest rows saturate, and err
+        # by what compiling accepts on public text
+        assert np.abs(got - reference[output.name]).max() < (1.2 * ACCEPTED if variant == "softmax" else 0.02) * spread
 
 
 @pytest.mark.parametrize("variant", ["folded", "softmax"])
