@@ -96,8 +96,8 @@ def test_staged_is_unstaged(
         assert np.array_equal(staged[output.name], other[output.name])
         got = decode(staged[output.name], compiled.ring[output.value].scale).reshape(reference[output.name].shape)
         spread = max(1.0, np.abs(reference[output.name]).max())
-        # a toy's log-sum-exp spreads over ten units, and 32 numbers tell little of it: its rarest rows saturate, and err
-        # by what compiling accepts on public text
+        # a toy's log-sum-exp spreads over ten units, and 32 numbers tell little of it: its rarest rows saturate, and
+        # err by what compiling accepts on public text
         assert np.abs(got - reference[output.name]).max() < (1.2 * ACCEPTED if variant == "softmax" else 0.02) * spread
 
 

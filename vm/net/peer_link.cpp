@@ -182,12 +182,16 @@ bool PeerLink::write_some() {
   return true;
 }
 
-// The same. A peer that can no longer be written to may have said why.
+// The same. A peer that can no longer be written to may have said that its operator ended it.
 bool PeerLink::write_or_hear() {
   try {
     return write_some();
   } catch (const ConnectionLost&) {
-    while (read_some()) continue;
+    try {
+      while (read_some()) continue;
+    } catch (const ConnectionLost&) {
+      if (dismissed_) throw;
+    }
     throw;
   }
 }
@@ -203,7 +207,10 @@ bool PeerLink::read_some() {
       if (got == 0) break;
       heard_ = Clock::now();
       if (head_bytes_ > 0) continue;
-      if (head_.channel == kFarewell) throw ConnectionLost("it was ended by its operator", How::broken);
+      if (head_.channel == kFarewell) {
+        dismissed_ = true;
+        throw ConnectionLost("it was ended by its operator", How::broken);
+      }
       if (head_.channel == kAlive) continue;
       if (!limits_.has(head_.channel))
         throw std::runtime_error("it sent a message on channel " + std::to_string(head_.channel) +

@@ -125,6 +125,7 @@ class PeerLink final : public Link {
   std::size_t head_bytes_ = 0, left_ = 0;  // of the head so far; of the message still to come
   PeerChannel* reader_ = nullptr;
   TlsStream::Wait read_waits_ = TlsStream::Wait::nothing, write_waits_ = TlsStream::Wait::nothing;
+  bool dismissed_ = false;                         // the peer said so
   Clock::time_point heard_, said_ = Clock::now();  // the last bytes of the peer, and to it
   std::thread thread_;
 };
