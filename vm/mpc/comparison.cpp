@@ -24,8 +24,8 @@ void expect(const Digests& mine, Channel& channel, int peer, int third) {
   channel.recv(&theirs, sizeof theirs);
   const std::string who = "party " + std::to_string(peer), other = "party " + std::to_string(third);
   if (theirs[1] != mine[1])
-    throw Divergence(other +
-                     " dealt randomness that does not belong to the program's series: a sample of it was opened");
+    throw Divergence(other + " dealt randomness that does not belong to the program's series (a sample of it was " +
+                     "opened), or " + who + " says so falsely");
   if (theirs[0] != mine[0])
     throw Divergence(who +
                      " holds other values than this party of what both should have: one of the three parties, or a "
