@@ -10,7 +10,7 @@
 
 Of the last two each of H heads counts 1/H of a row. A row costs three truncations of numbers and one opening, a row of
 a head at most one reshared number and one opening, next to hundreds for the row itself. They run beside the next
-layer's: a step takes four more rounds in all.
+layer's: up to four more rounds per layer.
 """
 
 from __future__ import annotations

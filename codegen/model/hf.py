@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from ..commandline.problems import ProblemsFound, Report
+from ..commandline.texts import parse_json
 from ..hub.files import read_json
 from ..hub.layout import MODULES, default_prompt, sentence_modules, transformer_folder
 from ..series.activations import ACTIVATIONS
@@ -62,6 +63,17 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
         report.problems += found.problems
     report.check()
     return spec
+
+
+def has_classifier(path: Path) -> bool | None:
+    """Whether a config.json, or a model directory's, names a sequence classifier; None where it cannot be read, which
+    `read_model` reports."""
+    try:
+        file = transformer_folder(path) / "config.json" if path.is_dir() else path
+        architectures = parse_json(file.read_text("utf-8")).get("architectures") or [""]
+    except (OSError, ValueError, AttributeError):
+        return None
+    return str(architectures[0]).endswith("ForSequenceClassification")
 
 
 def _validated(config: type[Config], raw: dict[str, Any], report: Report) -> Config | None:

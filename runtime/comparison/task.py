@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...codegen.commandline.texts import parse_json
 from ...codegen.compile import Compiled, has_checkpoint
-from ...codegen.hub.layout import transformer_folder
 from ...codegen.intervals import observe, serve
 from ...codegen.lowering.program import Lowered, lower
 from ...codegen.model.adapter import choose_attention
-from ...codegen.model.hf import read_model
+from ...codegen.model.hf import has_classifier, read_model
 from ...codegen.model.options import GenOptions
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
@@ -75,7 +73,7 @@ def make_task(source: Path, size: Size) -> Task:
     """
     options = GenOptions(
         sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=max(2, size.candidates), seed=size.seed,
-        head="classification" if (classifier := _classifies(source)) else "prototypes",
+        head="classification" if (classifier := has_classifier(source)) else "prototypes",
         label_texts=() if classifier else LABELS, intrinsic_dim=32, attention=size.attention,
     )  # fmt: skip
     options, given = choose_attention(source, size.adapter, options)
@@ -111,16 +109,6 @@ def make_task(source: Path, size: Size) -> Task:
     outputs = run_plan(plan, weights, step)
     name = source.name if source.is_dir() else source.stem
     return Task(name, spec, options, plan, weights, batch, z, outputs["loss"], outputs["logits"][0], tried)
-
-
-def _classifies(source: Path) -> bool:
-    """Whether the model has a classifier of its own; `read_model` reports what is wrong with the file."""
-    try:
-        path = transformer_folder(source) / "config.json" if source.is_dir() else source
-        architectures = parse_json(path.read_text("utf-8")).get("architectures") or [""]
-    except (OSError, ValueError, AttributeError):
-        return False
-    return str(architectures[0]).endswith("ForSequenceClassification")
 
 
 def _random_rows(spec: ModelSpec, size: Size, rng: np.random.Generator) -> dict[str, Floats]:

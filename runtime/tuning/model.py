@@ -12,12 +12,10 @@ from typing import TypeVar
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.commandline.texts import parse_json
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_chosen
-from ...codegen.hub.layout import transformer_folder
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts
-from ...codegen.model.hf import read_model
+from ...codegen.model.hf import has_classifier, read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
@@ -133,14 +131,10 @@ def _head(options: TuneOptions, path: Path) -> HeadChoice:
     """Label words ask for a masked-LM head; a classifier keeps its own; all others compare with label texts."""
     if options.label_words:
         return "masked_lm"
-    try:
-        architectures = parse_json((transformer_folder(path) / "config.json").read_text("utf-8")).get(
-            "architectures"
-        ) or [""]
-    except (OSError, ValueError, AttributeError):
-        return "auto"  # `read_model` reports what is wrong with the file
-    classifier = str(architectures[0]).endswith("ForSequenceClassification") and not options.label_texts
-    return "classification" if classifier else "prototypes"
+    classifier = has_classifier(path) if path.is_dir() else None
+    if classifier is None:
+        return "auto"
+    return "classification" if classifier and not options.label_texts else "prototypes"
 
 
 def _per_label(given: Sequence[str], labels: Sequence[str], name: str, label_itself: bool) -> tuple[str, ...]:
