@@ -4,8 +4,9 @@ was fitted to.
     python benchmarks/run.py fidelity [--model DIR] [--texts 334] [--tokens 32 64] [--calibrated 32] [--logits 1 2 4]
         [--kinds ag_news sst2 mrpc FILE]
 
-Embeddings are the fixed-point oracle's (`accuracy/fixed.py`). Estimates and intervals come from the shipped sentences
-(`examples/sentences`). One row per kind of text, length and factor on W_q, in `results/fidelity.csv`.
+Embeddings are the fixed-point oracle's (`accuracy/fixed.py`). Estimates and intervals are the product's, from the
+shipped sentences (`codegen/compile.py: calibrate_plan`). One row per kind of text, length and factor on W_q, in
+`results/fidelity.csv`.
 """
 
 from __future__ import annotations
@@ -15,23 +16,21 @@ import csv
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from secfwt.codegen.compile import public_sentences
+from secfwt.codegen.compile import calibrate_plan
 from secfwt.codegen.lowering.program import Lowered, lower
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.weights import Weights, Widened
-from secfwt.codegen.owners.calibration import calibrate
-from secfwt.codegen.owners.embed import Embedder
-from secfwt.codegen.owners.log_sum import log_sums
+from secfwt.codegen.owners.embed import Embedder, Settings
 from secfwt.codegen.owners.prepare import prepare_weights
-from secfwt.codegen.plan.build import build_encoder
+from secfwt.codegen.plan.build import build_encoder, build_plan
 from secfwt.codegen.plan.graph import Output, Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.cost import stage_cost
@@ -64,7 +63,7 @@ class FidelityRow:
     """The program's sequence length; longer texts are cut."""
     mean_tokens: float
     calibrated: int
-    """Tokens that the texts of the calibration were cut to."""
+    """Sequence length of the program that was calibrated, and so of the longest public texts."""
     logits: float
     """Factor on W_q, in the original too."""
     cosine_mean: float
@@ -110,15 +109,18 @@ class Private:
 
     @classmethod
     def of(cls, model: Path, tokens: int, calibrated: int, logits: float = 1.0) -> Private:
-        """Compile; `logits`: factor on W_q. Estimates and intervals are those of the shipped sentences, cut to
-        `calibrated` tokens."""
+        """Compile; `logits`: factor on W_q. Estimates and intervals are those of the product's program of `calibrated`
+        tokens, a public text being no longer than its program. Raises `ProblemsFound` where none serve."""
         options = GenOptions(
             sequence_length=tokens, n_prompt_tokens=0, attention="softmax", head="prototypes", label_texts=("a", "b")
         )
-        spec = read_model(model, options)
-        weights, embedder = prepare_weights(model, spec, options)
+        spec, fitting = read_model(model, options), replace(options, sequence_length=calibrated)
+        weights, embedder = prepare_weights(model, spec, fitting)
         for name in [name for name in weights if ".q." in name]:
             weights[name] = weights[name] * np.float32(logits)
+        product = build_plan(spec, fitting)
+        calibrate_plan(product, weights, spec, fitting, embedder, None)
+        embedder = Embedder(embedder.tokenizer, embedder.tables, Settings.of(spec, options))
         plan = build_encoder(spec, options)
         pooled, size = plan.outputs.pop().value, spec.hidden_size
         weights["head.prototypes"] = np.eye(size, dtype=np.float32)  # all numbers of the unit vector are read
@@ -126,11 +128,7 @@ class Private:
         plan.outputs.append(
             Output("unit", plan.add("cosine", (pooled,), shape=(size,), bound=1.0, weights=role, temperature=1.0))
         )
-        public = _inputs(plan, embedder, public_sentences())
-        public["mask"][:, calibrated:] = 0
-        public["select"] = public["mask"] / public["mask"].sum(axis=-1, keepdims=True)
-        weights |= log_sums(plan, weights, [public])
-        ranges = Ranges(calibrate(plan, weights, [public]))
+        ranges = Ranges(product.meta["calibration"])
         lowered = lower(plan, Widened(weights), ranges)
         return cls(plan, weights, embedder, ranges, lowered, lowered.words(Widened(weights)))
 
@@ -145,12 +143,8 @@ class Private:
 
     def inputs(self, texts: list[str]) -> dict[str, Array]:
         """What the data owner shares of texts."""
-        return _inputs(self.plan, self.embedder, texts)
-
-
-def _inputs(plan: Plan, embedder: Embedder, texts: list[str]) -> dict[str, Array]:
-    given = embedder.encode(texts)[0]
-    return {v.attrs["name"]: given[v.attrs["name"]] for v in plan.inputs("example")}
+        given = self.embedder.encode(texts)[0]
+        return {v.attrs["name"]: given[v.attrs["name"]] for v in self.plan.inputs("example")}
 
 
 @dataclass
@@ -235,7 +229,7 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="data sets, or files with one text per line")
     parser.add_argument("--texts", type=at_least(1), default=334, help="of each kind")
     parser.add_argument("--tokens", nargs="+", type=at_least(3), default=[32, 64])
-    parser.add_argument("--calibrated", type=at_least(3), help="tokens that calibration's texts are cut to, if fewer")
+    parser.add_argument("--calibrated", type=at_least(3), help="tokens of the program that is calibrated, if fewer")
     parser.add_argument("--logits", nargs="+", type=float, default=[1.0], help="factors on W_q")
     parser.add_argument("--out", type=Path, default=RESULTS / "fidelity.csv")
 
