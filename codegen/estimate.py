@@ -20,6 +20,7 @@ from .native.rate import Rate, measure
 from .plan.build import build_plan
 from .plan.graph import Stage
 from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.operations import COMMUNICATING
 from .ring.program import RingProgram
 from .ring.unstaged import unstaged
 from .series.ranges import Ranges
@@ -112,6 +113,20 @@ def attention_line(compiled: Compiled, examples: int) -> str:
     return f"{said}; {names[other.attention]}: {_sent(elsewhere, candidates, examples)}"
 
 
+def rings_line(ring: RingProgram) -> str:
+    """The rings that results of protocols are in, by the number of their values."""
+    sizes: dict[int, int] = {}
+    for v in ring:
+        if v.kind in COMMUNICATING:
+            sizes[v.ring] = sizes.get(v.ring, 0) + v.size
+    total, passed = sum(sizes.values()), 0
+    for bits in sorted(sizes):
+        passed += sizes[bits]
+        if 2 * passed >= total:
+            break
+    return f"rings: results of protocols have {min(sizes)} to {max(sizes)} bits, half of them {bits} or less"
+
+
 def _sent(ring: RingProgram, candidates: int, examples: int) -> str:
     return amount(generation_cost(ring, candidates, examples).bytes, "B")
 
@@ -134,7 +149,7 @@ def show(compiled: Compiled, examples: int, console: Console | None = None) -> N
         f"memory: between steps a party keeps {amount(kept_bytes(ring, Stage.SETUP), 'B')} of shares of the model "
         f"and {amount(kept_bytes(ring, Stage.EXAMPLE), 'B')} per example"
     )
-    for line in (*NOTES.splitlines(), here, kept):
+    for line in (*NOTES.splitlines(), rings_line(ring), here, kept):
         console.print(line, markup=False)
 
 

@@ -13,19 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import log2
 from operator import or_
 from typing import NamedTuple
 
 from ..plan.graph import Stage
 from ..ring.builder import RingBuilder
+from ..ring.program import WORD
 from ..ring.traffic import truncation
-from ..ring.values import HEADROOM
 from .scales import ROW
 
-SUM = 20
+SUM = 13
 """Scale of S/2^row_bits and n/2^row_bits."""
-KERNEL = 24
+KERNEL = 17
 """Scale of φ(q)ᵀφ(k)/2^row_bits, which up to R values are still to be multiplied with and added."""
 
 
@@ -58,14 +57,12 @@ class Association:
         return weighed, counted
 
     def _kernel_is_smaller(self, queries: Sequence[int], keyed: Sequence[Keyed]) -> bool:
-        """Whether the kernel takes fewer bytes than the sums, and fits below 2^62.
+        """Whether the kernel takes fewer bytes than the sums.
 
         What counts is the latest stage, which has most instances: in a prompt's own layer the tokens' S is an
         example's and the prompt's a candidate's, while a kernel of both would be a pair's.
         """
         r, scale = self.r, self.r[queries[0]].scale
-        if 2 * scale + log2(self.features) >= HEADROOM:
-            return False
 
         def stage(*values: int) -> Stage:
             return reduce(or_, (r[i].stage for i in values))
@@ -80,7 +77,7 @@ class Association:
 
     def _bits(self, before: int, after: int) -> int:
         """Sent for one truncation that divides by 2^row_bits besides."""
-        return truncation(before - after + self.row_bits).bits
+        return truncation(WORD, before - after + self.row_bits, WORD).bits
 
     def _sums_first(self, queries: Sequence[int], keyed: Sequence[Keyed]) -> list[tuple[int, int]]:
         r = self.r
@@ -89,7 +86,7 @@ class Association:
             rows = r[key].shape[-1]
             count = r.sum(key, -1) if mask is None else r.matmul(key, mask, bound=float(rows))
             sums.append(r.trunc(r.matmul(key, value, bound=rows * r[value].bound), SUM, -self.row_bits))
-            counts.append(r.trunc(count, SUM, -self.row_bits))
+            counts.append(r.trunc(count, min(SUM, r[count].scale + self.row_bits - 1), -self.row_bits))
         summed, counted = reduce(r.add, sums), reduce(r.add, counts)
         most = self.features * r[summed].bound
         return [

@@ -12,14 +12,14 @@ from math import floor, log2
 
 import numpy as np
 
-from ..ring.builder import bits_for
+from ..ring.builder import COARSE, bits_for
 from ..ring.program import RingValue
 from ..ring.values import HEADROOM
 from ..series.nonlinear import SLACK, inverse_root, reciprocal
 from ..series.ranges import PROJECTED_NORM2
 from .association import Association, Keyed
 from .heads import Attention, Part, projected, side_by_side, values
-from .scales import LEAST, ROW, TURN
+from .scales import ANGLE, LEAST, RECIPROCAL, ROW, TURN
 
 UNIT = 1.1
 """Length that a query or key scaled to unit length may come out with: its inverse root's error, with room."""
@@ -92,21 +92,21 @@ class RandomFeatureAttention(Attention):
         numerator = r.trunc(weighed, scales.numerator(r[inverse], largest), -scales.feature_bits)
 
         # 4. N · Q, heads side by side: weights of values that add up to one, of which some may be negative
-        out = r.trunc(r.mul(numerator, inverse), ROW)
-        return side_by_side(r, r.declare(out, bound=4 * largest / scales.features * scales.row_pad))
+        longest = 4 * largest / scales.features * scales.row_pad
+        return side_by_side(r, r.trunc(r.mul(numerator, inverse, bound=longest), ROW))
 
     def _inverse(self, denominator: int, scales: AttentionScales) -> int:
         """Q from φ(q)ᵀ(n/2^row_bits), which is F/row_pad times what r is asked for."""
         site = f"layers.{self.v.attrs['layer']}.den"
         low, high = (x / scales.row_pad for x in self.ranges.denominator(site))
-        theta, turn = self.r.phase(denominator, scales.features * SLACK * (high - low))
+        theta, turn = self.r.phase(denominator, scales.features * SLACK * (high - low), COARSE)
         if self.watch:
             self.watch.denominator(denominator, scales.features * low, scales.features * high)
         fit = reciprocal(
             low, high, turn / scales.features, factor=scales.feature_pad * scales.row_pad, unit=scales.row_pad,
             floor=self.v.attrs["floor"],
         )  # fmt: skip
-        return self.r.fourier(theta, fit)
+        return self.r.fourier(theta, fit, RECIPROCAL)
 
     def _features(self, which: str, x: int) -> int:
         """φ of the queries or keys of some rows, `[R, H, 2F]`."""
@@ -120,7 +120,7 @@ class RandomFeatureAttention(Attention):
         weight, bias = (f"layers.{a['layer']}.phase_{which}.{part}" for part in ("weight", "bias"))
         m = r.weight(weight, (hidden, width), TURN, lambda w: self.norm.matrix(w, weight))
         b = r.weight(bias, (width,), TURN + ROW, lambda w: self.norm.offset(w, weight, bias))
-        return r.cos_sin(r.reshape(r.add(r.matmul(x, m), b), (rows, a["heads"], a["features"])))
+        return r.cos_sin(r.turns(r.reshape(r.add(r.matmul(x, m), b), (rows, a["heads"], a["features"]))), ANGLE)
 
     def _paper_features(self, which: str, x: int) -> int:
         """Of q/‖q‖ or k/‖k‖ (Peng et al. 2021): phases Ω·q/(2π‖q‖)."""
@@ -135,4 +135,4 @@ class RandomFeatureAttention(Attention):
         turns = r.weight(
             omega, (heads, dim, features), TURN, lambda w: np.asarray(np.swapaxes(w[omega], 1, 2) / (2 * np.pi))
         )
-        return r.cos_sin(r.permute(r.matmul(r.permute(unit, (1, 0, 2)), turns), (1, 0, 2)))
+        return r.cos_sin(r.turns(r.permute(r.matmul(r.permute(unit, (1, 0, 2)), turns), (1, 0, 2))), ANGLE)

@@ -16,7 +16,7 @@ from ..series.activations import ACTIVATIONS
 from ..series.nonlinear import even_part
 from ..series.ranges import Ranges
 from .layer_norm import Norm, centred
-from .scales import ROW, TURN
+from .scales import BENT, ROW, TURN
 
 
 def feed_forward(r: RingBuilder, ranges: Ranges, v: Value, x: int, scale: int) -> int:
@@ -34,8 +34,8 @@ def feed_forward(r: RingBuilder, ranges: Ranges, v: Value, x: int, scale: int) -
     # W₂ e(u): u as a phase, 4·width per turn
     turns = r.weight(w1, (hidden, inner), TURN, lambda w: norm.matrix(w, w1) / (4 * width))
     offset = r.weight(b1, (inner,), TURN + ROW, lambda w: norm.offset(w, w1, b1) / (4 * width))
-    bent = r.fourier(r.add(r.matmul(x, turns), offset), fit)
-    second = r.weight(w2, (inner, hidden), scale - fit.scale, lambda w: centred(w[w2].T))
+    bent = r.fourier(r.turns(r.add(r.matmul(x, turns), offset)), fit, BENT)
+    second = r.weight(w2, (inner, hidden), scale - BENT, lambda w: centred(w[w2].T))
 
     # all that is linear in y, and the constants
     def straight(w: WideWeights) -> Floats:

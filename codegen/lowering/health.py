@@ -8,7 +8,7 @@
   fit's interval only.
 * **Random features' denominators**, which may lie below their floor: whether they are inside their fit's interval.
 
-Of the last two each of H heads counts 1/H of a row. A row costs three truncations of numbers and one opening, a row of
+Of the last two each of H heads counts 1/H of a row. A row costs two truncations of numbers and one opening, a row of
 a head at most one reshared number and one opening, next to hundreds for the row itself. They run beside the next
 layer's: up to four more rounds per layer.
 """
@@ -21,12 +21,12 @@ from ..ring.builder import RingBuilder
 from ..ring.program import Sharing
 from ..series.fits import Fit
 from ..series.health import PERIOD, off, off_by, outside
-from .scales import ROW
+from .scales import LOGIT
 
 SQUARE, INVERSE = 16, 26
-"""Scales of s and of v²: with their sum, 42, a phase is there for rows of up to 16,384."""
-NOISE = 5e-4
-"""Relative, of s·v²: roundings of s, v and v² for variances from 1e-4 to 1e4. n·r(n) has less."""
+"""Largest scales of s and of v²: with their sum, 42, a phase is there for rows of up to 16,384."""
+NOISE = 1e-3
+"""Relative, of s·v²: v has 12 bits or more, whatever the variances. n·r(n) has less."""
 ROUNDING = 2.0**-16
 """Absolute, of f in the VM, where harmonics and phasors have 16 bits. The mean over rows is meant: single errors of
 either sign are larger. Measured on the tests' toys: 1e-4 for 45 rows, a seventh of this."""
@@ -69,7 +69,7 @@ class Health:
         first, *more = by_stage.values()
         for i in more:
             first = r.add(first, i)
-        mean = r.reduce_examples(r.mul(r.trunc(first, ROW), weight))
+        mean = r.reduce_examples(r.mul(r.trunc(first, LOGIT), weight))
         return r.concat((loss, mean), -1)
 
 
@@ -83,9 +83,9 @@ class Watch:
     def norm(self, square: int, inverse: int, hidden: int, fit: Fit, eps: float) -> None:
         """A layer norm: s `[R, 1]` and v `[R, 1]`, the row's length h, v's fit, and eps over the smallest variance."""
         r = self.health.r
-        s = r.trunc(square, SQUARE)
-        v = r.trunc(inverse, INVERSE)
-        v2 = r.trunc(r.mul(v, v), INVERSE)
+        s = r.trunc(square, min(SQUARE, r[square].scale - 1))
+        v2 = r.mul(inverse, inverse)
+        v2 = r.trunc(v2, min(INVERSE, r[v2].scale - 1))
         allowed = off_by((1 + fit.error) ** 2 - 1 + eps + NOISE) + ROUNDING
         self._count_off(r.mul(s, v2, bound=PERIOD * hidden), hidden, 1.0, allowed)
 

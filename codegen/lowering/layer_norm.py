@@ -7,17 +7,18 @@ One opening per row: the squared length of the centred row becomes the phase of 
 
 from __future__ import annotations
 
-from math import sqrt
+from math import ceil, floor, log2, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from ..ring.builder import RingBuilder, bits_for
+from ..ring.builder import COARSE, RingBuilder, bits_for
 from ..ring.values import Floats, WideWeights
+from ..series.fits import Fit
 from ..series.nonlinear import SLACK, inverse_root
 from ..series.ranges import Ranges
 from .health import Watch
-from .scales import ROW
+from .scales import INVERSE, LONG, ROW
 
 STRETCH = 0.02
 """How much longer than √h a normalised row may come out, relative. An inverse root's fit errs by 1e-3 on intervals
@@ -40,6 +41,11 @@ class Norm(NamedTuple):
     def offset(self, w: WideWeights, weight: str, bias: str) -> Floats:
         """W beta + b, `[out]`."""
         return np.asarray(w[bias] + w[weight] @ w[self.beta])
+
+
+def inverse_scale(fit: Fit, high: float, bits: int = INVERSE) -> int:
+    """Scale of an inverse length whose square is at most `high`: with so many bits of the least."""
+    return min(bits + max(0, ceil(log2(high) / 2)), fit.scale)
 
 
 def centred(m: Floats) -> Floats:
@@ -78,14 +84,13 @@ def normalise(
     hidden = r[centred].shape[-1]
     shrink = hidden / 2.0**bits if bits else 1.0
     low, high = (variance * shrink**2 for variance in ranges.variance(site))
-    row = r.trunc(centred, ROW, -bits)
-    # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk, not an
-    # overflow
-    r.declare(row, bound=2 * sqrt(hidden * high))
+    # a row inside the calibrated interval is no longer than √(h·high); one outside is the caller's risk
+    r.declare(centred, bound=2 * sqrt(hidden * high) * 2.0**bits)
+    row = r.trunc(centred, min(LONG - floor(log2(low) / 2), r[centred].scale + bits - 1), -bits)
     square = r.sum(r.mul(row, row), -1)
-    theta, period = r.phase(square, SLACK * hidden * (high - low))
+    theta, period = r.phase(square, SLACK * hidden * (high - low), COARSE)
     fit = inverse_root(hidden * low, hidden * high, period, divisor=hidden, eps=eps * shrink**2)
-    inverse = r.fourier(theta, fit)
+    inverse = r.fourier(theta, fit, inverse_scale(fit, high))
     if watch:
         watch.norm(square, inverse, hidden, fit, eps * shrink**2 / low)
     if live is not None:

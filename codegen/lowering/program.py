@@ -22,7 +22,8 @@ from .health import Health, Watch
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge, loss_width
-from .scales import ROW, SUMS
+from .narrow import narrow
+from .scales import LOGIT, ROW, SUMS
 
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
@@ -83,7 +84,7 @@ class _Lowering:
         for output in self.source.outputs:
             self.ring.program.outputs.append(replace(output, value=self._value(output.value)))
         health = self.health.limit if self.health else None
-        return Lowered(schedule(self.ring.program), self.ring.folds, health)
+        return Lowered(schedule(narrow(self.ring.program)), self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:
         self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind
@@ -211,8 +212,8 @@ class _Lowering:
         # differences of logits that the loss's non-linearity must cover
         width = min(2 * r[logits].bound, loss_width(self.ranges))
         if v.attrs["loss"] == "hinge":
-            return r.trunc(hinge(r, logits, target, v.attrs["margin"], width), ROW)
-        return r.trunc(cross_entropy(r, logits, target, width), ROW)
+            return r.trunc(hinge(r, logits, target, v.attrs["margin"], width), LOGIT)
+        return r.trunc(cross_entropy(r, logits, target, width), LOGIT)
 
     def _mean_examples(self, v: Value) -> int:
         loss, weight = (self._value(i) for i in v.inputs)

@@ -1,21 +1,28 @@
-"""Scales, that is fraction bits, of what lowering makes."""
+"""Scales, that is fraction bits, of what lowering makes: as few as accuracy allows, since every bit of a value is sent
+three times (`narrow.py`)."""
 
 from __future__ import annotations
 
-from ..ring.program import PHASE
-
-ROW = 16
-"""Hidden rows and everything row-like."""
-TURN = PHASE - ROW
-"""Weights that make phases out of rows: one turn is the whole ring."""
-WEIGHT = 24
+ROW = 13
+"""Normalised rows and everything row-like."""
+LONG = 11
+"""Rows before they are normalised, relative to the smallest deviation that a row may have: only directions count."""
+TURN = 21
+"""Weights that make phases out of rows: with a row's they err by 1e-5 turns."""
+WEIGHT = 17
 """Weights of products that are truncated to `ROW` at once."""
-SUMS = (48, 46, 44, 42, 40, 38)
+LOGIT = 16
+"""Logits and losses, which are opened."""
+INVERSE = 12
+"""Inverse deviations of rows, relative to the smallest: a row errs by one part in 10^4."""
+ANGLE = 11
+"""Random features."""
+BENT = 12
+"""The even part of an activation, and softmax's roots of weights."""
+RECIPROCAL = 13
+"""One over a sum of weights or a denominator."""
+SUMS = (29, 28, 27, 26)
 """To choose from for the rows before a layer norm, the largest values of a layer: the largest scale that fits is taken.
-
-At 38 the matrix that multiplies the activation's even part, itself of 26 to 28 fraction bits, keeps 10 to 12 of its
-own. Measured on the tests' toys: logits err by 1 to 3 thousandths of their spread from 48 to 38, by 9 at 36, by 120
-at 32.
-"""
+The matrices behind attention and activation keep 16 fraction bits less."""
 LEAST = 12
 """Least scale of an attention numerator that is still useful: it is rounded by up to 1e-4."""

@@ -18,11 +18,10 @@ from math import floor, log2
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..ring.builder import NARROW
 from ..ring.values import HEADROOM
-from ..series.softmax import HARMLESS, HIGHEST, inverse_sum, period, root_weight, sum_period
+from ..series.softmax import HARMLESS, HIGHEST, MOST_ROOT, inverse_sum, period, root_weight, sum_period
 from .heads import Attention, Part, in_front, projected, side_by_side, values
-from .scales import LEAST, ROW
+from .scales import BENT, LEAST, RECIPROCAL, ROW
 
 
 class SoftmaxAttention(Attention):
@@ -42,9 +41,9 @@ class SoftmaxAttention(Attention):
         numerators, sums, longest = [], [], max(r[value].bound for value, _ in masked)
         for x in reads:
             query, centre = self._query(x)
-            weighed = [(self._weights(query, key, centre), *each) for key, each in zip(keys, masked, strict=True)]
-            numerators.append(reduce(r.add, (r.matmul(w, value) for w, value, _ in weighed)))
-            counts = (r.sum(w, -1) if mask is None else r.matmul(w, mask) for w, _, mask in weighed)
+            weights = [(self._weights(query, key, centre), *each) for key, each in zip(keys, masked, strict=True)]
+            numerators.append(reduce(r.add, (r.matmul(w, value) for w, value, _ in weights)))
+            counts = (r.sum(w, -1) if mask is None else r.matmul(w, mask) for w, _, mask in weights)
             sums.append(reduce(r.add, counts))
 
         # 3. 1/n
@@ -52,7 +51,7 @@ class SoftmaxAttention(Attention):
         total = r.concat(tuple(sums), -2)
         theta, turn = r.phase(total, sum_period(low, high))
         fit = inverse_sum(low, high, turn)
-        inverse = r.fourier(theta, fit)
+        inverse = r.fourier(theta, fit, RECIPROCAL)
         if self.watch:
             self.watch.row_sum(total, inverse, fit)
 
@@ -60,9 +59,9 @@ class SoftmaxAttention(Attention):
         # most that times the largest n·|r(n)|, for every n that the fit is made for.
         n = np.linspace(0, HARMLESS * high, 1 << 12)
         peak = 1.01 * float(np.max(np.abs(n * fit(n / turn))))
-        room = floor(HEADROOM - fit.scale - log2(peak * longest))
-        numerator = r.trunc(r.concat(tuple(numerators), -2), max(LEAST, min(ROW + 2, room)))
-        r.declare(numerator, bound=HARMLESS * high * longest)
+        room = floor(HEADROOM - RECIPROCAL - log2(peak * longest))
+        weighed = r.declare(r.concat(tuple(numerators), -2), bound=HARMLESS * high * longest)
+        numerator = r.trunc(weighed, max(LEAST, min(ROW + 2, room)))
         out = r.trunc(r.mul(numerator, inverse, bound=peak * longest), ROW)
         return side_by_side(r, r.declare(out, bound=2 * longest))
 
@@ -91,10 +90,10 @@ class SoftmaxAttention(Attention):
             )])  # fmt: skip
         theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low))
         fit = root_weight(low, turn)
-        if fit.scale + log2(fit.bound) > NARROW:
+        if fit.bound > MOST_ROOT:
             raise ProblemsFound([Problem(
                 "error", f"layer {layer}: scores lie up to {-low:.0f} below their row's log-sum-exp",
                 "No short series serves that range. Give --attention rfa and an adapter (secfwt-convert).",
             )])  # fmt: skip
-        root = r.fourier(theta, fit)
+        root = r.fourier(theta, fit, BENT)
         return r.trunc(r.mul(root, root), ROW)

@@ -1,5 +1,7 @@
 """Operations of the ring program in numpy, on int64 arrays `[c, e, *shape]` that wrap as Z_2^64 does.
 
+Values are the signed numbers of their rings: the machine reduces every result mod 2^ring (`oracle.py`).
+
 c is 1 or the number of candidates, e is 1 or that of examples. Functions that the operations' table names take the
 machine, the value to compute and its inputs; what is one line stands in the table itself.
 """
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from ..plan.projection import public_matrix
 from ..series.fits import Fit
 from .encoding import Words, encode
-from .program import PHASE, RingValue
+from .program import PHASE, WORD, RingValue
 
 LIMB = 16
 
@@ -111,6 +113,12 @@ def nearest(m: Arithmetic, v: RingValue, a: Words) -> Words:
     return (a + (np.int64(1) << (shift - np.int64(1)))) >> shift
 
 
+def signed(a: Words, ring: int) -> Words:
+    """The number in [-2^(ring-1), 2^(ring-1)) that is a mod 2^ring."""
+    free = np.int64(WORD - ring)
+    return (a << free) >> free
+
+
 def cos_sin(m: Arithmetic, v: RingValue, a: Words) -> Words:
     """cos 2πθ and sin 2πθ of the opened phase θ, each rounded once."""
     angle = 2 * np.pi * _opened(a, v.attrs["k"])
@@ -120,7 +128,7 @@ def cos_sin(m: Arithmetic, v: RingValue, a: Words) -> Words:
 def fourier(m: Arithmetic, v: RingValue, a: Words) -> Words:
     """The series at the opened phase, rounded once."""
     fit = m.fits[v.attrs["fit"]]
-    return encode(fit(_opened(a, fit.format.phase_bits)), fit.scale)
+    return encode(fit(_opened(a, fit.format.phase_bits)), v.scale)
 
 
 def _opened(a: Words, k: int) -> NDArray[np.float64]:

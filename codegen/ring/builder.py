@@ -6,19 +6,17 @@ ValueError.
 
 from __future__ import annotations
 
-from math import ceil, inf, log2, sqrt
+from math import ceil, floor, inf, log2, sqrt
 
 from ..commandline.problems import Problem, ProblemsFound
 from ..series.fits import Fit
-from .program import PHASE, Shape
+from .program import PHASE, WORD, Shape
 from .values import HEADROOM, RangedValues
 
-LEAST_FACTOR = 64
+FACTOR = 32
 """Least factor that makes a phase: rounding it to an integer then changes the period by 1/64 at most."""
-
-
-NARROW = 29.95
-"""Bits of a magnitude whose harmonics may be shared in Z_2^32: 2^30, less 3 % for rounding, as `HEADROOM`."""
+COARSE = 8
+"""The same where bits of the value cost more than a longer period: 1/16."""
 
 
 class RingBuilder(RangedValues):
@@ -65,28 +63,37 @@ class RingBuilder(RangedValues):
         v = self[a]
         if to == v.scale:
             return a
+        if to < v.scale:
+            raise ValueError(f"raise_scale: the scale is {v.scale}, {to} is asked for")
         return self._add("scale", a, bound=v.bound, scale=to, by=2 ** (to - v.scale))
 
-    def halve(self, a: int) -> int:
-        """a / 2, exactly: the same ring element read at one more bit of scale."""
+    def over(self, a: int, bits: int) -> int:
+        """a / 2^bits, exactly: the same ring element read at so many more bits of scale."""
         v = self[a]
-        return self._add("scale", a, bound=v.bound / 2, scale=v.scale + 1, by=1)
+        return self._add("scale", a, bound=v.bound / 2**bits, scale=v.scale + bits, by=1)
 
-    def phase(self, a: int, period: float) -> tuple[int, float]:
-        """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor
-        gives.
+    def phase(self, a: int, period: float, least: int = FACTOR) -> tuple[int, float]:
+        """The value as a phase (turns of about `period`); returns it with the exact period that the factor gives: a
+        small integer, of at least `least`, times a power of two, so that few bits of the value count (`narrow.py`).
 
         Raises ProblemsFound when the range leaves too little of the ring for a phase.
         """
         v = self[a]
-        by = int(2.0 ** (PHASE - v.scale) / period)
-        if by < LEAST_FACTOR:
+        factor = 2.0 ** (PHASE - v.scale) / period
+        zeros = max(0, floor(log2(factor / least)))
+        by = round(factor / 2**zeros) << zeros
+        if by < least:
             self.problems.append(
                 f"{self.site}: a range of {period:.3g} at scale {v.scale} leaves a factor of {by} for its phase; "
-                f"{LEAST_FACTOR} is the least"
+                f"{least} is the least"
             )
             raise ProblemsFound([Problem("error", "a product would overflow", p) for p in self.problems])
         return self._add("scale", a, bound=inf, scale=PHASE, by=by), 2.0 ** (PHASE - v.scale) / by
+
+    def turns(self, a: int) -> int:
+        """The value itself as a phase: one is a turn."""
+        v = self[a]
+        return self._add("scale", a, bound=inf, scale=PHASE, by=2 ** (PHASE - v.scale))
 
     def sum(self, a: int, axis: int = -1) -> int:
         """Sum over one axis (negative), kept with length 1."""
@@ -122,27 +129,27 @@ class RingBuilder(RangedValues):
     # protocols
 
     def trunc(self, a: int, scale: int, gain_bits: int = 0) -> int:
-        """The value times 2^gain_bits at a smaller scale, replicated; ±1 unit."""
+        """The value times 2^gain_bits at a smaller scale, replicated; ±1.5 units."""
         v = self[a]
         shift = v.scale - scale - gain_bits
-        return self._add("trunc", a, bound=v.bound * 2.0**gain_bits, scale=scale, shift=shift)
+        return self._add("trunc", a, bound=v.bound * 2.0**gain_bits, scale=scale, shift=shift, ring=WORD)
 
     def reshare(self, a: int) -> int:
         """An additive value, replicated."""
-        return self._add("reshare", a, bound=self[a].bound)
+        return self._add("reshare", a, bound=self[a].bound, ring=WORD)
 
-    def cos_sin(self, a: int, *, k: int = 16, fc: int = 14, fa: int = 14) -> int:
-        """[cos 2πθ, sin 2πθ] along the last axis, from one opening."""
-        return self._add("cos_sin", a, bound=1.001, k=k, fc=fc, fa=fa)
+    def cos_sin(self, a: int, scale: int, *, k: int = 16, fc: int = 14, fa: int = 14) -> int:
+        """[cos 2πθ, sin 2πθ] along the last axis at a scale of at most fc + fa, from one opening."""
+        shift = fc + fa - scale
+        return self._add("cos_sin", a, bound=1.001, k=k, fc=fc, fa=fa, sum=WORD, shift=shift, ring=WORD)
 
-    def fourier(self, a: int, fit: Fit) -> int:
-        """A fitted periodic function of a phase."""
-        if fit.format.ring_bits == 32 and fit.scale + log2(fit.bound) > NARROW:
-            raise ValueError(f"fourier: {fit.bound:.3g} at scale {fit.scale} does not fit the 32-bit ring")
+    def fourier(self, a: int, fit: Fit, scale: int | None = None) -> int:
+        """A fitted periodic function of a phase, at a scale of at most the fit's; None: the fit's."""
         fits = self.program.fits
         if fit not in fits:
             fits.append(fit)
-        return self._add("fourier", a, bound=fit.bound, fit=fits.index(fit))
+        shift = 0 if scale is None else fit.scale - scale
+        return self._add("fourier", a, bound=fit.bound, fit=fits.index(fit), shift=shift, ring=WORD)
 
 
 def bits_for(n: float) -> int:

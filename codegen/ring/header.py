@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-FIRST_LINE = "secfwt-program 1"
+FIRST_LINE = "secfwt-program 2"
 INPUT_KINDS = ("weight", "example", "candidate")
 
 

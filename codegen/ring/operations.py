@@ -13,7 +13,7 @@ import numpy as np
 from ..plan.graph import Stage
 from . import arithmetic, rules
 from .encoding import Words
-from .program import Shape, Sharing, Use
+from .program import WORD, Shape, Sharing, Use
 from .rules import Key, Rule, between, one_of
 from .traffic import Traffic, opening, reshare, truncation
 
@@ -30,6 +30,7 @@ class Operation:
     shape: Rule[Shape] = rules.same_shape
     sharing: Rule[Sharing] = rules.same_sharing
     scale: Rule[int] = rules.same_scale
+    ring: Rule[int] = rules.least_ring
     stage: Stage | None = None
     """None: that of the inputs together."""
     traffic: Rule[Traffic] | None = None
@@ -39,10 +40,10 @@ class Operation:
     result: str
     """What it is, for docs/program.md."""
     sent: str = "0"
-    """`traffic` as formulas, bits and rounds, for docs/program.md: [ring=32] is 1 where that holds, else 0."""
+    """`traffic` as formulas, bits and rounds, for docs/program.md."""
 
-    def derive(self, use: Use) -> tuple[Shape, Sharing, int]:
-        """Shape, sharing and scale of the result.
+    def derive(self, use: Use) -> tuple[Shape, Sharing, int, int]:
+        """Shape, sharing, scale and ring of the result.
 
         Raises ValueError unless inputs are as many as they must be, keys are the row's, and all fit each other.
         """
@@ -54,13 +55,16 @@ class Operation:
             for name, key in self.keys.items():
                 if not key.holds(use[name]):
                     raise ValueError(f"{name} is {use[name]}, accepted: {key.words}")
-            return self.shape(use), self.sharing(use), self.scale(use)
+            return self.shape(use), self.sharing(use), self.scale(use), self.ring(use)
         except ValueError as error:
             raise ValueError(f"{self.kind}: {error}") from None
 
 
 _NONE, _TWO, _ANY = range(1), range(2, 3), range(1, 1 << 16)
 _NAMED = {"name": rules.NAME}
+_BITS = between(8, WORD)
+_RING = {"ring": _BITS}
+_SERIES = {"shift": between(0, WORD - 2), **_RING}
 
 ROWS = (
     # inputs of the program, in the order of their stages
@@ -114,9 +118,9 @@ ROWS = (
         result="a − b, likewise",
     ),
     Operation(
-        kind="scale", keys={"by": rules.INTEGER}, scale=rules.asked_scale,
+        kind="scale", keys={"by": rules.INTEGER}, scale=rules.asked_scale, ring=rules.scaled_ring,
         clear=lambda m, v, a: a * np.int64(v.attrs["by"]),
-        result="by · a; the scale is free: a multiple by 2^−n costs nothing",
+        result="by · a; the scale is free: a multiple by 2^−n costs nothing; one of 2^n adds n bits to the ring",
     ),
     Operation(
         kind="sum", keys={"axis": rules.AXIS}, shape=rules.summed,
@@ -150,35 +154,41 @@ ROWS = (
     ),
     # protocols
     Operation(
-        kind="trunc", keys={"shift": between(1, 62)}, sharing=rules.replicated, scale=rules.asked_scale,
-        traffic=lambda use: truncation(use["shift"]),
+        kind="trunc", keys={"shift": between(1, WORD - 2), **_RING},
+        sharing=rules.replicated, scale=rules.asked_scale, ring=rules.truncated_ring,
+        traffic=lambda use: truncation(use.inputs[0].ring, use["shift"], use["ring"]),
         clear=arithmetic.nearest,
-        result="rep, ⌊a/2^shift⌉ ± 1 unit; needs \\|a\\| < 2^62; the scale is free",
-        sent="3·64 + 2 + shift; 3",
+        result="rep, ⌊a/2^shift⌉ ± 1.5 units; the scale is free",
+        sent="3·ring + [wide]·(2 + shift); 1 + 2·[wide]",
     ),
     Operation(
-        kind="reshare", sharing=rules.reshared,
-        traffic=lambda use: reshare(),
+        kind="reshare", keys=_RING, sharing=rules.reshared, ring=rules.part_of_ring,
+        traffic=lambda use: reshare(use["ring"]),
         clear=lambda m, v, a: a,
         result="rep, of an add",
-        sent="3·64; 1",
+        sent="3·ring; 1",
     ),
     Operation(
-        kind="cos_sin", keys={"k": one_of(16, 32), "fc": between(0, 40), "fa": between(0, 30)},
-        shape=rules.doubled, sharing=rules.replicated, scale=rules.phasor_scale,
-        traffic=lambda use: opening(k=use["k"], harmonics=1, ring=64, results=2),
-        clear=arithmetic.cos_sin,
-        result="rep, of a phase: the cosines, and behind them on the last axis the sines; scale fc+fa",
-        sent="4·k + 2·64 + 2·2·64; 2",
-    ),
-    Operation(
-        kind="fourier", keys={"fit": rules.COUNT}, sharing=rules.replicated, scale=rules.fitted_scale,
+        kind="cos_sin",
+        keys={"k": one_of(16, 32), "fc": between(0, 40), "fa": between(0, 30), "sum": _BITS, **_SERIES},
+        shape=rules.doubled, sharing=rules.replicated, scale=rules.phasor_scale, ring=rules.ring_of_phase,
         traffic=lambda use: opening(
-            k=use.fit.format.phase_bits, harmonics=len(use.fit.m), ring=use.fit.format.ring_bits
+            k=use["k"], harmonics=1, source=use["sum"], shift=use["shift"], ring=use["ring"], results=2
+        ),
+        clear=arithmetic.cos_sin,
+        result="rep, of a phase: the cosines, and behind them on the last axis the sines; scale fc+fa−shift",
+        sent="4·k + 2·sum + 2·(2·ring + [wide]·(2 + ring + shift − sum)); 2 + [wide]",
+    ),
+    Operation(
+        kind="fourier", keys={"fit": rules.COUNT, **_SERIES},
+        sharing=rules.replicated, scale=rules.fitted_scale, ring=rules.ring_of_phase,
+        traffic=lambda use: opening(
+            k=use.fit.format.phase_bits, harmonics=len(use.fit.m), source=use.fit.format.ring_bits,
+            shift=use["shift"], ring=use["ring"],
         ),
         clear=arithmetic.fourier,
-        result="rep, of a phase: the fit's series; scale fc+fa of the fit",
-        sent="4·k + 2·ring·harmonics + 2·64 + [ring=32]·(32 + 2); 2 + [ring=32]",
+        result="rep, of a phase: the fit's series; scale fc+fa of the fit, less the shift",
+        sent="4·k + 2·sum·harmonics + 2·ring + [wide]·(2 + ring + shift − sum); 2 + [wide]",
     ),
 )  # fmt: skip
 OPERATIONS = {row.kind: row for row in ROWS}

@@ -2,7 +2,7 @@
 noise.
 
 Truncation rounds to nearest (the VM: ±1 unit), fitted functions are evaluated at the opened phase's resolution and
-rounded once (the VM: rounding of every harmonic). Everything else is exact modulo 2^64.
+rounded once (the VM: rounding of every harmonic). Everything else is exact in each value's ring.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..plan.graph import Stage
-from .arithmetic import Arithmetic
+from .arithmetic import Arithmetic, signed
 from .encoding import Words
 from .operations import OPERATIONS
-from .program import RingProgram, RingValue
+from .program import WORD, RingProgram, RingValue
 
 
 def run_program(
@@ -44,9 +44,10 @@ class Machine(Arithmetic):
     """Computes one value after the other; arrays are `[c, e, *shape]`."""
 
     def run(self, v: RingValue, *args: Words) -> Words:
-        """The value of one operation, given its inputs'."""
+        """The value of one operation, given its inputs': a signed number of the value's ring."""
         rank = max((x.ndim for x in args), default=0)
-        return OPERATIONS[v.kind].clear(self, v, *(_of_rank(x, rank) for x in args))
+        words: Words = OPERATIONS[v.kind].clear(self, v, *(_of_rank(x, rank) for x in args))
+        return words if v.ring == WORD else signed(words, v.ring)
 
 
 def _of_rank(x: Words, rank: int) -> Words:

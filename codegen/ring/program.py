@@ -1,4 +1,4 @@
-"""The ring program: values on Z_2^64 with their sharing and scale, and the fits that they name (docs/program.md)."""
+"""The ring program: values with their sharing, scale and ring, and the fits that they name (docs/program.md)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from ..plan.graph import Graph, Node
 from ..series.fits import Fit
 
 Shape = tuple[int, ...]
+WORD = 64
+"""Bits of the widest ring: that of inputs and outputs, and of the words that all values are held in."""
 PHASE = 64
 """Scale of a phase, a value that counts turns: it wraps as the ring does, and has no bound."""
 
 
 class Sharing(enum.Enum):
-    """How the three parties hold a value x: all of it, or parts x₀ + x₁ + x₂ = x mod 2^64."""
+    """How the three parties hold a value x of Z_2^R: all of it, or parts x₀ + x₁ + x₂ = x mod 2^R."""
 
     PUB = "pub"
     """Everyone knows x."""
@@ -28,10 +30,12 @@ class Sharing(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RingValue(Node):
-    """A value of the ring program: the ring element round(value · 2^scale)."""
+    """A value of the ring program: the ring element round(value · 2^scale) mod 2^ring."""
 
     sharing: Sharing
     scale: int
+    ring: int = WORD
+    """R: shares add up to the ring element mod 2^R only. Local operations take no notice; it is what messages hold."""
     site: str = ""
     """Which part of the model it belongs to, for tables."""
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..series.fits import MOST_SCALE
-from .program import PHASE, Shape, Sharing, Use
+from .program import PHASE, WORD, Shape, Sharing, Use
 
 T = TypeVar("T")
 Rule = Callable[[Use], T]
@@ -195,20 +195,60 @@ def added_scales(use: Use) -> int:
 
 
 def phasor_scale(use: Use) -> int:
-    """fc + fa of a phase's cosine and sine."""
+    """fc + fa - shift of a phase's cosine and sine."""
     _check_phase(use)
     scale = int(use["fc"] + use["fa"])
     if scale > MOST_SCALE:
         raise ValueError(f"fc + fa is {scale}, must be at most {MOST_SCALE}")
-    return scale
+    return scale - int(use["shift"])
 
 
 def fitted_scale(use: Use) -> int:
-    """fc + fa of the fit, of a phase."""
+    """fc + fa of the fit, less the shift, of a phase."""
     _check_phase(use)
-    return use.fit.scale
+    return use.fit.scale - int(use["shift"])
 
 
 def _check_phase(use: Use) -> None:
     if use.inputs[0].scale != PHASE:
         raise ValueError(f"the input has scale {use.inputs[0].scale}, a phase has {PHASE}")
+
+
+# ring
+
+
+def least_ring(use: Use) -> int:
+    """That of the narrowest input: what is right mod 2^R stays so."""
+    return min((v.ring for v in use.inputs), default=WORD)
+
+
+def scaled_ring(use: Use) -> int:
+    """A multiple of 2^n is right mod 2^(R+n)."""
+    by = abs(use["by"])
+    return min(WORD, use.inputs[0].ring + ((by & -by).bit_length() - 1 if by else WORD))
+
+
+def asked_ring(use: Use) -> int:
+    """What the use says."""
+    return int(use["ring"])
+
+
+def part_of_ring(use: Use) -> int:
+    """What the use says, at most the input's."""
+    if use["ring"] > use.inputs[0].ring:
+        raise ValueError(f"ring is {use['ring']}, the input's is {use.inputs[0].ring}")
+    return int(use["ring"])
+
+
+def truncated_ring(use: Use) -> int:
+    """What the use says; the shift leaves something of the input's."""
+    if use["shift"] >= use.inputs[0].ring - 1:
+        raise ValueError(f"shift is {use['shift']}, the input's ring has {use.inputs[0].ring} bits")
+    return int(use["ring"])
+
+
+def ring_of_phase(use: Use) -> int:
+    """What the use says, of a phase with all its bits."""
+    if use.inputs[0].ring != WORD:
+        raise ValueError(f"the input's ring has {use.inputs[0].ring} bits, a phase has {WORD}")
+    return int(use["ring"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-WORD = 64
 BIT = 1
 CHECKED = Fraction(1, 64)
 """Tuples that are opened as a sample and thrown away, for each that is used."""
@@ -40,29 +39,38 @@ class Traffic:
 SILENT = Traffic()
 
 
-def reshare() -> Traffic:
-    """An additive value, replicated: every party sends its part, under a zero share, to the party before it."""
-    return Traffic(rounds=1, data=3 * WORD)
+def reshare(ring: int) -> Traffic:
+    """An additive value, replicated in Z_2^ring: every party sends its part, under a zero share, to the party before
+    it. With the low bits cut off beforehand it is a truncation into a smaller ring."""
+    return Traffic(rounds=1, data=3 * ring * BIT)
 
 
-def between_two(results: int = 1) -> Traffic:
-    """Values that two parties hold the parts of, replicated: each sends a word to the other; keys give the third's."""
-    return Traffic(rounds=1, data=results * 2 * WORD)
+def between_two(ring: int, results: int = 1) -> Traffic:
+    """Values that two parties hold the parts of, replicated: each sends its part to the other; keys give the
+    third's."""
+    return Traffic(rounds=1, data=results * 2 * ring * BIT)
 
 
-def wrap(bits: int) -> Traffic:
-    """Whether two parts wrap around the ring, added up mod 2^bits."""
-    return Traffic(
+def shifted(source: int, shift: int, ring: int, results: int = 1) -> Traffic:
+    """Values that two parties hold the parts of in Z_2^source, divided by 2^shift and replicated in Z_2^ring.
+
+    What is left of the source's bits may hold the ring; else the parts' wrap around 2^source has to be taken away.
+    """
+    wide = ring - (source - shift)
+    wrap = Traffic(
         rounds=1,
-        data=2 * BIT,  # d = u⊕r and e = v⊕q, exchanged by the two
-        corrections=bits * BIT,  # a share of r·q from the party that knows both one-time bits
+        data=results * 2 * BIT,  # d = u⊕r and e = v⊕q, exchanged by the two
+        corrections=results * wide * BIT,  # a share of r·q from the party that knows both one-time bits
     )
+    return (wrap if wide > 0 else SILENT) + between_two(ring, results)
 
 
-def truncation(shift: int) -> Traffic:
-    """Truncation by `shift` bits."""
-    joined = Traffic(rounds=1, data=WORD)  # P2 sends its part under a zero share to P1: two hold the value now
-    return joined + wrap(shift) + between_two()
+def truncation(source: int, shift: int, ring: int) -> Traffic:
+    """Truncation of a value of Z_2^source by `shift` bits, into Z_2^ring."""
+    if ring <= source - shift:
+        return reshare(ring)
+    # P2 sends its part under a zero share to P1: two hold the value now
+    return Traffic(rounds=1, data=source * BIT) + shifted(source, shift, ring)
 
 
 def comparison() -> Traffic:
@@ -70,14 +78,14 @@ def comparison() -> Traffic:
     return Traffic(rounds=1, data=6 * DIGEST)
 
 
-def opening(*, k: int, harmonics: int, ring: int, results: int = 1) -> Traffic:
-    """Series of `harmonics` of one phase, opened to two parties with `k` bits; amplitudes and sums in Z_2^ring."""
+def opening(*, k: int, harmonics: int, source: int, shift: int, ring: int, results: int = 1) -> Traffic:
+    """Series of `harmonics` of one phase, opened to two parties with `k` bits; amplitudes and sums in Z_2^source,
+    results divided by 2^shift in Z_2^ring."""
     opened = Traffic(
         rounds=1,
         data=4 * k * BIT,  # masked parts of the phase: LEFT ↔ RIGHT, and HELPER → both
-        corrections=harmonics * 2 * ring * BIT,  # LEFT's share of every amplitude, which is complex, from HELPER
-        checks=CHECKED
-        * (harmonics * 2 * ring + k),  # the same of a checked tuple, and LEFT's pad of its phase for RIGHT
+        corrections=harmonics * 2 * source * BIT,  # LEFT's share of every amplitude, which is complex, from HELPER
+        # the same of a checked tuple, and LEFT's pad of its phase for RIGHT
+        checks=CHECKED * (harmonics * 2 * source + k),
     )
-    lifted = wrap(ring) if ring < WORD else SILENT
-    return opened + lifted + between_two(results)
+    return opened + shifted(source, shift, ring, results)

@@ -74,11 +74,11 @@ class RangedValues:
         """A value that follows from its operation's row; `shape` and `scale` where the row asks for them."""
         operation = OPERATIONS[kind]
         use = Use(tuple(self[i] for i in inputs), keys, self.program.fits, shape, scale)
-        shape, sharing, scale = operation.derive(use)
+        shape, sharing, scale, ring = operation.derive(use)
         stage = self.program.joined_stage(inputs) if operation.stage is None else operation.stage
         value = RingValue(
             id=len(self.program.values), kind=kind, inputs=inputs, shape=shape, stage=stage,
-            bound=inf if scale == PHASE else bound, attrs=keys, sharing=sharing, scale=scale, site=self.site,
+            bound=inf if scale == PHASE else bound, attrs=keys, sharing=sharing, scale=scale, ring=ring, site=self.site,
         )  # fmt: skip
         self.program.values.append(value)
         return value.id

@@ -8,7 +8,6 @@ their own share theirs, and lowering tries several scales.
 from __future__ import annotations
 
 from functools import cache
-from math import ceil, log2
 
 import numpy as np
 
@@ -49,13 +48,10 @@ def _counts(low: int, high: int) -> tuple[int, ...]:
 
 @cache
 def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
-    """act(u) - u/2 on ±`width`, in Z_2^32: to 2e-3 where the activation's counts reach that; with `harmonics` > 0, by
-    exactly that many."""
-    row, phasor_bits = ACTIVATIONS[act], 13
-    # Z_2^32 asks for |f|·2^scale < 2^30; |f| reaches `width` where the series bends back, at twice the width; 1 % is
-    # for ripple, and 3 % are for rounding
-    amplitude_bits = 30 - ceil(log2(1.04 * width)) - phasor_bits
-    form = Format(phase_bits=16, amplitude_bits=amplitude_bits, phasor_bits=phasor_bits, ring_bits=32)
+    """act(u) - u/2 on ±`width`: to 2e-3 where the activation's counts reach that; with `harmonics` > 0, by exactly that
+    many."""
+    row = ACTIVATIONS[act]
+    form = Format(phase_bits=16, amplitude_bits=12, phasor_bits=12)
     counts = (harmonics,) if harmonics else row.counts
     return cheapest(lambda n: fold_even(row.even_part, width, n, form), ACTIVATION_ERROR, counts)
 

@@ -6,7 +6,6 @@ r(n) = 1/n of the sum n of a row's weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from math import pi
 
@@ -25,8 +24,9 @@ HIGHEST = 1.2 * (PLATEAU + BEYOND)
 few texts leaves those of MiniLM's lowest layer at 7.2."""
 SHORTEST = 1.15
 """Period of G over the length of its interval; the rest is the way back from the plateau to 0."""
-WEIGHT = Format(phase_bits=16, amplitude_bits=14, phasor_bits=14, ring_bits=32)
-"""|G| < 4 in Z_2^32: the plateau is at 2.7, and its edge overshoots to 3.3 where the interval is long."""
+WEIGHT = Format(phase_bits=16, amplitude_bits=12, phasor_bits=11)
+MOST_ROOT = 7.7
+"""Of |G|: the plateau is at 2.7, and its edge overshoots to 3.3 where the interval is long."""
 INVERSE = Format(phase_bits=32, amplitude_bits=15, phasor_bits=15)
 WEIGHT_ERROR = 0.01
 """Relative to G where s > -1, absolute below, as far as the plateau: a weight errs by twice that. MiniLM's layers take
@@ -49,10 +49,7 @@ def root_weight(low: float, length: float) -> Fit:
 
     Below `low`, and further beyond the plateau than its interval, the series goes on with its period: wrong.
     """
-    fit = cheapest(lambda n: _root_weight(low, length, n), WEIGHT_ERROR, (8, 10, 12, 14, 16))
-    if fit.bound < 3.99:
-        return fit
-    return replace(fit, format=replace(WEIGHT, amplitude_bits=13))
+    return cheapest(lambda n: _root_weight(low, length, n), WEIGHT_ERROR, tuple(range(8, 17)))
 
 
 def _root_weight(low: float, length: float, n: int) -> Fit:

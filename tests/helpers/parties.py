@@ -10,7 +10,7 @@ from secfwt.runtime.parties.certificates import client_context
 from secfwt.runtime.parties.connection import HEADER, MAGIC, Connection, Frame
 from secfwt.runtime.parties.deployment import Deployment
 
-PROGRAM = """secfwt-program 1
+PROGRAM = """secfwt-program 2
 v 0 setup rep 16 4x3 weight - name=w
 v 1 example rep 16 2x4 example - name=x
 v 2 candidate rep 16 2x3 candidate - name=z

@@ -148,15 +148,16 @@ def layer_rounds(variant: str, attention: Literal["rfa", "softmax"] = "rfa") -> 
 
 def gelu_bits(harmonics: int) -> int:
     """Sent for one value of an activation with so many harmonics."""
-    return opening(k=16, harmonics=harmonics, ring=32).bits
+    return opening(k=16, harmonics=harmonics, source=29, shift=12, ring=37).bits
 
 
-def score_bytes() -> list[float]:
+def score_bits() -> list[float]:
     """Sent for one score of softmax attention: what does not depend on the harmonics, and what one of them takes."""
     ring = compiled(1, "folded", "softmax").ring
     root, square = (v for v in ring if v.kind in ("fourier", "trunc") and v.shape[-2:] == (128, 128))
     harmonics = len(ring.fits[root.attrs["fit"]].m)
-    return [(traffic(ring, root).bits + traffic(ring, square).bits) / 8 - 8 * harmonics, 8]
+    each = 2 * ring.fits[root.attrs["fit"]].format.ring_bits
+    return [traffic(ring, root).bits + traffic(ring, square).bits - each * harmonics, each]
 
 
 QUOTES = {
@@ -173,28 +174,32 @@ QUOTES = {
         lambda: [layer_rounds("folded", "softmax")],
     ),
     "a score": (
-        ("docs/protocols.md", r"A score with K harmonics takes ([\d.]+) \+ (\d+) K bytes"),
-        score_bytes,
+        ("docs/protocols.md", r"A score with K harmonics takes (\d+) \+ (\d+) K bits"),
+        score_bits,
     ),
     "rounds of the paper's variant": (
         ("docs/protocols.md", r"`--rfa paper` takes (\d+)"),
         lambda: [layer_rounds("paper")],
     ),
     "reshare": (
-        ("docs/protocols.md", r"# Reshare: (\d+) bytes"),
-        lambda: [reshare().bits / 8],
+        ("docs/protocols.md", r"# Reshare: (\d+)R bits"),
+        lambda: [reshare(1).bits],
     ),
     "truncation": (
-        ("docs/protocols.md", r"# Truncation by s bits: (\d+) bytes and s \+ (\d+) bits"),
-        lambda: [24, truncation(shift=1).bits - 1 - 8 * 24],
+        ("docs/protocols.md", r"# Into a larger one: (\d+)R \+ s \+ (\d+) bits, (\d+) rounds"),
+        lambda: [3, truncation(40, 12, 36).bits - 3 * 36 - 12, truncation(40, 12, 36).rounds],
+    ),
+    "truncation into a small ring": (
+        ("docs/protocols.md", r"# Into a small ring, R ≤ I − s: (\d+)R bits, (\d+) round,"),
+        lambda: [truncation(60, 24, 36).bits / 36, truncation(60, 24, 36).rounds],
     ),
     "cos and sin": (
-        ("docs/protocols.md", r"cos and sin together \(k = 16\): 8 \+ 16 \+ 32 = (\d+)"),
-        lambda: [opening(k=16, harmonics=1, ring=64, results=2).bits / 8],
+        ("docs/protocols.md", r"B = 54, R = 37 \(no wrap\): 64 \+ 108 \+ 148 = (\d+)"),
+        lambda: [opening(k=16, harmonics=1, source=54, shift=17, ring=37, results=2).bits],
     ),
     "GELU": (
-        ("docs/protocols.md", r"GELU with 8 harmonics: 8 \+ 64 \+ 16 \+ 4¼ = (\d+\.\d+)"),
-        lambda: [gelu_bits(8) / 8],
+        ("docs/protocols.md", r"64 \+ 464 \+ 74 \+ 22 = (\d+)"),
+        lambda: [gelu_bits(8)],
     ),
     "an activation": (
         ("docs/adaptation.md", r"costs (\d+) \+ (\d+) n bits per value"),
@@ -216,21 +221,21 @@ def test_rounds_and_bytes_are_the_cost_models(quoted: str) -> None:
 
 
 def test_the_layers_table_is_the_cost_models() -> None:
-    ring = compiled(2, "folded").ring
+    ring = compiled(3, "folded").ring
     sent: list[tuple[int, str, float, int]] = []
     for v in ring:
-        if "group" not in v.attrs or v.site != "layer 0":
+        if "group" not in v.attrs or v.site != "layer 1":
             continue
         harmonics = len(ring.fits[v.attrs["fit"]].m) if "fit" in v.attrs else 0
-        row = (v.attrs["group"], v.kind, traffic(ring, v).bits / 8, harmonics)
+        row = (v.attrs["group"], v.kind, traffic(ring, v).bits, harmonics)
         if row not in sent or v.kind != "cos_sin":
             sent.append(row)
-    rows = table(ROOT / "docs" / "protocols.md", "operation", "rounds", "bytes per value")
+    rows = table(ROOT / "docs" / "protocols.md", "operation", "rounds", "bits per value")
     assert [row["operation"] for row in rows] == [kind for _, kind, _, _ in sent]
     for row, (group, kind, size, harmonics) in zip(rows, sent, strict=True):
-        each = re.fullmatch(r"(\d+) per harmonic \+ (\d+)", row["bytes per value"])
-        quoted = int(each[1]) * harmonics + int(each[2]) if each else int(row["bytes per value"])
-        assert quoted == round(size), f"{kind} of group {group}: {row} should say {size} bytes"
+        each = re.fullmatch(r"(\d+) per harmonic \+ (\d+)", row["bits per value"])
+        quoted = int(each[1]) * harmonics + int(each[2]) if each else int(row["bits per value"])
+        assert quoted == round(size), f"{kind} of group {group}: {row} should say {size} bits"
     assert sum(int(row["rounds"]) for row in rows if row["rounds"]) == layer_rounds("folded")
 
 

@@ -243,7 +243,7 @@ def test_online_bytes_of_the_embedded_vm_are_its_programs(tmp_path: Path, task: 
         for v in ring if v.kind == "trunc" and v.stage in (Stage.CANDIDATE, Stage.PAIR)
     )  # fmt: skip
     assert row.online_bytes is not None
-    assert 0 < ahead < cost.corrections == cost.bytes - row.online_bytes < 0.6 * cost.bytes
+    assert 0 < ahead < cost.corrections == cost.bytes - row.online_bytes < 0.7 * cost.bytes
 
 
 def test_nothing_succeeds(tmp_path: Path, task: Task) -> None:
@@ -320,7 +320,7 @@ def test_on_the_embedded_vm(config: Path, tmp_path: Path) -> None:
     written = records(tmp_path / "out")
     row = written["embedded"]
     assert float(row["max_error"]) < 0.02
-    assert int(float(row["step_bytes"])) == pytest.approx(3 * float(row["step_busiest_bytes"]), rel=0.05)
+    assert int(float(row["step_bytes"])) == pytest.approx(3 * float(row["step_busiest_bytes"]), rel=0.1)
     assert min(float(row[name]) for name in ("step_seconds", "step_rounds", "load_bytes", "peak_bytes")) > 0
     assert "no MP-SPDZ at" in written["ring"]["failure"]
 

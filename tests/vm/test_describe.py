@@ -72,7 +72,7 @@ def test_the_operations_of_programs(described: Described) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [("public", "bits"), ("trunc", "shift"), ("cos_sin", "fc"), ("cos_sin", "fa")]
+    ("kind", "key"), [("public", "bits"), ("trunc", "shift"), ("cos_sin", "fc"), ("cos_sin", "fa"), ("trunc", "ring")]
 )
 def test_the_ranges_of_keys(described: Described, kind: str, key: str) -> None:
     least, most = described["program"]["ranges"][key]

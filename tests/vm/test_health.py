@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.ring_toys import Toy, toy
+from secfwt.codegen.lowering.scales import ROW
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.cost import generation_cost
@@ -91,7 +92,7 @@ def test_dead_rows_do_not_count() -> None:
     x[mask == 0] *= 30
     assert (mask == 0).any()
     assert t.health is not None
-    assert (np.abs(health(t, t.words | {"x": encode(x, 16)})[:, 1]) < t.health).all()
+    assert (np.abs(health(t, t.words | {"x": encode(x, ROW)})[:, 1]) < t.health).all()
 
 
 @pytest.mark.parametrize("head", ["prototypes", "bert"])

@@ -14,7 +14,7 @@ from secfwt.codegen.ring.program import PHASE, RingValue, Sharing, Use
 
 GOOD = """\
 # a comment
-secfwt-program 1
+secfwt-program 2
 fit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1,3,5 re=-2.4,-0.2,-0.1 im=0,0,0
 v 0 setup rep 48 8x4 weight - name=w  # and another
 
@@ -45,7 +45,7 @@ def test_the_good_program_is_accepted() -> None:
 
 
 SYNTAX = [
-    (2, "secfwt-program 2", "'secfwt-program 1' expected"),
+    (2, "secfwt-program 1", "'secfwt-program 2' expected"),
     (4, "w 0 setup", "'w' found, fit, v, out or end expected"),
     (4, "v 1 setup rep 48 8x4 weight - name=w", "numbered in file order, 0 expected"),
     (4, "v 0 setup rep 48 8x4", "ends where a kind is expected"),
@@ -78,15 +78,18 @@ SYNTAX = [
 FITS = [
     ("fit 1 k=16 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "numbered in file order, 0 expected"),
     ("fit 0 k=17 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "k is 17, must be 16 or 32"),
-    ("fit 0 k=16 fc=13 fa=13 ring=48 const=0 m=1 re=1 im=0", "ring is 48, must be 32 or 64"),
+    ("fit 0 k=16 fc=13 fa=13 ring=65 const=0 m=1 re=1 im=0", "ring is '65', must be an integer from 8 to 64"),
     ("fit 0 k=16 fc=13 fa=31 ring=32 const=0 m=1 re=1 im=0", "fa is '31', must be an integer from 0 to 30"),
     ("fit 0 k=16 fc=13 fa=13 ring=32 const=nan m=1 re=1 im=0", "const is 'nan', must be a finite number"),
     ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=1,2 re=1 im=0", "m, re and im have 2, 1 and 1 entries"),
     ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=0 re=1 im=0", "harmonic is '0', must be an integer from 1 to 65535"),
     ("fit 0 k=16 fc=40 fa=13 ring=64 const=0 m=7 re=2000 im=0", "harmonic 7: .* below 2.50"),
     ("fit 0 k=16 fc=40 fa=30 ring=64 const=0 m=1 re=1 im=0", "fc \\+ fa is 70, must be at most 60"),
-    ("fit 0 k=16 fc=13 fa=13 ring=32 const=0 m=1 re=40 im=0", r"reaches 2\^31.3\d+, must be below 2\^30 with ring=32"),
-    ("fit 0 k=16 fc=30 fa=28 ring=64 const=-15 m=1,3 re=1,0 im=0,-0.5", r"reaches 2\^6\d.\d+, must be below 2\^62"),
+]
+TOO_LARGE = [
+    ("fc=13 fa=13 ring=32 const=0 m=1 re=40 im=0", 26, r"reaches 2\^31.3\d+, must be below 2\^30 .* 32 bits"),
+    ("fc=13 fa=13 ring=29 const=0 m=1 re=2 im=0", 26, r"reaches 2\^27.0\d*, must be below 2\^27 .* 29 bits"),
+    ("fc=30 fa=28 ring=64 const=-15 m=1,3 re=1,0 im=0,-0.5", 58, r"reaches 2\^6\d.\d+, must be below 2\^62"),
 ]
 MEANING = [
     (6, "v 1 setup rep 16 3x8 example - name=x", "stage is setup, example expected"),
@@ -115,6 +118,8 @@ MEANING = [
     (13, "v 8 pair rep 16 3 sum 7 axis=-2", "shape is 3, 1x8 expected"),
     (13, "v 8 pair rep 16 3x8 sum 7 axis=-3", "axis is '-3', must be an integer from -2 to -1"),
     (15, "v 10 candidate rep 16 8 reduce_examples 2", "its input has stage candidate, must have stage pair"),
+    (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=7 group=1", "ring is '7', must be an integer from 8 to 64"),
+    (10, "v 5 example rep 8 3x8 cos_sin 4 k=16 fc=14 fa=14 sum=20 shift=20 group=0", "its sum's ring has 20 bits"),
 ]
 
 
@@ -122,6 +127,17 @@ MEANING = [
 def test_refusals(line: int, text: str, message: str) -> None:
     with pytest.raises(SimulatorError, match=f"program line {line}: .*{message}"):
         Simulator(change(line, text))
+
+
+@pytest.mark.parametrize(("fit", "scale", "message"), TOO_LARGE)
+def test_a_series_that_outgrows_the_ring_of_its_sum_is_refused(fit: str, scale: int, message: str) -> None:
+    text = change(3, f"fit 0 k=16 {fit}").replace("rep 26 3x4 fourier", f"rep {scale} 3x4 fourier")
+    with pytest.raises(SimulatorError, match=f"program line 11: fourier: .*{message}"):
+        Simulator(text)
+    # where the result needs no more than what is left of the sum, a wrap is a multiple of its ring
+    if "ring=64" not in fit:
+        ring = re.findall(r"ring=(\d+)", fit)[0]
+        Simulator(text.replace("fourier 4 fit=0 group=0", f"fourier 4 fit=0 ring={ring} group=0"))
 
 
 def test_a_series_whose_amplitudes_add_up_to_more_than_it_reaches_is_accepted() -> None:
@@ -141,6 +157,28 @@ def test_bytes_that_may_end_a_line_for_some_readers_are_refused_by_both_parsers(
         read_program(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("v 9 pair rep 0 3x4 trunc 8 shift=39 ring=20 group=2", "trunc: shift is 39, its input's ring has 40 bits"),
+        ("v 9 pair rep 26 3x4 fourier 8 fit=0 group=2", "fourier: .*a ring of 64 bits, not 40 bits"),
+        ("v 9 pair rep 16 3x4 reshare 8 ring=41 group=2", "reshare: ring is 41, its input's has 40 bits"),
+    ],
+)
+def test_what_a_narrow_ring_cannot_be_used_for(line: str, message: str) -> None:
+    """Value 8 is in Z_2^40."""
+    narrow = ["v 7 example rep 64 3x4 trunc 4 shift=20 ring=40 group=1", "v 8 example add 64 3x4 mul 7,7"]
+    text = "\n".join([*GOOD.splitlines()[:11], *narrow, line.replace("pair", "example"), "out a 2", "end", ""])
+    with pytest.raises(SimulatorError, match=f"program line 14: {message}"):
+        Simulator(text)
+
+
+def test_outputs_have_the_whole_ring() -> None:
+    text = change(14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=30 group=1")
+    with pytest.raises(SimulatorError, match=r"program line 16: value 10 has a ring of 30 bits, .* one of 64"):
+        Simulator(text)
+
+
 def test_sums_over_examples_cannot_meet_examples_again() -> None:
     text = change(16, "v 11 pair rep 16 3x8 add 10,1").replace("out pairs 9", "out pairs 11")
     with pytest.raises(SimulatorError, match="program line 16: add: an input depends on reduce_examples"):
@@ -153,11 +191,11 @@ def test_sums_over_examples_cannot_meet_examples_again() -> None:
         ("", "line 1: the file ends"),
         (GOOD.replace("end\n", ""), "line 18: the file ends where a line 'end' is expected"),
         (GOOD + "v 11", "line 19: 'v 11' found after end"),
-        ("secfwt-program 1\nend\n", "no output"),
-        ("secfwt-program 1\nout a 0\nend\n", "line 2: value is '0'"),
-        ("secfwt-program 1\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
-        ("secfwt-program 1\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
-        ("secfwt-program 1\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
+        ("secfwt-program 2\nend\n", "no output"),
+        ("secfwt-program 2\nout a 0\nend\n", "line 2: value is '0'"),
+        ("secfwt-program 2\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
+        ("secfwt-program 2\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
+        ("secfwt-program 2\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
     ],
 )
 def test_files_that_are_not_programs(text: str, message: str) -> None:
@@ -181,8 +219,9 @@ def test_the_parser_knows_the_compilers_operations() -> None:
 
 LINES = {
     "public": (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=13"),
-    "cos_sin": (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14"),
-    "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 group=1"),
+    "cos_sin": (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14 sum=64"),
+    "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=64 group=1"),
+    "fourier": (11, "v 6 example rep 26 3x4 fourier 4 fit=0 shift=0 ring=64 group=0"),
 }
 
 
@@ -198,7 +237,7 @@ def test_parser_and_compiler_refuse_the_same_scales_of_phasors() -> None:
             sharing=Sharing.REP,
             scale=PHASE,
         )
-        return Use((phase,), {"k": 16, "fc": fc, "fa": 25})
+        return Use((phase,), {"k": 16, "fc": fc, "fa": 25, "sum": 64, "shift": 0, "ring": 64})
 
     assert OPERATIONS["cos_sin"].derive(use(35))[2] == 60
     with pytest.raises(ValueError, match="fc \\+ fa is 61, must be at most 60"):
@@ -209,7 +248,18 @@ def test_parser_and_compiler_refuse_the_same_scales_of_phasors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [("public", "bits"), ("cos_sin", "k"), ("cos_sin", "fc"), ("cos_sin", "fa"), ("trunc", "shift")]
+    ("kind", "key"),
+    [
+        ("public", "bits"),
+        ("cos_sin", "k"),
+        ("cos_sin", "fc"),
+        ("cos_sin", "fa"),
+        ("trunc", "shift"),
+        ("trunc", "ring"),
+        ("fourier", "shift"),
+        ("fourier", "ring"),
+        ("cos_sin", "sum"),
+    ],
 )
 def test_parser_and_compiler_accept_the_same_keys(kind: str, key: str) -> None:
     number, line = LINES[kind]

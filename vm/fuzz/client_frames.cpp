@@ -16,7 +16,7 @@
 namespace secfwt::fuzz {
 namespace {
 
-constexpr const char* kProgram = R"(secfwt-program 1
+constexpr const char* kProgram = R"(secfwt-program 2
 v 0 setup rep 16 4x3 weight - name=w
 v 1 example rep 16 2x4 example - name=x
 v 2 candidate rep 16 2x3 candidate - name=z

@@ -8,8 +8,6 @@
 namespace secfwt {
 namespace {
 
-u64 low_bits(int bits) { return ~u64{0} >> (64 - bits); }
-
 // Bits i … i+63 of a packed sequence of n, as far as there are any.
 SECFWT_INLINE u64 load(const u8* bits, std::size_t i, std::size_t n) {
   u64 word = 0;
@@ -92,10 +90,9 @@ struct Widen {
   }
 };
 
-}  // namespace
-
-void pack_bits(const u64* words, std::size_t n, int bits, u8* out) {
-  if (bits == 32) return run_variant(Narrow{}, words, n, out);  // lifts from Z_2^32, the longest of all
+template <class R>
+void pack(const R* words, std::size_t n, int bits, u8* out) {
+  if (bits == 8 * static_cast<int>(sizeof(R))) return static_cast<void>(std::memcpy(out, words, n * sizeof(R)));
   const u64 mask = low_bits(bits);
   u64 buffer = 0;
   int held = 0;
@@ -112,8 +109,9 @@ void pack_bits(const u64* words, std::size_t n, int bits, u8* out) {
   std::memcpy(out, &buffer, static_cast<std::size_t>(held + 7) / 8);
 }
 
-void unpack_bits(const u8* in, std::size_t n, int bits, u64* words) {
-  if (bits == 32) return run_variant(Widen{}, in, n, words);
+template <class R>
+void unpack(const u8* in, std::size_t n, int bits, R* words) {
+  if (bits == 8 * static_cast<int>(sizeof(R))) return static_cast<void>(std::memcpy(words, in, n * sizeof(R)));
   const u64 mask = low_bits(bits);
   const std::size_t width = static_cast<std::size_t>(bits), size = (n * width + 7) / 8;
   std::size_t i = 0;
@@ -121,7 +119,7 @@ void unpack_bits(const u8* in, std::size_t n, int bits, u64* words) {
     for (; i * width / 8 + 8 <= size && i < n; ++i) {
       u64 word;
       std::memcpy(&word, in + i * width / 8, 8);
-      words[i] = word >> (i * width % 8) & mask;
+      words[i] = static_cast<R>(word >> (i * width % 8) & mask);
     }
   for (; i < n; ++i) {
     const std::size_t byte = i * width / 8, shift = i * width % 8;
@@ -130,9 +128,23 @@ void unpack_bits(const u8* in, std::size_t n, int bits, u64* words) {
     u64 low, high;
     std::memcpy(&low, window, 8);
     std::memcpy(&high, window + 8, 8);
-    words[i] = (low >> shift | (shift > 0 ? high << (64 - shift) : 0)) & mask;
+    words[i] = static_cast<R>((low >> shift | (shift > 0 ? high << (64 - shift) : 0)) & mask);
   }
 }
+
+}  // namespace
+
+void pack_bits(const u64* words, std::size_t n, int bits, u8* out) {
+  if (bits == 32) return run_variant(Narrow{}, words, n, out);
+  pack(words, n, bits, out);
+}
+void pack_bits(const u32* words, std::size_t n, int bits, u8* out) { pack(words, n, bits, out); }
+
+void unpack_bits(const u8* in, std::size_t n, int bits, u64* words) {
+  if (bits == 32) return run_variant(Widen{}, in, n, words);
+  unpack(in, n, bits, words);
+}
+void unpack_bits(const u8* in, std::size_t n, int bits, u32* words) { unpack(in, n, bits, words); }
 
 void masked_top_bits(u64* a, std::size_t n, int ring, u64 offset, const u8* pad, u8* out) {
   run_variant(MaskedTopBits{}, a, n, ring, offset, pad, out);

@@ -1,7 +1,6 @@
 #include "mpc/fourier.h"
 
 #include <cmath>
-#include <type_traits>
 
 #include "mpc/harmonics.h"
 
@@ -13,10 +12,8 @@ namespace {
 template <class Angle, class R, int Outputs>
 class Fourier : public Task {
  public:
-  using Finish = std::conditional_t<sizeof(R) == 4, PairShift, PairReshare>;
-
   Fourier(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t n, std::size_t width, const Fit& fit,
-          Target out)
+          int shift, int ring, Target out)
       : seat_(seat),
         blocks_(n),
         pool_(pool),
@@ -25,12 +22,12 @@ class Fourier : public Task {
         n_(n),
         width_(width),
         fit_(fit),
-        finish_(make_finish(seat, n, out)) {}
+        finish_(seat, Outputs * n, out, fit.ring, shift, ring) {}
 
-  int rounds() const override { return sizeof(R) == 4 ? 3 : 2; }
+  int rounds() const override { return 1 + finish_.rounds(); }
 
   void send(int round) override {
-    if (round > 0) return finish_send(round - 1);
+    if (round > 0) return finish_.send(round - 1);
     opened_.resize(n_);
     if (seat_.role() == HELPER) {
       send_opening(std::array<Flow, 2>{{{&seat_.to(LEFT), kAngleBits}, {&seat_.to(RIGHT), kAngleBits}}});
@@ -42,7 +39,7 @@ class Fourier : public Task {
   }
 
   void recv(int round) override {
-    if (round > 0) return finish_recv(round - 1);
+    if (round > 0) return finish_.recv(round - 1);
     if (seat_.role() != HELPER) {
       const Role peer = seat_.role() == LEFT ? RIGHT : LEFT;
       const std::array<Flow, 2> flows{{{&seat_.to(peer), kAngleBits}, {&seat_.to(HELPER), kAngleBits}}};
@@ -126,27 +123,6 @@ class Fourier : public Task {
     }
   }
 
-  static Finish make_finish(const Seat& seat, std::size_t n, Target out) {
-    if constexpr (sizeof(R) == 4)
-      return PairShift(seat, Outputs * n, out, 32, 0);
-    else
-      return PairReshare(seat, Outputs * n, out);
-  }
-
-  void finish_send(int round) const {
-    if constexpr (sizeof(R) == 4)
-      finish_.send(round);
-    else
-      finish_.send();
-  }
-
-  void finish_recv(int round) const {
-    if constexpr (sizeof(R) == 4)
-      finish_.recv(round);
-    else
-      finish_.recv();
-  }
-
   Seat seat_;
   Blocks blocks_;
   TuplePool& pool_;
@@ -154,25 +130,31 @@ class Fourier : public Task {
   const u64* phase_;
   std::size_t n_, width_;
   const Fit& fit_;
-  Finish finish_;
+  PairShift finish_;
   std::vector<Angle> opened_;  // this party's message, then δ
 };
+
+template <int Outputs>
+std::unique_ptr<Task> make_series(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t n, std::size_t width,
+                                  const Fit& fit, int shift, int ring, Target out) {
+  const auto make = [&](auto angle, auto word) -> std::unique_ptr<Task> {
+    using Series = Fourier<decltype(angle), decltype(word), Outputs>;
+    return std::make_unique<Series>(seat, pool, phase, n, width, fit, shift, ring, out);
+  };
+  if (fit.k == 16) return fit.ring <= 32 ? make(u16{}, u32{}) : make(u16{}, u64{});
+  return fit.ring <= 32 ? make(u32{}, u32{}) : make(u32{}, u64{});
+}
 
 }  // namespace
 
 std::unique_ptr<Task> make_fourier(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t n, const Fit& fit,
-                                   Target out) {
-  if (fit.k == 16 && fit.ring == 32) return std::make_unique<Fourier<u16, u32, 1>>(seat, pool, phase, n, n, fit, out);
-  if (fit.k == 16) return std::make_unique<Fourier<u16, u64, 1>>(seat, pool, phase, n, n, fit, out);
-  if (fit.ring == 32) return std::make_unique<Fourier<u32, u32, 1>>(seat, pool, phase, n, n, fit, out);
-  return std::make_unique<Fourier<u32, u64, 1>>(seat, pool, phase, n, n, fit, out);
+                                   int shift, int ring, Target out) {
+  return make_series<1>(seat, pool, phase, n, n, fit, shift, ring, out);
 }
 
 std::unique_ptr<Task> make_cos_sin(const Seat& seat, TuplePool& pool, const u64* phase, std::size_t rows,
-                                   std::size_t width, const Fit& precision, Target out) {
-  const std::size_t n = rows * width;
-  if (precision.k == 16) return std::make_unique<Fourier<u16, u64, 2>>(seat, pool, phase, n, width, precision, out);
-  return std::make_unique<Fourier<u32, u64, 2>>(seat, pool, phase, n, width, precision, out);
+                                   std::size_t width, const Fit& precision, int shift, int ring, Target out) {
+  return make_series<2>(seat, pool, phase, rows * width, width, precision, shift, ring, out);
 }
 
 }  // namespace secfwt

@@ -55,9 +55,14 @@ Value run_local(const Node& node, const Environment& values, int id) {
 void add_tasks(const Program& program, const Node& node, const Value& in, const Value& out, Party& party,
                Tasks& tasks) {
   const u64* x = in.x[0].get();  // an additive share, also of a replicated value
+  const int source = program.values[node.inputs[0]].ring;
   const auto target = [&](std::size_t at) { return Target{out.x[0].get() + at, out.x[1].get() + at}; };
+  if (node.kind == Kind::trunc && node.ring <= source - node.shift) {
+    tasks.push_back(std::make_unique<Reshare>(party, x, in.words(), node.shift, node.ring, target(0)));
+    return;
+  }
   if (node.kind == Kind::reshare) {
-    tasks.push_back(std::make_unique<Reshare>(party, x, in.words(), target(0)));
+    tasks.push_back(std::make_unique<Reshare>(party, x, in.words(), 0, node.ring, target(0)));
     return;
   }
   const std::size_t width = node.kind == Kind::cos_sin ? in.shape.back() : 1, items = in.words() / width;
@@ -65,12 +70,13 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
     const Seat seat(party, t);
     const std::size_t lo = third(items, t), n = third(items, t + 1) - lo;
     if (node.kind == Kind::trunc)
-      tasks.push_back(std::make_unique<Truncate>(seat, x + lo, n, node.shift, target(lo)));
+      tasks.push_back(std::make_unique<Truncate>(seat, x + lo, n, source, node.shift, node.ring, target(lo)));
     else if (node.kind == Kind::fourier)
-      tasks.push_back(make_fourier(seat, *party.pools[node.fit], x + lo, n, program.fits[node.fit], target(lo)));
+      tasks.push_back(make_fourier(seat, *party.pools[node.fit], x + lo, n, program.fits[node.fit], node.shift,
+                                   node.ring, target(lo)));
     else
       tasks.push_back(make_cos_sin(seat, *party.pools[node.fit], x + lo * width, n, width, program.fits[node.fit],
-                                   target(2 * lo * width)));
+                                   node.shift, node.ring, target(2 * lo * width)));
   }
 }
 

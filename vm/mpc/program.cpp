@@ -33,6 +33,9 @@ Key parse_seed(const Line& line, const std::string& text) {
 void parse_attributes(Line& line, Node& node, const Program& before) {
   const i64 fits = static_cast<i64>(before.fits.size());
   const i64 rank = node.inputs.empty() ? 1 : static_cast<i64>(before.values[node.inputs[0]].shape.size());
+  const auto optional = [&](const char* key, Range range, int otherwise) {
+    return line.has(key) ? static_cast<int>(line.integer_key(key, range)) : otherwise;
+  };
   const auto axis = [&] { return static_cast<std::size_t>(-line.integer_key("axis", {-rank, -1})); };
   switch (node.kind) {
     case Kind::weight:
@@ -67,15 +70,21 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
     case Kind::fourier:
       if (fits == 0) line.fail("no fit is defined before this line");
       node.fit = static_cast<std::size_t>(line.integer_key("fit", {0, fits - 1}));
+      node.shift = optional("shift", kSeriesShift, 0);
       break;
     case Kind::cos_sin:
       parse_precision(line, node.precision);
       node.precision.harmonics = {{1, 1.0, 0.0}};
+      node.precision.ring = optional("sum", kRingBits, kWord);
+      node.shift = optional("shift", kSeriesShift, 0);
       break;
     default:
       break;
   }
-  if (communicates(node.kind)) node.group = static_cast<u64>(line.integer_key("group", kCount));
+  derive_ring(before, node);
+  if (!communicates(node.kind)) return;
+  node.ring = optional("ring", kRingBits, kWord);
+  node.group = static_cast<u64>(line.integer_key("group", kCount));
 }
 
 Node parse_value(Line& line, const Program& before) {
@@ -113,6 +122,9 @@ Output parse_output(Line& line, const Program& program) {
   if (stage != Stage::candidate && stage != Stage::pair)
     line.fail("value " + std::to_string(output.value) + " has stage " + name(stage) +
               ", an output must have stage candidate or pair");
+  if (const int ring = program.values[output.value].ring; ring != kWord)
+    line.fail("value " + std::to_string(output.value) + " has a ring of " + std::to_string(ring) +
+              " bits, an output must have one of " + std::to_string(kWord));
   line.take_keys();
   if (line.has("max_candidates"))
     output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
@@ -138,7 +150,7 @@ void add_precisions(Program& program) {
     if (node.kind != Kind::cos_sin) continue;
     const Fit& wanted = node.precision;
     const auto found = std::find_if(program.fits.begin() + first, program.fits.end(), [&](const Fit& fit) {
-      return fit.k == wanted.k && fit.fc == wanted.fc && fit.fa == wanted.fa;
+      return fit.k == wanted.k && fit.fc == wanted.fc && fit.fa == wanted.fa && fit.ring == wanted.ring;
     });
     node.fit = static_cast<std::size_t>(found - program.fits.begin());
     if (found == program.fits.end()) program.fits.push_back(wanted);

@@ -28,9 +28,10 @@ struct Fit {
   int k = 16;     // bits of the opened phase: 16 or 32
   int fc = 0;     // fraction bits of the harmonics' amplitudes
   int fa = 0;     // fraction bits of the phasors
-  int ring = 64;  // bits of the ring the harmonics are added up in: 32 or 64
+  int ring = 64;  // bits of the ring that the harmonics are added up in
   double constant = 0;
   std::vector<Harmonic> harmonics;
+  double most = 1;  // a bound on |f|
 };
 
 // One value and the operation that makes it. Which of the attributes mean anything depends on `kind`.
@@ -43,6 +44,7 @@ struct Node {
   std::vector<std::size_t> inputs;
   std::size_t line;  // in the program's text
   bool reduced;      // depends on a sum over examples
+  int ring;          // its shares add up mod 2^ring
 
   std::string name;               // inputs
   Key seed{};                     // public
@@ -51,9 +53,9 @@ struct Node {
   std::size_t axis = 0;           // sum, concat, slice: counted from the right, 1 is the last
   std::size_t lo = 0, hi = 0;     // slice
   std::vector<std::size_t> axes;  // permute
-  int shift = 0;                  // trunc
+  int shift = 0;                  // trunc, cos_sin, fourier
   std::size_t fit = 0;            // fourier, cos_sin
-  Fit precision;                  // cos_sin: k, fc, fa
+  Fit precision;                  // cos_sin: k, fc, fa, and its sum's ring
   u64 group = 0;                  // trunc, reshare, cos_sin, fourier
 };
 
@@ -75,13 +77,15 @@ struct Program {
 };
 
 // The first line of a program.
-constexpr const char* kFirstLine = "secfwt-program 1";
+constexpr const char* kFirstLine = "secfwt-program 2";
 
 // Throws ProgramError.
 Program parse_program(const std::string& text);
 
 // The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes;
-// groups are independent. Called by parse_program for each value in turn and once at the end.
+// groups are independent. Called by parse_program for each value in turn and once at the end. derive_ring before: where
+// no key says the ring, it follows from the inputs'.
+void derive_ring(const Program& before, Node& node);
 void check_value(const Program& before, const Node& node);
 void check_groups(const Program& program);
 

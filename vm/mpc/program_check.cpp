@@ -1,5 +1,6 @@
 // Meaning of ring programs: what a value's shape, sharing, stage and scale must be, given its inputs.
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -199,16 +200,63 @@ void check_scale(const Program& before, const Node& node, const Inputs& in) {
       return expect(in[0].scale);
     case Kind::cos_sin:
       expect_phase();
-      return expect(node.precision.fc + node.precision.fa);
+      return expect(node.precision.fc + node.precision.fa - node.shift);
     case Kind::fourier:
       expect_phase();
-      return expect(before.fits[node.fit].fc + before.fits[node.fit].fa);
+      return expect(before.fits[node.fit].fc + before.fits[node.fit].fa - node.shift);
     default:
       return;  // a scale may be reinterpreted: multiplying by 2^-n is free
   }
 }
 
+// Bits that shares of a value are right in.
+int derived_ring(const Node& node, const Inputs& in) {
+  if (node.inputs.empty()) return kWord;
+  int ring = in[0].ring;
+  for (std::size_t i = 1; i < node.inputs.size(); ++i) ring = std::min(ring, in[i].ring);
+  if (node.kind != Kind::scale) return ring;
+  // a multiple of 2^n is right in n bits more
+  return node.by == 0 ? kWord : std::min(kWord, ring + __builtin_ctzll(static_cast<u64>(node.by)));
+}
+
+// The sum of a series whose wrap is taken away must stay below 2^(ring-2), and so must one in Z_2^64, which a
+// truncation may follow: another number would come out in silence.
+void check_series(const Node& node, const Fit& fit) {
+  if (node.ring <= fit.ring - node.shift && node.ring < kWord) return;
+  const double bits = std::log2(fit.most) + fit.fc + fit.fa;
+  if (bits >= fit.ring - 2)
+    fail(node, "|f|·2^(fc+fa) reaches 2^" + std::to_string(bits) + ", must be below 2^" + std::to_string(fit.ring - 2) +
+                   " for a sum in a ring of " + std::to_string(fit.ring) + " bits");
+}
+
+void check_ring(const Program& before, const Node& node, const Inputs& in) {
+  const auto bits = [](int ring) { return std::to_string(ring) + " bits"; };
+  switch (node.kind) {
+    case Kind::trunc:
+      if (node.shift > in[0].ring - 2)
+        fail(node, "shift is " + std::to_string(node.shift) + ", its input's ring has " + bits(in[0].ring));
+      return;
+    case Kind::reshare:
+      if (node.ring > in[0].ring)
+        fail(node, "ring is " + std::to_string(node.ring) + ", its input's has " + bits(in[0].ring));
+      return;
+    case Kind::cos_sin:
+    case Kind::fourier: {
+      const Fit& fit = node.kind == Kind::fourier ? before.fits[node.fit] : node.precision;
+      if (in[0].ring != kWord)
+        fail(node, "its input is a phase and must have a ring of " + bits(kWord) + ", not " + bits(in[0].ring));
+      if (node.shift > fit.ring - 2)
+        fail(node, "shift is " + std::to_string(node.shift) + ", its sum's ring has " + bits(fit.ring));
+      return check_series(node, fit);
+    }
+    default:
+      return;
+  }
+}
+
 }  // namespace
+
+void derive_ring(const Program& before, Node& node) { node.ring = derived_ring(node, Inputs(before, node)); }
 
 void check_value(const Program& before, const Node& node) {
   const Inputs in(before, node);
@@ -221,6 +269,7 @@ void check_value(const Program& before, const Node& node) {
   const Stage stage = expected_stage(node, in);
   if (stage != node.stage) fail(node, std::string("stage is ") + name(node.stage) + ", " + name(stage) + " expected");
   check_scale(before, node, in);
+  check_ring(before, node, in);
   // The engine runs all pairs once, then what follows the sums over examples.
   if (node.stage == Stage::pair && node.reduced)
     fail(node, "an input depends on reduce_examples: a sum over examples cannot be paired with examples again");

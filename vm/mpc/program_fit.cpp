@@ -29,14 +29,6 @@ double largest(const Fit& fit, double enough) {
   return most / std::cos(std::acos(-1.0) / 16);
 }
 
-void check_size(const Line& line, const Fit& fit) {
-  const int bits = fit.ring == 32 ? 30 : 62;
-  const double limit = std::ldexp(1.0, bits - fit.fc - fit.fa), most = largest(fit, limit);
-  if (most >= limit)
-    line.fail("|f|·2^(fc+fa) reaches 2^" + std::to_string(std::log2(most) + fit.fc + fit.fa) + ", must be below 2^" +
-              std::to_string(bits) + " with ring=" + std::to_string(fit.ring));
-}
-
 }  // namespace
 
 void parse_precision(Line& line, Fit& fit) {
@@ -50,7 +42,7 @@ void parse_precision(Line& line, Fit& fit) {
 Fit parse_fit(Line& line) {
   Fit fit;
   parse_precision(line, fit);
-  fit.ring = line.choice_key("ring", kRingBits);
+  fit.ring = static_cast<int>(line.integer_key("ring", kRingBits));
   fit.constant = line.real(line.key("const"), "const");
   const auto m = split(line.key("m"), ','), re = split(line.key("re"), ','), im = split(line.key("im"), ',');
   if (re.size() != m.size() || im.size() != m.size())
@@ -64,7 +56,7 @@ Fit parse_fit(Line& line) {
       line.fail("harmonic " + m[i] + ": |amplitude|·2^fc must be below 2^50 (fc is " + std::to_string(fit.fc) + ")");
     fit.harmonics.push_back(h);
   }
-  check_size(line, fit);
+  fit.most = largest(fit, std::ldexp(1.0, fit.ring - 2 - fit.fc - fit.fa));
   return fit;
 }
 

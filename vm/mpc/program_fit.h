@@ -9,8 +9,7 @@ namespace secfwt {
 // k, fc, fa.
 void parse_precision(Line& line, Fit& fit);
 
-// The keys of a `fit` line. Throws ProgramError: also for a series whose values, at scale fc+fa, reach 2^30 (ring=32)
-// or 2^62 (ring=64), where lift and truncation would return another number in silence.
+// The keys of a `fit` line, and a bound on its values. Throws ProgramError.
 Fit parse_fit(Line& line);
 
 }  // namespace secfwt

@@ -13,14 +13,16 @@ struct Range {
 
 constexpr i64 kMaxElements = i64{1} << 40;  // of a shape, and of every dimension
 constexpr Range kScale{-64, 128};
+constexpr int kWord = 64;                                // bits of the widest ring
 constexpr int kPhaseScale = 64;                          // of a phase, in turns: it wraps as the ring does
 constexpr Range kPublicBits{1, 16};                      // `bits`
 constexpr Range kShift{1, 62};                           // of trunc
+constexpr Range kSeriesShift{0, 62};                     // of cos_sin and fourier
 inline constexpr std::array<int, 2> kPhaseBits{16, 32};  // `k`
 constexpr Range kAmplitudeBits{0, 40};                   // `fc`
 constexpr Range kPhasorBits{0, 30};                      // `fa`
 constexpr int kMostFitScale = 60;                        // fc + fa: a value of 1 stays below 2^62 with its roundings
-inline constexpr std::array<int, 2> kRingBits{32, 64};   // `ring`
+constexpr Range kRingBits{8, 64};                        // `ring`, and `sum` of cos_sin
 constexpr Range kHarmonic{1, 65535};                     // `m`
 constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};
 constexpr Range kCount{0, INT64_MAX};

@@ -5,16 +5,17 @@
 
 namespace secfwt {
 
-// z / 2^shift, 1 <= shift <= 62, as a replicated value: error in (-1, 1] units if |z| < 2^62. 24 bytes and shift + 2
-// bits a value over all parties, 3 rounds. Nothing is opened.
+// z / 2^shift of a value of Z_2^source, as a replicated value of Z_2^ring, ring > source − shift: error in (-1, 1]
+// units if |z| < 2^(source-2). 3·ring + shift + 2 bits a value over all parties, 3 rounds. Nothing is opened. (Into a
+// ring of at most source − shift bits it is a Reshare.)
 //
 // 1. z = z_LEFT + z_RIGHT + z_HELPER. HELPER hands its share to RIGHT under a pad ζ that LEFT knows: a = z_LEFT + ζ,
-//    b = z_RIGHT + (z_HELPER − ζ), a + b = z mod 2^64.
+//    b = z_RIGHT + (z_HELPER − ζ), a + b = z mod 2^source.
 // 2. and 3. PairShift.
 class Truncate : public Task {
  public:
   // `z`: this party's additive share, n words.
-  Truncate(const Seat& seat, const u64* z, std::size_t n, int shift, Target out);
+  Truncate(const Seat& seat, const u64* z, std::size_t n, int source, int shift, int ring, Target out);
 
   int rounds() const override { return 3; }
   void send(int round) override;
@@ -24,6 +25,7 @@ class Truncate : public Task {
   Seat seat_;
   Blocks blocks_;
   const u64* z_;
+  int source_;
   Pad zeta_;  // of key 0
   PairShift shift_;
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "mpc/bits.h"
 #include "mpc/harmonics.h"
 #include "ring/parallel.h"
 
@@ -13,14 +14,14 @@ namespace {
 constexpr std::size_t kBatchBytes = 1 << 16;  // about so many where tuples are large
 constexpr std::size_t kMessage = 1 << 16;     // bytes, at most, dealt ahead at a time: what is urgent waits for one
 
-std::size_t bytes_of(const Fit& fit) { return 2 * fit.harmonics.size() * static_cast<std::size_t>(fit.ring) / 8; }
+std::size_t bits_of(const Fit& fit) { return 2 * fit.harmonics.size() * static_cast<std::size_t>(fit.ring); }
 
 // Batches that are dealt or used together: enough for all threads, few enough for the cache.
 std::size_t group() { return 4 * threads(); }
 
 std::size_t batch_of(const Fit& fit) {
   std::size_t batch = TuplePool::kMost;
-  while (batch > 64 && batch * bytes_of(fit) > kBatchBytes) batch /= 2;
+  while (batch > 64 && batch * bits_of(fit) > 8 * kBatchBytes) batch /= 2;
   return batch;
 }
 
@@ -29,7 +30,7 @@ std::size_t batch_of(const Fit& fit) {
 TuplePool::TuplePool(const Party& party, u64 number, const Fit& fit, Channel& prev, Channel& next)
     : fit_(fit),
       number_(number),
-      tuple_bytes_(bytes_of(fit)),
+      tuple_bits_(bits_of(fit)),
       batch_(batch_of(fit)),
       prev_(prev),
       next_(next),
@@ -126,8 +127,8 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
   Bytes buffer;
   for (u64 start = first / batch_; start <= last_batch; start += group()) {
     const std::size_t batches = std::min<u64>(group(), last_batch + 1 - start);
-    buffer.resize(batches * batch_bytes());
     if (role == LEFT) {
+      buffer.resize(batches * batch_bytes());
       std::copy(rest_.begin(), rest_.end(), buffer.begin());
       prev_.recv(buffer.data() + rest_.size(), buffer.size() - rest_.size());
       rest_.clear();
@@ -135,9 +136,13 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
         rest_.assign(buffer.end() - static_cast<std::ptrdiff_t>(batch_bytes()), buffer.end());
     }
     parallel_for(batches, 1, [&](std::size_t lo, std::size_t hi) {
+      std::vector<R> words(batch_words());
+      R* const at = words.data();
       for (u64 batch = start + lo; batch < start + hi; ++batch) {
-        R* const at = reinterpret_cast<R*>(buffer.data() + (batch - start) * batch_bytes());
-        if (role == RIGHT) right_amplitudes_.fill(0, batch * stride(), at, batch_bytes());
+        if (role == LEFT)
+          unpack_bits(buffer.data() + (batch - start) * batch_bytes(), batch_words(), fit_.ring, at);
+        else
+          right_amplitudes_.fill(0, amplitudes_index<R>(batch), at, batch_words() * sizeof(R));
         const Places checked = places(role, batch);
         for (std::size_t part = 0; part < parts(); ++part) set_aside(checked, at + part * row());
         const u64 from = std::max(first, batch * batch_), to = std::min(end, (batch + 1) * batch_);
@@ -166,12 +171,13 @@ void TuplePool::exact(const Angle* rho, std::size_t n, R* out, std::size_t row) 
 
 template <class Angle, class R>
 void TuplePool::expect(const Angle* rho, std::size_t count, R* sample) const {
+  const R mask = static_cast<R>(low_bits(fit_.ring));
   std::vector<R> whole(parts() * kMost);
   for (std::size_t done = 0; done < count; done += kMost) {
     const std::size_t n = std::min(kMost, count - done);
     exact(rho + done, n, whole.data(), kMost);
     for (std::size_t i = 0; i < n; ++i)
-      for (std::size_t part = 0; part < parts(); ++part, ++sample) *sample = whole[part * kMost + i] - *sample;
+      for (std::size_t part = 0; part < parts(); ++part, ++sample) *sample = (whole[part * kMost + i] - *sample) & mask;
   }
 }
 
@@ -196,12 +202,10 @@ void TuplePool::deal(std::size_t batches, bool threaded) {
   const auto body = [&](std::size_t lo, std::size_t hi) {
     for (; lo < hi; ++lo) {
       u8* const out = message.data() + lo * batch_bytes();
-      if (fit_.ring == 32)
-        fit_.k == 16 ? deal_batch<u16>(first + lo, reinterpret_cast<u32*>(out))
-                     : deal_batch<u32>(first + lo, reinterpret_cast<u32*>(out));
+      if (fit_.ring <= 32)
+        fit_.k == 16 ? deal_batch<u16, u32>(first + lo, out) : deal_batch<u32, u32>(first + lo, out);
       else
-        fit_.k == 16 ? deal_batch<u16>(first + lo, reinterpret_cast<u64*>(out))
-                     : deal_batch<u32>(first + lo, reinterpret_cast<u64*>(out));
+        fit_.k == 16 ? deal_batch<u16, u64>(first + lo, out) : deal_batch<u32, u64>(first + lo, out);
     }
   };
   if (threaded)
@@ -214,16 +218,16 @@ void TuplePool::deal(std::size_t batches, bool threaded) {
 
 // LEFT's part of a batch: c_m − RIGHT's part, which is a pad.
 template <class Angle, class R>
-void TuplePool::deal_batch(u64 batch, R* out) const {
+void TuplePool::deal_batch(u64 batch, u8* out) const {
   Angle rho[kMost + kSpare], other[kMost + kSpare];
   tuple_pads(helper_left_pads_, batch, rho);
   tuple_pads(helper_right_pads_, batch, other);
   for (std::size_t i = 0; i < row(); ++i) rho[i] = static_cast<Angle>(rho[i] + other[i]);
-  exact(rho, row(), out, row());
-  Bytes pads(batch_bytes());
-  helper_amplitudes_.fill(0, batch * stride(), pads.data(), pads.size());
-  const R* const pad = reinterpret_cast<const R*>(pads.data());
-  for (std::size_t i = 0; i < batch_bytes() / sizeof(R); ++i) out[i] -= pad[i];
+  std::vector<R> words(batch_words()), pads(batch_words());
+  exact(rho, row(), words.data(), row());
+  helper_amplitudes_.fill(0, amplitudes_index<R>(batch), pads.data(), pads.size() * sizeof(R));
+  for (std::size_t i = 0; i < words.size(); ++i) words[i] -= pads[i];
+  pack_bits(words.data(), words.size(), fit_.ring, out);
 }
 
 template void TuplePool::pads(Role, u64, std::size_t, u16*) const;

@@ -77,7 +77,7 @@ class TuplePool {
   u64 late() const { return late_; }  // dealt only after they had been taken: a step waited for them
   u64 taken() const { return taken_[HELPER]; }
   // Sent for so many tuples, and for those that are checked with them.
-  u64 bytes(u64 tuples) const { return tuples * tuple_bytes_ * (kStratum + 1) / kStratum; }
+  u64 bytes(u64 tuples) const { return tuples * tuple_bits_ * (kStratum + 1) / kStratum / 8; }
 
  private:
   enum class Purpose : u64 { left_pads, right_pads, amplitudes, checks };
@@ -103,15 +103,20 @@ class TuplePool {
   void exact(const Angle* rho, std::size_t n, R* out, std::size_t row) const;
   void deal(std::size_t batches, bool threaded);
   template <class Angle, class R>
-  void deal_batch(u64 batch, R* out) const;
-  std::size_t batch_bytes() const { return row() * tuple_bytes_; }
-  u64 stride() const { return (batch_bytes() + 15) / 16 * 16; }  // of batches in the stream of RIGHT's amplitudes
+  void deal_batch(u64 batch, u8* out) const;
+  std::size_t batch_bytes() const { return (row() * tuple_bits_ + 7) / 8; }  // as it is sent
+  std::size_t batch_words() const { return row() * parts(); }
+  // Where in their stream RIGHT's amplitudes of a batch are, a word each, in bytes.
+  template <class R>
+  u64 amplitudes_index(u64 batch) const {
+    return batch * ((batch_words() * sizeof(R) + 15) / 16 * 16);
+  }
 
   static constexpr std::size_t kSpare = kMost / kStratum;  // most checked tuples of a batch
 
   const Fit fit_;
   const u64 number_;
-  const std::size_t tuple_bytes_, batch_;
+  const std::size_t tuple_bits_, batch_;
   Channel &prev_, &next_;
   // By role. LEFT has its pads, RIGHT its pads and amplitudes, HELPER all of both.
   const Stream left_pads_, right_pads_, right_amplitudes_;

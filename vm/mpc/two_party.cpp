@@ -13,68 +13,85 @@ struct PadBits {
 
 }  // namespace
 
-PairReshare::PairReshare(const Seat& seat, std::size_t n, Target out)
+PairReshare::PairReshare(const Seat& seat, std::size_t n, Target out, int ring)
     : seat_(seat),
       n_(n),
       blocks_(n),
       out_(out),
+      ring_(ring),
       pad0_(seat.pad(0, n * sizeof(u64))),
       pad2_(seat.pad(2, n * sizeof(u64))) {}
 
 u64* PairReshare::summand() const { return seat_.role() == LEFT ? out_.x1 : seat_.role() == RIGHT ? out_.x0 : nullptr; }
 
 void PairReshare::send() const {
+  const u64 mask = low_bits(ring_);
+  const auto pad_words = [mask](const Pad& pad, std::size_t lo, std::size_t n, u64* out) {
+    pad.fill(lo, out + lo, n);
+    for (std::size_t i = lo; i < lo + n; ++i) out[i] &= mask;
+  };
   if (seat_.role() == HELPER) {
     blocks_.each([&](std::size_t lo, std::size_t n) {
-      pad2_.fill(lo, out_.x0 + lo, n);
-      pad0_.fill(lo, out_.x1 + lo, n);
+      pad_words(pad2_, lo, n, out_.x0);
+      pad_words(pad0_, lo, n, out_.x1);
     });
     return;
   }
   const bool left = seat_.role() == LEFT;
   u64 *shared = summand(), *other = left ? out_.x0 : out_.x1;
   const Pad& pad = left ? pad0_ : pad2_;
-  const std::array<Flow, 1> flows{{{&seat_.to(left ? RIGHT : LEFT), 64}}};
+  const std::array<Flow, 1> flows{{{&seat_.to(left ? RIGHT : LEFT), static_cast<std::size_t>(ring_)}}};
   blocks_.send(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
-    pad.fill(lo, other + lo, n);
+    pad_words(pad, lo, n, other);
     for (std::size_t i = lo; i < lo + n; ++i) shared[i] -= other[i];
-    std::memcpy(message[0], shared + lo, n * sizeof(u64));
+    pack_bits(shared + lo, n, ring_, message[0]);
   });
 }
 
 void PairReshare::recv() const {
   if (seat_.role() == HELPER) return;
+  const u64 mask = low_bits(ring_);
   u64* shared = summand();
   const Role peer = seat_.role() == LEFT ? RIGHT : LEFT;
-  const std::array<Flow, 1> flows{{{&seat_.to(peer), 64}}};
+  const std::array<Flow, 1> flows{{{&seat_.to(peer), static_cast<std::size_t>(ring_)}}};
   blocks_.recv(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
-    const u64* in = reinterpret_cast<const u64*>(message[0]);
-    for (std::size_t i = 0; i < n; ++i) shared[lo + i] += in[i];
+    u64 in[Blocks::kMost];
+    unpack_bits(message[0], n, ring_, in);
+    for (std::size_t i = 0; i < n; ++i) shared[lo + i] = (shared[lo + i] + in[i]) & mask;
   });
   seat_.with(peer).values.add(shared, n_ * sizeof(u64));
 }
 
-PairShift::PairShift(const Seat& seat, std::size_t n, Target out, int ring, int shift)
-    : seat_(seat),
-      blocks_(n),
-      ring_(ring),
-      shift_(shift),
-      r_(seat.pad(0, (n + 7) / 8)),
-      q_(seat.pad(2, (n + 7) / 8)),
-      rq_left_(seat.pad(0, n * sizeof(u64))),
-      reshare_(seat, n, out) {}
+PairShift::PairShift(const Seat& seat, std::size_t n, Target out, int source, int shift, int ring)
+    : seat_(seat), blocks_(n), source_(source), shift_(shift), ring_(ring), reshare_(seat, n, out, ring) {
+  if (!wraps()) return;
+  r_ = seat.pad(0, (n + 7) / 8);
+  q_ = seat.pad(2, (n + 7) / 8);
+  rq_left_ = seat.pad(0, n * sizeof(u64));
+}
 
 void PairShift::send(int round) const {
-  if (round == 1) return reshare_.send();
-  if (seat_.role() == LEFT) return send_bit(RIGHT, r_, u64{1} << (ring_ - 2));
+  if (!wraps() && shift_ > 0) shift_summand();
+  if (!wraps() || round == 1) return reshare_.send();
+  if (seat_.role() == LEFT) return send_bit(RIGHT, r_, u64{1} << (source_ - 2));
   if (seat_.role() == RIGHT) return send_bit(LEFT, q_, 0);
   deal();
 }
 
 void PairShift::recv(int round) const {
-  if (round == 1) return reshare_.recv();
+  if (!wraps() || round == 1) return reshare_.recv();
   if (seat_.role() == LEFT) return finish_left();
   if (seat_.role() == RIGHT) finish_right();
+}
+
+// Without a wrap. Two roundings down cost one unit on average.
+void PairShift::shift_summand() const {
+  if (seat_.role() == HELPER) return;
+  u64* a = summand();
+  const u64 unit = seat_.role() == RIGHT ? 1 : 0;
+  blocks_.each([&](std::size_t lo, std::size_t n) {
+    for (std::size_t i = lo; i < lo + n; ++i) a[i] = (a[i] >> shift_) + unit;
+  });
 }
 
 // d = u⊕r from LEFT, e = v⊕q from RIGHT.
@@ -82,7 +99,7 @@ void PairShift::send_bit(Role peer, const Pad& pad, u64 offset) const {
   u64* a = summand();
   const std::array<Flow, 1> flows{{{&seat_.to(peer), 1}}};
   blocks_.send(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
-    masked_top_bits(a + lo, n, ring_, offset, PadBits(pad, lo, n).bytes, message[0]);
+    masked_top_bits(a + lo, n, source_, offset, PadBits(pad, lo, n).bytes, message[0]);
   });
 }
 
@@ -105,20 +122,20 @@ void PairShift::finish_left() const {
     const u8* e = message[0];
     u64 rq[Blocks::kMost];
     rq_left_.fill(lo, rq, n);
-    shift_left_summand(a + lo, n, ring_, shift_, PadBits(r_, lo, n).bytes, e, rq);
+    shift_left_summand(a + lo, n, source_, shift_, PadBits(r_, lo, n).bytes, e, rq);
   });
 }
 
 void PairShift::finish_right() const {
   u64* b = summand();
-  // LEFT's 2^(ring-2) goes again; two roundings down cost one unit on average.
-  const u64 offset = (u64{1} << (ring_ - 2 - shift_)) - (shift_ > 0 ? 1 : 0);
+  // LEFT's 2^(source-2) goes again; two roundings down cost one unit on average.
+  const u64 offset = (u64{1} << (source_ - 2 - shift_)) - (shift_ > 0 ? 1 : 0);
   const std::array<Flow, 2> flows{{{&seat_.to(LEFT), 1}, {&seat_.to(HELPER), share_bits()}}};
   blocks_.recv(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
     const u8* d = message[0];
     u64 rq[Blocks::kMost];
     unpack_bits(message[1], n, static_cast<int>(share_bits()), rq);
-    shift_right_summand(b + lo, n, ring_, shift_, PadBits(q_, lo, n).bytes, d, rq);
+    shift_right_summand(b + lo, n, source_, shift_, PadBits(q_, lo, n).bytes, d, rq);
     for (std::size_t i = lo; i < lo + n; ++i) b[i] -= offset;
   });
 }

@@ -14,11 +14,11 @@ struct Target {
   u64 *x0, *x1;
 };
 
-// Component 1 = (LEFT's summand − pad of key 0) + (RIGHT's − pad of key 2), components 0 and 2 are the pads.
-// 16 bytes a value over all parties, 1 round.
+// Component 1 = (LEFT's summand − pad of key 0) + (RIGHT's − pad of key 2), components 0 and 2 are the pads, all mod
+// 2^ring. 2·ring bits a value over all parties, 1 round.
 class PairReshare {
  public:
-  PairReshare(const Seat& seat, std::size_t n, Target out);
+  PairReshare(const Seat& seat, std::size_t n, Target out, int ring);
 
   // To be written by LEFT and RIGHT before send(); nullptr at HELPER.
   u64* summand() const;
@@ -30,23 +30,28 @@ class PairReshare {
   std::size_t n_;
   Blocks blocks_;
   Target out_;
+  int ring_;
   Pad pad0_, pad2_;
 };
 
-// The same for (a + b mod 2^ring) >> shift, read as a signed number z with |z| < 2^(ring-2). Ring 64, shift s is a
-// truncation: z/2^s with an error in (-1, 1] units. Ring 32, shift 0 is a lift to Z_2^64, exact. 16 bytes and
-// 66−ring+shift bits a value over all parties, 2 rounds:
+// The same for (a + b mod 2^source) >> shift, into Z_2^ring: a/2^shift with an error in (-1, 1] units, exact for shift
+// 0.
 //
-// 1. LEFT adds 2^(ring-2), so that a + b wraps around 2^ring (w = 1) exactly where one of them has its top bit set: not
-//    wrapping, 1−w = u·v, is a product of a bit of each party, u = ¬(top bit of a) and v = ¬(top bit of b). They
+// Where ring <= source − shift, each shifts its own summand: a wrap around 2^source is a multiple of 2^ring afterwards.
+// 2·ring bits a value over all parties, 1 round. Else the wrap has to be taken away, which wants a signed number z with
+// |z| < 2^(source-2): 2·ring + 2 bits and ring − source + shift bits, 2 rounds:
+//
+// 1. LEFT adds 2^(source-2), so that a + b wraps around 2^source (w = 1) exactly where one of them has its top bit set:
+//    not wrapping, 1−w = u·v, is a product of a bit of each party, u = ¬(top bit of a) and v = ¬(top bit of b). They
 //    exchange d = u⊕r and e = v⊕q under one-time bits that HELPER knows, and HELPER shares r·q. Each computes its share
 //    of u·v from that (mpc/bits.h) and takes the wrap from its shifted summand.
 // 2. PairReshare of the two shifted summands.
 class PairShift {
  public:
-  PairShift(const Seat& seat, std::size_t n, Target out, int ring, int shift);
+  PairShift(const Seat& seat, std::size_t n, Target out, int source, int shift, int ring);
 
-  u64* summand() const { return reshare_.summand(); }  // numbers below 2^ring
+  int rounds() const { return wraps() ? 2 : 1; }
+  u64* summand() const { return reshare_.summand(); }  // mod 2^source
   void send(int round) const;
   void recv(int round) const;
 
@@ -55,12 +60,14 @@ class PairShift {
   void deal() const;
   void finish_left() const;
   void finish_right() const;
-  // Of r·q: only w mod 2^(64-ring+shift) matters.
-  std::size_t share_bits() const { return static_cast<std::size_t>(64 - ring_ + shift_); }
+  void shift_summand() const;
+  bool wraps() const { return ring_ > source_ - shift_; }
+  // Of r·q: only w mod 2^(ring-source+shift) matters.
+  std::size_t share_bits() const { return static_cast<std::size_t>(ring_ - source_ + shift_); }
 
   Seat seat_;
   Blocks blocks_;
-  int ring_, shift_;
+  int source_, shift_, ring_;
   Pad r_, q_, rq_left_;  // r under key 0, q under key 2, LEFT's share of r·q under key 0
   PairReshare reshare_;
 };

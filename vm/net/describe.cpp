@@ -70,7 +70,6 @@ Object program() {
     if (row.most_inputs != kAnyNumber) operation.add("most_inputs", row.most_inputs);
     operations.add(row.name, operation.add("communicates", row.communicates));
   }
-  const auto choices = [](const std::array<int, 2>& values) { return Range{values[0], values[1]}; };
   return Object()
       .add("first_line", kFirstLine)
       .add("stages", stages)
@@ -84,8 +83,9 @@ Object program() {
                          .add("shift", kShift)
                          .add("fc", kAmplitudeBits)
                          .add("fa", kPhasorBits)
+                         .add("ring", kRingBits)
                          .add("m", kHarmonic))
-      .add("choices", Object().add("k", choices(kPhaseBits)).add("ring", choices(kRingBits)));
+      .add("choices", Object().add("k", Range{kPhaseBits[0], kPhaseBits[1]}));
 }
 
 Object options() {

@@ -71,12 +71,12 @@ TEST(kernels_give_the_same_bits_for_every_instruction_set) {
 
 TEST(bits_pack_tightly) {
   const Words words = random_words(131);
-  for (int bits = 1; bits <= 62; ++bits) {
+  for (int bits = 1; bits <= 64; ++bits) {
     std::vector<u8> packed((words.size() * static_cast<std::size_t>(bits) + 7) / 8);
     Words back(words.size());
     pack_bits(words.data(), words.size(), bits, packed.data());
     unpack_bits(packed.data(), words.size(), bits, back.data());
-    for (std::size_t i = 0; i < words.size(); ++i) CHECK_EQ(back[i], words[i] & ((u64{1} << bits) - 1));
+    for (std::size_t i = 0; i < words.size(); ++i) CHECK_EQ(back[i], words[i] & low_bits(bits));
   }
 }
 
@@ -104,6 +104,67 @@ TEST(truncation_sends_what_is_documented) {
   }
 }
 
+// From a ring into a smaller one, where wraps vanish, and into a larger one, where they are taken away.
+TEST(truncation_from_every_ring_into_every_ring) {
+  for (int source : {33, 40, 52, 64})
+    for (int shift : {1, 7, 16, 30})
+      for (int ring : {8, 21, 36, 57, 64}) {
+        const bool wide = ring > source - shift;
+        Words z = random_words(400);
+        for (u64& x : z) x = static_cast<u64>(number(x, source) >> (wide ? 1 + x % 20 : 0));
+        if (wide)
+          for (u64& x : z) x = static_cast<u64>(number(x, source - 1));  // |z| < 2^(source-2)
+        const auto x = with_noise_above(additive(z), source);
+        const Result r = apply(wide ? truncation(shift, source, ring) : resharing(shift, ring), x, 1, random_keys());
+        for (std::size_t i = 0; i < z.size(); ++i) {
+          const i64 whole = static_cast<i64>(z[i]) >> shift;
+          const i64 error = number(r.z[i] - static_cast<u64>(whole), ring);
+          CHECK(wide ? error == 0 || error == 1 : error >= -1 && error <= 2);
+        }
+        CHECK_EQ(r.trace.rounds, wide ? u64{3} : u64{1});
+      }
+}
+
+TEST(truncation_into_a_small_ring_is_centred_and_packed) {
+  const std::size_t n = 3 * 20000;
+  const Words z = random_words(n);
+  const Result r = apply(resharing(20, 37), additive(z), 1, random_keys());
+  double sum = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double part = std::ldexp(static_cast<double>(z[i] & ((1 << 20) - 1)), -20);
+    const double error = static_cast<double>(number(r.z[i] - (z[i] >> 20), 37)) - part;
+    CHECK(std::abs(error) < 1.5);
+    sum += error;
+  }
+  CHECK(std::abs(sum / static_cast<double>(n)) < 0.02);  // a deviation of 1/2: nine standard deviations
+  CHECK_EQ(r.trace.bytes, 3 * n * 37 / 8);
+}
+
+TEST(series_in_every_ring) {
+  for (int k : {16, 32})
+    for (int sum : {30, 32, 41, 64})
+      for (int shift : {0, 5, 13})
+        for (int ring : {12, 25, 38, 64}) {
+          const Fit fit = example_fit(k, sum);
+          const bool wide = ring > sum - shift;
+          const Words z = random_words(300);
+          const Result r = apply(series(fit, shift, ring), additive(z), 1, random_keys());
+          const double unit = std::ldexp(1.0, shift - 26);
+          double bound = 2e-8 + (shift > 0 ? unit : 0);
+          for (const Harmonic& h : fit.harmonics) {
+            const double amplitude = std::hypot(h.re, h.im);
+            bound += amplitude * 2 * M_PI * h.m * 1.5 * std::ldexp(1.0, -k) + std::ldexp(0.75 + 3 * amplitude, -13);
+          }
+          for (std::size_t i = 0; i < z.size(); ++i) {
+            const double f = evaluate(fit, std::ldexp(static_cast<double>(z[i]), -64));
+            const i64 expected = std::llrint(f / unit);
+            CHECK(std::abs(static_cast<double>(number(r.z[i] - static_cast<u64>(expected), ring))) * unit <
+                  bound + unit);
+          }
+          CHECK_EQ(r.trace.rounds, wide ? u64{3} : u64{2});
+        }
+}
+
 TEST(fourier_meets_its_bound) {
   for (int k : {16, 32})
     for (int ring : {32, 64}) {
@@ -129,7 +190,7 @@ TEST(cos_sin_fills_rows_with_cosines_then_sines) {
   const Words z = random_words(30 * width);
   const Result r = apply(
       [&](Party& party, int rotation, const u64* x, std::size_t n, Target out) {
-        return make_cos_sin(Seat(party, rotation), pool_of(party, fit), x, n / width, width, fit, out);
+        return make_cos_sin(Seat(party, rotation), pool_of(party, fit), x, n / width, width, fit, 0, 64, out);
       },
       additive(z), 2, random_keys());
   for (std::size_t i = 0; i < z.size(); ++i) {
@@ -149,7 +210,8 @@ TEST(reshare_keeps_the_value) {
     y0.resize(z.size());
     y1.resize(z.size());
     Tasks tasks;
-    tasks.push_back(std::make_unique<Reshare>(party, x[party.id].data(), z.size(), Target{y0.data(), y1.data()}));
+    tasks.push_back(
+        std::make_unique<Reshare>(party, x[party.id].data(), z.size(), 0, 64, Target{y0.data(), y1.data()}));
     run_tasks(tasks, party);
   });
   for (std::size_t i = 0; i < z.size(); ++i) CHECK_EQ(x0[0][i] + x0[1][i] + x0[2][i], z[i]);
@@ -165,6 +227,29 @@ TEST(what_a_party_receives_is_masked_by_the_key_it_lacks) {
     const Fit fit16 = example_fit(16, ring), fit32 = example_fit(32, ring);
     check_hiding(series(fit16), same);
     check_hiding(series(fit32), same);
+  }
+}
+
+TEST(so_is_what_a_party_receives_in_a_narrow_ring) {
+  const Words same(30000, 0x0123456789abcdef >> 34);
+  check_hiding(truncation(12, 38, 36), same);
+  check_hiding(truncation(7, 33, 57), same);
+  for (int sum : {30, 41}) {
+    const Fit fit = example_fit(16, sum);
+    check_hiding(series(fit, 13, 38), same);
+    check_hiding(series(fit, 13, 12), same);
+  }
+  // A reshare goes one way round.
+  for (auto [shift, ring] : {std::pair{0, 37}, {16, 37}, {40, 11}}) {
+    const auto x = additive(same);
+    for (int i = 0; i < 3; ++i) {
+      Keys keys = random_keys();
+      const Trace first = apply(resharing(shift, ring), x, 1, keys).trace;
+      keys[(i + 2) % 3] = random_key();
+      const Trace second = apply(resharing(shift, ring), x, 1, keys).trace;
+      CHECK(first.from_prev[i].empty() && uniform(first.from_next[i]));
+      CHECK(uniform(difference(first.from_next[i], second.from_next[i])));
+    }
   }
 }
 
@@ -296,7 +381,7 @@ TEST(the_two_messages_of_an_opening_are_masked_independently) {
       const Trace trace = run(keys, [&](Party& party) {
         Words y0(n), y1(n);
         Tasks tasks;
-        tasks.push_back(make_fourier(Seat(party, LEFT), pool_of(party, fit), x[party.id].data(), n, fit,
+        tasks.push_back(make_fourier(Seat(party, LEFT), pool_of(party, fit), x[party.id].data(), n, fit, 0, 64,
                                      Target{y0.data(), y1.data()}));
         run_tasks(tasks, party);
       });
@@ -318,7 +403,7 @@ TEST(the_two_messages_of_an_opening_are_masked_independently) {
 
 TEST(engine_runs_stages_and_tiles) {
   const std::string text =
-      "secfwt-program 1\n"
+      "secfwt-program 2\n"
       "v 0 setup rep 8 4x3 weight - name=w\n"
       "v 1 example rep 8 5x4 example - name=x\n"
       "v 2 candidate rep 8 4 candidate - name=z\n"
@@ -379,7 +464,7 @@ TEST(engine_runs_stages_and_tiles) {
 
 TEST(engine_deals_ahead_while_it_runs_and_between_steps) {
   const Program program = parse_program(
-      "secfwt-program 1\n"
+      "secfwt-program 2\n"
       "fit 0 k=16 fc=13 fa=13 ring=32 const=0.5 m=1,3 re=1,0 im=0,0.5\n"
       "v 0 candidate rep 64 3000 candidate - name=z\n"
       "v 1 example rep 64 3000 example - name=x\n"
@@ -424,7 +509,7 @@ TEST(engine_deals_ahead_while_it_runs_and_between_steps) {
 TEST(results_are_masked_by_a_fresh_share_of_zero) {
   const std::size_t n = 8192;
   const Program program = parse_program(
-      "secfwt-program 1\n"
+      "secfwt-program 2\n"
       "v 0 candidate rep 0 8192 candidate - name=z\n"
       "v 1 candidate rep 0 8192 add 0,0\n"
       "out double 1\n"
@@ -477,7 +562,7 @@ TEST(lanes_have_keys_of_their_own) {
 TEST(program_errors_name_the_line) {
   const auto message = [](const std::string& body) -> std::string {
     try {
-      parse_program("secfwt-program 1\n" + body);
+      parse_program("secfwt-program 2\n" + body);
       return "";
     } catch (const ProgramError& error) {
       return error.what();

@@ -13,6 +13,7 @@
 #include "mpc/engine.h"
 #include "mpc/fourier.h"
 #include "mpc/memory_link.h"
+#include "mpc/reshare.h"
 #include "mpc/truncate.h"
 
 namespace secfwt::test {
@@ -165,9 +166,16 @@ inline Result apply(const Protocol& protocol, const std::array<Words, 3>& x, std
   return result;
 }
 
-inline Protocol truncation(int shift) {
-  return [shift](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
-    return std::make_unique<Truncate>(Seat(party, rotation), z, n, shift, out);
+inline Protocol truncation(int shift, int source = 64, int ring = 64) {
+  return [=](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
+    return std::make_unique<Truncate>(Seat(party, rotation), z, n, source, shift, ring, out);
+  };
+}
+
+// Symmetric: the parties have no roles.
+inline Protocol resharing(int shift, int ring) {
+  return [=](Party& party, int, const u64* z, std::size_t n, Target out) {
+    return std::make_unique<Reshare>(party, z, n, shift, ring, out);
   };
 }
 
@@ -187,9 +195,9 @@ inline TuplePool& pool_of(Party& party, const Fit& fit) {
   return *party.pools[0];
 }
 
-inline Protocol series(const Fit& fit) {
-  return [&fit](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
-    return make_fourier(Seat(party, rotation), pool_of(party, fit), z, n, fit, out);
+inline Protocol series(const Fit& fit, int shift = 0, int ring = 64) {
+  return [=, &fit](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
+    return make_fourier(Seat(party, rotation), pool_of(party, fit), z, n, fit, shift, ring, out);
   };
 }
 
@@ -214,6 +222,9 @@ inline Words random_words(std::size_t n) {
   expand(random_key(), 0, out.data(), n * 8);
   return out;
 }
+
+// The signed number of Z_2^ring.
+inline i64 number(u64 word, int ring) { return static_cast<i64>(word << (64 - ring)) >> (64 - ring); }
 
 // Chi-square of bytes against uniform, 255 degrees of freedom: above 450 with probability below 10^-12.
 inline bool uniform(const std::vector<u8>& bytes) {
@@ -242,6 +253,16 @@ inline bool distinct_words(const std::vector<const std::vector<u8>*>& streams) {
   }
   std::sort(words.begin(), words.end());
   return words.size() > 1000 && std::adjacent_find(words.begin(), words.end()) == words.end();
+}
+
+// The same shares with other bits above `ring`: what a party may hold of a value of Z_2^ring.
+inline std::array<Words, 3> with_noise_above(std::array<Words, 3> x, int ring) {
+  if (ring < 64)
+    for (Words& share : x) {
+      const Words noise = random_words(share.size());
+      for (std::size_t i = 0; i < share.size(); ++i) share[i] ^= noise[i] << ring;
+    }
+  return x;
 }
 
 // With the keys party i holds and all inputs unchanged, but another third key, all that i receives changes by a uniform

@@ -69,8 +69,3 @@ def test_long_texts_truncate_sums(tokens: int, kernel: bool) -> None:
     shapes = truncated(of_length(tokens), 0)
     assert ((12, tokens, tokens) in shapes) == kernel
     assert ((12, 64, 32) in shapes) != kernel
-
-
-def test_a_kernel_of_too_many_features_for_the_ring_is_not_taken() -> None:
-    assert (12, 16, 16) in truncated(of_length(16, features=61), 0)
-    assert (12, 16, 16) not in truncated(of_length(16, features=62), 0)

@@ -8,12 +8,14 @@ import pytest
 from helpers.ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, Toy, toy
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.lowering.program import lower
+from secfwt.codegen.lowering.scales import ROW
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.arithmetic import ring_matmul
+from secfwt.codegen.ring.builder import RingBuilder
 from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.operations import COMMUNICATING
@@ -81,7 +83,7 @@ def test_padding_rows_do_not_matter(variant: str) -> None:
     # the parties get zeros from the data owner, and a layer makes zeros of what it has computed for them
     assert not t.words["x"][padding].any()
     rows = rows_between_layers(t)
-    assert np.abs(rows[padding]).max() <= 2.0**-16
+    assert np.abs(rows[padding]).max() <= 2.0**-ROW
     np.testing.assert_allclose(np.linalg.norm(rows[~padding], axis=-1), np.sqrt(HIDDEN), rtol=0.02)
 
 
@@ -109,7 +111,7 @@ def rows_between_layers(t: Toy) -> np.ndarray:
     """x̂ `[E, T, h]` of the tokens, as they leave layer 0."""
     last = [v.id for v in t.ring if v.kind == "trunc" and v.site == "layer 0"][-1]
     ring = dataclasses.replace(t.ring, outputs=[Output("rows", last, None)])
-    return decode(run_program(ring, t.words)["rows"], 16).reshape(-1, TOKENS, HIDDEN)
+    return decode(run_program(ring, t.words)["rows"], ROW).reshape(-1, TOKENS, HIDDEN)
 
 
 def test_schedule_keeps_dependencies_and_merges_rounds() -> None:
@@ -158,7 +160,7 @@ def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
 @pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
 def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
     t = toy(head, prompt_layer=0)
-    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.ring_bits == 32]
+    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
 
 
@@ -177,7 +179,7 @@ def test_deep_prompts_replace_each_other(head: str) -> None:
     got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
     assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
     # prompt rows are thrown away after each layer, so that nobody computes them
-    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.ring_bits == 32]
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16]
     assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
 
 
@@ -185,14 +187,14 @@ def test_text_is_deterministic_and_round_trips() -> None:
     first, second = (toy("prototypes") for _ in range(2))
     text = program_text(first.ring)
     assert text == program_text(second.ring)
-    assert text.startswith("secfwt-program 1\n")
+    assert text.startswith("secfwt-program 2\n")
     assert text.endswith("end\n")
     assert text.count("\nv ") == len(first.ring.values)
 
 
 def test_overflow_is_refused_with_every_place() -> None:
     with pytest.raises(ProblemsFound) as caught:
-        toy("bert", loud=100.0)
+        toy("bert", loud=3e4)
     assert len(caught.value.problems) > 1
     assert "would overflow" in str(caught.value)
     assert "layer 0" in str(caught.value)
@@ -208,8 +210,12 @@ def test_shapes_of_real_models_fit_with_assumed_norms(hidden: int, heads: int, i
 
 
 def test_a_range_too_wide_for_a_phase_is_refused() -> None:
-    with pytest.raises(ProblemsFound, match="for its phase"):
-        toy("bert", loud=3e4)
+    r = RingBuilder()
+    x = r.example("x", (4,), 40, bound=2.0**20)
+    theta, period = r.phase(x, 2.0**18)
+    assert (r[theta].scale, period) == (64, 2.0**18)
+    with pytest.raises(ProblemsFound, match="leaves a factor of 16 for its phase"):
+        r.phase(x, 2.0**20)
 
 
 def test_every_sum_stays_below_the_ring() -> None:
@@ -224,9 +230,12 @@ def test_generation_cost_adds_up() -> None:
     one, many = (generation_cost(t.ring, c, 4) for c in (1, 8))
     assert one.rounds == many.rounds
     assert many.bytes > 6 * one.bytes
-    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.ring_bits == 32)
-    harmonics = len(t.ring.fits[gelu.attrs["fit"]].m)
-    assert traffic(t.ring, gelu).bits == 64 + 64 * harmonics + 34 + 128
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16)
+    fit = t.ring.fits[gelu.attrs["fit"]]
+    assert gelu.ring < 40
+    assert fit.format.ring_bits < 32
+    wrap = 2 + gelu.ring + gelu.attrs["shift"] - fit.format.ring_bits
+    assert traffic(t.ring, gelu).bits == 64 + 2 * fit.format.ring_bits * len(fit.m) + wrap + 2 * gelu.ring
 
 
 def test_kept_memory_is_what_later_stages_read() -> None:

@@ -17,18 +17,20 @@ from secfwt.codegen.ring.unstaged import unstaged
 from secfwt.codegen.series.fits import Fit, Format
 
 HARMONICS = 8
-FORMATS = [Format(phase_bits=16, amplitude_bits=13, phasor_bits=13, ring_bits=bits) for bits in (32, 64)]
+FORMATS = [Format(phase_bits=16, amplitude_bits=13, phasor_bits=13, ring_bits=bits) for bits in (32, 64, 29)]
 FITS = [Fit(each, 0.5, tuple(range(1, 2 * HARMONICS, 2)), (0.1,) * 8, (0.0,) * 8, 0.0) for each in FORMATS]
 
 
-def value(shape: tuple[int, ...] = (3, 4), sharing: Sharing = Sharing.REP, scale: int = 16) -> RingValue:
-    return RingValue(id=0, kind="", inputs=(), shape=shape, stage=Stage.SETUP, sharing=sharing, scale=scale)
+def value(
+    shape: tuple[int, ...] = (3, 4), sharing: Sharing = Sharing.REP, scale: int = 16, ring: int = 64
+) -> RingValue:
+    return RingValue(id=0, kind="", inputs=(), shape=shape, stage=Stage.SETUP, sharing=sharing, scale=scale, ring=ring)
 
 
-def sent(kind: str, **keys: int) -> Traffic:
+def sent(kind: str, source: int = 64, **keys: int) -> Traffic:
     rule = OPERATIONS[kind].traffic
     assert rule is not None
-    return rule(Use((value(),), keys, FITS))
+    return rule(Use((value(ring=source),), keys, FITS))
 
 
 @pytest.mark.parametrize("make", [lambda ring: ring, unstaged], ids=["staged", "unstaged"])
@@ -39,7 +41,7 @@ def test_every_value_follows_from_its_row(head: str, make: Any) -> None:
     for v in program:
         keys = {key: x for key, x in v.attrs.items() if key != "group"}
         row = OPERATIONS[v.kind]
-        assert row.derive(replace(program.use(v), keys=keys)) == (v.shape, v.sharing, v.scale)
+        assert row.derive(replace(program.use(v), keys=keys)) == (v.shape, v.sharing, v.scale, v.ring)
         assert list(keys) == list(row.keys)
         assert v.stage == (program.joined_stage(v.inputs) if row.stage is None else row.stage)
 
@@ -49,20 +51,24 @@ def test_documentation_has_the_rows() -> None:
 
 
 SAMPLES = [
-    ("trunc", {"shift": 28}),
-    ("reshare", {}),
-    ("cos_sin", {"k": 16, "fc": 14, "fa": 14}),
-    ("cos_sin", {"k": 32, "fc": 14, "fa": 14}),
-    ("fourier", {"fit": 0}),
-    ("fourier", {"fit": 1}),
+    ("trunc", {"source": 64, "shift": 28, "ring": 36}),
+    ("trunc", {"source": 64, "shift": 28, "ring": 37}),
+    ("trunc", {"source": 40, "shift": 10, "ring": 64}),
+    ("reshare", {"ring": 33}),
+    ("cos_sin", {"k": 16, "fc": 14, "fa": 14, "sum": 54, "shift": 17, "ring": 37}),
+    ("cos_sin", {"k": 32, "fc": 14, "fa": 14, "sum": 31, "shift": 17, "ring": 37}),
+    ("fourier", {"fit": 0, "shift": 8, "ring": 24}),
+    ("fourier", {"fit": 0, "shift": 8, "ring": 25}),
+    ("fourier", {"fit": 1, "shift": 0, "ring": 64}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "keys"), SAMPLES)
 def test_documented_formulas_are_the_traffic(kind: str, keys: dict[str, int]) -> None:
     fit = FITS[keys.get("fit", 0)]
-    names = {"k": fit.format.phase_bits, "ring": fit.format.ring_bits, "harmonics": HARMONICS, **keys}
-    said = OPERATIONS[kind].sent.replace("·", "*").replace("[ring=32]", "(ring == 32)")
+    names = {"k": fit.format.phase_bits, "sum": fit.format.ring_bits, "harmonics": HARMONICS, "shift": 0, **keys}
+    names["wide"] = names["ring"] > names.get("source", names["sum"]) - names["shift"]
+    said = OPERATIONS[kind].sent.replace("·", "*").replace("−", "-").replace("[wide]", "wide")
     bits, rounds = (eval(formula, names) for formula in said.split(";"))
     assert (bits, rounds) == (sent(kind, **keys).bits, sent(kind, **keys).rounds)
 
@@ -73,11 +79,12 @@ def test_every_communicating_row_is_sampled() -> None:
 
 def test_bytes_are_those_of_the_protocols_page() -> None:
     """docs/protocols.md gives them in its headlines and below "One opening per non-linearity"."""
-    assert sent("reshare").bits == 24 * 8
-    assert sent("trunc", shift=28).bits == 24 * 8 + 28 + 2
-    assert sent("cos_sin", k=16).bits == 56 * 8
-    assert sent("fourier", fit=0).bits == 92 * 8 + 2
-    assert sent("fourier", fit=0).corrections == 64 * 8 + 32
+    assert (sent("reshare", ring=40).bits, sent("reshare", ring=40).rounds) == (3 * 40, 1)
+    assert (sent("trunc", 60, shift=20, ring=40).bits, sent("trunc", 60, shift=20, ring=40).rounds) == (3 * 40, 1)
+    assert (sent("trunc", 40, shift=20, ring=40).bits, sent("trunc", 40, shift=20, ring=40).rounds) == (3 * 40 + 22, 3)
+    assert sent("cos_sin", k=16, sum=54, shift=17, ring=37).bits == 320
+    assert sent("fourier", fit=2, shift=12, ring=37).bits == 624
+    assert sent("fourier", fit=2, shift=12, ring=37).corrections == 464 + 20
 
 
 REP, ADD, PUB = (value(sharing=sharing) for sharing in (Sharing.REP, Sharing.ADD, Sharing.PUB))
@@ -85,8 +92,15 @@ PHASES = value(scale=64)
 REFUSED = [
     ("add", (REP,), {}, "1 inputs are given, 2 is the least"),
     ("sum", (REP,), {"axes": -1}, "keys are axes, accepted: axis"),
-    ("trunc", (ADD,), {"shift": 63}, "shift is 63, accepted: 1…62"),
-    ("cos_sin", (PHASES,), {"k": 20, "fc": 14, "fa": 14}, "k is 20, accepted: 16 or 32"),
+    ("trunc", (ADD,), {"shift": 63, "ring": 64}, "shift is 63, accepted: 1…62"),
+    ("trunc", (value(ring=40),), {"shift": 39, "ring": 20}, "shift is 39, the input's ring has 40 bits"),
+    ("trunc", (ADD,), {"shift": 6, "ring": 65}, "ring is 65, accepted: 8…64"),
+    ("reshare", (value(sharing=Sharing.ADD, ring=40),), {"ring": 41}, "ring is 41, the input's is 40"),
+    ("fourier", (value(scale=64, ring=63),), {"fit": 0, "shift": 0, "ring": 64}, "63 bits, a phase has 64"),
+    (
+        "cos_sin", (PHASES,), {"k": 20, "fc": 14, "fa": 14, "sum": 64, "shift": 0, "ring": 64},
+        "k is 20, accepted: 16 or 32",
+    ),
     ("public", (), {"name": "A", "seed": "0011", "bits": 13}, "seed is 0011, accepted: 32 hexadecimal digits"),
     ("matmul", (REP, REP), {}, "are no matrices that fit"),
     ("mul", (ADD, REP), {}, "reshare it first"),
@@ -96,10 +110,10 @@ REFUSED = [
     ("concat", (REP, value((2, 4))), {"axis": -1}, "differ beside axis -1"),
     ("permute", (REP,), {"axes": (0, 0)}, "every axis"),
     ("reshape", (REP,), {}, "cannot become"),
-    ("reshare", (REP,), {}, "sharing is rep, it must be add"),
-    ("trunc", (PUB,), {"shift": 4}, "input is public"),
-    ("fourier", (REP,), {"fit": 0}, "scale 16, a phase has 64"),
-]
+    ("reshare", (REP,), {"ring": 64}, "sharing is rep, it must be add"),
+    ("trunc", (PUB,), {"shift": 4, "ring": 64}, "input is public"),
+    ("fourier", (REP,), {"fit": 0, "shift": 0, "ring": 64}, "scale 16, a phase has 64"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "inputs", "keys", "message"), REFUSED)
@@ -108,6 +122,20 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{kind}: .*{message}"):
         OPERATIONS[kind].derive(Use(inputs, keys, FITS))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rings", "by", "result"),
+    [
+        ("add", (40, 50), 0, 40),
+        ("mul", (40, 64), 0, 40),
+        ("scale", (40,), 3 << 20, 60),
+        ("scale", (40,), -(1 << 30), 64),
+    ],
+)
+def test_rings_of_local_operations(kind: str, rings: tuple[int, ...], by: int, result: int) -> None:
+    use = Use(tuple(value(ring=ring) for ring in rings), {"by": by} if by else {}, scale=32 if kind == "mul" else 16)
+    assert OPERATIONS[kind].derive(use)[3] == result
 
 
 @pytest.mark.parametrize(("factors", "result"), [((REP, REP), "add"), ((PUB, REP), "rep"), ((ADD, PUB), "add")])

@@ -1,0 +1,134 @@
+"""The smallest ring for every value of a program: shares need only be right as far as somebody reads them.
+
+Backward, from what an output needs (all 64 bits): a value that is right mod 2^R makes sums and products that are right
+mod 2^R. Bits are lost where something is opened or cut off:
+
+* a multiple of 2^n needs n bits less, so that a phase with its 64 bits needs few of the number it is made of;
+* a truncation by s bits into Z_2^R needs R + s bits, and then costs one round and no randomness (`traffic.py`). Or it
+  needs as many as its input's magnitude has, and two more, and takes away the wrap;
+* a series needs a whole phase, whatever its result's ring. Its harmonics add up in a ring that holds the result, or in
+  R + shift bits, whichever is smaller.
+
+Of a truncation's two ways the one that sends less is taken, as far as its neighbourhood tells.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from math import ceil, log2
+
+from ..plan.graph import Stage
+from ..ring.operations import COMMUNICATING, OPERATIONS
+from ..ring.program import WORD, RingProgram, RingValue
+from ..ring.traffic import opening
+from ..series.fits import Fit
+
+SLACK = 0.05
+"""Bits beyond a bound, which is of real numbers, for what roundings add to it."""
+LEAST = 8
+"""Bits of the smallest ring."""
+ROUND = 1 << 17
+"""Bits per instance that a round is worth."""
+
+
+def narrow(program: RingProgram) -> RingProgram:
+    """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be."""
+    need = _Need(program)
+    for v in reversed(program.values):
+        need.pass_on(v)
+    fits: list[Fit] = []
+
+    def index(fit: Fit) -> int:
+        if fit not in fits:
+            fits.append(fit)
+        return fits.index(fit)
+
+    narrowed = RingProgram([], program.outputs, fits)
+    for v in program:
+        attrs = dict(v.attrs)
+        if v.kind in COMMUNICATING:
+            attrs["ring"] = need.ring(v)
+        if v.kind == "cos_sin":
+            attrs["sum"] = need.sum(v)
+        if v.kind == "fourier":
+            fit = program.fits[attrs["fit"]]
+            attrs["fit"] = index(replace(fit, format=replace(fit.format, ring_bits=need.sum(v))))
+        made = replace(v, attrs=attrs)
+        narrowed.values.append(replace(made, ring=OPERATIONS[v.kind].ring(narrowed.use(made))))
+    return narrowed
+
+
+class _Need:
+    """Bits that each value must be right in; 0 where nobody reads it."""
+
+    def __init__(self, program: RingProgram) -> None:
+        self._program = program
+        self._bits: dict[int, int] = defaultdict(int)
+        for o in program.outputs:
+            self._bits[o.value] = WORD
+
+    def ring(self, v: RingValue) -> int:
+        """Of a protocol's result."""
+        return max(LEAST, self._bits[v.id])
+
+    def sum(self, v: RingValue) -> int:
+        """Of the sum of a series, at the scale before its shift."""
+        whole = _magnitude(v, v.scale + int(v.attrs["shift"])) + 2
+        cut = self.ring(v) + int(v.attrs["shift"])
+        return min((max(LEAST, min(bits, WORD)) for bits in (whole, cut)), key=partial(self._price, v))
+
+    def _price(self, v: RingValue, bits: int) -> int:
+        """What a series costs whose harmonics add up in a ring of so many bits."""
+        results, fit = (2, None) if v.kind == "cos_sin" else (1, self._program.fits[v.attrs["fit"]])
+        sent = opening(
+            k=fit.format.phase_bits if fit else v.attrs["k"], harmonics=len(fit.m) if fit else 1,
+            source=bits, shift=v.attrs["shift"], ring=self.ring(v), results=results,
+        )  # fmt: skip
+        return v.size // results * sent.bits + ROUND * sent.rounds
+
+    def pass_on(self, v: RingValue) -> None:
+        """What a value needs of its inputs."""
+        bits = self._bits[v.id]
+        if not bits:
+            return
+        if v.kind == "scale":
+            by = abs(int(v.attrs["by"]))
+            bits = max(bits - (by & -by).bit_length() + 1, 1)
+        elif v.kind == "trunc":
+            bits = self._before(v)
+        elif v.kind in ("fourier", "cos_sin"):
+            bits = WORD
+        for i in v.inputs:
+            self._bits[i] = max(self._bits[i], bits)
+
+    def _before(self, v: RingValue) -> int:
+        """Bits of a truncation's input."""
+        (i,) = v.inputs
+        cut = self.ring(v) + int(v.attrs["shift"])
+        held = _magnitude(self._program[i], self._program[i].scale) + 2
+        if cut <= max(held, self._bits[i]) or held > WORD:
+            return cut
+        if cut > WORD:
+            return held
+        wider = sum(
+            3 * self._program[j].size * max(0, cut - max(held, self._bits[j])) for j in self._sent_before(i)
+        )  # fmt: skip
+        return cut if wider <= v.size * (int(v.attrs["shift"]) + 2) else held
+
+    def _sent_before(self, i: int) -> set[int]:
+        """Results of protocols that a value follows from by local operations."""
+        found, todo = set(), [i]
+        while todo:
+            v = self._program[todo.pop()]
+            if v.kind in COMMUNICATING:
+                found.add(v.id)
+            elif v.stage != Stage.SETUP:
+                todo += v.inputs
+        return found
+
+
+def _magnitude(v: RingValue, scale: int) -> int:
+    """Bits of the largest magnitude at a scale."""
+    return max(1, ceil(scale + log2(v.bound) + SLACK))

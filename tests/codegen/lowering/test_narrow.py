@@ -1,0 +1,69 @@
+"""Rings as narrow as their readers allow: nothing that is read is lost, and nothing wider is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.ring_toys import toy
+from secfwt.codegen.lowering.narrow import narrow
+from secfwt.codegen.plan.graph import Output
+from secfwt.codegen.ring.builder import RingBuilder
+from secfwt.codegen.ring.operations import COMMUNICATING
+from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.program import PHASE, WORD, RingProgram
+from secfwt.codegen.series.fits import Fit, Format
+
+TOYS = [("bert", "folded"), ("masked_lm", "paper"), ("prototypes", "softmax")]
+
+
+@pytest.mark.parametrize(("head", "variant"), TOYS)
+def test_results_are_those_of_the_whole_ring(head: str, variant: str) -> None:
+    t = toy(head, variant=variant, health=True)
+    whole = replace(t.ring, values=[replace(v, ring=WORD) for v in t.ring])
+    assert min(v.ring for v in t.ring) < 40
+    for name, words in run_program(whole, t.words).items():
+        np.testing.assert_array_equal(run_program(t.ring, t.words)[name], words)
+
+
+@pytest.mark.parametrize(("head", "variant"), TOYS)
+def test_what_a_wrap_is_taken_from_fits_its_ring(head: str, variant: str) -> None:
+    ring = toy(head, variant=variant, health=True).ring
+    wide = 0
+    for v in ring:
+        if v.kind not in COMMUNICATING:
+            continue
+        (i,) = v.inputs
+        before, source = ring[i], ring[i].ring
+        if v.kind in ("fourier", "cos_sin"):
+            before = replace(v, scale=v.scale + v.attrs["shift"])
+            source = v.attrs["sum"] if v.kind == "cos_sin" else ring.fits[v.attrs["fit"]].format.ring_bits
+        if v.ring > source - v.attrs.get("shift", 0) and v.kind != "reshare":
+            assert before.scale + np.log2(before.bound) <= source - 2
+            wide += 1
+    assert wide > 5
+
+
+def lone() -> RingProgram:
+    """A truncated product, and a series of it."""
+    r = RingBuilder()
+    x = r.example("x", (1000,), 13, bound=4.0)
+    y = r.trunc(r.mul(x, x), 13)
+    theta, _ = r.phase(y, 100.0)
+    form = Format(phase_bits=16, amplitude_bits=12, phasor_bits=12)
+    r.fourier(theta, Fit(form, 0.0, (1,), (1.0,), (0.0,), 0.0), 12)
+    return r.program
+
+
+def rings(program: RingProgram) -> dict[str, int]:
+    return {v.kind: v.ring for v in narrow(program)}
+
+
+def test_a_phase_needs_few_bits_of_the_number_it_is_made_of() -> None:
+    program = lone()
+    factor = next(v.attrs["by"] for v in program if v.scale == PHASE)
+    zeros = (factor & -factor).bit_length() - 1
+    found = rings(replace(program, outputs=[Output("series", len(program.values) - 1)]))
+    assert found["trunc"] == WORD - zeros < 32
+    assert found["fourier"] == WORD  # an output's
