@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.native import built, command
+from helpers.parties import write_program
 from helpers.places import ROOT
 from secfwt.runtime.parties.certificates import make_certificates
 
@@ -28,7 +29,8 @@ def test_nobody_s_bytes_do_harm(target: str, tmp_path: Path, capsys: pytest.Capt
         print(f"\n{target}: --seed {seed}, each input first in {last.relative_to(ROOT)} … ", end="", flush=True)
         said = command(
             fuzzer, target, "--seconds", seconds, "--seed", seed, "--corpus", ROOT / "tests" / "vm" / "corpus" / target,
-            "--last", last, "--certificates", tmp_path / "certificates", seconds=300,
+            "--last", last, "--certificates", tmp_path / "certificates", "--program", write_program(tmp_path),
+            seconds=300,
         )  # fmt: skip
         print(said.splitlines()[-1], end=" ")
     assert "new inputs read" in said
