@@ -83,7 +83,8 @@ int serve(const Options& options) {
   if (engine.program().words(Kind::weight) == 0) engine.set_weights({});
   Agreement agreement(id, prev.channel(0), next.channel(0), group);
   std::cout << "listening" << std::endl;
-  const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")), usable_memory()};
+  const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")),
+                               std::chrono::seconds(options.number("--command-timeout")), usable_memory()};
   Service(engine, agreement, doorman, group, limits).run();
   return 0;
 }
