@@ -18,6 +18,9 @@ GENERATIONS = 2
 GATE = 6000
 """Bytes to party 1 after which its message is held: behind the handshake, within the weights or examples."""
 FINISH_SECONDS = 240.0
+AGAIN_SECONDS = 5
+"""After which a data owner without weights has lost them: it hears a moment later than the model owner that they are
+shared."""
 TOLERANCE = 0.02
 """Between a generation's losses under shares, twice: rounding is drawn anew."""
 
@@ -118,14 +121,16 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
 
 def _end(service: Service, process: Process) -> int | None:
     """Its exit code; None if it does not end in time. MP-SPDZ's data owner waits for weights that are for its session:
-    the model owner shares them as often as they are lost.
+    the model owner shares them as often as they are lost, but not while a session has them (which would end it).
     """
-    deadline = time.monotonic() + FINISH_SECONDS
+    waited, deadline = 0, time.monotonic() + FINISH_SECONDS
     while (code := process.wait(1.0)) is None and time.monotonic() < deadline:
         if service.prepared.engine == "embedded" or process is not service.processes.get("data owner"):
             continue
         model_owner = service.processes.get("model owner")
-        if not (model_owner and model_owner.running) and not process.says("weights  shared", 0):
+        served = (model_owner and model_owner.running) or process.says("weights  shared", 0)
+        waited = 0 if served else waited + 1
+        if not model_owner or waited > AGAIN_SECONDS:
             service.start_model_owner()
     return code
 
