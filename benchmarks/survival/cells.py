@@ -136,8 +136,8 @@ def _end(service: Service, process: Process) -> int | None:
 
 
 def _begin_again(service: Service, role: str) -> None:
-    """As its operator does who sees that it has ended."""
-    if service.processes[role].wait(2.0) is not None:
+    """As its operator does who sees that it has ended without having done what it was for."""
+    if service.processes[role].wait(2.0):
         service.start_model_owner() if role == "model owner" else service.start_parties()
 
 
