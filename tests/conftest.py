@@ -41,8 +41,10 @@ def _signals() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, so that a mistake shows at once; stable otherwise."""
-    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(ROOT / "tests").parts[0]))
+    """Quick tests first, so that a mistake shows at once, and what runs beside others last; stable otherwise."""
+    items.sort(
+        key=lambda item: (FOLDERS.index(item.path.relative_to(ROOT / "tests").parts[0]), item.path.stem == "test_fuzz")
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

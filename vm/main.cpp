@@ -65,7 +65,7 @@ int serve(const Options& options) {
   Doorman doorman(tls, listen_on(own), id, hash);
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
-  const Hash agreed = hash_of(text + "\nparties 5 tile-words " + std::to_string(tile_words) + " lanes " +
+  const Hash agreed = hash_of(text + "\nparties 6 tile-words " + std::to_string(tile_words) + " lanes " +
                               std::to_string(lane_count) + " ahead " + std::to_string(ahead));
   // Tuples ahead, and what a round has in flight: a peer that is a round before this party may send much at once.
   const PeerLimits unread{static_cast<u32>(lane_count), static_cast<u32>(lane_count * program.fits.size()),
@@ -83,7 +83,8 @@ int serve(const Options& options) {
   if (engine.program().words(Kind::weight) == 0) engine.set_weights({});
   Agreement agreement(id, prev.channel(0), next.channel(0), group);
   std::cout << "listening" << std::endl;
-  const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")), usable_memory()};
+  const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")),
+                               std::chrono::seconds(options.number("--command-timeout")), usable_memory()};
   Service(engine, agreement, doorman, group, limits).run();
   return 0;
 }

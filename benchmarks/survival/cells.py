@@ -12,12 +12,15 @@ import numpy as np
 
 from survival.documented import Cell, documented
 from survival.faults import disks, inflicted
-from survival.service import OWNERS, PARTIES, ROLES, Prepared, Service
+from survival.service import OWNERS, PARTIES, ROLES, Prepared, Process, Service
 
 GENERATIONS = 2
 GATE = 6000
 """Bytes to party 1 after which its message is held: behind the handshake, within the weights or examples."""
 FINISH_SECONDS = 240.0
+AGAIN_SECONDS = 5
+"""After which a data owner without weights has lost them: it hears a moment later than the model owner that they are
+shared."""
 TOLERANCE = 0.02
 """Between a generation's losses under shares, twice: rounding is drawn anew."""
 
@@ -105,7 +108,7 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
     if cell.phase == "weights" and service.prepared.engine == "mp-spdz" and cell.role != client:
         _begin_again(service, cell.role)  # owners wait for it
     process = service.processes[client]
-    code = process.wait(FINISH_SECONDS)
+    code = _end(service, process)
     seconds = ended.get(client, time.monotonic()) - began
     if code is None:
         raise WrongError(f"{client} neither ended nor went on in {FINISH_SECONDS:.0f} s: {process.lines[-1:]}")
@@ -116,9 +119,25 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
     return f"exit {code}", seconds, _codes(service), said[-1] if said else ""
 
 
+def _end(service: Service, process: Process) -> int | None:
+    """Its exit code; None if it does not end in time. MP-SPDZ's data owner waits for weights that are for its session:
+    the model owner shares them as often as they are lost, but not while a session has them (which would end it).
+    """
+    waited, deadline = 0, time.monotonic() + FINISH_SECONDS
+    while (code := process.wait(1.0)) is None and time.monotonic() < deadline:
+        if service.prepared.engine == "embedded" or process is not service.processes.get("data owner"):
+            continue
+        model_owner = service.processes.get("model owner")
+        served = (model_owner and model_owner.running) or process.says("weights  shared", 0)
+        waited = 0 if served else waited + 1
+        if not model_owner or waited > AGAIN_SECONDS:
+            service.start_model_owner()
+    return code
+
+
 def _begin_again(service: Service, role: str) -> None:
-    """As its operator does who sees that it has ended."""
-    if service.processes[role].wait(2.0) is not None:
+    """As its operator does who sees that it has ended without having done what it was for."""
+    if service.processes[role].wait(2.0):
         service.start_model_owner() if role == "model owner" else service.start_parties()
 
 
@@ -181,7 +200,7 @@ def _recover(service: Service) -> None:
     service.start_parties()
     data_owner = service.processes.get("data owner")
     if data_owner and data_owner.running:
-        _expect(data_owner.wait(FINISH_SECONDS) is not None, "the data owner does not end", service)
+        _expect(_end(service, data_owner) is not None, "the data owner does not end", service)
     for _ in range(3):
         if (service.run / "result.json").exists() and data_owner and data_owner.wait(0) == 0:
             return
@@ -191,11 +210,7 @@ def _recover(service: Service) -> None:
         if embedded:
             _expect(model_owner.wait(60) == 0, "the weights were not shared afterwards", service)
         data_owner = service.start_data_owner()
-        deadline = time.monotonic() + FINISH_SECONDS
-        while data_owner.wait(1.0) is None and time.monotonic() < deadline:
-            if not embedded and not model_owner.running and not data_owner.says("weights  shared", 0):
-                model_owner = service.start_model_owner()  # what it shared was for the session before
-        if data_owner.running:
+        if _end(service, data_owner) is None:
             raise WrongError(f"--resume did not end in {FINISH_SECONDS:.0f} s: {data_owner.lines[-1:]}")
     raise WrongError(f"--resume did not give the run: {data_owner.lines[-2:] if data_owner else ''}")
 

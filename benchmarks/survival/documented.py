@@ -43,6 +43,8 @@ def documented(cell: Cell) -> Documented:
     if cell.fault == "delay":
         return Documented(True, False, 0)
     if cell.fault in ("SIGKILL", "SIGTERM"):
+        if not embedded and cell.phase == "weights" and cell.role != "data owner":
+            return Documented(True, True, 60 + SLACK)  # the data owner tries until both are there again
         if not party:
             return Documented(cell.phase == "end", True, 5 + SLACK)
         return Documented(cell.phase in ("start", "end"), True, (10 if embedded else 60) + SLACK)

@@ -26,7 +26,7 @@ def pointer_problem(path: Path) -> str:
 def read_json(path: Path, kind: type[T], report: Report, hint: str = "") -> T | None:
     """The JSON value of a file, or None with the problem reported; `kind`: dict or list, whichever it must be."""
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a mark before it
     except OSError as e:
         report.error(f"cannot read {path}: {e.strerror}", hint)
     except ValueError as e:

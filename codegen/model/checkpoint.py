@@ -127,7 +127,7 @@ def checkpoint_files(directory: Path) -> list[Path]:
     whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
     if whole.is_file() or not index.is_file():
         return [whole]
-    shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    shards = sorted(set(parse_json(index.read_text(encoding="utf-8-sig"))["weight_map"].values()))
     if outside := [shard for shard in shards if Path(shard).name != shard]:
         raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
     return [directory / shard for shard in shards]

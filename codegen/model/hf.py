@@ -70,7 +70,7 @@ def has_classifier(path: Path) -> bool | None:
     `read_model` reports."""
     try:
         file = transformer_folder(path) / "config.json" if path.is_dir() else path
-        architectures = parse_json(file.read_text("utf-8")).get("architectures") or [""]
+        architectures = parse_json(file.read_text("utf-8-sig")).get("architectures") or [""]
     except (OSError, ValueError, AttributeError):
         return None
     return str(architectures[0]).endswith("ForSequenceClassification")

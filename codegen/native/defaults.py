@@ -2,5 +2,6 @@
 
 LANES = 2
 """Tiles of a step that it computes at the same time."""
-TILE_WORDS = 1 << 22
-"""Ring elements that the largest value of a step may have, in all lanes together: 32 MB per component."""
+TILE_WORDS = 9 << 19
+"""Ring elements that the largest value of a step may have, in all lanes together: 38 MB per component. A generation of
+the default run, eight candidates and a canary on sixteen examples, is one tile per lane."""

@@ -43,6 +43,7 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
         "--ahead-mb": deployment.ahead_mb,
         "--connect-timeout": deployment.connect_timeout,
         "--idle-timeout": deployment.idle_timeout,
+        "--command-timeout": deployment.command_timeout,
     }
     for option, number in numbers.items():
         command += [option, str(number)]

@@ -83,6 +83,9 @@ class Deployment(BaseModel):
     idle_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
     """Seconds without a command after which a party of the embedded engine ends a session while another client waits.
     """
+    command_timeout: Annotated[int, Field(ge=1, le=86400)] = 30
+    """Seconds that a command may take to arrive at a party of the embedded engine, beside one per 32 kB of shares, and
+    longest pause in it."""
     stall_timeout: Annotated[int, Field(ge=5, le=86400)] | None = None
     """Seconds without a sign of life (embedded), without computing (MP-SPDZ), after which a party counts as lost;
     default: the engine's."""

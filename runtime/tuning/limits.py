@@ -91,8 +91,8 @@ TOLERANCE = 0.02
 
 
 class CanaryError(SecfwtError):
-    """Two losses that must be equal are not: a party deviates, a machine computes wrong, or values have left their
-    ranges."""
+    """Two losses that must be equal are not: a party deviates, a machine computes wrong, values have left their ranges,
+    or a run goes on with other weights than it began with."""
 
     exit_code = 3
     resumable = True
@@ -149,9 +149,12 @@ class Canaries:
             found, due = losses[place], self.known[name] if equal is None else losses[equal]
             most = TOLERANCE * max(1.0, abs(due))
             if not abs(found - due) <= most:
-                what = "z = 0 has another loss than at the start" if equal is None else "one candidate has two losses"
+                what, causes = "one candidate has two losses", "or values leave the calibrated ranges"
+                if equal is None:
+                    what = "z = 0 has another loss than at the start"
+                    causes = "values leave the calibrated ranges, or these are other weights than at the start"
                 raise CanaryError(
                     f"{name} set: {what}, {due:.4f} and {found:.4f}; roundings explain {most:.2g}. A party "
-                    "deviates, a machine computes wrong, or values leave the calibrated ranges. What came since the "
-                    "last complete generation is not used; --canaries 0 goes on without this check"
+                    f"deviates, a machine computes wrong, {causes}. What came since the last complete generation is "
+                    "not used; --canaries 0 goes on without this check"
                 )

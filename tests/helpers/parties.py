@@ -1,10 +1,15 @@
-"""A tiny program, and clients of it that misbehave."""
+"""A tiny program, parties that run it, and clients of them that misbehave."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from secfwt.codegen.ring.header import ProgramHeader, read_program
 from secfwt.runtime.embedded.engine import EmbeddedEngine
+from secfwt.runtime.embedded.processes import LocalParties
+from secfwt.runtime.embedded.weights import share_weights
 from secfwt.runtime.engine import Batch
 from secfwt.runtime.parties.certificates import client_context
 from secfwt.runtime.parties.connection import HEADER, MAGIC, Connection, Frame
@@ -86,3 +91,37 @@ class RawClient:
         for connection in self.connections:
             if connection._socket is not None:
                 connection._socket.close()
+
+
+@dataclass
+class Running:
+    """Three parties on this machine, which have the weights."""
+
+    deployment: Deployment
+    program: Path
+    header: ProgramHeader
+    local: LocalParties
+
+    def raw(self, role: str = "data-owner") -> RawClient:
+        return RawClient(self.deployment, role, self.program)
+
+    def session(self) -> EmbeddedEngine:
+        return EmbeddedEngine(self.deployment, self.header)
+
+    def log(self, party: int) -> str:
+        return self.local._logs[party].read_text()
+
+
+@contextmanager
+def parties_with_weights(folder: Path, certificates: Path, text: str = PROGRAM, **values: object) -> Iterator[Running]:
+    """They run a program's text, with a deployment's values."""
+    program = write_program(folder, text)
+    deployment = Deployment.local(certificates, threads=1).model_copy(update=values)
+    local = LocalParties(deployment, program, folder / "logs")
+    try:
+        local.start()
+        running = Running(deployment, program, read_program(program), local)
+        share_weights(deployment, running.header, {"w": W})
+        yield running
+    finally:
+        local.close()

@@ -91,7 +91,7 @@ def test_the_ranges_of_options(described: Described) -> None:
     assert options["--party"] == [0, 2]
     least, most = options["--tile-words"]
     assert least <= TILE_WORDS <= most
-    for field in ("threads", "lanes", "ahead_mb", "connect_timeout", "idle_timeout"):
+    for field in ("threads", "lanes", "ahead_mb", "connect_timeout", "idle_timeout", "command_timeout"):
         limits = Deployment.model_fields[field].metadata
         (ge,), (le,) = ([limit for limit in limits if isinstance(limit, kind)] for kind in (Ge, Le))
         lowest = max(ge.ge, 1) if field == "threads" else ge.ge  # 0: as many as there are cores

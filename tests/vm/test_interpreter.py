@@ -280,7 +280,7 @@ def test_tiles_of_one_pair_and_all_pairs_use_rounds_as_documented() -> None:
     c, e = 3, 4
     w, x, z, label = staged_inputs(c, e)
     p, outputs = staged_program()
-    for tile_words, pair_tiles in ((1, c * e), (35 * e, c), (35 * 2, 2 * c), (35 * c * e, 1)):
+    for tile_words, pair_tiles in ((1, c * e), (35 * e, c), (35 * 2, 2 * c), (35 * 6, 2), (35 * c * e, 1)):
         sim = Simulator(p.text(*outputs), tile_words, lanes=1)
         sim.weights(w.astype(np.int64))
         sim.examples(e, np.concatenate([x.reshape(-1), label]).astype(np.int64))

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +24,14 @@ from helpers.parties import (
     PROGRAM,
     TOLERANCE,
     RawClient,
+    Running,
     W,
     X,
     Z,
     check_service,
+    parties_with_weights,
     write_program,
 )
-from secfwt.codegen.ring.header import ProgramHeader, read_program
 from secfwt.runtime.embedded.client import Client
 from secfwt.runtime.embedded.engine import EmbeddedEngine
 from secfwt.runtime.embedded.processes import LocalParties, PartyError, vm_command
@@ -44,27 +44,6 @@ from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.sharing import encode
 
 
-@dataclass
-class Running:
-    deployment: Deployment
-    program: Path
-    header: ProgramHeader
-    local: LocalParties
-
-    def raw(self, role: str = "data-owner") -> RawClient:
-        return RawClient(self.deployment, role, self.program)
-
-
-def start(folder: Path, certificates: Path) -> Running:
-    program = write_program(folder)
-    deployment = Deployment.local(certificates, threads=1)
-    local = LocalParties(deployment, program, folder / "logs")
-    local.start()
-    running = Running(deployment, program, read_program(program), local)
-    share_weights(deployment, running.header, {"w": W})
-    return running
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
@@ -74,17 +53,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Running]:
-    running = start(tmp_path_factory.mktemp("service"), certificates)
-    yield running
-    running.local.close()
+    with parties_with_weights(tmp_path_factory.mktemp("service"), certificates) as running:
+        yield running
 
 
 @pytest.fixture
 def own_service(tmp_path: Path, certificates: Path) -> Iterator[Running]:
     """For a test that ends the parties."""
-    running = start(tmp_path, certificates)
-    yield running
-    running.local.close()
+    with parties_with_weights(tmp_path, certificates) as running:
+        yield running
 
 
 # What a session is for

@@ -6,42 +6,37 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from helpers.parties import LOSSES, PROGRAM, TOLERANCE, RawClient, W, X, Z, check_service, write_program
-from secfwt.codegen.ring.header import ProgramHeader, read_program
+from helpers.parties import (
+    LOSSES,
+    PROGRAM,
+    TOLERANCE,
+    Running,
+    W,
+    X,
+    Z,
+    check_service,
+    parties_with_weights,
+    write_program,
+)
+from secfwt.codegen.ring.header import read_program
 from secfwt.runtime.embedded.client import Client
 from secfwt.runtime.embedded.engine import EmbeddedEngine
-from secfwt.runtime.embedded.processes import LocalParties, PartyError
+from secfwt.runtime.embedded.processes import PartyError
 from secfwt.runtime.embedded.weights import share_weights
 from secfwt.runtime.engine import Batch, Left
 from secfwt.runtime.errors import BudgetSpentError, ServiceError
 from secfwt.runtime.parties.certificates import key_pin, make_certificates, names, read_certificate
 from secfwt.runtime.parties.connection import Frame
-from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.sharing import encode
 
 LIMITED = PROGRAM.replace("out loss 10", "out loss 10 max_opened=8").replace(
     "max_candidates=1", "max_candidates=1 max_opened=12"
 )
 """Eight losses, and the rows of twelve examples."""
-
-
-@dataclass
-class Running:
-    deployment: Deployment
-    program: Path
-    header: ProgramHeader
-    local: LocalParties
-
-    def session(self) -> EmbeddedEngine:
-        return EmbeddedEngine(self.deployment, self.header)
-
-    def log(self, party: int) -> str:
-        return self.local._logs[party].read_text()
 
 
 Start = Callable[..., Running]
@@ -57,21 +52,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def start(tmp_path: Path, certificates: Path) -> Iterator[Start]:
     """Parties with a program and a deployment's values; the weights are there."""
-    started = []
+    with ExitStack() as stack:
 
-    def begin(text: str = PROGRAM, **values: object) -> Running:
-        program = write_program(tmp_path, text)
-        deployment = Deployment.local(certificates, threads=1).model_copy(update=values)
-        local = LocalParties(deployment, program, tmp_path / "logs")
-        started.append(local)
-        local.start()
-        running = Running(deployment, program, read_program(program), local)
-        share_weights(deployment, running.header, {"w": W})
-        return running
+        def begin(text: str = PROGRAM, **values: object) -> Running:
+            return stack.enter_context(parties_with_weights(tmp_path, certificates, text, **values))
 
-    yield begin
-    for local in started:
-        local.close()
+        yield begin
 
 
 # A budget of what is opened
@@ -140,7 +126,7 @@ def test_a_step_whose_answer_is_lost_counts(start: Start) -> None:
     running = start(LIMITED)
     with Client(running.deployment, "data-owner", running.header.hash) as client:
         client.send_examples(0, len(X), encode(X, 16, "x").ravel())
-    raw = RawClient(running.deployment, "data-owner", running.program)
+    raw = running.raw()
     raw.hello()
     for party in range(3):
         number = (1).to_bytes(8, "little") + (0).to_bytes(8, "little")
@@ -161,7 +147,7 @@ def test_memory_is_refused_before_it_is_taken(start: Start) -> None:
     assert re.search(r"takes at most [\d.e+]+ MB of examples and candidates", running.log(0))
     with Client(running.deployment, "data-owner", running.header.hash) as client:
         client.send_examples(0, len(X), encode(X, 16, "x").ravel())
-    raw = RawClient(running.deployment, "data-owner", running.program)
+    raw = running.raw()
     raw.hello()
     for party in range(3):
         raw.send(party, Frame.STEP, 0, (10**12).to_bytes(8, "little") + bytes(8), 2**60)
@@ -190,6 +176,46 @@ def test_an_idle_owner_makes_way_for_one_who_waits(start: Start) -> None:
         assert 0.5 < time.monotonic() - began < 8
         with pytest.raises(ServiceError, match=r"nothing was asked for 1 s|ended the session"):
             idle.send_weights(encode(W, 16, "w").ravel())
+
+
+def examples_in_pieces(running: Running, count: int, piece: int, pause: float, seconds: float) -> tuple[float, str]:
+    """EXAMPLES, to party 1 in pieces, for so long at most: after how many seconds it was answered, and how."""
+    raw = running.raw()
+    raw.hello()
+    words = bytes(8 * 8 * count)
+    payloads = {0: bytes(32), 1: bytes(16) + words, 2: words + bytes(16)}
+    for party, payload in payloads.items():
+        raw.send(party, Frame.EXAMPLES, 0, count.to_bytes(8, "little"), 8 + len(payload))
+    raw.raw(0, payloads[0])
+    raw.raw(2, payloads[2])
+    began = time.monotonic()
+    at = 0
+    with suppress(OSError):
+        while at < len(payloads[1]) and time.monotonic() < began + seconds:
+            raw.raw(1, payloads[1][at : at + piece])
+            at += piece
+            time.sleep(pause)
+    said = "not answered"
+    with suppress(OSError):
+        try:
+            kind, *_ = raw.read(1)
+            said = Frame(kind).name
+        except ServiceError as error:
+            said = str(error)
+    raw.die()
+    return time.monotonic() - began, said
+
+
+def test_a_command_that_arrives_byte_by_byte_ends_its_session(start: Start) -> None:
+    """None of its pauses is long. One that is as slow as its size explains is served."""
+    running = start(command_timeout=1)
+    seconds, said = examples_in_pieces(running, 5, 1, 0.2, 10)
+    assert "did not arrive completely in 1 s and one per 32 kB of shares" in said, said
+    assert seconds < 8
+    check_service(running.deployment, running.header)
+    seconds, said = examples_in_pieces(running, 2048, 20_000, 0.25, 10)
+    assert (said, seconds > 1.5) == ("DONE", True)
+    check_service(running.deployment, running.header)
 
 
 def test_silent_connections_keep_nobody_out(start: Start) -> None:

@@ -12,26 +12,13 @@
 #include "fuzz/target.h"
 #include "net/meeting.h"
 #include "net/service.h"
+#include "tests/tls_pair.h"
 
 namespace secfwt::fuzz {
 namespace {
 
-constexpr const char* kProgram = R"(secfwt-program 2
-v 0 setup rep 16 4x3 weight - name=w
-v 1 example rep 16 2x4 example - name=x
-v 2 candidate rep 16 2x3 candidate - name=z
-v 3 example add 32 2x3 matmul 1,0
-v 4 example rep 16 2x3 trunc 3 shift=16 group=0
-v 5 pair add 32 2x3 mul 4,2
-v 6 pair rep 16 2x3 trunc 5 shift=16 group=1
-v 7 pair rep 16 2x1 sum 6 axis=-1
-v 8 pair rep 16 1x1 sum 7 axis=-2
-v 9 pair rep 16 1 reshape 8
-v 10 candidate rep 16 1 reduce_examples 9
-out loss 10
-out logits 6 max_candidates=1
-end
-)";
+using test::identity;
+
 constexpr auto kPatience = std::chrono::seconds(60);  // for an answer that must come; sanitizers are slow
 constexpr u64 kMost = 1 << 12;                        // instances; beyond, so many that every party refuses them
 constexpr u8 kModel = 1, kStranger = 2, kPolite = 4;  // bits of an input's first byte
@@ -45,14 +32,10 @@ struct Record {
 };
 static_assert(sizeof(Record) == 40);
 
-TlsContext identity(const std::string& folder, const std::string& file, const std::string& name) {
-  return TlsContext(folder + "/ca.pem", folder + "/" + file + ".pem", folder + "/" + file + ".key", name, {});
-}
-
 // Party `id` as secfwt-vm runs it.
 struct Party {
-  Party(const std::string& certificates, int id)
-      : id(id), tls(identity(certificates, "party" + std::to_string(id), party_name(id))) {
+  Party(const std::string& certificates, const std::string& text, int id)
+      : id(id), text(text), tls(identity(certificates, "party" + std::to_string(id), party_name(id))) {
     sockaddr_in address{};
     socklen_t size = sizeof address;
     getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
@@ -60,8 +43,8 @@ struct Party {
   }
 
   void serve(const std::array<Address, 3>& places) try {
-    Program program = parse_program(kProgram);
-    const Hash hash = hash_of(kProgram);
+    Program program = parse_program(text);
+    const Hash hash = hash_of(text);
     Doorman doorman(tls, std::move(listener), id, hash);
     PeerGroup group;
     const auto links = meet(id, places, tls, doorman, hash, group, {1, 8, u64{1} << 30}, Clock::now() + kPatience);
@@ -69,13 +52,15 @@ struct Party {
     Lanes lanes = connect_lanes(id, 1, program.fits, prev, next);
     Engine engine(std::move(program), lanes, 64, 0);
     Agreement agreement(id, prev.channel(0), next.channel(0), group);
-    Service(engine, agreement, doorman, group, {std::chrono::seconds(60), u64{1} << 32}).run();
+    Service(engine, agreement, doorman, group, {std::chrono::seconds(60), std::chrono::seconds(30), u64{1} << 32})
+        .run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "secfwt-fuzz: party %d ended: %s\n", id, error.what());
     std::abort();
   }
 
   const int id;
+  const std::string text;
   const TlsContext tls;
   Fd listener = listen_on({"127.0.0.1", "0"});
   Address place{"127.0.0.1", ""};
@@ -84,12 +69,13 @@ struct Party {
 
 class Parties {
  public:
-  explicit Parties(const std::string& certificates)
-      : data_owner_(identity(certificates, "data-owner", kDataOwner)),
+  Parties(const std::string& certificates, const std::string& text)
+      : hash_(hash_of(text)),
+        data_owner_(identity(certificates, "data-owner", kDataOwner)),
         model_owner_(identity(certificates, "model-owner", kModelOwner)) {
     std::array<Address, 3> places;
     for (int i = 0; i < 3; ++i) {
-      parties_[i] = std::make_unique<Party>(certificates, i);
+      parties_[i] = std::make_unique<Party>(certificates, text, i);
       places[i] = parties_[i]->place;
     }
     for (auto& party : parties_) party->thread = std::thread([&party, places] { party->serve(places); });
@@ -127,7 +113,7 @@ class Parties {
 
   Streams hello(u8 manner) {
     Streams streams;
-    Hash hash = hash_of(kProgram);
+    Hash hash = hash_;
     if (manner & kStranger) hash[0] ^= 1;
     std::vector<u64> words(sizeof hash / sizeof(u64));
     std::memcpy(words.data(), hash.data(), sizeof hash);
@@ -207,6 +193,7 @@ class Parties {
     return wrong ? Frame::error : answer;
   }
 
+  const Hash hash_;
   const TlsContext data_owner_, model_owner_;
   std::array<std::unique_ptr<Party>, 3> parties_;
   u64 sessions_ = 0;
@@ -223,8 +210,8 @@ Input script(u8 manner, const std::vector<Record>& records) {
 
 }  // namespace
 
-Target client_target(const std::string& certificates) {
-  const auto parties = std::make_shared<Parties>(certificates);
+Target client_target(const std::string& certificates, const std::string& program) {
+  const auto parties = std::make_shared<Parties>(certificates, program);
   const Input weights = script(kModel | kPolite, {Record{7, 0, 2, 0, 0, 0, 0, 0}});
   const Input steps =
       script(kPolite, {Record{7, 0, 3, 0, 5, 0, 3, 0}, Record{7, 0, 4, 0, 5, 0, 2, 0}, Record{7, 0, 4, 0, 5, 0, 1, 1}});

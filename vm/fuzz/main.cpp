@@ -1,5 +1,5 @@
 // Reads inputs that nobody means: secfwt-fuzz TARGET --seconds N --seed N --corpus DIR --last FILE [--certificates
-// DIR].
+// DIR] [--program FILE].
 //
 // First every file of the corpus, which are the inputs that ever failed; then mutations of the seeds, the same for the
 // same seed of the generator. Each input is written to --last before it is read: where a sanitizer ends the process,
@@ -27,7 +27,7 @@ constexpr std::size_t kPool = 256;  // inputs that mutations begin with
 constexpr int kAttempts = 50;
 
 struct Options {
-  std::string target, corpus, last, certificates;
+  std::string target, corpus, last, certificates, program;
   double seconds = 0;
   u64 seed = 1;
 };
@@ -38,27 +38,31 @@ Options parse(int argc, char** argv) {
   for (int i = 2; i + 1 < argc; i += 2) given[argv[i]] = argv[i + 1];
   if (argc < 2 || given.size() * 2 + 2 != static_cast<std::size_t>(argc))
     throw Failure(
-        "usage: secfwt-fuzz program|client|peer --seconds N --seed N --corpus DIR --last FILE [--certificates DIR]");
+        "usage: secfwt-fuzz program|client|peer --seconds N --seed N --corpus DIR --last FILE [--certificates DIR] "
+        "[--program FILE]");
   options.target = argv[1];
   options.corpus = given["--corpus"], options.last = given["--last"], options.certificates = given["--certificates"];
+  options.program = given["--program"];
   options.seconds = std::stod(given["--seconds"]);
   options.seed = std::stoull(given["--seed"]);
   return options;
 }
 
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
 Target target_of(const Options& options) {
   if (options.target == "program") return program_target();
-  if (options.target == "client") return client_target(options.certificates);
+  if (options.target == "client") return client_target(options.certificates, read_file(options.program));
   if (options.target == "peer") return peer_target(options.certificates);
   throw Failure("there is no target " + options.target);
 }
 
 std::vector<Input> kept(const std::string& folder) {
   std::vector<Input> inputs;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    inputs.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) inputs.push_back(bytes_of(read_file(entry)));
   return inputs;
 }
 

@@ -1,7 +1,5 @@
 // Both other parties send the input, over TLS, and are gone: what a party reads between its start and its first
 // command.
-#include <sys/socket.h>
-
 #include <array>
 #include <chrono>
 #include <future>
@@ -10,29 +8,12 @@
 #include "fuzz/target.h"
 #include "mpc/party.h"
 #include "net/agreement.h"
+#include "tests/tls_pair.h"
 
 namespace secfwt::fuzz {
 namespace {
 
 constexpr auto kStay = std::chrono::milliseconds(20);
-
-// A connected pair of streams: this party's and the peer's.
-using Pair = std::array<std::unique_ptr<TlsStream>, 2>;
-
-Pair connected(const TlsContext& self, const TlsContext& peer, const std::string& name) {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) throw Failure("no sockets");
-  Pair pair{std::make_unique<TlsStream>(self.accept(Fd(ends[0]))),
-            std::make_unique<TlsStream>(peer.connect(Fd(ends[1]), name))};
-  while ((pair[0]->handshake() != TlsStream::Wait::nothing) | (pair[1]->handshake() != TlsStream::Wait::nothing)) {
-  }
-  return pair;
-}
-
-TlsContext identity(const std::string& folder, int id) {
-  const std::string file = folder + "/party" + std::to_string(id);
-  return TlsContext(folder + "/ca.pem", file + ".pem", file + ".key", party_name(id), {});
-}
 
 // Reads as a party does: the other's program, the keys of lane 0, what it wants to do, tuples.
 void be_a_party(PeerLink& prev, PeerLink& next, PeerGroup& group) {
@@ -66,8 +47,8 @@ Input joined(const std::vector<Input>& parts) {
 }  // namespace
 
 Target peer_target(const std::string& certificates) {
-  const auto self = std::make_shared<TlsContext>(identity(certificates, 0));
-  const auto peer = std::make_shared<TlsContext>(identity(certificates, 1));
+  const auto self = std::make_shared<TlsContext>(test::identity(certificates, "party0", party_name(0)));
+  const auto peer = std::make_shared<TlsContext>(test::identity(certificates, "party1", party_name(1)));
   Target target;
   const Input alive = message(~u32{0}, {}), key = message(1, Input(16, 9)), hash = message(0, Input(32, 1));
   const Input tuples = message(Link::kBulk, Input(4096, 3)), farewell = message(~u32{0} - 1, {});
@@ -86,7 +67,7 @@ Target peer_target(const std::string& certificates) {
     std::array<std::unique_ptr<TlsStream>, 2> peers;
     std::array<std::unique_ptr<PeerLink>, 2> links;
     for (std::size_t i = 0; i < 2; ++i) {
-      Pair pair = connected(*self, *peer, party_name(0));
+      auto pair = test::connected(*self, *peer, party_name(0));
       links[i] = std::make_unique<PeerLink>(std::move(*pair[0]), "party " + std::to_string(i + 1), group,
                                             PeerLimits{1, 8, u64{1} << 30}, Clock::now());
       peers[i] = std::move(pair[1]);

@@ -29,8 +29,8 @@ struct Failure : std::runtime_error {
 };
 
 Target program_target();
-// `certificates`: a folder as secfwt-certs makes it.
-Target client_target(const std::string& certificates);
+// `certificates`: a folder as secfwt-certs makes it. `program`: the text of the ring program that the frames are for.
+Target client_target(const std::string& certificates, const std::string& program);
 Target peer_target(const std::string& certificates);
 
 // One change or a few: bytes, words, pieces moved, doubled and taken away, parts of `other`.

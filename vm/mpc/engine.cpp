@@ -244,11 +244,10 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
         total[i] = zero_value(program_.values[i].sharing, candidates, program_.values[i].shape);
 
   const std::size_t most = tile_items(candidates * set.count, steps.pair_words);
-  const Ranges examples(set.count, most);
-  const Ranges batches(candidates, std::max<std::size_t>(1, most / std::min(most, set.count)));
-  const std::size_t tiles = batches.count() * examples.count();
-  Counted counted(progress, tiles);
-  in_lanes(lanes_, tiles, [&](std::size_t lane, std::size_t t) {
+  const Cut tiles = cut(candidates, set.count, most, lanes_.size());
+  const Ranges &batches = tiles.candidates, &examples = tiles.examples;
+  Counted counted(progress, tiles.count());
+  in_lanes(lanes_, tiles.count(), [&](std::size_t lane, std::size_t t) {
     const std::size_t b = t / examples.count(), e = t % examples.count();
     const std::size_t c0 = batches.begin(b), c1 = batches.end(b), e0 = examples.begin(e), e1 = examples.end(e);
     const std::array<const Environment*, 3> sources{&values, &set.values, &totals[lane]};

@@ -12,7 +12,7 @@ constexpr const char* kUsage =
     "HOST:PORT\n"
     "                 --ca FILE --cert FILE --key FILE --threads N --lanes N --tile-words N --ahead-mb N "
     "--connect-timeout SECONDS\n"
-    "                 --idle-timeout SECONDS [--pins NAME=SHA256,...] [--stop-with-stdin]\n"
+    "                 --idle-timeout SECONDS --command-timeout SECONDS [--pins NAME=SHA256,...] [--stop-with-stdin]\n"
     "       secfwt-vm --describe\n"
     "exit codes: 0 stopped by the data owner, 2 cannot start, 3 another party is gone, 1 anything else";
 

@@ -14,7 +14,7 @@ struct NumberOption {
   const char* name;
   u64 least, most;
 };
-inline constexpr std::array<NumberOption, 7> kNumberOptions{{
+inline constexpr std::array<NumberOption, 8> kNumberOptions{{
     {"--party", 0, 2},
     {"--threads", 1, 1024},
     {"--lanes", 1, 64},
@@ -22,6 +22,7 @@ inline constexpr std::array<NumberOption, 7> kNumberOptions{{
     {"--ahead-mb", 0, 1 << 20},
     {"--connect-timeout", 1, 86400},
     {"--idle-timeout", 1, 86400},
+    {"--command-timeout", 1, 86400},
 }};
 
 // Throws SetupError, here and below: what the user gave is not an option, is missing, or out of its range.

@@ -198,24 +198,20 @@ bool PeerLink::write_or_hear() {
 
 // Reads until the socket is empty or the turn is over, straight into the buffer of a waiting recv() or ahead of it;
 // true if there may be more to do. All that arrives is taken: a receiver that left it in the socket while it computes
-// would run into the sender's timeout.
+// would run into the sender's timeout. Heads count like what follows them: signs of life without end are no reason not
+// to write.
 bool PeerLink::read_some() {
   for (std::size_t turn = 0; turn < kTurn;) {
     if (left_ == 0) {
       const std::size_t got = stream_.read(reinterpret_cast<u8*>(&head_) + head_bytes_, sizeof head_ - head_bytes_);
       head_bytes_ = (head_bytes_ + got) % sizeof head_;
-      if (got == 0) break;
-      heard_ = Clock::now();
-      if (head_bytes_ > 0) continue;
-      if (head_.channel == kFarewell) {
-        dismissed_ = true;
-        throw ConnectionLost("it was ended by its operator", How::broken);
+      if (got == 0) {
+        read_waits_ = stream_.wait();
+        return false;
       }
-      if (head_.channel == kAlive) continue;
-      if (!limits_.has(head_.channel))
-        throw std::runtime_error("it sent a message on channel " + std::to_string(head_.channel) +
-                                 ", which is for nothing");
-      left_ = head_.length, reader_ = &channel(head_.channel);
+      turn += got;
+      heard_ = Clock::now();
+      if (head_bytes_ == 0) hear_head();
       continue;
     }
     u8* to = ahead_.data();
@@ -232,11 +228,24 @@ bool PeerLink::read_some() {
     left_ -= got;
     if (got > 0) heard_ = Clock::now();
     deliver(*reader_, to, got);
-    if (dry) break;
-    if (turn >= kTurn) return true;
+    if (dry) {
+      read_waits_ = stream_.wait();
+      return false;
+    }
   }
-  read_waits_ = stream_.wait();
-  return false;
+  return true;
+}
+
+void PeerLink::hear_head() {
+  if (head_.channel == kFarewell) {
+    dismissed_ = true;
+    throw ConnectionLost("it was ended by its operator", How::broken);
+  }
+  if (head_.channel == kAlive) return;
+  if (!limits_.has(head_.channel))
+    throw std::runtime_error("it sent a message on channel " + std::to_string(head_.channel) +
+                             ", which is for nothing");
+  left_ = head_.length, reader_ = &channel(head_.channel);
 }
 
 void PeerLink::deliver(PeerChannel& channel, const u8* data, std::size_t n) {

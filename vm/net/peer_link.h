@@ -97,6 +97,7 @@ class PeerLink final : public Link {
   bool next_message();
   void begin(u32 channel, Bytes bytes);
   bool read_some();
+  void hear_head();
   void deliver(PeerChannel& channel, const u8* data, std::size_t n);
   void lose(const std::string& how, bool orderly);
 

@@ -20,8 +20,9 @@ constexpr auto kHeartbeat = std::chrono::seconds(1);  // between signs of life w
 class Service {
  public:
   struct Limits {
-    std::chrono::seconds idle;  // between two commands of a client while another waits
-    u64 memory;                 // bytes that this process may take
+    std::chrono::seconds idle;     // between two commands of a client while another waits
+    std::chrono::seconds command;  // for the next byte of a command, and for all of it but its shares
+    u64 memory;                    // bytes that this process may take
   };
 
   Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits);
@@ -68,7 +69,8 @@ class Service {
 
   std::optional<Visitor> client_;
   bool client_broken_ = false;  // an answer did not get through
-  bool in_frame_ = false;       // a frame has begun to arrive
+  bool awaited_ = false;        // a command has begun to arrive here, or has arrived at another party
+  Clock::time_point due_;       // when it must have arrived, if so
   Shares payload_;
   Digests digests_;                      // of its two components as the client sent them
   std::atomic<u64> done_{0}, total_{0};  // parts of the command in progress

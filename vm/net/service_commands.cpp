@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr auto kStall = seconds(30);  // for the next byte of a command, or for one that another party already has
+constexpr u64 kSlowest = 32 << 10;  // bytes per second that shares must come at
 
 // The client asked for something it may not have; the text is for it.
 struct Refusal : std::runtime_error {
@@ -48,45 +48,51 @@ Proposal Service::listen() {
   return {0, session, Proposal::kEnd};
 }
 
-// Waits for bytes of the client: between commands as long as it takes, or as nobody else waits to be served; not once
-// others wait for this command to be complete.
+// Waits for bytes of the client: between commands as long as it takes, or as nobody else waits to be served; within
+// one, or once others wait for this one to be complete, as long as a client needs that means well.
 void Service::read(void* out, std::size_t n) {
   constexpr auto kNever = Clock::time_point::max();
   auto* to = static_cast<u8*>(out);
-  auto give_up = kNever;
   const auto idle_end = Clock::now() + limits_.idle;
+  auto stalled = idle_end;
+  const auto await = [&] {
+    stalled = Clock::now() + limits_.command;
+    if (!std::exchange(awaited_, true)) due_ = stalled;
+  };
+  if (awaited_) await();
   while (n > 0) {
     const std::size_t got = client_->stream.read(to, n);
     if (got > 0) {
       to += got, n -= got;
-      in_frame_ = true;
-      give_up = kNever;
-      continue;
+      await();
     }
+    if (awaited_ && Clock::now() >= due_)
+      throw Refusal("the command did not arrive completely in " + std::to_string(limits_.command.count()) +
+                    " s and one per " + std::to_string(kSlowest >> 10) + " kB of shares");
+    if (got > 0) continue;
     group_.event.clear();
     doorman_.event().clear();
-    bool awaited = in_frame_;
     for (std::size_t peer = 0; peer < 2; ++peer) {
       const auto& theirs = agreement_.heard(peer);
       if (theirs && (theirs->ends() || theirs->session != client_->session)) throw Overtaken{};
-      awaited = awaited || theirs;
+      if (theirs && !awaited_) await();
     }
-    if (awaited && give_up == kNever) give_up = Clock::now() + kStall;
-    const bool idle = !awaited && Clock::now() >= idle_end;
+    const bool idle = !awaited_ && Clock::now() >= idle_end;
     if (idle && doorman_.anyone_waits())
       throw Refusal("nothing was asked for " + std::to_string(limits_.idle.count()) + " s, and another client waits");
-    const auto wake_up = awaited ? give_up : idle ? kNever : idle_end;
+    const auto wake_up = awaited_ ? std::min(stalled, due_) : idle ? kNever : idle_end;
     pollfd fds[3] = {{client_->stream.fd(), client_->stream.poll_events(), 0},
                      {group_.event.fd(), POLLIN, 0},
                      {doorman_.event().fd(), POLLIN, 0}};
-    poll_until(fds, 3, std::min(wake_up, Clock::now() + std::chrono::hours(1)));
-    if (Clock::now() >= give_up)
-      throw Refusal("the command did not arrive completely: nothing for " + std::to_string(kStall.count()) + " s");
+    const bool woken = poll_until(fds, 3, std::min(wake_up, Clock::now() + std::chrono::hours(1)));
+    if (!woken && awaited_ && Clock::now() >= stalled)
+      throw Refusal("the command did not arrive completely: nothing for " + std::to_string(limits_.command.count()) +
+                    " s");
   }
 }
 
 Proposal Service::read_command() {
-  in_frame_ = false;
+  awaited_ = false;
   FrameHeader header;
   read(&header, sizeof header);
   if (header.magic != FrameHeader::kMagic) throw Refusal("what was sent is not a frame");
@@ -223,6 +229,7 @@ u64 Service::checked_count(u64 count, const char* what, u64 each, u64 held) cons
 // Two halves, each as words or as the seed of them. Those of a large model take seconds to hash or expand, which must
 // keep neither the client from sending nor from hearing of this party.
 Shares Service::read_shares(u64 words) try {
+  due_ += seconds(share_bytes(words) / kSlowest);
   Shares shares;
   const std::array<Words*, 2> halves{&shares.x0, &shares.x1};
   const std::array<bool, 2> given{engine_.party() == 2, engine_.party() == 1};

@@ -1,6 +1,6 @@
 // One body a kernel, compiled for each instruction set; the one of current_isa() runs. A kernel is a struct whose
-// operator() is SECFWT_INLINE. Only integers, or what a single party computes: the parties' processors may differ, the
-// bits may not.
+// operator() is SECFWT_INLINE. The parties' processors may differ, the bits may not: integers, or floats without fused
+// multiply-adds (-ffp-contract=off), one operation rounded at a time.
 #pragma once
 
 #include "ring/isa.h"

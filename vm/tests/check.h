@@ -28,6 +28,12 @@ inline int& failures() {
   return count;
 }
 
+// Folder of certificates, from the command line: for tests of connections.
+inline std::string& certificates() {
+  static std::string folder;
+  return folder;
+}
+
 // Prints the first few failures of a test; a broken loop would bury them.
 inline void report(const char* file, int line, const std::string& what) {
   if (++failures() <= 10) std::cerr << file << ":" << line << ": " << what << "\n";

@@ -10,6 +10,7 @@
 #include "mpc/bits.h"
 #include "mpc/harmonics.h"
 #include "mpc/reshare.h"
+#include "mpc/tiles.h"
 #include "parties.h"
 #include "ring/gemm.h"
 
@@ -460,6 +461,22 @@ TEST(engine_runs_stages_and_tiles) {
         CHECK(error >= 0 && error <= static_cast<i64>(3 * E));
       }
     }
+}
+
+TEST(tiles_are_few_in_every_lane_and_hold_no_more_than_they_may) {
+  for (std::size_t candidates : {1, 2, 3, 9, 10, 65})
+    for (std::size_t examples : {1, 2, 7, 16, 32})
+      for (std::size_t most : {1, 5, 16, 72, 3000})
+        for (std::size_t lanes : {1, 2, 5}) {
+          const Cut tiles = cut(candidates, examples, most, lanes);
+          CHECK(tiles.candidates.largest() * tiles.examples.largest() <= most);
+          CHECK(tiles.count() * most >= candidates * examples);
+        }
+  const auto counts = [](const Cut& tiles) { return std::array{tiles.candidates.count(), tiles.examples.count()}; };
+  CHECK((counts(cut(8, 16, 64, 2)) == std::array<std::size_t, 2>{2, 1}));
+  CHECK((counts(cut(9, 16, 72, 2)) == std::array<std::size_t, 2>{1, 2}));
+  CHECK((counts(cut(3, 32, 48, 2)) == std::array<std::size_t, 2>{1, 2}));
+  CHECK((counts(cut(1, 16, 8, 2)) == std::array<std::size_t, 2>{1, 2}));
 }
 
 TEST(engine_deals_ahead_while_it_runs_and_between_steps) {

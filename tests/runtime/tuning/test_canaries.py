@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,14 @@ def one(place: int) -> Floats:
 def test_what_is_caught(error: Floats, least: float, most: float) -> None:
     """The probabilities that docs/security.md has."""
     assert least <= caught(error) <= most
+
+
+def test_other_weights_are_named_as_a_cause() -> None:
+    """A run that is resumed compares with what it measured at the start."""
+    canaries, losses = Canaries(1, {"train": 0.7}), np.full(2 * C, 1.2)
+    mixed = canaries.mix("train", Z)
+    with pytest.raises(CanaryError, match=r"z = 0 has another loss than at the start.* these are other weights"):
+        canaries.check("train", replace(mixed, canaries={0: None}), losses, np.ones(2 * C, bool))
 
 
 def test_a_rejected_loss_is_compared_with_nothing() -> None:

@@ -1,0 +1,11 @@
+"""Entry points of the commands of this folder."""
+
+from __future__ import annotations
+
+from ...codegen.commandline.entry import entry
+
+FOLDER = __name__.rpartition(".")[0]
+
+certs, convert, doctor, party, weights = (
+    entry(f"{FOLDER}.{name}") for name in ("certs", "convert", "doctor", "party", "weights")
+)
