@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..engine import Cost, Engine, Floats
+from ..evaluation.results import TUNED, UNTUNED
 from ..progress import Display, Status
 from ..run_folder import Json
 from .budget import check_budget, shown
@@ -34,6 +35,8 @@ class Outcome:
     test_zero_shot: float | None
     test_tuned: float | None
     test_examples: int
+    test_logits: dict[str, Floats]
+    """Of the test set `[E, L]`, by the names of the prompts they were opened under."""
     stopped: str
     cost: Cost
     best_z: Floats
@@ -171,26 +174,30 @@ def _generation(
     )  # fmt: skip
 
 
-def _accuracy(objective: Objective, z: Floats, display: Display) -> float:
+def _test_logits(objective: Objective, z: Floats, display: Display) -> Floats:
     logits = objective.logits("test", z)
     if wrong := int((~objective.possible(logits)).sum()):
         display.note(
             f"warning  test: logits of {wrong} of {len(logits)} examples are beyond ±{objective.limits.logit:.4g}"
         )
+    return logits
+
+
+def _accuracy(logits: Floats, objective: Objective) -> float:
     return float(np.mean(logits.argmax(axis=-1) == objective.sets["test"].labels))
 
 
 def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost, display: Display) -> Outcome:
-    zero_shot = tuned = None
+    logits: dict[str, Floats] = {}
     left = objective.engine.allowance().logit_rows
     rows = len(objective.sets["test"].labels) * (1 + bool(np.any(state.best_z))) if "test" in objective.sets else 0
     if left is not None and rows > left:
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
         objective.load("test")
-        zero_shot = tuned = _accuracy(objective, np.zeros_like(state.best_z), display)
+        logits[UNTUNED] = logits[TUNED] = _test_logits(objective, np.zeros_like(state.best_z), display)
         if np.any(state.best_z):
-            tuned = _accuracy(objective, state.best_z, display)
+            logits[TUNED] = _test_logits(objective, state.best_z, display)
     return Outcome(
         generations=state.generation,
         evaluations=state.evaluations,
@@ -200,9 +207,10 @@ def _finish(objective: Objective, state: TuningState, stopped: str, spent_before
         best_loss=state.best_train,
         start_dev=state.start_dev,
         best_dev=state.best_dev,
-        test_zero_shot=zero_shot,
-        test_tuned=tuned,
-        test_examples=0 if tuned is None else len(objective.sets["test"].labels),
+        test_zero_shot=_accuracy(logits[UNTUNED], objective) if logits else None,
+        test_tuned=_accuracy(logits[TUNED], objective) if logits else None,
+        test_examples=len(objective.sets["test"].labels) if logits else 0,
+        test_logits=logits,
         stopped=stopped,
         cost=total(spent_before, objective.engine),
         best_z=state.best_z,
