@@ -73,6 +73,44 @@ def read_texts(path: Path, text_column: str = "text") -> list[Text]:
     return [text for text in texts if text is not None]
 
 
+def examples_of(
+    texts: Sequence[object], labels: Sequence[object], name: str, known_labels: Sequence[str] | None = None
+) -> list[Example]:
+    """Examples from values in memory, checked as `read_examples` checks those of a file. Raises DataError."""
+    problems = [f"{len(texts)} texts, but {len(labels)} labels"] if len(texts) != len(labels) else []
+    examples = []
+    for number, (text, label) in enumerate(zip(texts, labels, strict=False), 1):
+        known = _label(label, f"label {number}", problems)
+        if known is not None and known_labels is not None and known not in known_labels:
+            problems.append(f"label {number} is {shown(known)}: the training set has {names(known_labels)}")
+        elif (found := _whole_text(text, f"text {number}", problems)) is not None and known is not None:
+            examples.append(Example(found, known, (name, number)))
+    if not examples and not problems:
+        problems.append("no examples")
+    if not problems and known_labels is None and len({e.label for e in examples}) < 2:
+        problems.append("only one class: at least two are needed")
+    if problems:
+        raise DataError(name, problems)
+    return examples
+
+
+def texts_of(values: Sequence[object], name: str) -> list[Text]:
+    """Texts, or pairs of texts, from values in memory. Raises DataError."""
+    problems: list[str] = []
+    texts = [_whole_text(value, f"text {number}", problems) for number, value in enumerate(values, 1)]
+    if problems:
+        raise DataError(name, problems)
+    return [text for text in texts if text is not None]
+
+
+def _whole_text(value: object, where: str, problems: list[str]) -> Text | None:
+    parts = list(value) if isinstance(value, tuple | list) and len(value) == 2 else [value]
+    texts = [_text(part, where, problems) for part in parts]
+    if not all(texts):
+        return None
+    return texts[0] if len(texts) == 1 else (texts[0], texts[1])
+
+
 def text_columns_of(text_column: str, path: Path | str) -> list[str]:
     """The names in `--text-column`, one or two. Raises DataError."""
     columns = [name.strip() for name in text_column.split(",")]

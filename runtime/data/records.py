@@ -169,5 +169,5 @@ def shown(value: object) -> str:
     """A value as Python or JSON writes it, short."""
     if isinstance(value, list | dict):
         return "an array" if isinstance(value, list) else "an object"
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=repr)
     return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from .options import SearchOptions
 from .run_folder import TuningRun
 from .search import CmaSearch, LayerwiseSearch, Search, SearchError
 from .state import TuningState
+
+Watch = Callable[[Json], None]
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,19 @@ class Outcome:
     best_z: Floats
 
 
-def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: Display) -> Outcome:
+def tune(
+    objective: Objective,
+    options: SearchOptions,
+    run: TuningRun,
+    display: Display,
+    watch: Watch = lambda line: None,
+) -> Outcome:
     """Search until the budget is spent or CMA-ES has converged, then measure the best prompt on the test set.
 
     The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
     distribution at every dev evaluation. State is saved after every generation; a run folder that holds a state
-    continues from there. Raises SearchError, RunFolderError and whatever the engine raises.
+    continues from there. `watch` is told, once a generation is saved, what `history.jsonl` has of it, with the lowest
+    losses so far (`best_train`, `best_dev`). Raises SearchError, RunFolderError and whatever the engine raises.
     """
     for name in ("train", "dev"):
         objective.load(name)
@@ -64,7 +74,8 @@ def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: 
             if reason := state.search.converged:
                 stopped = f"converged ({reason})"
                 break
-            _generation(objective, options, run, state, spent_before, display)
+            saved = _generation(objective, options, run, state, spent_before, display)
+            watch({**saved, "best_train": state.best_train, "best_dev": state.best_dev})
     finally:
         display.stop()
     return _finish(objective, state, stopped, spent_before, display)
@@ -129,7 +140,7 @@ def _generation(
     state: TuningState,
     spent_before: Cost,
     display: Display,
-) -> None:
+) -> Json:
     began = time.monotonic()
     z = state.search.ask()
     when = f"generation {state.generation + 1}"
@@ -172,6 +183,7 @@ def _generation(
             shown(objective.engine.allowance()),
         )
     )  # fmt: skip
+    return line
 
 
 def _test_logits(objective: Objective, z: Floats, display: Display) -> Floats:

@@ -25,7 +25,7 @@ from ..progress import Display, make_display
 from ..run_folder import Json
 from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
-from .loop import tune
+from .loop import Watch, tune
 from .model import Model, model_of
 from .objective import LabelledSet, Objective, PromptSpace
 from .opened import Opened
@@ -37,14 +37,27 @@ from .run_folder import TuningRun
 def run_session(
     options: TuneOptions, folder: Path | None, resume: bool, console: Console, begun: Callable[[Path], None]
 ) -> Json:
+    """`tune_splits` on the files that the options name. Raises DataError, and as that does."""
+    return tune_splits(options, load_splits(options), folder, make_display(console), resume=resume, begun=begun)
+
+
+def tune_splits(
+    options: TuneOptions,
+    splits: Splits,
+    folder: Path | None,
+    display: Display,
+    *,
+    resume: bool = False,
+    begun: Callable[[Path], None] = lambda folder: None,
+    watch: Watch = lambda line: None,
+) -> Json:
     """Run, or continue the run in `folder`; returns what `result.json` holds.
 
-    `begun` is told the run's folder as soon as there is one: what a message about an interrupted run needs.
-    Raises DataError, ProblemsFound, RunFolderError, SearchError, and EngineError when a party fails.
+    `begun` is told the run's folder as soon as there is one: what a message about an interrupted run needs. `watch` is
+    told of every generation (`loop.tune`).
+    Raises ProblemsFound, RunFolderError, SearchError, and ServiceError when a party fails.
     """
     began = time.monotonic()
-    display = make_display(console)
-    splits = load_splits(options)
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
     model = model_of(options, splits.labels, splits.places)
@@ -80,7 +93,7 @@ def run_session(
             engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
             Canaries(options.canaries if options.engine == "embedded" else 0),
         )  # fmt: skip
-        outcome = tune(objective, options.search(space.dim), run, display)
+        outcome = tune(objective, options.search(space.dim), run, display, watch)
         prompt = None
         if model.weights is not None:
             prompt = space.rows(outcome.best_z, model.weights)
