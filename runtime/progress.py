@@ -42,6 +42,21 @@ class Status:
         )
 
 
+class Advance(Protocol):
+    """A part of the work is complete."""
+
+    @property
+    def generation(self) -> int:
+        """How many parts are."""
+
+    @property
+    def generations(self) -> int:
+        """Of how many."""
+
+    def text(self, seconds: float, since_start: int) -> str:
+        """One line; this process has done `since_start` parts in so many seconds."""
+
+
 class Step:
     """How far the parties are with what they were asked last: tiles of (candidate, example) pairs, or of examples."""
 
@@ -62,17 +77,17 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """One line that stays."""
 
-    def start(self, generation: int, generations: int) -> None:
-        """The search begins (or continues) after this generation, of so many."""
+    def start(self, generation: int, generations: int, unit: str = "generation") -> None:
+        """The work begins (or continues) after this generation, or other unit, of so many."""
 
-    def update(self, status: Status) -> None:
-        """A generation is complete."""
+    def update(self, status: Advance) -> None:
+        """One more is complete."""
 
     def part(self, done: int, total: int) -> None:
         """The parties have done a part of a step; 0 of 0: one begins. May come from any thread, often."""
 
     def stop(self) -> None:
-        """The search is over, however it ended. Safe to call twice."""
+        """The work is over, however it ended. Safe to call twice."""
 
 
 class PlainDisplay:
@@ -83,19 +98,19 @@ class PlainDisplay:
         self._first = 0
         self._began = self._spoke = time.monotonic()
         self._step = Step()
-        self._doing = "preparing"
+        self._doing, self._unit = "preparing", "generation"
 
     def note(self, text: str) -> None:
         """Print a line."""
         self._spoke = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, generation: int, generations: int) -> None:
+    def start(self, generation: int, generations: int, unit: str = "generation") -> None:
         """Start the clock."""
-        self._first, self._began = generation, time.monotonic()
-        self._doing = f"generation {generation + 1}/{generations}"
+        self._first, self._began, self._unit = generation, time.monotonic(), unit
+        self._doing = f"{unit} {generation + 1}/{generations}"
 
-    def update(self, status: Status) -> None:
+    def update(self, status: Advance) -> None:
         """Print the status."""
         self.note(self._line(status))
 
@@ -110,8 +125,8 @@ class PlainDisplay:
         """What comes now is the end."""
         self._doing = "finishing"
 
-    def _line(self, status: Status) -> str:
-        self._doing = f"generation {min(status.generation + 1, status.generations)}/{status.generations}"
+    def _line(self, status: Advance) -> str:
+        self._doing = f"{self._unit} {min(status.generation + 1, status.generations)}/{status.generations}"
         return status.text(time.monotonic() - self._began, status.generation - self._first)
 
 
@@ -123,15 +138,16 @@ class LiveDisplay(PlainDisplay):
         text = TextColumn("{task.description}", markup=False)
         self._bar = Progress(SpinnerColumn(), BarColumn(24), text, console=console)
         self._task: TaskID | None = None
-        self._status = "first generation"
+        self._status = ""
 
-    def start(self, generation: int, generations: int) -> None:
+    def start(self, generation: int, generations: int, unit: str = "generation") -> None:
         """Start clock and bar."""
-        super().start(generation, generations)
+        super().start(generation, generations, unit)
+        self._status = f"first {unit}"
         self._task = self._bar.add_task(self._status, completed=generation, total=generations)
         self._bar.start()
 
-    def update(self, status: Status) -> None:
+    def update(self, status: Advance) -> None:
         """Redraw the bar."""
         assert self._task is not None
         self._status = self._line(status)

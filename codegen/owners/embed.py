@@ -54,6 +54,14 @@ class Settings:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Tokenised:
+    """A text as a model's tokens."""
+
+    ids: list[int]
+    types: list[int]
+
+
 class Embedder:
     """Tokenises, pads and embeds texts."""
 
@@ -98,13 +106,27 @@ class Embedder:
     def encode(
         self, texts: Sequence[Text], labels: Sequence[str] | None = None
     ) -> tuple[dict[str, Floats], list[Problem]]:
-        """Example inputs of E texts (or pairs of texts), and warnings about those that had to be cut.
+        """`inputs` of E texts (or pairs of texts), and warnings about those that had to be cut.
 
-        Returns `x` [E, T, h], `mask` [E, T], `labels` [E, L] (zeros when not given), `example_weight` [E, 1] = 1/E and,
-        where the head needs it, `select` [E, T]. Raises `ProblemsFound` naming every label that is not one of the
-        model's and every text without room for the mask.
+        Raises `ProblemsFound` as `tokenise` does, and naming every label that is not one of the model's.
         """
         report = Report()
+        tokenised = self._tokenised(texts, report)
+        known = self.settings.labels
+        for name in sorted(set(labels or ()) - set(known)):
+            report.error(f"label {name!r} is not one of the model's", f"Accepted: {', '.join(known)}.")
+        report.check()
+        return self.inputs(tokenised, labels), report.problems
+
+    def tokenise(self, texts: Sequence[Text]) -> tuple[list[Tokenised], list[Problem]]:
+        """Texts as token ids, cut to the sequence length, and warnings about those that had to be cut.
+
+        Raises `ProblemsFound` naming every text that cannot be input, as one without room for the mask.
+        """
+        report = Report()
+        return self._tokenised(texts, report), report.check()
+
+    def _tokenised(self, texts: Sequence[Text], report: Report) -> list[Tokenised]:
         encoded = [self._token_ids(text, i, report) for i, text in enumerate(texts)]
         cut = [i for i, (*_, was_cut) in enumerate(encoded) if was_cut]
         if cut:
@@ -112,16 +134,20 @@ class Embedder:
                 f"{len(cut)} of {len(texts)} texts are longer than {self.settings.sequence_length} tokens and were cut",
                 f"The first is number {cut[0] + 1}. A larger --sequence-length keeps more of them.",
             )
+        return [Tokenised(ids, types) for ids, types, _ in encoded]
+
+    def inputs(self, tokenised: Sequence[Tokenised], labels: Sequence[str] | None = None) -> dict[str, Floats]:
+        """Example inputs of E texts: `x` [E, T, h], `mask` [E, T], `labels` [E, L] (zeros when not given),
+        `example_weight` [E, 1] = 1/E and, where the head needs it, `select` [E, T].
+        Every label is one of the model's.
+        """
         known = {name: i for i, name in enumerate(self.settings.labels)}
-        for name in sorted(set(labels or ()) - known.keys()):
-            report.error(f"label {name!r} is not one of the model's", f"Accepted: {', '.join(known)}.")
-        report.check()
-        inputs = self.embed([ids for ids, *_ in encoded], [types for _, types, _ in encoded])
-        inputs["labels"] = np.zeros((len(texts), len(known)), np.float32)
+        inputs = self.embed([each.ids for each in tokenised], [each.types for each in tokenised])
+        inputs["labels"] = np.zeros((len(tokenised), len(known)), np.float32)
         if labels is not None:
-            inputs["labels"][np.arange(len(texts)), [known[name] for name in labels]] = 1
-        inputs["example_weight"] = np.full((len(texts), 1), 1 / max(1, len(texts)), np.float32)
-        return inputs, report.problems
+            inputs["labels"][np.arange(len(tokenised)), [known[name] for name in labels]] = 1
+        inputs["example_weight"] = np.full((len(tokenised), 1), 1 / max(1, len(tokenised)), np.float32)
+        return inputs
 
     def embed(self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> dict[str, Floats]:
         """`x`, `mask` and, where the head needs it, `select` of token ids and their token types, padded with rows of

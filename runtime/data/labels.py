@@ -32,6 +32,13 @@ def class_names(places: Mapping[str, str], classes: Sequence[str]) -> tuple[dict
     return {label: classes[chosen[label]] for label in places}, report.problems
 
 
+def as_labelled(names: Mapping[str, str], classes: Sequence[str]) -> list[str]:
+    """The classes by the data's own words for them: the labels of `names` (as `class_names` gives them), where there
+    are any, else their names."""
+    labels = {name: label for label, name in names.items()}
+    return [labels.get(name, name) for name in classes]
+
+
 def _accepted(chosen: Iterable[int], classes: Sequence[str]) -> str:
     numbers = set(chosen)
     text = f"Accepted: {', '.join(classes)}, or all as numbers from 0 to {len(classes) - 1}."

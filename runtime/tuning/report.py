@@ -1,15 +1,19 @@
-"""What a finished run leaves behind: result.json, prompt.npz, loss.png and a summary to read."""
+"""What a finished run leaves behind: its result, prompt, evaluation and figures, and a summary to read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ..engine import Engine, Floats, Left
+from ..evaluation.metrics import Interval
+from ..evaluation.report import gain_line
+from ..evaluation.results import FIGURE, JSON_FILE, Measured, files
 from ..progress import clock
 from ..run_folder import Json
 from .budget import shown
@@ -18,20 +22,32 @@ from .run_folder import TuningRun
 
 
 def write_report(
-    run: TuningRun, outcome: Outcome, engine: Engine, context: Mapping[str, Any], prompt: Floats | None
+    run: TuningRun,
+    outcome: Outcome,
+    engine: Engine,
+    context: Mapping[str, Any],
+    prompt: Floats | None,
+    measured: Mapping[str, Measured] = MappingProxyType({}),
 ) -> Json:
     """Write the run's files and return what `result.json` holds.
 
-    `context` (model, data sizes, wall seconds …) goes into the result as it is; `prompt` is p0 + A·z `[prompts, n, h]`
-    where p0 is known.
+    `measured`: the test set under none and under the best prompt. `context` (model, data sizes, wall seconds …) goes
+    into the result as it is; `prompt` is p0 + A·z `[prompts, n, h]` where p0 is known.
     """
     result: Json = {"engine": engine.name, "private": engine.private, "left": asdict(engine.allowance()), **context}
-    result |= {k: v for k, v in asdict(outcome).items() if k != "best_z"}
+    result |= {k: v for k, v in asdict(outcome).items() if k not in ("best_z", "test_logits")}
+    written = {}
+    if measured:
+        content, written[FIGURE] = files(measured)
+        run.write_json(JSON_FILE, content)
+        result["accuracy"] = {name: content[name]["accuracy"] for name in measured}
+        result["gain"] = content["gain"]
     run.write_json("result.json", result)
     arrays = {"z": outcome.best_z} | ({} if prompt is None else {"p": prompt})
-    for name, content in (("prompt.npz", _npz(arrays)), ("loss.png", _plot(run.history(), outcome, engine.name))):
+    written |= {"prompt.npz": _npz(arrays), "loss.png": _plot(run.history(), outcome, engine.name)}
+    for name, data in written.items():
         with run.writing(name):
-            run.replace(name, content)
+            run.replace(name, data)
     return result
 
 
@@ -59,6 +75,8 @@ def summary(result: Json) -> str:
             f"test         {result['test_zero_shot']:.1%} -> {result['test_tuned']:.1%} accuracy of "
             f"{result['test_examples']} examples (zero-shot -> tuned)"
         )
+        if result.get("gain") and result["best_dev"] < result["start_dev"]:
+            lines.append(f"gain         {gain_line(Interval(**result['gain']))}")
     if result["best_dev"] >= result["start_dev"]:
         lines.append("             no prompt was better on dev than none: the result is the untuned one")
     if result["rejected"]:

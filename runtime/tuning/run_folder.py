@@ -6,6 +6,8 @@
 | `history.jsonl` | one line a generation | appended and synced every generation |
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
+| `evaluation.json`, `evaluation.png` | the test set under none and under the chosen prompt | at the end |
+| `opened.jsonl` | rows of logits that were opened (`opened.py`) | appended by this run and what uses its prompt |
 | `parties/` | logs of parties that the run started | all the time |
 
 All of it is the data owner's: the folder and its files are for their owner alone. `state` is a pickle, which can run

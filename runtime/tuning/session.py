@@ -17,16 +17,18 @@ from ...codegen.compile import EXAMPLES
 from ...codegen.estimate import attention_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..data.examples import Example, read_examples
-from ..data.labels import class_names
+from ..data.labels import as_labelled, class_names
 from ..data.splits import Splits, draw_splits
 from ..engine import Batch
+from ..evaluation.results import TUNED, measure
 from ..progress import Display, make_display
 from ..run_folder import Json
 from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
-from .loop import tune
-from .model import Model, load_model, open_bundle
+from .loop import Watch, tune
+from .model import Model, model_of
 from .objective import LabelledSet, Objective, PromptSpace
+from .opened import Opened
 from .options import TuneOptions
 from .report import summary, write_report
 from .run_folder import TuningRun
@@ -35,20 +37,30 @@ from .run_folder import TuningRun
 def run_session(
     options: TuneOptions, folder: Path | None, resume: bool, console: Console, begun: Callable[[Path], None]
 ) -> Json:
+    """`tune_splits` on the files that the options name. Raises DataError, and as that does."""
+    return tune_splits(options, load_splits(options), folder, make_display(console), resume=resume, begun=begun)
+
+
+def tune_splits(
+    options: TuneOptions,
+    splits: Splits,
+    folder: Path | None,
+    display: Display,
+    *,
+    resume: bool = False,
+    begun: Callable[[Path], None] = lambda folder: None,
+    watch: Watch = lambda line: None,
+) -> Json:
     """Run, or continue the run in `folder`; returns what `result.json` holds.
 
-    `begun` is told the run's folder as soon as there is one: what a message about an interrupted run needs.
-    Raises DataError, ProblemsFound, RunFolderError, SearchError, and EngineError when a party fails.
+    `begun` is told the run's folder as soon as there is one: what a message about an interrupted run needs. `watch` is
+    told of every generation (`loop.tune`).
+    Raises ProblemsFound, RunFolderError, SearchError, and ServiceError when a party fails.
     """
     began = time.monotonic()
-    display = make_display(console)
-    splits = load_splits(options)
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
-    if options.bundle:
-        model = open_bundle(Path(options.bundle), options.engine)
-    else:
-        model = load_model(options, splits.labels, splits.places)
+    model = model_of(options, splits.labels, splits.places)
     display.note(f"model    {_describe(model)}")
     names, warnings = class_names(splits.places, model.spec.head.labels)
     for problem in [*model.warnings, *warnings]:
@@ -57,7 +69,7 @@ def run_session(
         display.note(f"classes  {', '.join(f'{label} is {name}' for label, name in names.items())}")
     if model.compiled is not None and model.compiled.ring.inputs("candidate"):
         display.note(f"attention {attention_line(model.compiled, len(splits.train))}")
-    prints = fingerprints(splits, model)
+    prints = {"data": data_fingerprint(splits), **model.fingerprints}
     named = asdict_sets(splits.renamed(names))
     sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}
     with ExitStack() as stack:
@@ -72,24 +84,36 @@ def run_session(
         display.note(f"run      {run.path}")
         if run.unlocked:
             display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
-        engine = stack.enter_context(open_engine(options, model, run, display, sets))
+        engine = stack.enter_context(
+            open_engine(options, model, run.path / "parties", display, [len(each.batch) for each in sets.values()])
+        )
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
         objective = Objective(
             engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
             Canaries(options.canaries if options.engine == "embedded" else 0),
         )  # fmt: skip
-        outcome = tune(objective, options.search(space.dim), run, display)
+        outcome = tune(objective, options.search(space.dim), run, display, watch)
         prompt = None
         if model.weights is not None:
             prompt = space.rows(outcome.best_z, model.weights)
+        measured = {}
+        classes = as_labelled(names, model.spec.head.labels)
+        for name, logits in outcome.test_logits.items():
+            z = outcome.best_z if name == TUNED else np.zeros_like(outcome.best_z)
+            Opened(run, prints, z).keep([e.text for e in splits.test], logits)
+            if np.isfinite(logits).all():
+                measured[name] = measure(logits, sets["test"].labels, classes)
         context = {
             "model": model.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
             "wall_seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
-        result = write_report(run, outcome, engine, context, prompt)
+        result = write_report(run, outcome, engine, context, prompt, measured)
     display.note(summary(result))
-    display.note(f"files        {run.path}: result.json, history.jsonl, prompt.npz, loss.png")
+    display.note(
+        f"files        {run.path}: result.json, history.jsonl, prompt.npz, loss.png"
+        + ", evaluation.json, evaluation.png" * bool(measured)
+    )
     return result
 
 
@@ -128,21 +152,12 @@ def limits_of(options: TuneOptions, model: Model) -> Limits:
     return limits(model.plan, model.covered.loss_width, model.covered.health)
 
 
-def fingerprints(splits: Splits, model: Model) -> dict[str, str]:
-    """What must not change between a run and its continuation, as hashes."""
+def data_fingerprint(splits: Splits) -> str:
+    """A hash of all sets, texts and labels: what must not change, as the model must not, while a run goes on."""
     sets = {
         name: [{"text": e.text, "label": e.label} for e in examples] for name, examples in asdict_sets(splits).items()
     }
-    prints = {
-        "data": hashlib.sha256(json.dumps(sets).encode()).hexdigest(),
-        "program": model.program_hash,
-    }
-    if model.weights is not None:
-        weights = hashlib.sha256()
-        for name in sorted(model.weights):
-            weights.update(name.encode() + model.weights[name].tobytes())
-        prints["weights"] = weights.hexdigest()
-    return prints
+    return hashlib.sha256(json.dumps(sets).encode()).hexdigest()
 
 
 def asdict_sets(splits: Splits) -> dict[str, list[Example]]:

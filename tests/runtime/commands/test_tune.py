@@ -54,7 +54,8 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -
         assert saved["p"].shape == (1, 2, 32)
     assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
     assert {path.name for path in run.iterdir()} == {
-        "history.jsonl", "loss.png", "options.json", "prompt.npz", "result.json", "state",
+        "evaluation.json", "evaluation.png", "history.jsonl", "loss.png", "opened.jsonl", "options.json", "prompt.npz",
+        "result.json", "state",
     }  # fmt: skip
 
 

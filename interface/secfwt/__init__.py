@@ -1,0 +1,22 @@
+"""Private prompt tuning from Python: `from secfwt import PromptClassifier`. Names are imported when they are used."""
+
+from importlib import import_module
+from typing import Any
+
+_PLACES = {
+    "Deployment": "parties.deployment",
+    "PromptClassifier": "interface.classifier",
+    "PromptTuner": "interface.tuner",
+    "TensorBoard": "interface.callbacks",
+}
+__all__ = ["Deployment", "PromptClassifier", "PromptTuner", "TensorBoard"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"secfwt.runtime.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

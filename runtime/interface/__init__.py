@@ -1,0 +1,1 @@
+"""Tuning and prediction from Python: scikit-learn's conventions, files or values in memory, callbacks."""

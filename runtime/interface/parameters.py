@@ -1,0 +1,58 @@
+"""Options of a run as parameters of a Python class: declared once, in `TuneOptions`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from ..tuning.options import TuneOptions
+
+FILES = ("data", "dev", "test", "text_column", "label_column", "test_limit")
+"""Options about files, which values in memory need not."""
+PAIRS = ("label_texts", "label_words")
+"""Options of a text per label: a mapping, or `label=text` each."""
+
+
+def defaults(leave_out: Iterable[str] = (), **others: Any) -> dict[str, Any]:
+    """Names and defaults: those of `TuneOptions`, and `others`."""
+    kept = {
+        field.name: field.default
+        for field in fields(TuneOptions)
+        if field.name not in leave_out and field.default is not MISSING
+    }
+    return {**kept, **others}
+
+
+def signed(parameters: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of an `__init__(self, **given)`: shows these keyword parameters, refuses others, fills in defaults."""
+    shown = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    shown += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=v) for n, v in parameters.items()]
+    signature = inspect.Signature(shown)
+
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        def __init__(self: Any, **given: Any) -> None:  # noqa: N807
+            bound = signature.bind(self, **given)
+            bound.apply_defaults()
+            init(self, **{name: value for name, value in bound.arguments.items() if name != "self"})
+
+        __init__.__signature__ = signature  # type: ignore[attr-defined]
+        __init__.__doc__ = init.__doc__
+        return __init__
+
+    return decorate
+
+
+def options(given: Mapping[str, Any]) -> TuneOptions:
+    """Options of a run from a class's parameters. Raises ProblemsFound."""
+    values = {name: given[name] for name in defaults() if name in given}
+    for name in PAIRS:
+        if isinstance(pairs := values.get(name), Mapping):
+            values[name] = tuple(f"{label}={text}" for label, text in pairs.items())
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+        elif hasattr(value, "__fspath__"):
+            values[name] = str(value)
+    return TuneOptions(**values)
