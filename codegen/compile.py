@@ -16,7 +16,7 @@ from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
 from .owners.embed import Embedder
-from .owners.prepare import prepare_weights
+from .owners.prepare import prepare_weights, settled
 from .owners.public_text import fitting_texts, of_random_words, of_texts, reads
 from .plan.build import build_plan
 from .plan.graph import Plan
@@ -88,8 +88,10 @@ def compile_chosen(
     """
     report = Report()
     spec = read_model(source, options)
+    bare = source.is_file() or not has_checkpoint(source)
+    options = options if bare else settled(source, spec, options)
     plan = build_plan(spec, options)
-    if source.is_file() or not has_checkpoint(source):
+    if bare:
         for name, value in (("--adapter", given), ("--calibration-text", calibration)):
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, normalizers
 
-from ..commandline.problems import Problem, ProblemsFound, Report
+from ..commandline.problems import Problem, ProblemsFound, Report, note
 from .classes import TokenizerClass, accepted, class_of
 from .files import pointer_problem
 from .layout import text_settings, transformer_folder
@@ -92,6 +92,24 @@ def label_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
             )
     if not report.failed and len(set(ids)) != len(ids):
         report.error(f"label words {', '.join(words)} are not different tokens")
+    report.check()
+    return ids
+
+
+def first_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
+    """The first token of every label word behind a space, which a decoder's label words are told apart by. Raises
+    `ProblemsFound` for words that begin alike."""
+    report = Report()
+    encodings = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+    for word, encoding in zip(words, encodings, strict=True):
+        if not encoding.ids:
+            report.error(f"label word {word!r} has no token")
+        elif len(encoding.ids) > 1:
+            note(f"label word {word!r} is {len(encoding.ids)} tokens: the first, {encoding.tokens[0]!r}, stands for it")
+    ids = [encoding.ids[0] for encoding in encodings if encoding.ids]
+    if not report.failed and len(set(ids)) != len(ids):
+        tokens = ", ".join(f"{word}: {e.tokens[0]}" for word, e in zip(words, encodings, strict=True))
+        report.error("label words begin with the same token", f"{tokens}. Give words that differ from the first on.")
     report.check()
     return ids
 

@@ -53,6 +53,9 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     `weights` (canonical names) make the overflow checks sharp; without them nominal norms are assumed. Raises
     ProblemsFound with every product that would overflow at the smallest scales that are still useful.
     """
+    if any(v.kind == "decoder_layer" for v in plan):
+        advice = "Accepted: encoders. The float oracle runs decoders; programs for them are not made yet."
+        raise ProblemsFound([Problem("error", "the model is a decoder", advice)])
     problems: list[str] = []
     plan = run_passes(plan, RING_PASSES)
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.

@@ -72,6 +72,10 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     chosen = _gen_options(options, path, labels)
     chosen, given = choose_attention(path, adapter, chosen)
     spec = read_model(path, chosen)
+    if spec.causal:
+        raise ProblemsFound(
+            [Problem("error", f"{path} is a decoder", "Accepted: encoders; decoders are not tuned yet.")]
+        )
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
     warnings = bare_label_texts(chosen.label_texts)
     name = path.parent.name if path.name == "model" else path.name
