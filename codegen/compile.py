@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .commandline.problems import Report
+from .hub.gguf import gguf_file
 from .hub.layout import transformer_folder
 from .intervals import serve
 from .lowering.loss import loss_width
@@ -88,7 +89,7 @@ def compile_chosen(
     """
     report = Report()
     spec = read_model(source, options)
-    bare = source.is_file() or not has_checkpoint(source)
+    bare = not has_checkpoint(source)
     options = options if bare else settled(source, spec, options)
     plan = build_plan(spec, options)
     if bare:
@@ -134,8 +135,11 @@ def public_sentences() -> list[str]:
 
 
 def has_checkpoint(directory: Path) -> bool:
-    """Whether a directory holds weights in any format (those that cannot be read are reported when they are)."""
-    return any(
+    """Whether a directory holds weights in any format (those that cannot be read are reported when they are), or a file
+    is a GGUF file."""
+    if gguf_file(directory) is not None:
+        return True
+    return directory.is_dir() and any(
         any(transformer_folder(directory).glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin")
     )
 

@@ -16,6 +16,8 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from ..commandline.problems import Problem, ProblemsFound, Report, note
 from .classes import TokenizerClass, accepted, class_of
 from .files import pointer_problem
+from .gguf import gguf_file, open_gguf
+from .gguf_tokenizer import gguf_tokenizer
 from .layout import text_settings, transformer_folder
 from .recipe import Recipe, read_recipe
 
@@ -25,10 +27,15 @@ UNKNOWN = "ꙮ"
 
 
 def load_tokenizer(model: Path) -> Tokenizer:
-    """The tokenizer of a model folder. It neither pads nor truncates.
+    """The tokenizer of a model folder, or of a GGUF file. It neither pads nor truncates.
 
     Raises `ProblemsFound` when there is none, or one that is not understood.
     """
+    if (file := gguf_file(model)) is not None:
+        try:
+            return _bare(gguf_tokenizer(open_gguf(file)))
+        except Exception as e:  # the library raises plain Exception
+            raise _unreadable(file, e) from None
     report = Report()
     folder = transformer_folder(model)
     sentences = text_settings(model, report)

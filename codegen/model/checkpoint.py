@@ -11,6 +11,7 @@ import numpy as np
 from ..commandline.problems import Report, note
 from ..commandline.texts import parse_json
 from ..hub.files import pointer_problem
+from ..hub.gguf import GgufFile, gguf_file, open_gguf
 from ..hub.layout import transformer_folder
 from .decoders.names import BASES, BENIGN, Stored, stored
 from .names import plain_names
@@ -81,12 +82,12 @@ _BENIGN = re.compile(
 def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) -> Weights:
     """Canonical tensors, float32, of the checkpoint in `path` (a directory, or any file in it).
 
-    `label_ids`: heads of language models keep only these tokens' output rows. Biases and betas that the model does not
-    have are zeros. Raises `ProblemsFound` with every missing,
+    A GGUF file is one as well. `label_ids`: heads of language models keep only these tokens' output rows. Biases and
+    betas that the model does not have are zeros. Raises `ProblemsFound` with every missing,
     unexpected, mis-shaped or non-finite tensor.
     """
     report = Report()
-    there = {name: file for file in _files(transformer_folder(path), report) for name in file.names()}
+    there = {name: file for file in _opened(path, report) for name in file.names()}
     report.check()
     tensors = {
         plain: (there[name], name)
@@ -135,6 +136,16 @@ def checkpoint_files(directory: Path) -> list[Path]:
     if outside := [shard for shard in shards if Path(shard).name != shard]:
         raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
     return [directory / shard for shard in shards]
+
+
+def _opened(path: Path, report: Report) -> Sequence[TensorFile | GgufFile]:
+    if (gguf := gguf_file(path)) is None:
+        return _files(transformer_folder(path), report)
+    try:
+        return [open_gguf(gguf)]
+    except (OSError, ValueError) as error:
+        report.error(f"cannot read {gguf}: {error}")
+    return []
 
 
 def _files(directory: Path, report: Report) -> list[TensorFile]:

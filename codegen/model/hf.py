@@ -1,7 +1,8 @@
 """Hugging Face configurations in, `ModelSpec` out; pydantic checks them at the door.
 
 Accepted: `config.json` of BERT, RoBERTa, DistilBERT and of families that are these under another name, alone or in a
-model directory, and sentence-transformers directories made of one of these, pooling and normalisation.
+model directory, and sentence-transformers directories made of one of these, pooling and normalisation; decoders
+(`decoders/`), also as GGUF files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from ..commandline.problems import ProblemsFound, Report
 from ..commandline.texts import parse_json
 from ..hub.files import read_json
+from ..hub.gguf import gguf_file, open_gguf
 from ..hub.layout import MODULES, default_prompt, sentence_modules, transformer_folder
 from ..series.activations import ACTIVATIONS
 from ..series.names import ActivationName
@@ -36,8 +38,7 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     """
     check_place(path)
     report = Report()
-    file = transformer_folder(path) / "config.json" if path.is_dir() else path
-    raw = read_json(file, dict, report, "Give a config.json or a directory that has one.")
+    raw = _raw_config(path, report)
     if raw is None:
         raise ProblemsFound(report.problems)
     kind = kind_of(raw, report, DECODERS)
@@ -86,6 +87,18 @@ def _read_decoder(raw: dict[str, Any], options: GenOptions, report: Report) -> M
     report.check()
     assert spec is not None
     return spec
+
+
+def _raw_config(path: Path, report: Report) -> dict[str, Any] | None:
+    """What config.json, or a GGUF file, says; None with the problem reported."""
+    if (gguf := gguf_file(path)) is not None:
+        try:
+            return open_gguf(gguf).config()
+        except (OSError, ValueError) as error:
+            report.error(f"cannot read {gguf}: {error}")
+            return None
+    file = transformer_folder(path) / "config.json" if path.is_dir() else path
+    return read_json(file, dict, report, "Give a config.json or a directory that has one, or a GGUF file.")
 
 
 def has_classifier(path: Path) -> bool | None:

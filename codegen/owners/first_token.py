@@ -36,9 +36,16 @@ def first_token(
         return int(around[0])
     tried = sorted(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)[:MOST] or [0]
     tried = [i for i in tried if i < spec.vocab_size]
-    ids = [bare_ids(tokenizer, text)[:24] for text in texts]
-    sizes = {token: max(_largest(spec, weights, [token, *row]) for row in ids if row) for token in tried}
-    return min(sizes, key=lambda token: sizes[token])
+    ids = [bare_ids(tokenizer, text) for text in texts]
+    length = min(len(row) for row in ids)
+    sizes: list[Array] = []
+
+    def observe(site: str, values: Array) -> None:
+        if site.endswith(".input_norm_var"):
+            sizes.append(values.reshape(len(tried), len(ids), 1 + length)[..., 1:].max(axis=(1, 2)))
+
+    _run(spec, weights, [[token, *row[:length]] for token in tried for row in ids], observe)
+    return tried[int(np.argmin(np.max(sizes, axis=0)))]
 
 
 def sink_weights(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], token: int) -> Weights:
@@ -50,30 +57,19 @@ def sink_weights(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], token: in
         if what in ("key", "value"):
             found[f"{layer}.sink.{what}"] = values.reshape(3, -1)[0].astype(np.float32)
 
-    _run(spec, weights, [token] * 3, observe)
+    _run(spec, weights, [[token] * 3], observe)
     return found
 
 
-def _largest(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[int]) -> float:
-    """Largest mean square of a row but the first, over all layers."""
-    sizes: list[float] = []
-
-    def observe(site: str, values: Array) -> None:
-        if site.endswith(".input_norm_var"):
-            sizes.append(float(values[1:].max()))
-
-    _run(spec, weights, ids, observe)
-    return max(sizes)
-
-
-def _run(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[int], observe: Any) -> None:
-    """One sequence of real rows from slot 0 on: with nothing in front of them there is no other first token."""
-    options = GenOptions(sequence_length=len(ids) - 1, n_prompt_tokens=0, attention="softmax")
-    x = weights["embeddings.word"][list(ids)]
+def _run(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[Sequence[int]], observe: Any) -> None:
+    """Sequences of one length, all rows real: with nothing in front of them there is no other first token."""
+    length = len(ids[0])
+    options = GenOptions(sequence_length=length - 1, n_prompt_tokens=0, attention="softmax")
+    x = weights["embeddings.word"][np.array(ids)]
     if "embeddings.position" in weights:
-        x = x + weights["embeddings.position"][: len(ids)]
+        x = x + weights["embeddings.position"][:length]
     # the rows that leave the last layer are not needed: keys and values are made as they enter it
     plan = build_encoder(spec, options, layers=spec.num_hidden_layers)
     nothing = {name: np.zeros(shape) for name, shape in derived_shapes(spec, options).items() if ".sink." in name}
-    inputs = {"x": x[None], "mask": np.ones((1, len(ids)))}
-    run_plan(plan, {**weights, **nothing}, inputs, observe=observe, dtype=np.float32)
+    inputs = {"x": x, "mask": np.ones((len(ids), length))}
+    run_plan(plan, {**weights, **nothing}, inputs, observe=observe, dtype=np.float32, tile_bytes=1 << 30)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, note
+from ..hub.gguf import gguf_file
 from ..hub.tokenizer import first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
@@ -45,7 +46,7 @@ def prepare_weights(
     `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
     Raises `ProblemsFound`.
     """
-    tokenizer = fitting_tokenizer(path if path.is_dir() else path.parent, spec)
+    tokenizer = fitting_tokenizer(_place(path), spec)
     label_ids = _label_ids(tokenizer, spec, options)
     weights = load_checkpoint(path, spec, label_ids)
     if spec.causal:
@@ -72,7 +73,7 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     large the rows are that a prompt is added to. Raises `ProblemsFound`."""
     if not spec.causal:
         return options
-    tokenizer = fitting_tokenizer(path if path.is_dir() else path.parent, spec)
+    tokenizer = fitting_tokenizer(_place(path), spec)
     end = len(bare_ids(tokenizer, template_end(options.template)))
     options = replace(options, template_rows=end)
     if options.prompt_at == "template" and options.n_prompt_tokens > end:
@@ -86,6 +87,11 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
     square = np.square(rows[0][inputs["mask"] > 0]).mean()
     return replace(options, prompt_bits=round(np.log2(square) / 2))
+
+
+def _place(path: Path) -> Path:
+    """Where a model's tokenizer is: in its folder, or in its GGUF file."""
+    return path if path.is_dir() or gguf_file(path) else path.parent
 
 
 def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> list[int]:

