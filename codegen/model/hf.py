@@ -101,6 +101,12 @@ def _raw_config(path: Path, report: Report) -> dict[str, Any] | None:
     return read_json(file, dict, report, "Give a config.json or a directory that has one, or a GGUF file.")
 
 
+def is_decoder(path: Path) -> bool:
+    """Whether a model is a decoder; False where it cannot be read, which `read_model` reports."""
+    raw = _raw_config(path, Report())
+    return raw is not None and raw.get("model_type") in DECODERS
+
+
 def has_classifier(path: Path) -> bool | None:
     """Whether a config.json, or a model directory's, names a sequence classifier; None where it cannot be read, which
     `read_model` reports."""

@@ -86,7 +86,8 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])
     rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
     square = np.square(rows[0][inputs["mask"] > 0]).mean()
-    return replace(options, prompt_bits=round(np.log2(square) / 2))
+    # half as long as the rows there: z = 1 is to be a step, not another text
+    return replace(options, prompt_bits=round(np.log2(square) / 2) - 1)
 
 
 def _place(path: Path) -> Path:

@@ -34,7 +34,7 @@ def decoder_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
         return affine(plan, _final_norm(plan, spec, row), "final_norm")
     rows = parts[0] if len(parts) == 1 else plan.add("join_rows", parts, shape=(decoder.rows, spec.hidden_size))
     select = example(plan, "select", (decoder.rows,), 1.0)
-    mean = plan.add("mean_rows", (_final_norm(plan, spec, rows), select), shape=(spec.hidden_size,))
+    mean = plan.add("mean_rows", (_final_norm(plan, spec, rows, decoder.mask), select), shape=(spec.hidden_size,))
     return affine(plan, mean, "final_norm")
 
 
@@ -52,8 +52,8 @@ def sequence_rows(options: GenOptions) -> int:
     return 1 + options.sequence_length + (options.n_prompt_tokens if options.prompt_at == "end" else 0)
 
 
-def _final_norm(plan: Plan, spec: ModelSpec, x: int) -> int:
-    return plan.add("final_norm", (x,), shape=plan[x].shape, norm=spec.norm, eps=spec.layer_norm_eps)
+def _final_norm(plan: Plan, spec: ModelSpec, x: int, *mask: int) -> int:
+    return plan.add("final_norm", (x, *mask), shape=plan[x].shape, norm=spec.norm, eps=spec.layer_norm_eps)
 
 
 @dataclass

@@ -35,8 +35,9 @@ class DecoderOperations(Execution):
         x, offset = _same_batch(x, offset)
         return np.concatenate([x[:, :, :at], x[:, :, at : at + n] + offset, x[:, :, at + n :]], axis=2)
 
-    def _final_norm(self, v: Value, x: Array) -> Array:
-        return self._stream_norm(v, x, "final_norm", None)
+    def _final_norm(self, v: Value, x: Array, mask: Array | None = None) -> Array:
+        y = self._stream_norm(v, x, "final_norm", mask)
+        return y if mask is None else y * mask[..., None]
 
     def _decoder_layer(self, v: Value, reads: Array, mask: Array, *parts: Array) -> Array:
         """Of the rows `reads`, the last of all `parts`."""

@@ -72,6 +72,11 @@ class RingBuilder(RangedValues):
         v = self[a]
         return self._add("scale", a, bound=v.bound / 2, scale=v.scale + 1, by=1)
 
+    def shift(self, a: int, bits: int) -> int:
+        """2^bits · a, exactly: the same ring element read at another scale."""
+        v = self[a]
+        return self._add("scale", a, bound=v.bound * 2.0**bits, scale=v.scale - bits, by=1) if bits else a
+
     def phase(self, a: int, period: float) -> tuple[int, float]:
         """The value as a phase (turns of about `period`); returns it with the exact period that an integer factor
         gives.

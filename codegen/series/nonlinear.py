@@ -12,7 +12,7 @@ from math import ceil, log2
 
 import numpy as np
 
-from .activations import ACTIVATIONS
+from .activations import OF_DECODERS
 from .elementary import Floats
 from .fits import Fit, Format, cheapest, fold_even, fold_odd, interval
 
@@ -51,7 +51,7 @@ def _counts(low: int, high: int) -> tuple[int, ...]:
 def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
     """act(u) - u/2 on ±`width`, in Z_2^32: to 2e-3 where the activation's counts reach that; with `harmonics` > 0, by
     exactly that many."""
-    row, phasor_bits = ACTIVATIONS[act], 13
+    row, phasor_bits = OF_DECODERS[act], 13
     # Z_2^32 asks for |f|·2^scale < 2^30; |f| reaches `width` where the series bends back, at twice the width; 1 % is
     # for ripple, and 3 % are for rounding
     amplitude_bits = 30 - ceil(log2(1.04 * width)) - phasor_bits
@@ -63,7 +63,7 @@ def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
 @cache
 def precise_even_part(act: str, width: float) -> Fit:
     """The same in Z_2^64, for the few values of a head: to 2e-3 with up to 64 harmonics."""
-    even = ACTIVATIONS[act].even_part
+    even = OF_DECODERS[act].even_part
     return cheapest(lambda n: fold_even(even, width, n, PRECISE), ACTIVATION_ERROR, _counts(8, 64))
 
 
