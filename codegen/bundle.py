@@ -27,6 +27,7 @@ from .commandline.problems import Problem, ProblemsFound
 from .commandline.texts import parse_json
 from .compile import Compiled, Covered, compile_model, encoded_weights
 from .model.foreign import system_errors
+from .model.hf import is_decoder
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .mpspdz.calls import translate
@@ -155,7 +156,7 @@ def generate(
 ) -> Compiled:  # fmt: skip
     """`compile_model` and `write_bundle`; what forbids writing is found first."""
     check_output(out)
-    target = target_of(options, target)
+    target = target_of(options, target, is_decoder(source))
     compiled = compile_model(source, options, adapter, calibration)
     write_bundle(compiled, out, target=target, mp_spdz=mp_spdz, command=command)
     return compiled

@@ -24,6 +24,8 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
         )
+    if options.chat and not spec.causal:
+        report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
     if spec.causal:
         _check_decoder(spec, options, report)
     elif options.n_prompt_tokens > room - SPECIAL:

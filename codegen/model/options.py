@@ -38,6 +38,9 @@ class ProgramOptions:
             MODEL,
         ),
     ] = "end"
+    chat: Annotated[
+        bool, Option("Of a decoder: put the template into its chat template, as a message of the user's.", MODEL)
+    ] = False
     prompt_layer: Annotated[int, Option("Layer whose input gets the prompt; 0: the embeddings.", MODEL, at_least=0)] = 0
     deep: Annotated[
         bool,

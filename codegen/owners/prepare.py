@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, note
+from ..hub.chat import asked, chat_template
 from ..hub.gguf import gguf_file
 from ..hub.tokenizer import first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
@@ -69,11 +70,13 @@ def prepare_weights(
 
 
 def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
-    """The options with what follows from a decoder's tokenizer and weights: how long the template's end is, and how
-    large the rows are that a prompt is added to. Raises `ProblemsFound`."""
+    """The options with what follows from a decoder's own files: the template inside its chat template, how long the
+    template's end is, and how large the rows are that a prompt is added to. Raises `ProblemsFound`."""
     if not spec.causal:
         return options
     tokenizer = fitting_tokenizer(_place(path), spec)
+    if options.chat:
+        options = replace(options, template=_in_chat(path, options.template), chat=False)
     end = len(bare_ids(tokenizer, template_end(options.template)))
     options = replace(options, template_rows=end)
     if options.prompt_at == "template" and options.n_prompt_tokens > end:
@@ -88,6 +91,14 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     square = np.square(rows[0][inputs["mask"] > 0]).mean()
     # half as long as the rows there: z = 1 is to be a step, not another text
     return replace(options, prompt_bits=round(np.log2(square) / 2) - 1)
+
+
+def _in_chat(path: Path, template: str) -> str:
+    """A template inside the model's chat template."""
+    if not (chat := chat_template(_place(path))):
+        advice = "Leave --chat out: the model was not trained on conversations, or its template is not here."
+        raise ProblemsFound([Problem("error", f"--chat is given, {path} has no chat template", advice)])
+    return asked(chat, template or "{text}")
 
 
 def _place(path: Path) -> Path:
