@@ -93,10 +93,10 @@ class RingBuilder(RangedValues):
             raise ProblemsFound([Problem("error", "a product would overflow", p) for p in self.problems])
         return self._add("scale", a, bound=inf, scale=PHASE, by=by), 2.0 ** (PHASE - v.scale) / by
 
-    def sum(self, a: int, axis: int = -1) -> int:
+    def sum(self, a: int, axis: int = -1, bound: float = inf) -> int:
         """Sum over one axis (negative), kept with length 1."""
         v = self[a]
-        return self._add("sum", a, bound=v.bound * v.shape[axis], axis=axis)
+        return self._add("sum", a, bound=min(v.bound * v.shape[axis], bound), axis=axis)
 
     def reshape(self, a: int, shape: Shape) -> int:
         """The same elements in another shape."""

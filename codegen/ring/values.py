@@ -125,8 +125,9 @@ class RangedValues:
         if (key := f"table {name}") not in self._weight_ids:
             numbers = tuple(int(n) for n in np.rint(np.ldexp(values, scale)).reshape(-1))
             bound = float(np.max(np.abs(values), initial=0.0))
-            keys = {"name": name, "numbers": numbers}
-            self._weight_ids[key] = self._append("table", bound=bound, shape=values.shape, scale=scale, **keys)
+            self._weight_ids[key] = self._append(
+                "table", bound=bound, shape=values.shape, scale=scale, name=name, numbers=numbers
+            )
         return self._weight_ids[key]
 
     # what is known of ranges

@@ -66,7 +66,7 @@ class CausalAttention(SoftmaxAttention):
         for lo in range(0, rows, block):
             hi = min(lo + block, rows)
             asked = tuple(self._grouped(r.slice(part, -3, lo, hi), groups) for part in (query, centre))
-            parts = [(part, None) for part in before]
+            parts: list[tuple[Keys, int | None]] = [(part, None) for part in before]
             if own is not None:
                 parts += [(_cut(self, own, 0, lo), None)] if lo else []
                 parts += [(_cut(self, own, lo, hi), self._triangle(hi - lo))]

@@ -31,8 +31,10 @@ def normalised(
     """
     n = r[x].shape[-1]
     low, high = ranges.variance(site)
-    x = r.declare(x, bound=2 * sqrt(n * high))
-    square = r.sum(r.mul(x, x), -1)
+    # a row inside the interval is no longer than √(n·high); one outside is the caller's risk, not an overflow
+    most = 4 * n * high
+    x = r.declare(x, bound=sqrt(most), norm=sqrt(most))
+    square = r.sum(r.mul(x, x), -1, bound=most)
     theta, period = r.phase(square, SLACK * n * (high - low))
     fit = inverse_root(n * low, n * high, period, divisor=n, eps=eps)
     if fit.error > WORST:
