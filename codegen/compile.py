@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .commandline.problems import Report
+from .hub.gguf import gguf_file
 from .hub.layout import transformer_folder
 from .intervals import serve
 from .lowering.loss import loss_width
@@ -16,7 +17,7 @@ from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
 from .owners.embed import Embedder
-from .owners.prepare import prepare_weights
+from .owners.prepare import prepare_weights, settled
 from .owners.public_text import fitting_texts, of_random_words, of_texts, reads
 from .plan.build import build_plan
 from .plan.graph import Plan
@@ -88,8 +89,10 @@ def compile_chosen(
     """
     report = Report()
     spec = read_model(source, options)
+    bare = not has_checkpoint(source)
+    options = options if bare else settled(source, spec, options)
     plan = build_plan(spec, options)
-    if source.is_file() or not has_checkpoint(source):
+    if bare:
         for name, value in (("--adapter", given), ("--calibration-text", calibration)):
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
@@ -132,8 +135,11 @@ def public_sentences() -> list[str]:
 
 
 def has_checkpoint(directory: Path) -> bool:
-    """Whether a directory holds weights in any format (those that cannot be read are reported when they are)."""
-    return any(
+    """Whether a directory holds weights in any format (those that cannot be read are reported when they are), or a file
+    is a GGUF file."""
+    if gguf_file(directory) is not None:
+        return True
+    return directory.is_dir() and any(
         any(transformer_folder(directory).glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*", "*.bin")
     )
 

@@ -1,7 +1,8 @@
 """The tokenizer classes that are understood: each a vocabulary from a folder's files, and the steps around it.
 
 A class decides on normalisation, splitting and special tokens itself, as in `transformers` 5: tokenizer.json, where
-there is one, gives its vocabulary. Only `PreTrainedTokenizerFast` takes tokenizer.json as it is.
+there is one, gives its vocabulary. Only `PreTrainedTokenizerFast` and decoders' classes, whose models are trained with
+the steps that their file has, take tokenizer.json as it is.
 """
 
 from __future__ import annotations
@@ -197,6 +198,9 @@ _CLASSES = {
     "RobertaTokenizer": _BYTE_LEVEL,
     "XLMRobertaTokenizer": TokenizerClass(_xlm_roberta, ANGLES, _around_unigram),
     "CamembertTokenizer": TokenizerClass(_camembert, ANGLES, _around_unigram),
+    "GPT2Tokenizer": _WHOLE,
+    "LlamaTokenizer": _WHOLE,
+    "Qwen2Tokenizer": _WHOLE,
     WHOLE: _WHOLE,
     "PreTrainedTokenizer": _WHOLE,
     "TokenizersBackend": _WHOLE,

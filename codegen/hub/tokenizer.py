@@ -13,9 +13,11 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, normalizers
 
-from ..commandline.problems import Problem, ProblemsFound, Report
+from ..commandline.problems import Problem, ProblemsFound, Report, note
 from .classes import TokenizerClass, accepted, class_of
 from .files import pointer_problem
+from .gguf import gguf_file, open_gguf
+from .gguf_tokenizer import gguf_tokenizer
 from .layout import text_settings, transformer_folder
 from .recipe import Recipe, read_recipe
 
@@ -25,10 +27,15 @@ UNKNOWN = "ꙮ"
 
 
 def load_tokenizer(model: Path) -> Tokenizer:
-    """The tokenizer of a model folder. It neither pads nor truncates.
+    """The tokenizer of a model folder, or of a GGUF file. It neither pads nor truncates.
 
     Raises `ProblemsFound` when there is none, or one that is not understood.
     """
+    if (file := gguf_file(model)) is not None:
+        try:
+            return _bare(gguf_tokenizer(open_gguf(file)))
+        except Exception as e:  # the library raises plain Exception
+            raise _unreadable(file, e) from None
     report = Report()
     folder = transformer_folder(model)
     sentences = text_settings(model, report)
@@ -92,6 +99,24 @@ def label_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
             )
     if not report.failed and len(set(ids)) != len(ids):
         report.error(f"label words {', '.join(words)} are not different tokens")
+    report.check()
+    return ids
+
+
+def first_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
+    """The first token of every label word behind a space, which a decoder's label words are told apart by. Raises
+    `ProblemsFound` for words that begin alike."""
+    report = Report()
+    encodings = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+    for word, encoding in zip(words, encodings, strict=True):
+        if not encoding.ids:
+            report.error(f"label word {word!r} has no token")
+        elif len(encoding.ids) > 1:
+            note(f"label word {word!r} is {len(encoding.ids)} tokens: the first, {encoding.tokens[0]!r}, stands for it")
+    ids = [encoding.ids[0] for encoding in encodings if encoding.ids]
+    if not report.failed and len(set(ids)) != len(ids):
+        tokens = ", ".join(f"{word}: {e.tokens[0]}" for word, e in zip(words, encodings, strict=True))
+        report.error("label words begin with the same token", f"{tokens}. Give words that differ from the first on.")
     report.check()
     return ids
 

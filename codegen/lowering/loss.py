@@ -25,7 +25,7 @@ def cross_entropy(r: RingBuilder, logits: int, target: int, width: float) -> int
         a, b = r.slice(level, -1, 0, half), r.slice(level, -1, half, 2 * half)
         theta, period = r.phase(r.sub(b, a), 4 * width)
         bent = r.fourier(theta, softplus(period / 4))
-        joined = r.add(r.over(r.add(a, b), 1), r.raise_scale(bent, r[level].scale + 1))
+        joined = r.add(r.shift(r.add(a, b), -1), r.raise_scale(bent, r[level].scale + 1))
         r.declare(joined, bound=r[level].bound + 1)
         rest = (r.raise_scale(r.slice(level, -1, 2 * half, count), r[joined].scale),) if count % 2 else ()
         level = r.concat((joined, *rest), -1) if rest else joined
@@ -38,5 +38,5 @@ def hinge(r: RingBuilder, logits: int, target: int, margin: float, width: float)
     count = r[logits].shape[-1]
     difference = r.sub(logits, target)
     theta, period = r.phase(r.raise_scale(difference, SCALE), 4 * (width + margin))
-    linear = r.over(r.raise_scale(difference, SCALE - 1), 1)
+    linear = r.shift(r.raise_scale(difference, SCALE - 1), -1)
     return r.sum(r.add(linear, r.fourier(theta, hinge_bend(width, period, margin=margin, less=margin / count))))

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..plan.graph import Plan, Value
+from ..plan.graph import LAYERS, Plan, Value
 from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
 from ..ring.encoding import Words
@@ -16,6 +16,8 @@ from ..ring.program import RingProgram
 from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
+from .decoders.layer import DecoderLowering
+from .decoders.norm import normalised
 from .head import cosine, dense
 from .heads import Part
 from .health import Health, Watch
@@ -23,7 +25,7 @@ from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge, loss_width
 from .narrow import narrow
-from .scales import LOGIT, ROW, SUMS
+from .scales import LOGIT, ROW, STREAM, SUMS
 
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
@@ -75,11 +77,14 @@ class _Lowering:
         self.ranges = ranges
         self.health = Health(ring) if any(v.kind == "health" for v in plan) else None
         self.layers = LayerLowering(ring, ranges, sum_scale, self.health)
+        self.decoder = DecoderLowering(ring, ranges, sum_scale, self.health)
+        self.rows = STREAM if any(v.kind == "decoder_layer" for v in plan) else ROW
+        """Scale of the rows that enter the first layer."""
         self.done: dict[int, int] = {}
 
     def run(self) -> Lowered:
         for v in self.source:
-            if v.kind not in TAKEN_APART and (v.kind == "encoder_layer" or "layer" not in v.attrs):
+            if v.kind not in TAKEN_APART and (v.kind in LAYERS or "layer" not in v.attrs):
                 self._lower(v)
         for output in self.source.outputs:
             self.ring.program.outputs.append(replace(output, value=self._value(output.value)))
@@ -115,8 +120,9 @@ class _Lowering:
 
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
-        scale = {"x": ROW, "select": 20, "example_weight": 24}.get(name, 0)
-        i = self.ring.example(name, v.shape, scale, bound=v.bound)
+        scale = {"x": self.rows, "select": 20, "example_weight": 24}.get(name, 0)
+        # a decoder's rows, of which the first norm knows more
+        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, 2.0 ** (30 - scale)))
         return self.ring.declare(i, norm=_row_norm(v))
 
     def _candidate(self, v: Value) -> int:
@@ -165,6 +171,50 @@ class _Lowering:
     def _weights_of(self, i: int, rows: int) -> int:
         """Weights `[1, rows]` of the first rows in a choice or a mean."""
         return self.ring.reshape(self.ring.slice(self._value(i), -1, 0, rows), (1, rows))
+
+    # decoder
+
+    def _decoder_layer(self, v: Value) -> int:
+        reads, mask, *parts = v.inputs
+        cut = self.source[reads]
+        taken = None if reads == parts[-1] else (cut.attrs["lo"], cut.attrs["hi"])
+        return self.decoder.layer(v, self._value(mask), tuple(self._value(part) for part in parts), taken)
+
+    def _slice_rows(self, v: Value) -> int:
+        return self.ring.slice(self._value(v.inputs[0]), -2, v.attrs["lo"], v.attrs["hi"])
+
+    def _join_rows(self, v: Value) -> int:
+        return self.ring.concat(tuple(self._value(i) for i in v.inputs), -2)
+
+    def _offset(self, v: Value) -> int:
+        r, a = self.ring, v.attrs
+        d, first, longest = a["intrinsic_dim"], a["first"], PROMPT_ROW * sqrt(v.shape[-1])
+        z = r.slice(self._value(v.inputs[0]), -1, first, first + d)
+        matrix = r.public(f"A.{first}", (d, v.size), a["scale_bits"], a["seed"], a["bits"])
+        rows = r.reshape(r.matmul(r.reshape(z, (1, d)), matrix, bound=longest), v.shape)
+        rows = r.trunc(r.shift(rows, a["unit_bits"]), self.rows)
+        return r.declare(rows, bound=longest * 2.0 ** a["unit_bits"])
+
+    def _add_offset(self, v: Value) -> int:
+        r, at = self.ring, v.attrs["at"]
+        x, offset = (self._value(i) for i in v.inputs)
+        rows, n = r[x].shape[0], r[offset].shape[0]
+        moved = [r.add(r.slice(x, -2, at, at + n), offset)]
+        before = [r.slice(x, -2, 0, at)] if at else []
+        behind = [r.slice(x, -2, at + n, rows)] if at + n < rows else []
+        return r.concat((*before, *moved, *behind), -2)
+
+    def _final_norm(self, v: Value) -> int:
+        x, *mask = (self._value(i) for i in v.inputs)
+        live = mask[0] if mask else None
+        watch = self.health.watching(live) if self.health else None
+        return normalised(self.ring, self.ranges, x, v.attrs["eps"], "final_norm_var", live, watch)
+
+    def _mean_rows(self, v: Value) -> int:
+        rows = self._value(v.inputs[0])
+        r = self.ring
+        mean = r.trunc(r.matmul(self._weights_of(v.inputs[1], r[rows].shape[0]), rows), ROW)
+        return r.declare(mean, norm=r.norm(rows))
 
     # choices of rows: the prompt's stand behind the tokens', and no head reads them
 
@@ -228,4 +278,4 @@ class _Lowering:
 def _row_norm(v: Value) -> float | None:
     """Longest row of an input: normalised rows, and weights of a mean or a choice; None: no more is known than the
     bound."""
-    return {"x": sqrt(v.shape[-1]), "select": 1.0}.get(v.attrs["name"])
+    return {"x": v.bound, "select": 1.0}.get(v.attrs["name"])

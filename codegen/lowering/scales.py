@@ -5,6 +5,8 @@ from __future__ import annotations
 
 ROW = 13
 """Normalised rows and everything row-like."""
+STREAM = 16
+"""Rows of a decoder's residual stream: as small as 0.07 behind the embeddings, and 1,000 above."""
 LONG = 11
 """Rows before they are normalised, relative to the smallest deviation that a row may have: only directions count."""
 TURN = 21

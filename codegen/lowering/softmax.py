@@ -27,6 +27,9 @@ from .scales import BENT, LEAST, RECIPROCAL, ROW
 class SoftmaxAttention(Attention):
     """Attention by softmax."""
 
+    advice = "Give --attention rfa and an adapter (secfwt-convert)."
+    """What else there is where it does not serve."""
+
     def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
         """Parts of different stages meet as late as attention lets them: scores of tokens on tokens are computed once
         per example, those that a prompt's rows take part in once per pair, and numerators and sums are added for a
@@ -46,9 +49,14 @@ class SoftmaxAttention(Attention):
             counts = (r.sum(w, -1) if mask is None else r.matmul(w, mask) for w, _, mask in weights)
             sums.append(reduce(r.add, counts))
 
+        return self._divided(r.concat(tuple(sums), -2), r.concat(tuple(numerators), -2), longest)
+
+    def _divided(self, total: int, numerator: int, longest: float) -> int:
+        """All heads' outputs `[R, H·D]` at scale `ROW` of numerators `[H, R, D]` and sums `[H, R, 1]` of weights, of
+        values of at most `longest`."""
+        r = self.r
         # 3. 1/n
         low, high = self.ranges.row_sum(f"layers.{self.v.attrs['layer']}.row_sum")
-        total = r.concat(tuple(sums), -2)
         theta, turn = r.phase(total, sum_period(low, high))
         fit = inverse_sum(low, high, turn)
         inverse = r.fourier(theta, fit, RECIPROCAL)
@@ -60,8 +68,8 @@ class SoftmaxAttention(Attention):
         n = np.linspace(0, HARMLESS * high, 1 << 12)
         peak = 1.01 * float(np.max(np.abs(n * fit(n / turn))))
         room = floor(HEADROOM - RECIPROCAL - log2(peak * longest))
-        weighed = r.declare(r.concat(tuple(numerators), -2), bound=HARMLESS * high * longest)
-        numerator = r.trunc(weighed, max(LEAST, min(ROW + 2, room)))
+        r.declare(numerator, bound=HARMLESS * high * longest)
+        numerator = r.trunc(numerator, max(LEAST, min(ROW + 2, room)))
         out = r.trunc(r.mul(numerator, inverse, bound=peak * longest), ROW)
         return side_by_side(r, r.declare(out, bound=2 * longest))
 
@@ -76,8 +84,8 @@ class SoftmaxAttention(Attention):
         centre = r.permute(r.add(r.matmul(x, m), b), (1, 0))
         return in_front(r, self.v, query, (1, 0, 2)), r.reshape(centre, (a["heads"], rows, 1))
 
-    def _weights(self, query: int, key: int, centre: int) -> int:
-        """w `[H, R, R']` at scale `ROW`."""
+    def _weights(self, query: int, key: int, centre: int, allowed: int | None = None) -> int:
+        """w `[H, R, R']` at scale `ROW`; `allowed`: public zeros and ones `[R, R']`, where it is 0 there."""
         r, layer = self.r, self.v.attrs["layer"]
         site = f"layers.{layer}.score"
         low, high = self.ranges.lowest_score(site), self.ranges.highest_score(site)
@@ -86,14 +94,15 @@ class SoftmaxAttention(Attention):
                 "error",
                 f"layer {layer}: scores lie up to {high:.0f} above their row's estimated log-sum-exp, accepted: "
                 f"{HIGHEST:.1f}",
-                "No linear function of the rows estimates it. Give --attention rfa and an adapter (secfwt-convert).",
+                f"No linear function of the rows estimates it. {self.advice}".strip(),
             )])  # fmt: skip
         theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low))
         fit = root_weight(low, turn)
         if fit.bound > MOST_ROOT:
             raise ProblemsFound([Problem(
                 "error", f"layer {layer}: scores lie up to {-low:.0f} below their row's log-sum-exp",
-                "No short series serves that range. Give --attention rfa and an adapter (secfwt-convert).",
+                f"No short series serves that range. {self.advice}".strip(),
             )])  # fmt: skip
         root = r.fourier(theta, fit, BENT)
-        return r.trunc(r.mul(root, root), ROW)
+        square = r.mul(root, root)
+        return r.trunc(square if allowed is None else r.mul(square, allowed), ROW)

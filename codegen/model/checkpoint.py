@@ -11,11 +11,13 @@ import numpy as np
 from ..commandline.problems import Report, note
 from ..commandline.texts import parse_json
 from ..hub.files import pointer_problem
+from ..hub.gguf import GgufFile, gguf_file, open_gguf
 from ..hub.layout import transformer_folder
+from .decoders.names import BASES, BENIGN, Stored, stored
 from .names import plain_names
 from .spec import Family, HeadKind, ModelSpec
 from .tensors import TensorFile
-from .weights import Weights, checkpoint_shapes
+from .weights import Shape, Weights, absent_shapes, checkpoint_shapes
 
 # Names after all that stands before the base model's own (`bert.`, `module.roberta.`) is taken away; `.weight`/`.bias`
 # are appended to both sides, `.gamma`/`.beta` on the right for layer norms.
@@ -80,37 +82,40 @@ _BENIGN = re.compile(
 def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) -> Weights:
     """Canonical tensors, float32, of the checkpoint in `path` (a directory, or any file in it).
 
-    `label_ids`: masked-LM heads keep only these tokens' output rows. Raises `ProblemsFound` with every missing,
+    A GGUF file is one as well. `label_ids`: heads of language models keep only these tokens' output rows. Biases and
+    betas that the model does not have are zeros. Raises `ProblemsFound` with every missing,
     unexpected, mis-shaped or non-finite tensor.
     """
     report = Report()
-    there = {name: file for file in _files(transformer_folder(path), report) for name in file.names()}
+    there = {name: file for file in _opened(path, report) for name in file.names()}
     report.check()
-    tensors = {plain: (there[name], name) for name, plain in plain_names(list(there), report).items()}
+    tensors = {
+        plain: (there[name], name)
+        for name, plain in plain_names(list(there), report, *BASES.get(spec.family, ())).items()
+    }
     report.check()
-    names = _name_map(spec, tensors)
-    masked_lm = spec.head.kind == "masked_lm"
-    shapes = checkpoint_shapes(spec, spec.vocab_size if masked_lm else None)
-    if masked_lm and "head.out.weight" not in names:
-        names["head.out.weight"] = names.get("embeddings.word", "")  # the output layer is tied to the input
-    for name in sorted(tensors.keys() - set(names.values())):
-        if not _BENIGN.match(name):
+    language = spec.head.kind in ("masked_lm", "causal_lm")
+    shapes = checkpoint_shapes(spec, spec.vocab_size if language else None)
+    sources = _sources(spec, shapes, tensors)
+    benign = BENIGN if spec.causal else _BENIGN
+    for name in sorted(tensors.keys() - {source.name for source in sources.values()}):
+        if not benign.match(name):
             report.error(f"unexpected tensor {name}", "The configuration describes no such part.")
-    weights: Weights = {}
+    weights: Weights = {name: np.zeros(shape, np.float32) for name, shape in absent_shapes(spec).items()}
     for canonical, shape in shapes.items():
-        if (source := names.get(canonical)) not in tensors:
+        if (source := sources.get(canonical)) is None or source.name not in tensors:
             report.error(f"missing tensor {canonical}", f"Expected shape {list(shape)}.")
             continue
-        file, name = tensors[source]
-        if file.shape(name) != shape:
-            report.error(f"tensor {name} has shape {list(file.shape(name))}", f"Expected {list(shape)}.")
+        file, name = tensors[source.name]
+        if file.shape(name) != source.shape:
+            report.error(f"tensor {name} has shape {list(file.shape(name))}", f"Expected {list(source.shape)}.")
             continue
         try:
-            value = file.read(name)
+            value = source.take(file.read(name))
         except ValueError as e:
             report.error(str(e))
             continue
-        if masked_lm and canonical.startswith("head.out."):
+        if language and canonical.startswith("head.out."):
             value = value[list(label_ids)]
         if not np.isfinite(value).all():
             report.error(f"tensor {name} holds NaN or infinity")
@@ -133,6 +138,16 @@ def checkpoint_files(directory: Path) -> list[Path]:
     return [directory / shard for shard in shards]
 
 
+def _opened(path: Path, report: Report) -> Sequence[TensorFile | GgufFile]:
+    if (gguf := gguf_file(path)) is None:
+        return _files(transformer_folder(path), report)
+    try:
+        return [open_gguf(gguf)]
+    except (OSError, ValueError) as error:
+        report.error(f"cannot read {gguf}: {error}")
+    return []
+
+
 def _files(directory: Path, report: Report) -> list[TensorFile]:
     index = directory / "model.safetensors.index.json"
     try:
@@ -150,6 +165,16 @@ def _files(directory: Path, report: Report) -> list[TensorFile]:
 
 def _pickles(directory: Path) -> bool:
     return any(directory.glob("*.bin"))
+
+
+def _sources(spec: ModelSpec, shapes: Mapping[str, Shape], available: Iterable[str]) -> dict[str, Stored]:
+    """Canonical name to what the checkpoint holds, for every tensor of this model."""
+    if spec.causal:
+        return {canonical: stored(spec, canonical, shape) for canonical, shape in shapes.items()}
+    names = _name_map(spec, available)
+    if spec.head.kind == "masked_lm" and "head.out.weight" not in names and "embeddings.word" in names:
+        names["head.out.weight"] = names["embeddings.word"]  # the output layer is tied to the input
+    return {canonical: Stored(name, shapes.get(canonical, ())) for canonical, name in names.items()}
 
 
 def _name_map(spec: ModelSpec, available: Iterable[str]) -> dict[str, str]:

@@ -24,7 +24,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
         )
-    if options.n_prompt_tokens > room - SPECIAL:
+    if options.chat and not spec.causal:
+        report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
+    if spec.causal:
+        _check_decoder(spec, options, report)
+    elif options.n_prompt_tokens > room - SPECIAL:
         report.error(
             f"--n-prompt-tokens is {options.n_prompt_tokens}, the model has positions for {room} tokens",
             f"Accepted: 0 to {room - SPECIAL}: the first prompt is made of separators at positions of their own.",
@@ -46,6 +50,21 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
         )
     report.check()
+
+
+def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None:
+    rows = 1 + options.sequence_length + options.n_prompt_tokens
+    if rows > spec.max_positions:
+        report.error(
+            f"a sequence has {rows} rows: --sequence-length, --n-prompt-tokens and the first token",
+            f"The model has positions for {spec.max_positions}.",
+        )
+    if options.attention == "rfa":
+        report.error(
+            "--attention is rfa, the model is a decoder", "Accepted: softmax (random features serve encoders only)."
+        )
+    if options.deep:
+        report.error("--deep is given, the model is a decoder", "A decoder has a prompt in one layer.")
 
 
 def bare_label_texts(texts: Sequence[str]) -> list[Problem]:

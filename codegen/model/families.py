@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,8 +103,9 @@ _REASONS = {
 """Why model types near these are not read."""
 
 
-def kind_of(raw: dict[str, Any], report: Report) -> Kind | None:
-    """What the configuration describes; None, with the reason reported, where that is nothing that is read here."""
+def kind_of(raw: dict[str, Any], report: Report, others: Collection[str] = ()) -> Kind | None:
+    """What the configuration describes; None where it is one of `others`, or, with the reason reported, nothing that is
+    read."""
     name = str(raw.get("model_type"))
     remote = raw.get("auto_map") or {}
     if isinstance(remote, dict) and (code := sorted(k for k in remote if k.startswith(("AutoConfig", "AutoModel")))):
@@ -115,7 +117,8 @@ def kind_of(raw: dict[str, Any], report: Report) -> Kind | None:
     if alibi := [key for key, value in raw.items() if key.startswith("alibi") and value]:
         report.error(f"config.json: {alibi[0]} is {raw[alibi[0]]!r}", "Accepted: models with a table of positions.")
         return None
-    if name not in KINDS:
+    if name not in KINDS and name not in others:
+        accepted = ", ".join((*KINDS, *others))
         reason = _REASONS.get(name, "")
-        report.error(f"model_type is {raw.get('model_type')!r}", f"{reason} Accepted: {', '.join(KINDS)}.".strip())
+        report.error(f"model_type is {raw.get('model_type')!r}", f"{reason} Accepted: {accepted}.".strip())
     return KINDS.get(name)

@@ -1,27 +1,34 @@
 """Hugging Face configurations in, `ModelSpec` out; pydantic checks them at the door.
 
 Accepted: `config.json` of BERT, RoBERTa, DistilBERT and of families that are these under another name, alone or in a
-model directory, and sentence-transformers directories made of one of these, pooling and normalisation.
+model directory, and sentence-transformers directories made of one of these, pooling and normalisation; decoders
+(`decoders/`), also as GGUF files.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from ..commandline.problems import ProblemsFound, Report
 from ..commandline.texts import parse_json
 from ..hub.files import read_json
+from ..hub.gguf import gguf_file, open_gguf
 from ..hub.layout import MODULES, default_prompt, sentence_modules, transformer_folder
 from ..series.activations import ACTIVATIONS
 from ..series.names import ActivationName
 from .compatibility import check_fit
+from .decoders.config import KINDS as DECODERS
+from .decoders.config import DecoderConfig
+from .decoders.reading import available_heads, decoder_spec
 from .families import Config, ElectraConfig, Kind, kind_of
 from .options import GenOptions
 from .place import check_place
 from .spec import HeadKind, HeadSpec, ModelSpec, Rows
+
+C = TypeVar("C", Config, DecoderConfig)
 
 
 def read_model(path: Path, options: GenOptions) -> ModelSpec:
@@ -31,13 +38,14 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     """
     check_place(path)
     report = Report()
-    file = transformer_folder(path) / "config.json" if path.is_dir() else path
-    raw = read_json(file, dict, report, "Give a config.json or a directory that has one.")
+    raw = _raw_config(path, report)
     if raw is None:
         raise ProblemsFound(report.problems)
-    kind = kind_of(raw, report)
-    if kind is None:
+    kind = kind_of(raw, report, DECODERS)
+    if report.failed:
         raise ProblemsFound(report.problems)
+    if kind is None:
+        return _read_decoder(raw, options, report)
     prompt = "" if options.template else default_prompt(path, report)
     pooling = _read_pooling(path, bool(prompt), report)
     config = _validated(kind.config, raw, report)
@@ -65,6 +73,40 @@ def read_model(path: Path, options: GenOptions) -> ModelSpec:
     return spec
 
 
+def _read_decoder(raw: dict[str, Any], options: GenOptions, report: Report) -> ModelSpec:
+    config = _validated(DECODERS[raw["model_type"]].config, raw, report)
+    if config is None:
+        raise ProblemsFound(report.problems)
+    head = _decoder_head(config, options, report)
+    spec = decoder_spec(raw, config, head, options, report) if head else None
+    if spec is not None:
+        try:
+            check_fit(spec, options)
+        except ProblemsFound as found:
+            report.problems += found.problems
+    report.check()
+    assert spec is not None
+    return spec
+
+
+def _raw_config(path: Path, report: Report) -> dict[str, Any] | None:
+    """What config.json, or a GGUF file, says; None with the problem reported."""
+    if (gguf := gguf_file(path)) is not None:
+        try:
+            return open_gguf(gguf).config()
+        except (OSError, ValueError) as error:
+            report.error(f"cannot read {gguf}: {error}")
+            return None
+    file = transformer_folder(path) / "config.json" if path.is_dir() else path
+    return read_json(file, dict, report, "Give a config.json or a directory that has one, or a GGUF file.")
+
+
+def is_decoder(path: Path) -> bool:
+    """Whether a model is a decoder; False where it cannot be read, which `read_model` reports."""
+    raw = _raw_config(path, Report())
+    return raw is not None and raw.get("model_type") in DECODERS
+
+
 def has_classifier(path: Path) -> bool | None:
     """Whether a config.json, or a model directory's, names a sequence classifier; None where it cannot be read, which
     `read_model` reports."""
@@ -76,7 +118,7 @@ def has_classifier(path: Path) -> bool | None:
     return str(architectures[0]).endswith("ForSequenceClassification")
 
 
-def _validated(config: type[Config], raw: dict[str, Any], report: Report) -> Config | None:
+def _validated(config: type[C], raw: dict[str, Any], report: Report) -> C | None:
     try:
         # transformers writes null for what is unset
         return config.model_validate({name: value for name, value in raw.items() if value is not None})
@@ -151,17 +193,8 @@ def _head(config: Config, kind: Kind, options: GenOptions, pooling: Rows | None,
         "masked_lm": kind.heads and architecture.endswith(("ForMaskedLM", "ForPreTraining")),
         "prototypes": True,
     }
-    if options.head != "auto":
-        choice: HeadKind = options.head
-    elif pooling or options.label_texts:
-        choice = "prototypes"
-    else:
-        choice = next(name for name, there in available.items() if there)
-    if not available[choice]:
-        report.error(
-            f"--head is {choice}, the checkpoint is a {architecture or 'model without architecture'}",
-            f"It has: {', '.join(name for name, there in available.items() if there)}.",
-        )
+    choice = _choice(available, architecture, options, pooling is not None, report)
+    if choice is None:
         return None
     labels = _labels(choice, config, options, report)
     if choice == "classification":
@@ -173,7 +206,34 @@ def _head(config: Config, kind: Kind, options: GenOptions, pooling: Rows | None,
     return HeadSpec(choice, pooling or "mean", labels)
 
 
-def _labels(choice: HeadKind, config: Config, options: GenOptions, report: Report) -> tuple[str, ...]:
+def _decoder_head(config: DecoderConfig, options: GenOptions, report: Report) -> HeadSpec | None:
+    architecture = config.architectures[0] if config.architectures else ""
+    choice = _choice(available_heads(config), architecture, options, False, report)
+    if choice is None:
+        return None
+    return HeadSpec(choice, "mean" if choice == "prototypes" else "last", _labels(choice, config, options, report))
+
+
+def _choice(
+    available: dict[HeadKind, bool], architecture: str, options: GenOptions, pooled: bool, report: Report
+) -> HeadKind | None:
+    """The head that options ask for, or the checkpoint's own; None, with the problem reported, where it has no such."""
+    if options.head != "auto":
+        choice: HeadKind = options.head
+    elif pooled or options.label_texts:
+        choice = "prototypes"
+    else:
+        choice = next(name for name, there in available.items() if there)
+    if available.get(choice):
+        return choice
+    report.error(
+        f"--head is {choice}, the checkpoint is a {architecture or 'model without architecture'}",
+        f"It has: {', '.join(name for name, there in available.items() if there)}.",
+    )
+    return None
+
+
+def _labels(choice: HeadKind, config: Config | DecoderConfig, options: GenOptions, report: Report) -> tuple[str, ...]:
     """Label names in logit order, after checking that the options describe every label once."""
     if choice == "classification":
         if config.problem_type in ("regression", "multi_label_classification"):
@@ -184,8 +244,8 @@ def _labels(choice: HeadKind, config: Config, options: GenOptions, report: Repor
             report.error(f"the checkpoint has {count} label", "A classifier needs at least two.")
         source = f"the checkpoint has {count} labels"
     else:
-        flag = "--label-words" if choice == "masked_lm" else "--label-texts"
-        named = options.label_words if choice == "masked_lm" else options.label_texts
+        flag = "--label-texts" if choice == "prototypes" else "--label-words"
+        named = options.label_texts if choice == "prototypes" else options.label_words
         if not named:
             report.error(f"{flag} is missing", f"The {choice} head needs one for every label.")
         source = f"{flag} gives {len(named)}"
@@ -194,9 +254,10 @@ def _labels(choice: HeadKind, config: Config, options: GenOptions, report: Repor
                 f"--template is {options.template!r}", "It must hold {text} and {mask}, as in '{text} It was {mask}.'"
             )
     for flag, given, user in (
-        ("--label-words", options.label_words, "masked_lm"), ("--label-texts", options.label_texts, "prototypes"),
-    ):  # fmt: skip
-        if given and choice != user:
+        ("--label-words", options.label_words, ("masked_lm", "causal_lm")),
+        ("--label-texts", options.label_texts, ("prototypes",)),
+    ):
+        if given and choice not in user:
             report.error(f"{flag} is given", f"The {choice} head has no use for it.")
     if options.labels and named and len(options.labels) != len(named):
         report.error(f"--labels names {len(options.labels)} labels, {source}", "Name every label once, in this order.")

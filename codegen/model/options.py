@@ -14,7 +14,7 @@ AdaptedActivation = Literal["", ActivationName]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
-HeadChoice = Literal["auto", "classification", "masked_lm", "prototypes"]
+HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "prototypes"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,17 @@ class ProgramOptions:
     n_prompt_tokens: Annotated[
         int, Option("Prompt rows, inserted behind row 0; 0: plain inference.", MODEL, at_least=0)
     ] = 4
+    prompt_at: Annotated[
+        Literal["end", "template"],
+        Option(
+            "Of a decoder: prompt rows of their own behind the text, before the template's end; or the last rows of "
+            "that end, which the prompt is added to.",
+            MODEL,
+        ),
+    ] = "end"
+    chat: Annotated[
+        bool, Option("Of a decoder: put the template into its chat template, as a message of the user's.", MODEL)
+    ] = False
     prompt_layer: Annotated[int, Option("Layer whose input gets the prompt; 0: the embeddings.", MODEL, at_least=0)] = 0
     deep: Annotated[
         bool,
@@ -138,6 +149,10 @@ class GenOptions(ProgramOptions):
     """The feed-forward network's, where an adapter changed it; empty: the model's own."""
     activation_harmonics: int = 0
     """Harmonics of its fit on the embedded VM; 0: as many as an error of 2e-3 takes."""
+    template_rows: int = 0
+    """Of a decoder: tokens that the template has behind the text, as the model's tokenizer cuts it."""
+    prompt_bits: int = 0
+    """Of a decoder: what a prompt adds to a row are 2^this times normalised rows."""
     head: Annotated[HeadChoice, Option("How logits are read off; auto asks the checkpoint's architecture.", LABELS)] = (
         "auto"
     )
@@ -150,8 +165,12 @@ class GenOptions(ProgramOptions):
     ] = ()  # fmt: skip
     label_words: Annotated[
         tuple[str, ...],
-        Option("Masked-LM head: one single-token word per label, separated by commas.", LABELS, separator=","),
-    ] = ()
+        Option(
+            "Language models' heads: one word per label, separated by commas. It must be a single token; of a "
+            "decoder's label word the first token counts.",
+            LABELS, separator=",",
+        ),
+    ] = ()  # fmt: skip
     label_texts: Annotated[
         tuple[str, ...], Option("Prototype head: one text per label, separated by '|'.", LABELS, separator="|")
     ] = ()

@@ -6,6 +6,9 @@
 | `embeddings.gamma`, `.beta` | `[h]` |
 | `layers.{i}.q`, `.k`, `.v`, `.o`, `.ffn_in`, `.ffn_out` + `.weight`, `.bias` | `[out, in]`, `[out]` |
 | `layers.{i}.attention_norm`, `.output_norm` + `.gamma`, `.beta` | `[h]` |
+| decoders: `layers.{i}.ffn_gate` + `.weight`, `.bias` | of gated feed-forward networks; `ffn_in` is `up` there |
+| `layers.{i}.input_norm`, `.ffn_norm`, `final_norm` + `.gamma`, `.beta` | `[h]`; in place of the norms above |
+| `layers.{i}.q_norm`, `.k_norm` + `.gamma` | `[D]` |
 | `head.dense`, `head.out` + `.weight`, `.bias`; `head.norm` + `.gamma`, `.beta` | |
 
 Made from these by the model owner (`prepare.py`), as the plan needs them:
@@ -14,6 +17,7 @@ Made from these by the model owner (`prepare.py`), as the plan needs them:
 |---|---|
 | `layers.{i}.phase_query`, `.phase_key` + `.weight`, `.bias` | `[H·F, h]`, `[H·F]`, turns per unit of hidden state |
 | `layers.{i}.features` | `[H, F, d]`, radians per unit of a unit-length q or k |
+| `layers.{i}.sink.key`, `.sink.value` | `[KV·D]`, a decoder's public first token; its key not rotated |
 | `head.prototypes` | `[L, h]`, unit rows |
 | `prompt.p0`; `prompt.{i}.p0` with a prompt in every layer | `[n, h]`, normalised rows |
 """
@@ -51,6 +55,9 @@ class Widened(Mapping[str, NDArray[np.float64]]):
 
 def checkpoint_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, Shape]:
     """Tensors that a checkpoint must hold; `labels`: rows of the output layer, by default the number of labels."""
+    if spec.causal:
+        absent = absent_shapes(spec)
+        return {name: shape for name, shape in _decoder_shapes(spec, labels).items() if name not in absent}
     h, inner = spec.hidden_size, spec.intermediate_size
     shapes: dict[str, Shape] = {
         "embeddings.word": (spec.vocab_size, h),
@@ -74,6 +81,44 @@ def checkpoint_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, S
     return shapes
 
 
+def _decoder_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, Shape]:
+    """Tensors of a pre-norm decoder, with all biases and betas."""
+    h, inner = spec.hidden_size, spec.intermediate_size
+    queries, keys = spec.num_attention_heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    shapes: dict[str, Shape] = {"embeddings.word": (spec.vocab_size, h)}
+    if spec.rope is None:
+        shapes["embeddings.position"] = (spec.max_positions, h)
+    for i in range(spec.num_hidden_layers):
+        p = f"layers.{i}"
+        shapes |= _norm(f"{p}.input_norm", h) | _dense(f"{p}.q", queries, h)
+        shapes |= _dense(f"{p}.k", keys, h) | _dense(f"{p}.v", keys, h) | _dense(f"{p}.o", h, queries)
+        shapes |= _norm(f"{p}.ffn_norm", h)
+        if spec.gated:
+            shapes |= _dense(f"{p}.ffn_gate", inner, h)
+        shapes |= _dense(f"{p}.ffn_in", inner, h) | _dense(f"{p}.ffn_out", h, inner)
+        if spec.qk_norm:
+            shapes |= {f"{p}.{name}.gamma": (spec.head_dim,) for name in ("q_norm", "k_norm")}
+    shapes |= _norm("final_norm", h)
+    if spec.head.kind != "prototypes":
+        shapes |= _dense("head.out", labels or spec.head.num_labels, h)
+    return shapes
+
+
+def absent_shapes(spec: ModelSpec) -> dict[str, Shape]:
+    """Biases and betas that a decoder's checkpoint does not have: they are zero."""
+    if not spec.causal:
+        return {}
+
+    def absent(name: str) -> bool:
+        module, _, part = name.rpartition(".")
+        if part == "beta":
+            return spec.norm == "rms"
+        return part == "bias" and module.rpartition(".")[2] not in spec.biased
+
+    # no head has a bias; of an output layer only the labels' rows are kept
+    return {name: shape for name, shape in _decoder_shapes(spec).items() if absent(name)}
+
+
 def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
     """Tensors that the plan needs beyond those of the checkpoint."""
     h, heads = spec.hidden_size, spec.num_attention_heads
@@ -87,8 +132,12 @@ def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
             shapes[f"layers.{i}.features"] = (heads, features, spec.head_dim)
     for i in range(spec.num_hidden_layers if options.attention == "softmax" else 0):
         shapes |= _dense(f"layers.{i}.log_sum", heads, h)
+    for i in range(spec.num_hidden_layers if spec.causal else 0):
+        shapes |= {f"layers.{i}.sink.{part}": (spec.kv_heads * spec.head_dim,) for part in ("key", "value")}
     if spec.head.kind == "prototypes":
         shapes["head.prototypes"] = (spec.head.num_labels, h)
+    if spec.causal:  # a prompt is added to rows that the data owner gives
+        return shapes
     for layer in prompted_layers(spec, options):
         shapes[prompt_name(options, layer)] = (options.n_prompt_tokens, h)
     return shapes

@@ -32,8 +32,10 @@ def calibrate(
             kept = ordered[np.linspace(0, values.size - 1, min(values.size, _KEPT)).astype(np.intp)]
             seen.setdefault(site, []).append((kept.astype(np.float32), values.size / kept.size))
 
+    # decoders are large, and three digits are kept
+    dtype = np.float32 if any(v.kind == "decoder_layer" for v in plan) else np.float64
     for inputs in batches:
-        run_plan(plan, weights, inputs, observe=observe)
+        run_plan(plan, weights, inputs, observe=observe, dtype=dtype)
     return {site: _summary(parts) for site, parts in seen.items()}
 
 

@@ -26,7 +26,7 @@ def fitting_tokenizer(model: Path, spec: ModelSpec) -> Tokenizer:
             "Give the tokenizer that the checkpoint was saved with: all its numbers lie inside the table.",
         )
     around = tokenizer.encode("").tokens
-    if len(around) < 2:
+    if len(around) < 2 and not spec.causal:
         report.error(
             f"the tokenizer adds {' '.join(around) or 'no special tokens'} to an empty text",
             "It must put one before and one behind every text, as [CLS] and [SEP] (post_processor in tokenizer.json).",
@@ -48,5 +48,5 @@ def check_embedder(embedder: Embedder) -> None:
     if not embedder.mask and ("{mask}" in template or embedder.settings.rows == "select"):
         report.error("the tokenizer has no token for a masked word", f"Accepted: {' or '.join(MASKS)}.")
     report.check()
-    if not template and (missing := embedder.missing_type()):
+    if not template and embedder.settings.layout is None and (missing := embedder.missing_type()):
         note(f"{missing}: pairs of texts will be refused")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from ..commandline.options import read_back
 from ..commandline.problems import Problem, ProblemsFound, Report
 from ..commandline.texts import parse_json
 from ..hub.tokenizer import mask_token, saved_tokenizer
@@ -27,6 +28,7 @@ from ..model.spec import ModelSpec, Rows
 from ..model.tensors import TensorFile
 from ..model.weights import Weights
 from .frozen import FrozenLayers
+from .sequences import Layout, in_template
 
 Floats = NDArray[np.float32]
 Text = str | tuple[str, str]
@@ -44,13 +46,15 @@ class Settings:
     rows: Rows
     labels: tuple[str, ...]
     template: str
+    layout: Layout | None = None
+    """Of a decoder's sequences; None: an encoder's, padded on the right."""
 
     @classmethod
-    def of(cls, spec: ModelSpec, options: GenOptions) -> Settings:
+    def of(cls, spec: ModelSpec, options: GenOptions, layout: Layout | None = None) -> Settings:
         """The settings that a program was generated with."""
         return cls(
             options.sequence_length, spec.position_offset, spec.layer_norm_eps, spec.pad_token_id, spec.head.rows,
-            spec.head.labels, options.template or (spec.prompt and f"{spec.prompt}{{text}}"),
+            spec.head.labels, options.template or (spec.prompt and f"{spec.prompt}{{text}}"), layout,
         )  # fmt: skip
 
 
@@ -82,6 +86,7 @@ class Embedder:
         try:
             settings = parse_json((directory / "data_owner.json").read_text(encoding="utf-8"))
             settings["labels"] = tuple(settings["labels"])
+            settings["layout"] = (layout := settings.get("layout")) and read_back(Layout, layout)
             below = settings.pop("frozen", None)
             frozen = FrozenLayers.from_json(below, _tensors(directory / "frozen.safetensors")) if below else None
             tables = _tensors(directory / "embeddings.safetensors")
@@ -154,6 +159,8 @@ class Embedder:
         zeros."""
         s = self.settings
         length = s.sequence_length
+        if s.layout is not None:
+            return self._sequences(s.layout, ids)
         padded = np.full((len(ids), length), s.pad_token_id)
         type_ids, mask = np.zeros_like(padded), np.zeros(padded.shape, np.float32)
         for i, (row, kinds) in enumerate(zip(ids, types, strict=True)):
@@ -172,8 +179,17 @@ class Embedder:
             inputs["select"] = (padded == self.tokenizer.token_to_id(self.mask)).astype(np.float32)
         return inputs
 
+    def _sequences(self, layout: Layout, ids: Sequence[Sequence[int]]) -> dict[str, Floats]:
+        x, mask, given = layout.inputs(self.tables, ids, self.settings.sequence_length)
+        inputs = {"x": self.frozen(x, mask) * mask[..., None] if self.frozen else x, "mask": mask}
+        if self.settings.rows == "mean":
+            inputs["select"] = given / np.maximum(given.sum(axis=-1, keepdims=True), 1)
+        return inputs
+
     def missing_type(self) -> str:
         """Why pairs of texts cannot be embedded as pairs; empty where they can be."""
+        if self.settings.layout is not None:
+            return "the model is a decoder"
         kinds = max(self.tokenizer.encode("", "").type_ids, default=0) + 1
         rows = len(self.tables.get("token_type", ()))
         return f"a pair has {kinds} token types, the checkpoint {rows}" if 0 < rows < kinds else ""
@@ -214,6 +230,8 @@ class Embedder:
     def tokens(self, parts: Sequence[str]) -> Any:
         """What the tokenizer makes of a text or a pair in the template, uncut."""
         template = self.settings.template
+        if self.settings.layout is not None:
+            return in_template(self.tokenizer, template, parts)
         if not template:
             return self.tokenizer.encode(parts[0], parts[1] if len(parts) == 2 else None)
         filled = dict(zip(("{text}", "{text_b}"), parts, strict=False)) | {"{mask}": self.mask}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.weights import Weights
-from ..plan.graph import Plan
+from ..plan.graph import LAYERS, Plan
 from ..plan.oracle import run_plan
 
 Array = NDArray[Any]
@@ -51,7 +51,7 @@ class _Sums:
 def log_sums(plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping[str, Array]]) -> Weights:
     """`layers.i.log_sum.weight` `[H, h]` and `.bias` `[H]` of every layer of a plan with softmax attention, float32."""
     sums: dict[str, _Sums] = {}
-    layers = [v for v in plan if v.kind == "encoder_layer"]
+    layers = [v for v in plan if v.kind in LAYERS]
     heads = {f"layers.{v.attrs['layer']}": v.attrs["heads"] for v in layers}
     hidden = {f"layers.{v.attrs['layer']}": v.shape[-1] for v in layers}
 

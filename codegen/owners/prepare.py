@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, note
-from ..hub.tokenizer import label_token_ids
+from ..hub.chat import asked, chat_template
+from ..hub.gguf import gguf_file
+from ..hub.tokenizer import first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
 from ..model.features import add_features
@@ -21,8 +24,17 @@ from ..plan.build import build_encoder
 from ..plan.oracle import run_plan
 from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
+from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
+from .sequences import Layout, bare_ids, template_end
 
+PROBES = (
+    "The committee met on Tuesday to discuss the budget for the coming year.",
+    "A quiet film about two brothers who have not spoken to each other for a decade.",
+    "Shares of the company fell by 3 % after it said that sales had slowed.",
+    "The home team won the final 2-1 in front of 40,000 people.",
+)
+"""Public texts that show which first token serves, and how large rows are."""
 SAME = 1e-6
 """Embeddings whose elements differ by less are of the same tokens."""
 
@@ -35,23 +47,79 @@ def prepare_weights(
     `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
     Raises `ProblemsFound`.
     """
-    tokenizer = fitting_tokenizer(path if path.is_dir() else path.parent, spec)
-    label_ids = label_token_ids(tokenizer, options.label_words) if spec.head.kind == "masked_lm" else []
+    tokenizer = fitting_tokenizer(_place(path), spec)
+    label_ids = _label_ids(tokenizer, spec, options)
     weights = load_checkpoint(path, spec, label_ids)
+    if spec.causal:
+        weights |= sink_weights(spec, weights, first_token(tokenizer, spec, weights, PROBES))
     frozen = FrozenLayers.of(spec, options, weights)  # an adapter's tensors are for random features
     if adapter is not None:
         weights = apply_adapter(weights, spec, options, adapter)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
-    embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options), frozen)
+    layout = _layout(tokenizer, spec, options) if spec.causal else None
+    embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options, layout), frozen)
     check_embedder(embedder)
     if spec.prompt:
         note(f"{spec.prompt!r} stands before every text, the model's default prompt (--template changes that)")
-    for layer in prompted_layers(spec, options):
+    for layer in range(0) if spec.causal else prompted_layers(spec, options):
         weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)
     if spec.head.kind == "prototypes":
         weights["head.prototypes"] = prototypes(spec, options, weights, embedder)
     return weights, embedder
+
+
+def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
+    """The options with what follows from a decoder's own files: the template inside its chat template, how long the
+    template's end is, and how large the rows are that a prompt is added to. Raises `ProblemsFound`."""
+    if not spec.causal:
+        return options
+    tokenizer = fitting_tokenizer(_place(path), spec)
+    if options.chat:
+        options = replace(options, template=_in_chat(path, options.template), chat=False)
+    end = len(bare_ids(tokenizer, template_end(options.template)))
+    options = replace(options, template_rows=end)
+    if options.prompt_at == "template" and options.n_prompt_tokens > end:
+        header = f"--n-prompt-tokens is {options.n_prompt_tokens}, the template has {end} tokens behind the text"
+        raise ProblemsFound([Problem("error", header, f"Accepted with --prompt-at template: 0 to {end}.")])
+    if not options.n_prompt_tokens:
+        return options
+    plain = replace(options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0)
+    weights, embedder = prepare_weights(path, spec, plain)
+    inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])
+    rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
+    square = np.square(rows[0][inputs["mask"] > 0]).mean()
+    # half as long as the rows there: z = 1 is to be a step, not another text
+    return replace(options, prompt_bits=round(np.log2(square) / 2) - 1)
+
+
+def _in_chat(path: Path, template: str) -> str:
+    """A template inside the model's chat template."""
+    if not (chat := chat_template(_place(path))):
+        advice = "Leave --chat out: the model was not trained on conversations, or its template is not here."
+        raise ProblemsFound([Problem("error", f"--chat is given, {path} has no chat template", advice)])
+    return asked(chat, template or "{text}")
+
+
+def _place(path: Path) -> Path:
+    """Where a model's tokenizer is: in its folder, or in its GGUF file."""
+    return path if path.is_dir() or gguf_file(path) else path.parent
+
+
+def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> list[int]:
+    """The tokens whose logits are the labels'."""
+    if spec.head.kind == "masked_lm":
+        return label_token_ids(tokenizer, options.label_words)
+    return first_token_ids(tokenizer, options.label_words) if spec.head.kind == "causal_lm" else []
+
+
+def _layout(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
+    """A prompt of its own begins as the template's end, repeated, or as line breaks: as what stands there anyway."""
+    end = template_end(options.template)
+    own = bare_ids(tokenizer, end) or bare_ids(tokenizer, "\n") or [0]
+    count = options.n_prompt_tokens if options.prompt_at == "end" else 0
+    rows = len(bare_ids(tokenizer, end))
+    return Layout(spec.norm == "layer", rows, tuple((own * count)[:count]))
 
 
 def initial_prompt(

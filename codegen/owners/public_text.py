@@ -60,10 +60,13 @@ def of_texts(plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedde
 def of_random_words(plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedder) -> Inputs:
     """The same of words drawn from the whole vocabulary."""
     rng = np.random.default_rng(options.seed)
-    first, *last = embedder.tokenizer.encode("").ids
-    room = options.sequence_length - 1 - len(last)
+    if embedder.settings.layout is None:
+        first, last = embedder.tokenizer.encode("").ids[:1], embedder.tokenizer.encode("").ids[1:]
+    else:
+        first, last = [], embedder.tokens(("", "")).ids
+    room = options.sequence_length - len(first) - len(last)
     lengths = rng.integers(min(3, room), room + 1, RANDOM_TEXTS)
-    words = [[first, *rng.integers(spec.vocab_size, size=n).tolist(), *last] for n in lengths]
+    words = [[*first, *rng.integers(spec.vocab_size, size=n).tolist(), *last] for n in lengths]
     inputs: Inputs = dict(embedder.embed(words, [[0] * len(w) for w in words]))
     if "select" in inputs and spec.head.rows == "select":
         inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]

@@ -9,7 +9,9 @@ from ..model.compatibility import check_fit
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import prompt_name, prompted_layers
+from .decoder import decoder_row, decoder_rows
 from .graph import LOSS_HEALTH, Output, Plan, Stage, Visibility
+from .inputs import affine, candidate, example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
 
@@ -18,16 +20,17 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
 
     Inputs: `z` [d] a candidate; `x` [T, h] normalised embedding rows, `mask` [T], `labels` [L] one-hot,
     `example_weight` [1] and, when the head reads a mask token or a mean, `select` [T] an example.
+    A decoder's `x`, `mask` and `select` have more rows (`decoder.py`), and its embeddings are not normalised.
     Raises `ProblemsFound` when options and model do not fit each other.
     """
     check_fit(spec, options)
     if options.attention == "auto":
         raise ValueError("whoever reads the model decides the attention (`model.adapter.choose_attention`)")
     plan = _empty(spec, options)
-    pooled = _pooled_row(plan, spec, options)
+    pooled = (decoder_row if spec.causal else _pooled_row)(plan, spec, options)
     logits = _head(plan, spec, options, pooled)
-    labels = _example(plan, "labels", (spec.head.num_labels,), 1.0)
-    weight = _example(plan, "example_weight", (1,), 1.0)
+    labels = example(plan, "labels", (spec.head.num_labels,), 1.0)
+    weight = example(plan, "example_weight", (1,), 1.0)
     loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin)
     stage = Stage.CANDIDATE if options.n_prompt_tokens else Stage.SETUP
     mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage)
@@ -42,13 +45,17 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
 
 
 def build_encoder(spec: ModelSpec, options: GenOptions, layers: int | None = None) -> Plan:
-    """A plan without prompt: the normalised `rows` entering layer `layers`, or with None the `pooled` output row.
+    """A plan without prompt: the `rows` (an encoder's normalised) entering layer `layers`, or with None the `pooled`
+    output row.
 
     It starts where the parties do: above the frozen layers.
     """
     plan = _empty(spec, options)
     if layers is None:
-        plan.outputs.append(Output("pooled", _pooled_row(plan, spec, options, prompt=False)))
+        pooled = (decoder_row if spec.causal else _pooled_row)(plan, spec, options, prompt=False)
+        plan.outputs.append(Output("pooled", pooled))
+    elif spec.causal:
+        plan.outputs.append(Output("rows", decoder_rows(plan, spec, options, layers)))
     else:
         rows, mask = _token_inputs(plan, spec, options)
         for layer in range(options.clear_layers, layers):
@@ -63,24 +70,20 @@ def _empty(spec: ModelSpec, options: GenOptions) -> Plan:
     return Plan(weights=owner, meta=meta)
 
 
-def _example(plan: Plan, name: str, shape: tuple[int, ...], bound: float) -> int:
-    return plan.add("example", shape=shape, stage=Stage.EXAMPLE, visibility=Visibility.DATA, bound=bound, name=name)
-
-
 def _token_inputs(plan: Plan, spec: ModelSpec, options: GenOptions) -> tuple[int, int]:
     tokens = options.sequence_length
     # A normalised row of length h has squared length at most h.
-    rows = _example(plan, "x", (tokens, spec.hidden_size), math.sqrt(spec.hidden_size))
-    return rows, _example(plan, "mask", (tokens,), 1.0)
+    rows = example(plan, "x", (tokens, spec.hidden_size), math.sqrt(spec.hidden_size))
+    return rows, example(plan, "mask", (tokens,), 1.0)
 
 
 def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool = True) -> int:
     rows, mask = _token_inputs(plan, spec, options)
     select = None
     if spec.head.rows != "first":
-        select = _example(plan, "select", (options.sequence_length,), 1.0)
+        select = example(plan, "select", (options.sequence_length,), 1.0)
     n = options.n_prompt_tokens if prompt else 0
-    z = _candidate(plan, spec, options) if n else None
+    z = candidate(plan, spec, options) if n else None
     length = options.sequence_length + n
     for layer in range(options.clear_layers, spec.num_hidden_layers):
         if z is not None and layer in prompted_layers(spec, options):
@@ -97,13 +100,7 @@ def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
     kind = {"first": "first_row", "select": "select_row", "mean": "mean_rows"}[spec.head.rows]
     pooled = plan.add(kind, inputs, shape=(spec.hidden_size,))
     # a row, or a mean whose weights add up to one: the affine map commutes, and meets one row instead of all
-    return _affine(plan, pooled, f"layers.{spec.num_hidden_layers - 1}.output_norm")
-
-
-def _candidate(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:
-    """The searched vector: one for each prompted layer, one after the other."""
-    size = options.intrinsic_dim * len(prompted_layers(spec, options))
-    return plan.add("candidate", shape=(size,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="z")
+    return affine(plan, pooled, f"layers.{spec.num_hidden_layers - 1}.output_norm")
 
 
 def _prompt(plan: Plan, spec: ModelSpec, options: GenOptions, z: int, layer: int) -> int:
@@ -116,13 +113,9 @@ def _prompt(plan: Plan, spec: ModelSpec, options: GenOptions, z: int, layer: int
     )  # fmt: skip
 
 
-def _affine(plan: Plan, x: int, name: str) -> int:
-    return plan.add("affine", (x,), shape=plan[x].shape, weights={p: f"{name}.{p}" for p in ("gamma", "beta")})
-
-
 def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: int, mask: int) -> int:
     """The affine part of the layer norm below, then the layer up to its last layer norm's affine part."""
-    rows = _affine(plan, rows, f"layers.{layer - 1}.output_norm" if layer else "embeddings")
+    rows = affine(plan, rows, f"layers.{layer - 1}.output_norm" if layer else "embeddings")
     return plan.add(
         "encoder_layer", (rows, mask), shape=plan[rows].shape,
         weights={role: f"layers.{layer}.{role}" for role in _layer_roles(options)},
@@ -155,7 +148,7 @@ def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> int:
         row = _dense(plan, row, spec.hidden_size, "head.dense", head.dense_act)
     if head.norm:
         row = plan.add("normalize", (row,), shape=plan[row].shape, eps=spec.layer_norm_eps)
-        row = _affine(plan, row, "head.norm")
+        row = affine(plan, row, "head.norm")
     return _dense(plan, row, head.num_labels, "head.out", "none")
 
 

@@ -66,6 +66,8 @@ class Node:
         return prod(self.shape)
 
 
+LAYERS = ("encoder_layer", "decoder_layer")
+"""Kinds of layers of a model plan."""
 LOSS_HEALTH = "loss_health"
 """The output that stands for `loss` with `--health`: the loss, and behind it the number of wrong rows."""
 

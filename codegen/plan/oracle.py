@@ -6,7 +6,7 @@ random-feature attention (Peng et al. 2021, eq. 5) as the operation says; recipr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from ..series.activations import ACTIVATIONS, DENSE
 from ..series.elementary import log_sum_exp
-from ..series.softmax import PLATEAU
-from .graph import Plan, Stage, Value
+from .decoding import DecoderOperations
+from .execution import Array, Observer
+from .graph import LAYERS, Plan, Stage, Value
 from .projection import public_matrix
 
-Array = NDArray[np.float64]
-Observer = Callable[[str, Array], None]
 LEAST_NORM2 = 1e-30
 """Of a row that is scaled to unit length: a padding row of a model without biases is zero."""
 
@@ -67,10 +66,10 @@ def _estimates(name: str) -> bool:
 
 
 def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
-    layers = [v for v in plan if v.kind == "encoder_layer"]
+    layers = [v for v in plan if v.kind in LAYERS]
     widths = [
         plan[v.inputs[0]].shape[0]
-        * (3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 4 * v.attrs["heads"] * v.attrs["features"])
+        * (3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 4 * v.attrs["heads"] * v.attrs.get("features", 0))
         for v in layers
     ]
     return itemsize * int(max(widths, default=1))
@@ -101,12 +100,8 @@ def _join(value: Value, tiles: list[list[Array]]) -> Array:
     return joined
 
 
-class _Executor:
+class _Executor(DecoderOperations):
     """Evaluates operations on `[c, e, *shape]` arrays; one method a kind of operation."""
-
-    def __init__(self, weights: dict[str, Array], observe: Observer | None) -> None:
-        self._weights = weights
-        self._observe = observe
 
     def evaluate(self, plan: Plan, stage: Stage, early: dict[int, Array], given: dict[int, Array]) -> dict[int, Array]:
         """All values whose stage is within `stage` and that `early` and `given` do not hold yet."""
@@ -116,17 +111,6 @@ class _Executor:
                 continue
             values[v.id] = getattr(self, f"_{v.kind}")(v, *(values[i] for i in v.inputs))
         return values
-
-    def _weight(self, v: Value, role: str) -> Array:
-        return self._weights[v.weights[role]]
-
-    def _see(self, site: str, values: Array, live: Array | None = None) -> None:
-        """Report values `[c, e, rows, ...]` of the rows that `live` `[c, e, rows]` marks, or all."""
-        if self._observe is None:
-            return
-        if live is not None:
-            values = values[np.broadcast_to(live > 0, values.shape[:3])]
-        self._observe(site, values.reshape(-1))
 
     def _prompt(self, v: Value, z: Array) -> Array:
         n, hidden = v.shape
@@ -150,12 +134,6 @@ class _Executor:
 
     def _affine(self, v: Value, x: Array) -> Array:
         return x * self._weight(v, "gamma") + self._weight(v, "beta")
-
-    def _linear(self, v: Value, name: str, x: Array) -> Array:
-        weight = self._weight(v, f"{name}.weight")
-        y = x.reshape(-1, x.shape[-1]) @ weight.T
-        y += self._weight(v, f"{name}.bias")
-        return y.reshape(*x.shape[:-1], len(weight))
 
     def _encoder_layer(
         self, v: Value, x: Array, mask: Array, reads: Array | None = None, mean: Array | None = None
@@ -188,18 +166,6 @@ class _Executor:
             z *= mask[:, :, : z.shape[2], None]
         return z if mean is None else self._mean_rows(v, z, mean)
 
-    def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
-        """Layer norm without its affine part; overwrites x."""
-        x -= x.mean(axis=-1, keepdims=True)
-        variance = np.square(x).mean(axis=-1, keepdims=True)
-        self._see(f"{site}_var", variance, live)
-        x /= np.sqrt(variance + eps)
-        return x
-
-    def _heads(self, v: Value, x: Array) -> Array:
-        """`[c, e, T, H·D]` to `[c, e, H, T, D]`."""
-        return np.moveaxis(x.reshape(*x.shape[:-1], v.attrs["heads"], -1), -2, -3)
-
     def _softmax_attention(self, v: Value, site: str, x: Array, mask: Array, reads: Array, live: Array | None) -> Array:
         q = self._linear(v, "q", reads)
         k, value = (self._linear(v, name, x) for name in ("k", "v"))
@@ -213,21 +179,6 @@ class _Executor:
         np.exp(scores - log_sum, out=scores)
         return self._joined(scores @ self._heads(v, value))
 
-    def _see_scores(self, v: Value, site: str, reads: Array, live: Array | None, scores: Array, log_sum: Array) -> None:
-        """Report each row's log-sum-exp; and, once there are estimates of it, scores less the estimate and the sums of
-        the weights that they make, as the parties compute them."""
-        assert self._observe is not None
-        self._see(f"{site}.log_sum", np.moveaxis(log_sum[..., 0], -2, -1), live)
-        if v.weights["log_sum.weight"] not in self._weights:
-            return
-        centred = scores - np.moveaxis(self._linear(v, "log_sum", reads), -1, -2)[..., None]
-        kept = np.isfinite(centred)
-        if live is not None:
-            kept &= live[:, :, None, :, None] > 0
-        self._observe(f"{site}.score", centred[kept])
-        sums = np.exp(np.minimum(centred, PLATEAU)).sum(axis=-1)
-        self._see(f"{site}.row_sum", np.moveaxis(sums, -2, -1), live)
-
     def _rfa_attention(self, v: Value, site: str, x: Array, mask: Array, reads: Array, live: Array | None) -> Array:
         value = self._linear(v, "v", x)
         self._see(f"{site}.value", value, mask)
@@ -240,11 +191,6 @@ class _Executor:
         for name, part in (("numerator", numerator), ("den", denominator)):
             self._see(f"{site}.{name}", np.moveaxis(part, -3, -2), live)
         return self._joined(numerator / np.maximum(denominator, v.attrs["floor"]))
-
-    def _joined(self, x: Array) -> Array:
-        """`[c, e, H, T, D]` to `[c, e, T, H·D]`."""
-        x = np.moveaxis(x, -3, -2)
-        return x.reshape(*x.shape[:-2], -1)
 
     def _phases(self, v: Value, site: str, which: str, x: Array, live: Array | None) -> Array:
         """Angles in radians `[c, e, H, T, F]`."""

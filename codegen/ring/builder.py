@@ -67,10 +67,10 @@ class RingBuilder(RangedValues):
             raise ValueError(f"raise_scale: the scale is {v.scale}, {to} is asked for")
         return self._add("scale", a, bound=v.bound, scale=to, by=2 ** (to - v.scale))
 
-    def over(self, a: int, bits: int) -> int:
-        """a / 2^bits, exactly: the same ring element read at so many more bits of scale."""
+    def shift(self, a: int, bits: int) -> int:
+        """2^bits · a, exactly: the same ring element read at another scale."""
         v = self[a]
-        return self._add("scale", a, bound=v.bound / 2**bits, scale=v.scale + bits, by=1)
+        return self._add("scale", a, bound=v.bound * 2.0**bits, scale=v.scale - bits, by=1) if bits else a
 
     def phase(self, a: int, period: float, least: int = FACTOR) -> tuple[int, float]:
         """The value as a phase (turns of about `period`); returns it with the exact period that the factor gives: a
@@ -95,10 +95,10 @@ class RingBuilder(RangedValues):
         v = self[a]
         return self._add("scale", a, bound=inf, scale=PHASE, by=2 ** (PHASE - v.scale))
 
-    def sum(self, a: int, axis: int = -1) -> int:
+    def sum(self, a: int, axis: int = -1, bound: float = inf) -> int:
         """Sum over one axis (negative), kept with length 1."""
         v = self[a]
-        return self._add("sum", a, bound=v.bound * v.shape[axis], axis=axis)
+        return self._add("sum", a, bound=min(v.bound * v.shape[axis], bound), axis=axis)
 
     def reshape(self, a: int, shape: Shape) -> int:
         """The same elements in another shape."""

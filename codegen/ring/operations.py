@@ -83,6 +83,13 @@ ROWS = (
         "arithmetic-shifted right by 16−bits",
     ),
     Operation(
+        kind="table", arity=_NONE, stage=Stage.SETUP,
+        keys={**_NAMED, "numbers": rules.NUMBERS},
+        shape=rules.tabled, sharing=rules.public, scale=rules.asked_scale,
+        clear=arithmetic.table,
+        result="pub; the numbers of the text, as many as the shape has",
+    ),
+    Operation(
         kind="example", arity=_NONE, keys=_NAMED, stage=Stage.EXAMPLE,
         shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
         clear=arithmetic.example,

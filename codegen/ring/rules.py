@@ -44,6 +44,7 @@ def one_of(*accepted: int) -> Key:
 
 NAME = Key("", lambda name: bool(re.fullmatch(r'[!"$-~]+', name)))  # printable ASCII without spaces and #
 SEED = Key("32 hexadecimal digits", lambda seed: bool(re.fullmatch("[0-9a-f]{32}", seed)))
+NUMBERS = Key("from −65535 to 65535", lambda numbers: all(abs(n) < 1 << 16 for n in numbers))
 INTEGER = Key("signed integer", range(-(2**63), 2**63).__contains__)
 AXIS = Key("negative", lambda axis: axis < 0)
 COUNT = Key("", lambda count: count >= 0)
@@ -55,6 +56,13 @@ AXES = Key("from 0", lambda axes: min(axes) == 0)
 
 def asked_shape(use: Use) -> Shape:
     """What the use says."""
+    return use.shape
+
+
+def tabled(use: Use) -> Shape:
+    """What the use says, if that has as many elements as there are numbers."""
+    if prod(use.shape) != len(use["numbers"]):
+        raise ValueError(f"{len(use['numbers'])} numbers found, its shape has {prod(use.shape)}")
     return use.shape
 
 

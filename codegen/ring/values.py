@@ -120,6 +120,16 @@ class RangedValues:
         self._columns[i] = bound * sqrt(shape[0])
         return i
 
+    def table(self, name: str, values: Floats, scale: int) -> int:
+        """A public array in the program's text, rounded at a scale; made once per name."""
+        if (key := f"table {name}") not in self._weight_ids:
+            numbers = tuple(int(n) for n in np.rint(np.ldexp(values, scale)).reshape(-1))
+            bound = float(np.max(np.abs(values), initial=0.0))
+            self._weight_ids[key] = self._append(
+                "table", bound=bound, shape=values.shape, scale=scale, name=name, numbers=numbers
+            )
+        return self._weight_ids[key]
+
     # what is known of ranges
 
     def norm(self, i: int) -> float:

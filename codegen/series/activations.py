@@ -12,8 +12,8 @@ from math import erf
 
 import numpy as np
 
-from .elementary import Floats, Function, gelu, identity, relu, tanh
-from .names import ActivationName
+from .elementary import Floats, Function, gelu, gelu_new, identity, relu, silu, tanh
+from .names import DecoderActivationName
 
 LINEAR_ERROR = 5e-3
 """How far an even part, or its fit, may be from |u|/2 where `linear_beyond` calls it linear."""
@@ -24,7 +24,7 @@ _erf = np.vectorize(erf, otypes=[np.float64])  # libm's: the digits of fits, and
 class Activation:
     """One activation and what its series needs to know."""
 
-    name: ActivationName
+    name: DecoderActivationName
     exact: Function
     even_part: Function
     """exact(u) - u/2."""
@@ -46,6 +46,16 @@ def relu_even(u: Floats) -> Floats:
     return np.abs(u) / 2
 
 
+def gelu_new_even(u: Floats) -> Floats:
+    """gelu_new(u) - u/2."""
+    return gelu_new(u) - u / 2
+
+
+def silu_even(u: Floats) -> Floats:
+    """silu(u) - u/2 = u·tanh(u/2)/2."""
+    return np.asarray(u * np.tanh(u / 2) / 2)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
@@ -56,5 +66,13 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("relu", relu, relu_even, linear_beyond=3.0, counts=(16, 24, 32), smooth=False),
     )
 }
+OF_DECODERS: dict[str, Activation] = ACTIVATIONS | {
+    row.name: row
+    for row in (
+        Activation("gelu_new", gelu_new, gelu_new_even, linear_beyond=3.0, counts=tuple(range(4, 25)), smooth=True),
+        Activation("silu", silu, silu_even, linear_beyond=7.0, counts=(5, 6, 8, 10, 12, 16, 20, 24, 32), smooth=True),
+    )
+}
+"""What decoders have besides. MP-SPDZ and `secfwt-convert` have no decoders, and none of these."""
 DENSE: dict[str, Function] = {"none": identity, "tanh": tanh} | {row.name: row.exact for row in ACTIVATIONS.values()}
 """What a dense layer of a head may apply, exactly."""

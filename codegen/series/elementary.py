@@ -55,6 +55,16 @@ def gelu(x: Floats) -> Floats:
     return result.reshape(x.shape)
 
 
+def gelu_new(x: Floats) -> Floats:
+    """GELU by tanh (GPT-2): x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
+    return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+
+
+def silu(x: Floats) -> Floats:
+    """x/(1 + e^(−x))."""
+    return np.asarray(0.5 * x * (1 + np.tanh(0.5 * x)))
+
+
 def relu(x: Floats) -> Floats:
     """max(0, x)."""
     return np.maximum(x, 0)

@@ -6,3 +6,5 @@ from typing import Literal
 
 ActivationName = Literal["gelu", "relu"]
 """Keys of `activations.ACTIVATIONS`; a test holds the two equal."""
+DecoderActivationName = Literal["gelu", "relu", "gelu_new", "silu"]
+"""Keys of `activations.OF_DECODERS`."""

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from .activations import ACTIVATIONS
+from .activations import OF_DECODERS
 from .elementary import Floats
 from .fits import Fit, Format, cheapest, fold_even, fold_odd, interval
 
@@ -50,7 +50,7 @@ def _counts(low: int, high: int) -> tuple[int, ...]:
 def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
     """act(u) - u/2 on ±`width`: to 2e-3 where the activation's counts reach that; with `harmonics` > 0, by exactly that
     many."""
-    row = ACTIVATIONS[act]
+    row = OF_DECODERS[act]
     form = Format(phase_bits=16, amplitude_bits=12, phasor_bits=12)
     counts = (harmonics,) if harmonics else row.counts
     return cheapest(lambda n: fold_even(row.even_part, width, n, form), ACTIVATION_ERROR, counts)
@@ -59,7 +59,7 @@ def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
 @cache
 def precise_even_part(act: str, width: float) -> Fit:
     """The same in Z_2^64, for the few values of a head: to 2e-3 with up to 64 harmonics."""
-    even = ACTIVATIONS[act].even_part
+    even = OF_DECODERS[act].even_part
     return cheapest(lambda n: fold_even(even, width, n, PRECISE), ACTIVATION_ERROR, _counts(8, 64))
 
 

@@ -15,12 +15,12 @@ from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_chosen
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts
-from ...codegen.model.hf import has_classifier, read_model
+from ...codegen.model.hf import has_classifier, is_decoder, read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
 from ...codegen.owners.embed import Embedder
-from ...codegen.owners.prepare import prepare_weights
+from ...codegen.owners.prepare import prepare_weights, settled
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
 from ..data.labels import class_names
@@ -83,10 +83,15 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     chosen = _gen_options(options, path, labels)
     chosen, given = choose_attention(path, adapter, chosen)
     spec = read_model(path, chosen)
+    if spec.causal and options.engine == "mp-spdz":
+        raise ProblemsFound(
+            [Problem("error", f"{path} is a decoder, --engine is mp-spdz", "Accepted: embedded, clear.")]
+        )
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
     warnings = bare_label_texts(chosen.label_texts)
-    name = path.parent.name if path.name == "model" else path.name
+    name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
     if options.engine != "embedded":
+        chosen = settled(path, spec, chosen)
         weights, embedder = prepare_weights(path, spec, chosen, given)
         plan = build_plan(spec, chosen)
         if options.engine == "mp-spdz":
@@ -140,15 +145,17 @@ def _gen_options(options: TuneOptions, path: Path, labels: Sequence[str]) -> Gen
     return options.program(
         head=head,
         labels=() if head == "classification" else tuple(labels),
-        label_words=_per_label(options.label_words, labels, "--label-words", False) if head == "masked_lm" else (),
+        label_words=_per_label(options.label_words, labels, "--label-words", False) if options.label_words else (),
         label_texts=_per_label(options.label_texts, labels, "--label-text", True) if head == "prototypes" else (),
     )
 
 
 def _head(options: TuneOptions, path: Path) -> HeadChoice:
-    """Label words ask for a masked-LM head; a classifier keeps its own; all others compare with label texts."""
+    """Label words ask for a language model's head; a classifier keeps its own; all others compare with label texts."""
     if options.label_words:
-        return "masked_lm"
+        return "causal_lm" if is_decoder(path) else "masked_lm"
+    if is_decoder(path) and not path.is_dir():
+        return "prototypes"
     classifier = has_classifier(path) if path.is_dir() else None
     if classifier is None:
         return "auto"

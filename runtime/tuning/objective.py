@@ -33,7 +33,10 @@ class Prompt:
 
     part: slice
     projection: Floats
-    p0: str
+    p0: str = ""
+    """Empty: it is added to rows that the data owner gives (a decoder's)."""
+    unit: float = 1.0
+    """What A·z is multiplied by: how long normalised rows are there."""
 
 
 class PromptSpace:
@@ -48,7 +51,7 @@ class PromptSpace:
         (z,) = plan.inputs("candidate")
         self.dim = z.size
         self.alpha = alpha
-        self.prompts = [_prompt(v) for v in plan if v.kind == "prompt"]
+        self.prompts = [_prompt(v) for v in plan if v.kind in ("prompt", "offset")]
 
     def coordinates(self, z: Floats) -> Floats:
         """What the parties get for z `[..., d]`, same shape."""
@@ -60,16 +63,19 @@ class PromptSpace:
         return sent
 
     def rows(self, z: Floats, weights: Mapping[str, NDArray[Any]]) -> Floats:
-        """The prompts p0 + A·z `[prompts, n, h]` of the search's z `[d]`, for whoever knows the initial rows."""
+        """The prompts p0 + A·z `[prompts, n, h]`, or what a decoder's adds to its rows, of the search's z `[d]`, for
+        whoever knows the initial rows."""
         sent = self.coordinates(z)
-        return np.stack([weights[prompt.p0] + _offset(prompt, sent) for prompt in self.prompts])
+        offsets = [prompt.unit * _offset(prompt, sent) for prompt in self.prompts]
+        return np.stack([weights[p.p0] + o if p.p0 else o for p, o in zip(self.prompts, offsets, strict=True)])
 
 
 def _prompt(v: Value) -> Prompt:
     first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
     words = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, v.size))
     projection = np.ldexp(words.astype(np.float64), -v.attrs["scale_bits"]).reshape(dim, *v.shape)
-    return Prompt(slice(first, first + dim), projection, v.weights["p0"])
+    unit = 2.0 ** v.attrs.get("unit_bits", 0)
+    return Prompt(slice(first, first + dim), projection, v.weights.get("p0", ""), unit)
 
 
 def _offset(prompt: Prompt, sent: Floats) -> Floats:

@@ -77,7 +77,7 @@ class TuneOptions(ProgramOptions):
     model: Annotated[
         str,
         Option(
-            "Model directory: config.json, weights, tokenizer.", MODEL, metavar="DIR", path=True,
+            "Model directory: config.json, weights, tokenizer; or a GGUF file.", MODEL, metavar="DIR", path=True,
             default="MiniLM, with the adapter in examples/",
         ),
     ] = ""  # fmt: skip
@@ -131,7 +131,7 @@ class TuneOptions(ProgramOptions):
     ] = ()  # fmt: skip
     label_words: Annotated[
         tuple[str, ...],
-        Option("Word of a label for a masked-LM head; repeat for each.", LABELS, metavar="label=word"),
+        Option("Word of a label for a language model's head; repeat for each.", LABELS, metavar="label=word"),
     ] = ()
     engine: Annotated[
         Literal["embedded", "mp-spdz", "clear"],

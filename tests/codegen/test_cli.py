@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import secfwt.codegen.bundle as bundle_module
 from helpers.commands import Ended, run
+from helpers.toy_decoders import save_decoder
 from helpers.toys import CONFIGS, HEADS, save_sentence_transformer, save_toy
 from safetensors.numpy import load_file, save_file
 from secfwt.codegen.cli import main
@@ -331,3 +332,19 @@ def test_an_earlier_bundle_is_replaced_as_a_whole(toy: Any, tmp_path: Path, monk
 
     monkeypatch.setattr(bundle_module, "save_file", full)
     assert "No space left on device" in refused(toy(), out)
+
+
+def test_a_decoders_bundle(tmp_path: Path) -> None:
+    save_decoder(tmp_path / "model", "qwen3", "causal_lm")
+    options = ["--label-words", "good,bad", "--template", "{text} So it is", "--attention", "softmax"]
+    options += ["--sequence-length", "30"]
+    result = generate(tmp_path / "model", tmp_path / "out", *options)
+    assert "no program.mpc: a decoder has a program for the embedded engine only" in result.stdout
+    assert not (tmp_path / "out" / "public" / "program.mpc").exists()
+    assert " table - name=rope.cos." in (tmp_path / "out" / "public" / "program.txt").read_text()
+    owner = Embedder.open(tmp_path / "out" / "data_owner")
+    assert owner.settings.layout is not None
+    assert owner.encode(["a film"])[0]["mask"].sum() > owner.settings.layout.template_rows
+    assert "the model is a decoder, --target is mp-spdz" in refused(
+        tmp_path / "model", tmp_path / "other", *options, "--target", "mp-spdz"
+    )

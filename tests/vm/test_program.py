@@ -65,6 +65,8 @@ SYNTAX = [
     (9, "v 4 example add 64 3x4 matmul 1", "matmul: has 1 inputs, must have 2"),
     (8, "v 3 setup pub 12 2x8 public - name=A seed=0011 bits=13", "seed is '0011', must be 32"),
     (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=17", "bits is '17', must be an integer"),
+    (8, "v 3 setup pub 0 2x2 table - name=t numbers=1,2,3", "3 numbers found, its shape has 4"),
+    (8, "v 3 setup pub 0 2x1 table - name=t numbers=1,65536", "number is '65536', must be an integer from -65535"),
     (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=20 fc=14 fa=14", "k is 20, must be 16 or 32"),
     (10, "v 5 example rep 61 3x8 cos_sin 4 group=0 k=16 fc=40 fa=21", "fc \\+ fa is 61, must be at most 60"),
     (11, "v 6 example rep 26 3x4 fourier 4 fit=1 group=0", "fit is '1', must be an integer from 0 to 0"),

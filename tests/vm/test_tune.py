@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_toy
+from helpers.toy_decoders import save_decoder
+from helpers.toy_gguf import save_gguf
+from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_data, write_toy
 from secfwt.codegen.bundle import generate
 from secfwt.codegen.compile import encoded_weights
 from secfwt.codegen.model.options import GenOptions
@@ -138,3 +140,24 @@ def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remo
     outcome = tune(*common, "--bundle", tmp_path)
     assert outcome.exit_code == 2
     assert "cannot read the bundle" in outcome.output
+
+
+def test_a_decoder_from_its_gguf_file(tmp_path: Path) -> None:
+    save_decoder(tmp_path / "hf", "llama", "causal_lm")
+    save_gguf(tmp_path / "hf", tmp_path / "toy.gguf", "llama")
+    write_data(tmp_path / "films.jsonl", ("good", "bad"))
+    words = ["--label-words", "good=good", "--label-words", "bad=bad", "--template", "Review: {text} So it is"]
+    choices = ["--data", tmp_path / "films.jsonl", *BASE[2:], "--attention", "softmax", "--sequence-length", 48]
+    results = {}
+    for engine in ("embedded", "clear"):
+        run = tmp_path / engine
+        chosen = ["--model", tmp_path / "toy.gguf", *choices, *words, "--engine", engine, "--run", run]
+        outcome = tune(*chosen, "--budget", 8)
+        assert outcome.exit_code == 0, outcome.output
+        results[engine] = json.loads((run / "result.json").read_text())
+    # without a prompt both compute the same model
+    assert results["embedded"]["start_dev"] == pytest.approx(results["clear"]["start_dev"], abs=0.05)
+    assert np.load(tmp_path / "embedded" / "prompt.npz")["p"].shape == (1, 2, 32)
+    refused = tune("--model", tmp_path / "toy.gguf", *choices, *words, "--engine", "mp-spdz")
+    assert refused.exit_code == 2
+    assert "is a decoder, --engine is mp-spdz" in refused.output + refused.stderr

@@ -71,7 +71,7 @@ Section Engine::section(const std::vector<bool>& needed, const std::function<boo
     if (!needed[i]) continue;
     const Node& node = program_.values[i];
     const bool inside = belongs(node);
-    if (inside && (!is_input(node.kind) || node.kind == Kind::public_)) out.nodes.push_back(i);
+    if (inside && (!is_input(node.kind) || node.sharing == Sharing::pub)) out.nodes.push_back(i);
     for (std::size_t input : node.inputs)
       if (!inside) out.keep[input] = true;
   }

@@ -16,6 +16,7 @@ enum class Kind {
   example,
   candidate,
   public_,
+  table,
   matmul,
   mul,
   add,
@@ -53,12 +54,13 @@ struct Operation {
   bool communicates = false;  // a protocol, which stands in a group; everything else a party does alone
 };
 constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
-inline constexpr std::array<Operation, 19> kOperations{{
+inline constexpr std::array<Operation, 20> kOperations{{
     // inputs
     {Kind::weight, "weight", 0, 0},
     {Kind::example, "example", 0, 0},
     {Kind::candidate, "candidate", 0, 0},
     {Kind::public_, "public", 0, 0},
+    {Kind::table, "table", 0, 0},
     // arithmetic
     {Kind::matmul, "matmul", 2, 2},
     {Kind::mul, "mul", 2, 2},

@@ -48,6 +48,14 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       node.seed = parse_seed(line, line.key("seed"));
       node.bits = static_cast<int>(line.integer_key("bits", kPublicBits));
       break;
+    case Kind::table:
+      node.name = line.key("name");
+      for (const std::string& part : split(line.key("numbers"), ','))
+        node.numbers.push_back(line.integer(part, "number", kTableNumber));
+      if (node.numbers.size() != volume(node.shape))
+        line.fail(std::to_string(node.numbers.size()) + " numbers found, its shape has " +
+                  std::to_string(volume(node.shape)));
+      break;
     case Kind::scale:
       node.by = line.integer_key("by", kAnyInteger);
       break;

@@ -49,6 +49,7 @@ struct Node {
   std::string name;               // inputs
   Key seed{};                     // public
   int bits = 0;                   // public
+  std::vector<i64> numbers;       // table
   i64 by = 0;                     // scale
   std::size_t axis = 0;           // sum, concat, slice: counted from the right, 1 is the last
   std::size_t lo = 0, hi = 0;     // slice

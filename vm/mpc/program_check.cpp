@@ -125,6 +125,7 @@ Stage expected_stage(const Node& node, const Inputs& in) {
   switch (node.kind) {
     case Kind::weight:
     case Kind::public_:
+    case Kind::table:
       return Stage::setup;
     case Kind::example:
       return Stage::example;
@@ -154,6 +155,7 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
     case Kind::candidate:
       return Sharing::rep;
     case Kind::public_:
+    case Kind::table:
       return Sharing::pub;
     case Kind::matmul:
     case Kind::mul:

@@ -75,11 +75,12 @@ def test_missing_and_wrong_fields_are_named(tmp_path: Path) -> None:
         assert part in report
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", None])
+@pytest.mark.parametrize("model_type", ["bloom", None])
 def test_other_models_are_refused(model_type: str | None, tmp_path: Path) -> None:
     report = problems(config(tmp_path, model_type=model_type))
     assert f"model_type is {model_type!r}" in report
-    assert "Accepted: bert, ernie, electra, roberta, xlm-roberta, camembert, data2vec-text, distilbert." in report
+    assert "Accepted: bert, ernie, electra, roberta, xlm-roberta, camembert, data2vec-text, distilbert, " in report
+    assert "gpt2, llama, mistral, qwen2, qwen3." in report
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

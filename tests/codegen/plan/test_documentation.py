@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from helpers.places import ROOT
+from secfwt.codegen.model.decoders.rope import Rope
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.plan.build import build_plan
@@ -22,19 +23,34 @@ CHOICES: list[dict[str, Any]] = [
     {"frozen_layers": 1, "prompt_layer": 1}, {"weights": "public", "prompt_layer": 1}, {"activation": "relu"},
     {"health": True},
 ]  # fmt: skip
-ALL_OF_A_LAYER = "encoder_layer"
-"""Its weights are listed elsewhere (`model/weights.py`)."""
+DECODERS = [
+    HeadSpec("causal_lm", "last", ("a", "b")), HeadSpec("prototypes", "mean", ("a", "b")),
+]  # fmt: skip
+ALL_OF_A_LAYER = ("encoder_layer", "decoder_layer")
+"""Their weights are listed elsewhere (`model/weights.py`)."""
 
 
 def built() -> dict[str, tuple[set[str], set[str]]]:
     """Attributes and weights' roles by kind, of plans with every head and choice."""
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for head, choice in product(HEADS, CHOICES):
-        spec = ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, head)
-        for v in build_plan(spec, GenOptions(sequence_length=8, **choice)):
-            attrs, weights = found.setdefault(v.kind, (set(), set()))
-            attrs.update(v.attrs)
-            weights.update(() if v.kind == ALL_OF_A_LAYER else v.weights)
+    plans = [
+        build_plan(
+            ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, head),
+            GenOptions(sequence_length=8, **choice),
+        )
+        for head, choice in product(HEADS, CHOICES)
+    ]
+    plans += [
+        build_plan(
+            ModelSpec("llama", 16, 3, 4, 24, "silu", 1e-5, 50, 40, 0, 0, 0, head, causal=True, rope=Rope(1e4)),
+            GenOptions(sequence_length=8, attention="softmax"),
+        )
+        for head in DECODERS
+    ]
+    for v in (v for plan in plans for v in plan):
+        attrs, weights = found.setdefault(v.kind, (set(), set()))
+        attrs.update(v.attrs)
+        weights.update(() if v.kind in ALL_OF_A_LAYER else v.weights)
     return found
 
 
@@ -46,7 +62,11 @@ def documented() -> dict[str, tuple[set[str], set[str]]]:
     for line in section.splitlines():
         if line.startswith("| `"):
             kinds, _, attrs, weights, _ = (cell.strip() for cell in line.strip("|").split("|"))
-            roles = set() if ALL_OF_A_LAYER in kinds else set(re.findall(r"\b[a-z]\w+", weights.split(" `")[0]))
+            roles = (
+                set()
+                if any(kind in kinds for kind in ALL_OF_A_LAYER)
+                else set(re.findall(r"\b[a-z]\w+", weights.split(" `")[0]))
+            )
             for kind in re.findall(r"`(\w+)`", kinds):
                 said[kind] = set(re.findall(r"\w+", " ".join(re.findall("`([^`]*)`", attrs)))), roles
     return said

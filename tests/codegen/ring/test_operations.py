@@ -102,6 +102,8 @@ REFUSED = [
         "k is 20, accepted: 16 or 32",
     ),
     ("public", (), {"name": "A", "seed": "0011", "bits": 13}, "seed is 0011, accepted: 32 hexadecimal digits"),
+    ("table", (), {"name": "t", "numbers": (1, 2)}, "2 numbers found, its shape has 1"),
+    ("table", (), {"name": "t", "numbers": (1 << 16,)}, "accepted: from −65535 to 65535"),
     ("matmul", (REP, REP), {}, "are no matrices that fit"),
     ("mul", (ADD, REP), {}, "reshare it first"),
     ("add", (REP, value(scale=20)), {}, "scales differ: 16, 20"),

@@ -1,0 +1,1 @@
+"""Decoder layers in the ring: norms of the residual stream, rotary causal attention, gated feed-forward networks."""

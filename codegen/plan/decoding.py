@@ -1,0 +1,157 @@
+"""A decoder's operations in numpy, for the float oracle: pre-norm layers of rows that see none behind them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..model.decoders.rope import Rope
+from ..series.activations import OF_DECODERS
+from ..series.elementary import log_sum_exp
+from .execution import Array, Execution
+from .graph import Value
+from .projection import public_matrix
+
+
+class DecoderOperations(Execution):
+    """One method a kind of operation."""
+
+    def _slice_rows(self, v: Value, x: Array) -> Array:
+        return x[:, :, v.attrs["lo"] : v.attrs["hi"]]
+
+    def _join_rows(self, v: Value, *parts: Array) -> Array:
+        return stacked(parts)
+
+    def _offset(self, v: Value, z: Array) -> Array:
+        first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
+        a = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, v.size))
+        rows = z[..., first : first + dim] @ np.ldexp(a.astype(z.dtype), v.attrs["unit_bits"] - v.attrs["scale_bits"])
+        return np.asarray(rows.reshape(*z.shape[:2], *v.shape))
+
+    def _add_offset(self, v: Value, x: Array, offset: Array) -> Array:
+        at, n = v.attrs["at"], offset.shape[2]
+        x, offset = _same_batch(x, offset)
+        return np.concatenate([x[:, :, :at], x[:, :, at : at + n] + offset, x[:, :, at + n :]], axis=2)
+
+    def _final_norm(self, v: Value, x: Array, mask: Array | None = None) -> Array:
+        y = self._stream_norm(v, x, "final_norm", mask)
+        return y if mask is None else y * mask[..., None]
+
+    def _decoder_layer(self, v: Value, reads: Array, mask: Array, *parts: Array) -> Array:
+        """Of the rows `reads`, the last of all `parts`."""
+        site = f"layers.{v.attrs['layer']}"
+        x = stacked(parts)
+        rows, read = x.shape[2], slice(x.shape[2] - reads.shape[2], x.shape[2])
+        keep, live = mask[:, :, :rows], mask[:, :, read]
+        x = self._stream_norm(v, x, f"{site}.input_norm", keep)
+        x *= self._weight(v, "input_norm.gamma")
+        x += self._weight(v, "input_norm.beta")
+        x *= keep[..., None]
+        self._see(f"{site}.hidden", x[:, :, read], live)
+        attention = self._causal_attention(v, site, x, mask, read)
+        self._see(f"{site}.attention_out", attention, live)
+        y = reads + self._linear(v, "o", attention)
+        return y + self._feed_forward(v, site, y, live)
+
+    def _causal_attention(self, v: Value, site: str, x: Array, mask: Array, read: slice) -> Array:
+        """Softmax attention of the rows `read` over themselves, those before, and the public first token."""
+        a, rows = v.attrs, x.shape[2]
+        keep, live = mask[:, :, :rows], mask[:, :, read]
+        sink = first_slot(mask)[:, :, :rows]
+        q = self._rotated(v, self._projected(v, site, "q", x[:, :, read], live), rows)
+        k = self._projected(v, site, "k", x, keep) + np.multiply.outer(sink, self._weight(v, "sink.key"))
+        self._see(f"{site}.key", k, keep + sink)
+        k = self._rotated(v, k, rows)
+        value = self._linear(v, "v", x) * keep[..., None] + np.multiply.outer(sink, self._weight(v, "sink.value"))
+        self._see(f"{site}.value", value, keep + sink)
+
+        # heads of queries in groups, each with one head of keys: [c, e, KV, H/KV, n, D]
+        groups = self._grouped(q, a["kv_heads"], a["head_dim"])
+        keys, values = (self._grouped(part, a["kv_heads"], a["head_dim"]) for part in (k, value))
+        scores = groups @ keys.swapaxes(-1, -2) * a["head_dim"] ** -0.5
+        before = np.arange(rows) <= np.arange(read.start, read.stop)[:, None]
+        allowed = (keep + sink)[:, :, None, None, None] * before > 0
+        scores = np.where(allowed, scores, -np.inf)
+        seen = allowed.any(axis=-1, keepdims=True)
+        log_sum = np.where(seen, log_sum_exp(np.where(seen, scores, 0.0)), 0.0)
+        if self._observe is not None:
+            by_head = (*scores.shape[:2], a["heads"], *scores.shape[-2:])
+            flat, sums = scores.reshape(by_head), np.broadcast_to(log_sum, (*scores.shape[:-1], 1))
+            self._see_scores(v, site, x[:, :, read], live, flat, sums.reshape(*by_head[:-1], 1))
+        out = np.exp(scores - log_sum) @ values
+        return self._joined(out.reshape(*out.shape[:2], -1, *out.shape[-2:]))
+
+    def _projected(self, v: Value, site: str, name: str, x: Array, live: Array) -> Array:
+        """Queries or keys `[c, e, R, ·]`, normalised per head where the model does that, 0 where rows are dead."""
+        y = self._linear(v, name, x)
+        if v.attrs["qk_norm"]:
+            heads = y.reshape(*y.shape[:-1], -1, v.attrs["head_dim"])
+            square = np.square(heads).mean(axis=-1, keepdims=True)
+            self._see(f"{site}.{name}_norm_var", square[..., 0], live)
+            heads = heads / np.sqrt(square + v.attrs["eps"]) * self._weight(v, f"{name}_norm.gamma")
+            y = heads.reshape(y.shape)
+        return np.asarray(y * live[..., None])
+
+    def _rotated(self, v: Value, x: Array, rows: int) -> Array:
+        """Rows `[c, e, n, ·]`, the last n of all, turned by their positions."""
+        if v.attrs["rope"] is None:
+            return x
+        dim = v.attrs["head_dim"]
+        cos, sin = (table[rows - x.shape[2] :, None] for table in _tables(_key(v.attrs["rope"]), rows, dim))
+        heads = x.reshape(*x.shape[:-1], -1, dim)
+        swapped = np.roll(heads, dim // 2, axis=-1)
+        return np.asarray((heads * cos + swapped * sin).astype(x.dtype).reshape(x.shape))
+
+    def _grouped(self, x: Array, groups: int, dim: int) -> Array:
+        """`[c, e, R, G·g·D]` to `[c, e, G, g, R, D]`."""
+        return np.moveaxis(x.reshape(*x.shape[:3], groups, -1, dim), 2, 4)
+
+    def _feed_forward(self, v: Value, site: str, y: Array, live: Array) -> Array:
+        x = self._stream_norm(v, y, f"{site}.ffn_norm", live)
+        x *= self._weight(v, "ffn_norm.gamma")
+        x += self._weight(v, "ffn_norm.beta")
+        act = OF_DECODERS[v.attrs["act"]].exact
+        inner = self._linear(v, "ffn_gate" if v.attrs["gated"] else "ffn_in", x)
+        self._see(f"{site}.activation", inner, live)
+        inner = act(inner)
+        if v.attrs["gated"]:
+            up = self._linear(v, "ffn_in", x)
+            self._see(f"{site}.up", up, live)
+            inner = inner * up
+            self._see(f"{site}.product", inner, live)
+        return self._linear(v, "ffn_out", inner)
+
+    def _stream_norm(self, v: Value, x: Array, site: str, live: Array | None) -> Array:
+        """The norm of rows of the residual stream, without its affine part."""
+        if v.attrs["norm"] == "layer":
+            x = x - x.mean(axis=-1, keepdims=True)
+        square = np.square(x).mean(axis=-1, keepdims=True)
+        self._see(f"{site}_var", square, live)
+        return np.asarray(x / np.sqrt(square + v.attrs["eps"]))
+
+
+def first_slot(mask: Array) -> Array:
+    """One-hot `[…, R]`: the slot before the first row that the mask keeps; rows are padded on the left."""
+    following = np.concatenate([mask[..., 1:], np.ones_like(mask[..., :1])], axis=-1)
+    return following - mask
+
+
+def stacked(parts: tuple[Array, ...]) -> Array:
+    """Rows of all parts behind each other, batches broadcast."""
+    return parts[0] if len(parts) == 1 else np.concatenate(_same_batch(*parts), axis=2)
+
+
+def _same_batch(*parts: Array) -> list[Array]:
+    batch = np.broadcast_shapes(*(part.shape[:2] for part in parts))
+    return [np.broadcast_to(part, batch + part.shape[2:]) for part in parts]
+
+
+def _key(rope: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(rope.items())
+
+
+@cache
+def _tables(rope: tuple[tuple[str, Any], ...], rows: int, dim: int) -> tuple[Array, Array]:
+    return Rope(**dict(rope)).tables(rows, dim)

@@ -1,0 +1,71 @@
+"""What every operation of the float oracle has at hand: weights, whoever observes, and the parts of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..series.softmax import PLATEAU
+from .graph import Value
+
+Array = NDArray[np.float64]
+Observer = Callable[[str, Array], None]
+
+
+class Execution:
+    """Weights, an observer, and what layers are made of; arrays are `[c, e, *shape]`."""
+
+    def __init__(self, weights: dict[str, Array], observe: Observer | None) -> None:
+        self._weights = weights
+        self._observe = observe
+
+    def _weight(self, v: Value, role: str) -> Array:
+        return self._weights[v.weights[role]]
+
+    def _see(self, site: str, values: Array, live: Array | None = None) -> None:
+        """Report values `[c, e, rows, ...]` of the rows that `live` `[c, e, rows]` marks, or all."""
+        if self._observe is None:
+            return
+        if live is not None:
+            values = values[np.broadcast_to(live > 0, values.shape[:3])]
+        self._observe(site, values.reshape(-1))
+
+    def _linear(self, v: Value, name: str, x: Array) -> Array:
+        weight = self._weight(v, f"{name}.weight")
+        y = x.reshape(-1, x.shape[-1]) @ weight.T
+        y += self._weight(v, f"{name}.bias")
+        return y.reshape(*x.shape[:-1], len(weight))
+
+    def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
+        """Layer norm without its affine part; overwrites x."""
+        x -= x.mean(axis=-1, keepdims=True)
+        variance = np.square(x).mean(axis=-1, keepdims=True)
+        self._see(f"{site}_var", variance, live)
+        x /= np.sqrt(variance + eps)
+        return x
+
+    def _heads(self, v: Value, x: Array) -> Array:
+        """`[c, e, T, H·D]` to `[c, e, H, T, D]`."""
+        return np.moveaxis(x.reshape(*x.shape[:-1], v.attrs["heads"], -1), -2, -3)
+
+    def _see_scores(self, v: Value, site: str, reads: Array, live: Array | None, scores: Array, log_sum: Array) -> None:
+        """Report each row's log-sum-exp; and, once there are estimates of it, scores less the estimate and the sums of
+        the weights that they make, as the parties compute them."""
+        assert self._observe is not None
+        self._see(f"{site}.log_sum", np.moveaxis(log_sum[..., 0], -2, -1), live)
+        if v.weights["log_sum.weight"] not in self._weights:
+            return
+        centred = scores - np.moveaxis(self._linear(v, "log_sum", reads), -1, -2)[..., None]
+        kept = np.isfinite(centred)
+        if live is not None:
+            kept &= live[:, :, None, :, None] > 0
+        self._observe(f"{site}.score", centred[kept])
+        sums = np.exp(np.minimum(centred, PLATEAU)).sum(axis=-1)
+        self._see(f"{site}.row_sum", np.moveaxis(sums, -2, -1), live)
+
+    def _joined(self, x: Array) -> Array:
+        """`[c, e, H, T, D]` to `[c, e, T, H·D]`."""
+        x = np.moveaxis(x, -3, -2)
+        return x.reshape(*x.shape[:-2], -1)

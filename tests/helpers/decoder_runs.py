@@ -1,0 +1,39 @@
+"""Toy decoders compiled, with a few inputs: for comparisons of the ring oracle and the VM with the float oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from helpers.toy_decoders import HEAD_OPTIONS, save_decoder
+from secfwt.codegen.compile import Compiled, compile_model
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.weights import Widened
+from secfwt.codegen.plan.oracle import run_plan
+from secfwt.codegen.ring.encoding import Words, encode
+
+TEXTS = ("a good film", "bad", "the news was")
+
+
+class DecoderRun(NamedTuple):
+    """A compiled toy, what it is given in ring elements, and what the float oracle makes of that."""
+
+    compiled: Compiled
+    words: dict[str, Words]
+    reference: dict[str, Any]
+
+
+def decoder_run(folder: Path, family: str, head: str, **options: Any) -> DecoderRun:
+    """A toy in `folder` with a prompt of two rows, for three texts and two candidates."""
+    save_decoder(folder, family, head, **({"num_labels": 3} if head == "classification" else {}))
+    given: dict[str, Any] = {"attention": "softmax", "sequence_length": 30, "n_prompt_tokens": 2, "intrinsic_dim": 5}
+    compiled = compile_model(folder, GenOptions(**(given | HEAD_OPTIONS[head] | options)))
+    assert compiled.weights is not None
+    assert compiled.embedder is not None
+    inputs = compiled.embedder.encode(TEXTS, [compiled.spec.head.labels[0]] * len(TEXTS))[0]
+    inputs["z"] = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    words = compiled.lowered.words(Widened(compiled.weights))
+    for kind in ("example", "candidate"):
+        words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in compiled.ring.inputs(kind)}
+    return DecoderRun(compiled, words, run_plan(compiled.plan, compiled.weights, inputs))

@@ -1,0 +1,49 @@
+"""Toy decoders on the VM: three parties against both oracles, and counted traffic against the estimate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.decoder_runs import DecoderRun, decoder_run
+from secfwt.codegen.native.simulator import Simulator
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.cost import generation_cost, stage_cost
+from secfwt.codegen.ring.encoding import decode
+from secfwt.codegen.ring.oracle import run_program
+from secfwt.codegen.ring.text import program_text
+
+
+def flat(run: DecoderRun, kind: str) -> np.ndarray:
+    parts = [run.words[v.attrs["name"]].reshape(-1) for v in run.compiled.ring.inputs(kind)]
+    return np.concatenate(parts).astype(np.uint64)
+
+
+@pytest.mark.parametrize(("family", "head"), [("llama", "causal_lm"), ("gpt2", "prototypes"), ("qwen3", "causal_lm")])
+def test_the_vm_follows_the_oracles(family: str, head: str, tmp_path: Path) -> None:
+    run = decoder_run(tmp_path, family, head)
+    ring = run.compiled.ring
+    s = Simulator(program_text(ring), 1 << 22)
+    s.weights(flat(run, "weight"))
+    before = s.counters()
+    s.examples(3, flat(run, "example"))
+    loaded = s.counters() - before
+    z = run.words["z"].astype(np.uint64)
+    before = s.counters()
+    loss = decode(s.step(2, z, 0).view(np.int64), ring[ring.outputs[0].value].scale)
+    stepped = s.counters() - before
+    for counted, estimate in (
+        (loaded, stage_cost(ring, Stage.EXAMPLE, 3)),
+        (stepped, generation_cost(ring, 2, 3)),
+    ):
+        assert counted.rounds == estimate.rounds
+        assert abs(counted.total - estimate.bytes) <= 0.002 * estimate.bytes
+    logits = np.stack([s.step(1, z[c], 1).view(np.int64) for c in range(2)])
+    got = {"loss": loss, "logits": decode(logits, ring[ring.outputs[1].value].scale)}
+    fixed = run_program(ring, run.words)
+    spread = max(1.0, float(np.abs(run.reference["logits"]).max()))
+    for o in ring.outputs:
+        oracle = decode(fixed[o.name], ring[o.value].scale).reshape(run.reference[o.name].shape)
+        assert np.abs(got[o.name].reshape(oracle.shape) - oracle).max() < 0.02 * spread
+        assert np.abs(got[o.name].reshape(oracle.shape) - run.reference[o.name]).max() < 0.1 * spread
