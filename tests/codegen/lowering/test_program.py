@@ -233,8 +233,8 @@ def test_generation_cost_adds_up() -> None:
     gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16)
     fit = t.ring.fits[gelu.attrs["fit"]]
     assert gelu.ring < 40
-    assert fit.format.ring_bits < 32
-    wrap = 2 + gelu.ring + gelu.attrs["shift"] - fit.format.ring_bits
+    more = gelu.ring + gelu.attrs["shift"] - fit.format.ring_bits
+    wrap = 2 + more if more > 0 else 0
     assert traffic(t.ring, gelu).bits == 64 + 2 * fit.format.ring_bits * len(fit.m) + wrap + 2 * gelu.ring
 
 
