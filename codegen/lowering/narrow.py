@@ -9,7 +9,8 @@ mod 2^R. Bits are lost where something is opened or cut off:
 * a series needs a whole phase, whatever its result's ring. Its harmonics add up in a ring that holds the result, or in
   R + shift bits, whichever is smaller.
 
-Of a truncation's two ways the one that sends less is taken, as far as its neighbourhood tells.
+Of two ways the one that costs less is taken, as far as its neighbourhood tells: in bits, and in rounds, of which each
+is worth some bits.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ SLACK = 0.05
 """Bits beyond a bound, which is of real numbers, for what roundings add to it."""
 LEAST = 8
 """Bits of the smallest ring."""
-ROUND = 1 << 17
-"""Bits per instance that a round is worth."""
+ROUND = {"default": 1 << 17, "few": 1 << 22}
+"""Bits per instance that a round is worth (`--rounds`): 16 kB, or 512 kB."""
 
 
-def narrow(program: RingProgram) -> RingProgram:
-    """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be."""
-    need = _Need(program)
+def narrow(program: RingProgram, rounds: str = "default") -> RingProgram:
+    """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be where
+    a round is worth so many bits (`ROUND`)."""
+    need = _Need(program, ROUND[rounds])
     for v in reversed(program.values):
         need.pass_on(v)
     fits: list[Fit] = []
@@ -63,8 +65,9 @@ def narrow(program: RingProgram) -> RingProgram:
 class _Need:
     """Bits that each value must be right in; 0 where nobody reads it."""
 
-    def __init__(self, program: RingProgram) -> None:
+    def __init__(self, program: RingProgram, round_bits: int) -> None:
         self._program = program
+        self._round = round_bits
         self._bits: dict[int, int] = defaultdict(int)
         for o in program.outputs:
             self._bits[o.value] = WORD
@@ -86,7 +89,7 @@ class _Need:
             k=fit.format.phase_bits if fit else v.attrs["k"], harmonics=len(fit.m) if fit else 1,
             source=bits, shift=v.attrs["shift"], ring=self.ring(v), results=results,
         )  # fmt: skip
-        return v.size // results * sent.bits + ROUND * sent.rounds
+        return v.size // results * sent.bits + self._round * sent.rounds
 
     def pass_on(self, v: RingValue) -> None:
         """What a value needs of its inputs."""
@@ -115,7 +118,7 @@ class _Need:
         wider = sum(
             3 * self._program[j].size * max(0, cut - max(held, self._bits[j])) for j in self._sent_before(i)
         )  # fmt: skip
-        return cut if wider <= v.size * (int(v.attrs["shift"]) + 2) else held
+        return cut if wider <= v.size * (int(v.attrs["shift"]) + 2) + 2 * self._round else held
 
     def _sent_before(self, i: int) -> set[int]:
         """Results of protocols that a value follows from by local operations."""

@@ -80,6 +80,7 @@ class _Lowering:
         self.decoder = DecoderLowering(ring, ranges, sum_scale, self.health)
         self.rows = STREAM if any(v.kind == "decoder_layer" for v in plan) else ROW
         """Scale of the rows that enter the first layer."""
+        self.rounds: str = plan.meta.get("options", {}).get("rounds", "default")
         self.done: dict[int, int] = {}
 
     def run(self) -> Lowered:
@@ -89,7 +90,7 @@ class _Lowering:
         for output in self.source.outputs:
             self.ring.program.outputs.append(replace(output, value=self._value(output.value)))
         health = self.health.limit if self.health else None
-        return Lowered(schedule(narrow(self.ring.program)), self.ring.folds, health)
+        return Lowered(schedule(narrow(self.ring.program, self.rounds)), self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:
         self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind

@@ -153,6 +153,10 @@ class GenOptions(ProgramOptions):
     """Of a decoder: tokens that the template has behind the text, as the model's tokenizer cuts it."""
     prompt_bits: int = 0
     """Of a decoder: what a prompt adds to a row are 2^this times normalised rows."""
+    rounds: Annotated[
+        Literal["default", "few"],
+        Option("few sends more bytes in fewer rounds: for few texts, or distant parties. Embedded VM only.", MODEL),
+    ] = "default"
     head: Annotated[HeadChoice, Option("How logits are read off; auto asks the checkpoint's architecture.", LABELS)] = (
         "auto"
     )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 from helpers.ring_toys import toy
 from secfwt.codegen.lowering.narrow import narrow
-from secfwt.codegen.plan.graph import Output
+from secfwt.codegen.lowering.program import lower
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.spec import HeadSpec, ModelSpec
+from secfwt.codegen.plan.build import build_plan
+from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.ring.builder import RingBuilder
+from secfwt.codegen.ring.cost import Estimate, stage_cost
 from secfwt.codegen.ring.operations import COMMUNICATING
 from secfwt.codegen.ring.oracle import run_program
 from secfwt.codegen.ring.program import PHASE, WORD, RingProgram
 from secfwt.codegen.series.fits import Fit, Format
+from secfwt.codegen.series.ranges import Ranges
 
 TOYS = [("bert", "folded"), ("masked_lm", "paper"), ("prototypes", "softmax")]
 
@@ -43,6 +50,20 @@ def test_what_a_wrap_is_taken_from_fits_its_ring(head: str, variant: str) -> Non
             assert before.scale + np.log2(before.bound) <= source - 2
             wide += 1
     assert wide > 5
+
+
+@pytest.mark.parametrize("attention", ["rfa", "softmax"])
+def test_few_rounds_cost_bytes(attention: Literal["rfa", "softmax"]) -> None:
+    head = HeadSpec("prototypes", "mean", ("a", "b"))
+    spec = ModelSpec("bert", 384, 2, 12, 1536, "gelu", 1e-12, 100, 512, 0, 0, 0, head)
+
+    def cost(rounds: Literal["default", "few"]) -> Estimate:
+        options = GenOptions(sequence_length=64, n_prompt_tokens=0, attention=attention, rounds=rounds)
+        return stage_cost(lower(build_plan(spec, options), None, Ranges()).ring, Stage.EXAMPLE, 1)
+
+    few, usual = cost("few"), cost("default")
+    assert few.rounds < 0.9 * usual.rounds
+    assert usual.bytes < few.bytes < 1.2 * usual.bytes
 
 
 def lone() -> RingProgram:
