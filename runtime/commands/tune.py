@@ -12,6 +12,7 @@ from ...codegen.commandline.command import Command, Typed
 from ...codegen.commandline.ending import exit_codes
 from ...codegen.commandline.options import RUN, Option
 from ...codegen.commandline.problems import Problem, ProblemsFound
+from ..data.presets import PresetName
 from ..tuning.options import TuneOptions, bundle_options, resumed_options
 
 
@@ -20,6 +21,14 @@ class Run:
     """Where a run is kept."""
 
     run: Annotated[Path | None, Option("Run folder.", RUN, metavar="DIR", default="runs/<time>")] = None
+    preset: Annotated[
+        PresetName,
+        Option(
+            "How much a run on your own --data takes, where you do not say: length, shots, budget, test set. Without "
+            "--data the demo's defaults count.",
+            RUN, default="standard",
+        ),
+    ] = "standard"  # fmt: skip
     resume: Annotated[Path | None, Option("Continue the run in this folder.", RUN, metavar="DIR")] = None
 
 
@@ -54,7 +63,7 @@ def tune_command(typed: Typed) -> None:
             raise ProblemsFound([Problem("error", f"PYTHONOPTIMIZE is {sys.flags.optimize}", advice)])
         if folders.resume and folders.run:
             raise ProblemsFound([Problem("error", "--run and --resume are given", "Choose one.")])
-        options = _options(given, folders.resume)
+        options, preset = _options(given, folders)
 
         from rich.console import Console
 
@@ -64,22 +73,28 @@ def tune_command(typed: Typed) -> None:
             where.folder = folder
 
         console = Console(highlight=False)
+        if preset:
+            console.print(f"preset   {preset}", markup=False, soft_wrap=True)
         run_session(options, folders.resume or folders.run, folders.resume is not None, console, began)
 
 
-def _options(given: dict[str, object], resume: Path | None) -> TuneOptions:
-    """Those of the run that is continued, of the bundle that is used, or what was typed."""
-    if resume:
+def _options(given: dict[str, object], folders: Run) -> tuple[TuneOptions, str]:
+    """Those of the run that is continued, of the bundle that is used, or what was typed; and what a preset chose."""
+    if folders.resume:
         from ..tuning.run_folder import TuningRun
 
-        return resumed_options(TuningRun.read_options(resume)[0], given)
+        return resumed_options(TuningRun.read_options(folders.resume)[0], given), ""
     if bundle := given.get("bundle"):
         from ...codegen.bundle import program_mp_spdz, program_options
 
         folder = Path(str(bundle))
         of_mp_spdz = program_mp_spdz(folder) if given.get("engine") == "mp-spdz" else None
-        return bundle_options(given, program_options(folder), of_mp_spdz)
-    return TuneOptions(**given)  # type: ignore[arg-type]
+        return bundle_options(given, program_options(folder), of_mp_spdz), ""
+    if given.get("data"):
+        from ..tuning.session import own_options
+
+        return own_options(given, folders.preset)
+    return TuneOptions(**given), ""  # type: ignore[arg-type]
 
 
 def main(words: Sequence[str] | None = None) -> None:

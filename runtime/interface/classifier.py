@@ -24,7 +24,7 @@ from rich.console import Console
 from ...codegen.commandline.texts import parse_json
 from ..data.examples import Example, Text, examples_of, texts_of
 from ..data.records import DataError
-from ..data.splits import Splits, draw_splits
+from ..data.splits import draw_splits
 from ..engine import Floats
 from ..errors import RunFolderError
 from ..evaluation.metrics import Evaluation, evaluate, probabilities
@@ -32,11 +32,14 @@ from ..prediction.predictor import Predictor
 from ..prediction.tuned import TunedRun
 from ..progress import Display, PlainDisplay
 from ..run_folder import Json, private_folder
-from ..tuning.session import tune_splits
+from ..tuning.session import fill, tune_splits
 from .estimator import BaseEstimator, ClassifierMixin
-from .parameters import FILES, defaults, options, signed
+from .parameters import FILES, defaults, given_options, signed
 
-PARAMETERS = defaults(FILES, k_shot=0, run=None, callbacks=(), batch_size=64, verbose=False)
+PARAMETERS = defaults(
+    FILES, sequence_length=None, budget=None, k_shot=0, preset="standard", run=None, callbacks=(), batch_size=64,
+    verbose=False,
+)  # fmt: skip
 """`k_shot` 0: all texts, a fifth of which is dev where none is given."""
 KEPT = (
     "options.json", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json", "evaluation.png",
@@ -52,6 +55,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     * `run`: folder of the run; default: a private one that is removed with this object (`save` keeps it);
     * `callbacks`: functions that are told of every generation (`interface/callbacks.py`);
+    * `preset`: what `sequence_length` and `budget` are where they are None (docs/running.md);
     * `batch_size`: texts that the parties hold at a time in a prediction;
     * `verbose`: whether progress is printed.
 
@@ -83,8 +87,10 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given, named = _labelled(texts, labels)
         original = {str(_name(label)): label for label in named}
         train = examples_of(given, [_name(label) for label in named], "training data")
-        chosen = options(self.get_params(deep=False))
-        splits = self._splits(train, dev, chosen.k_shot, chosen.seed)
+        other = self._examples(dev, sorted({e.label for e in train}))
+        chosen, line = fill(given_options(self.get_params(deep=False)), self.preset, (train, other, None))
+        splits = draw_splits(train, other, [], k_shot=chosen.k_shot, seed=chosen.seed)
+        self._display().note(f"preset   {line}")
         folder = self._new_folder()
         self.result_: Json = tune_splits(chosen, splits, folder, self._display(), watch=self._watch)
         self._open(folder, original)
@@ -173,13 +179,11 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.no_validation = True
         return tags
 
-    def _splits(self, train: list[Example], dev: tuple[Any, Any] | None, k_shot: int, seed: int) -> Splits:
-        known = sorted({e.label for e in train})
-        given = None
-        if dev is not None:
-            texts, labels = _labelled(*dev)
-            given = examples_of(texts, [_name(label) for label in labels], "dev data", known)
-        return draw_splits(train, given, [], k_shot=k_shot, seed=seed)
+    def _examples(self, dev: tuple[Any, Any] | None, known: list[str]) -> list[Example] | None:
+        if dev is None:
+            return None
+        texts, labels = _labelled(*dev)
+        return examples_of(texts, [_name(label) for label in labels], "dev data", known)
 
     def _new_folder(self) -> Path:
         if self.run is not None:

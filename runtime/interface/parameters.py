@@ -44,9 +44,9 @@ def signed(parameters: Mapping[str, Any]) -> Callable[[Callable[..., None]], Cal
     return decorate
 
 
-def options(given: Mapping[str, Any]) -> TuneOptions:
-    """Options of a run from a class's parameters. Raises ProblemsFound."""
-    values = {name: given[name] for name in defaults() if name in given}
+def given_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `TuneOptions` takes of a class's parameters; None is what was not given."""
+    values = {name: given[name] for name in defaults() if given.get(name) is not None}
     for name in PAIRS:
         if isinstance(pairs := values.get(name), Mapping):
             values[name] = tuple(f"{label}={text}" for label, text in pairs.items())
@@ -55,4 +55,4 @@ def options(given: Mapping[str, Any]) -> TuneOptions:
             values[name] = tuple(value)
         elif hasattr(value, "__fspath__"):
             values[name] = str(value)
-    return TuneOptions(**values)
+    return values

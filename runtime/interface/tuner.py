@@ -11,11 +11,11 @@ from ..progress import PlainDisplay
 from ..run_folder import Json
 from ..tuning.options import TuneOptions, resumed_options
 from ..tuning.run_folder import TuningRun
-from ..tuning.session import load_splits, tune_splits
+from ..tuning.session import load_splits, own_options, tune_splits
 from .classifier import PromptClassifier
-from .parameters import defaults, options, signed
+from .parameters import defaults, given_options, signed
 
-PARAMETERS = defaults(callbacks=(), verbose=True)
+PARAMETERS = defaults(preset="standard", callbacks=(), verbose=True)
 
 
 class PromptTuner:
@@ -32,7 +32,8 @@ class PromptTuner:
     def __init__(self, **parameters: Any) -> None:
         for name, value in parameters.items():
             setattr(self, name, value)
-        self.options = options(parameters)
+        given = given_options({name: value for name, value in parameters.items() if value != PARAMETERS[name]})
+        self.options = own_options(given, parameters["preset"])[0] if given.get("data") else TuneOptions(**given)
 
     def tune(self, run: str | Path | None = None) -> PromptClassifier:
         """A new run in a folder, by default `runs/<time>`. Interrupted, it ends its parties; `resume` goes on."""

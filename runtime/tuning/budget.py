@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
+from ...codegen.commandline.units import amount, seconds
+from ...codegen.compile import Compiled
+from ...codegen.native.binaries import BinaryMissing
+from ...codegen.native.rate import measure
+from ...codegen.plan.graph import Stage
+from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost
 from ..engine import Left
 from ..errors import BudgetSpentError
 from .objective import Objective
@@ -29,18 +36,44 @@ class Need:
 
 def need(objective: Objective, options: SearchOptions, done: int | None) -> Need:
     """Of a run that has `done` generations behind it; None: not even the losses without a prompt."""
-    steps = [("train", 1), ("dev", 1)] if done is None else []
-    for generation in range((done or 0) + 1, options.generations + 1):
-        steps.append(("train", options.popsize))
-        if options.evaluates_dev(generation):
-            steps.append(("dev", 2))
     losses = rows = 0
-    for name, candidates in steps:
+    for name, candidates in _steps(options, done):
         asked = candidates + objective.canaries.count(candidates)
         losses += asked * (objective.reveal == "losses")
         rows += asked * len(objective.sets[name].labels) * (objective.reveal == "logits")
     test = objective.sets.get("test")
     return Need(losses, rows, 2 * len(test.labels) if test else 0)
+
+
+def _steps(options: SearchOptions, done: int | None) -> list[tuple[str, int]]:
+    """Sets and candidates of the steps to come, without canaries and test set."""
+    steps = [("train", 1), ("dev", 1)] if done is None else []
+    for generation in range((done or 0) + 1, options.generations + 1):
+        steps.append(("train", options.popsize))
+        if options.evaluates_dev(generation):
+            steps.append(("dev", 2))
+    return steps
+
+
+def expected(compiled: Compiled, objective: Objective, options: SearchOptions) -> str:
+    """What a whole run on three parties of this machine takes, by the cost model and this machine's rate, measured
+    just now: seconds without a network, bytes of all parties, memory of one. Empty where no rate can be measured."""
+    ring, sizes = compiled.ring, {name: len(each.labels) for name, each in objective.sets.items()}
+    cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
+    asked = [*_steps(options, None), *([("test", 1)] * 2 if "test" in sizes else [])]
+    for (name, candidates), times in Counter(asked).items():
+        step = generation_cost(ring, candidates + objective.canaries.count(candidates), sizes[name])
+        for _ in range(times):
+            cost += step
+    try:
+        took = measure().seconds(cost)
+    except BinaryMissing:
+        return ""
+    kept = kept_bytes(ring, Stage.SETUP) + kept_bytes(ring, Stage.EXAMPLE) * sum(sizes.values())
+    return (
+        f"about {seconds(took)} on this machine as busy as it is now, {amount(cost.bytes, 'B')} between parties, "
+        f"{amount(kept, 'B')} kept by each between steps"
+    )
 
 
 def check_budget(objective: Objective, options: SearchOptions, done: int | None) -> str:

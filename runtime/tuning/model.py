@@ -19,10 +19,12 @@ from ...codegen.model.hf import has_classifier, is_decoder, read_model
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
-from ...codegen.owners.embed import Embedder
+from ...codegen.owners.check import fitting_tokenizer
+from ...codegen.owners.embed import Embedder, Settings
 from ...codegen.owners.prepare import prepare_weights, settled
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
+from ..data.examples import Text
 from ..data.labels import class_names
 from .options import TuneOptions
 
@@ -131,6 +133,17 @@ def model_of(options: TuneOptions, labels: Sequence[str], places: Mapping[str, s
     if options.bundle:
         return open_bundle(Path(options.bundle), options.engine)
     return load_model(options, labels, places)
+
+
+def token_counts(options: TuneOptions, labels: Sequence[str], texts: Sequence[Text]) -> tuple[list[int], int]:
+    """Tokens of every text in a checkpoint's own form or the template, special ones included, and the most that the
+    model takes. Raises ProblemsFound."""
+    path = Path(options.model) if options.model else default_model()
+    chosen = _gen_options(options, path, labels)
+    spec = read_model(path, chosen)
+    embedder = Embedder(fitting_tokenizer(path, spec), {}, Settings.of(spec, chosen))
+    counts = [len(embedder.tokens([text] if isinstance(text, str) else text).ids) for text in texts]
+    return counts, spec.max_positions - spec.position_offset
 
 
 def _adapter(options: TuneOptions) -> Path | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -18,15 +19,17 @@ from ...codegen.estimate import attention_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..data.examples import Example, read_examples
 from ..data.labels import as_labelled, class_names
+from ..data.presets import PRESETS, PresetName, described, length, shots
 from ..data.splits import Splits, draw_splits
 from ..engine import Batch
 from ..evaluation.results import TUNED, measure
 from ..progress import Display, make_display
 from ..run_folder import Json
+from .budget import expected
 from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import Watch, tune
-from .model import Model, model_of
+from .model import Model, model_of, token_counts
 from .objective import LabelledSet, Objective, PromptSpace
 from .opened import Opened
 from .options import TuneOptions
@@ -88,11 +91,14 @@ def tune_splits(
             open_engine(options, model, run.path / "parties", display, [len(each.batch) for each in sets.values()])
         )
         display.note(f"engine   {engine.name}")
+        display.note("keeps    the prompt with the lowest dev loss; none (z = 0) is among them")
         space = PromptSpace(model.plan, options.alpha)
         objective = Objective(
             engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
             Canaries(options.canaries if options.engine == "embedded" else 0),
         )  # fmt: skip
+        if model.compiled is not None and (line := expected(model.compiled, objective, options.search(space.dim))):
+            display.note(f"expect   {line}")
         outcome = tune(objective, options.search(space.dim), run, display, watch)
         prompt = None
         if model.weights is not None:
@@ -117,8 +123,34 @@ def tune_splits(
     return result
 
 
-def load_splits(options: TuneOptions) -> Splits:
-    """Read the data files of a run (default: the topic examples) and draw its sets. Raises DataError."""
+def own_options(given: Mapping[str, Any], name: PresetName) -> tuple[TuneOptions, str]:
+    """Options of a run on one's own files: what is not `given` is a preset's; and a line on that.
+
+    Raises DataError and ProblemsFound.
+    """
+    return fill(given, name, read_files(TuneOptions(**given)))
+
+
+def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Example] | None]) -> tuple[TuneOptions, str]:
+    """As `own_options`, for the examples of `read_files`."""
+    options, preset, (train, dev, test) = TuneOptions(**given), PRESETS[name], files
+    assert train is not None
+    wanted = {"sequence_length", "k_shot", "budget", "test_limit"} - given.keys()
+    chosen: dict[str, Any] = {}
+    if "k_shot" in wanted:
+        chosen["k_shot"] = shots(preset, train, dev is not None, test is not None)
+    if "budget" in wanted:
+        chosen["budget"] = preset.budget(options.intrinsic_dim, options.popsize)
+    if "test_limit" in wanted:
+        chosen["test_limit"] = preset.test
+    if "sequence_length" in wanted:
+        texts = [e.text for part in files if part for e in part]
+        chosen["sequence_length"] = length(*token_counts(options, sorted({e.label for e in train}), texts))
+    return TuneOptions(**{**given, **chosen}), described(name, chosen) if chosen else ""
+
+
+def read_files(options: TuneOptions) -> tuple[list[Example], list[Example] | None, list[Example] | None]:
+    """Train, dev and test files of a run (default: the topic examples); None: not given. Raises DataError."""
     names = {"train": options.data, "dev": options.dev, "test": options.test}
     if not options.data:
         names = {part: given or str(EXAMPLES / "topics" / f"{part}.jsonl") for part, given in names.items()}
@@ -126,6 +158,12 @@ def load_splits(options: TuneOptions) -> Splits:
     train = read_examples(Path(names["train"]), *columns)
     known = sorted({e.label for e in train})
     dev, test = (read_examples(Path(names[n]), *columns, known) if names[n] else None for n in ("dev", "test"))
+    return train, dev, test
+
+
+def load_splits(options: TuneOptions) -> Splits:
+    """Read the data files of a run and draw its sets. Raises DataError."""
+    train, dev, test = read_files(options)
     return draw_splits(train, dev, test, k_shot=options.k_shot, test_limit=options.test_limit, seed=options.seed)
 
 

@@ -17,6 +17,7 @@ from helpers.places import ROOT
 
 pytestmark = pytest.mark.slow
 NEEDED = {
+    "secfwt/__init__.py",
     "secfwt/codegen/cli.py",
     "secfwt/runtime/tune.py",
     "secfwt/templates/program.mpc.j2",
@@ -27,7 +28,8 @@ NEEDED = {
     "secfwt/bin/secfwt-vm",
     "secfwt/bin/libsecfwt_simulator.so",
 }
-COMMANDS = {f"secfwt-{name}" for name in ("gen", "tune", "party", "certs", "weights", "convert", "compare", "doctor")}
+NAMES = ("gen", "tune", "predict", "evaluate", "party", "certs", "weights", "convert", "compare", "doctor")
+COMMANDS = {f"secfwt-{name}" for name in NAMES}
 CONFIG = {
     "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 16, "num_hidden_layers": 1,
     "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50, "max_position_embeddings": 40,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from helpers.commands import run as run_command
 from helpers.toy_decoders import save_decoder
 from helpers.toy_gguf import save_gguf
 from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_data, write_toy
@@ -19,6 +20,7 @@ from secfwt.codegen.compile import encoded_weights
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.binaries import VM, BinaryMissing, find
 from secfwt.codegen.ring.header import read_program
+from secfwt.runtime.commands.predict import main as predict
 from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.embedded.weights import share_weights
 from secfwt.runtime.parties.certificates import make_certificates
@@ -114,6 +116,23 @@ def remote(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[tuple[Path, Path]
         yield tmp_path / "deployment.toml", bundle
 
 
+def predicts_within_the_budget(finished: Path) -> None:
+    """Of the four rows that are left: refused for five texts, then three, which cost nothing a second time."""
+    texts = ["a good film", "a bad film", "the news", "the world", "very bad"]
+    refused = run_command(predict, "--run", finished, "--text", *texts)
+    assert refused.exit_code == 2
+    assert "this opens 5 rows of logits; with these weights the parties open 4 more" in refused.stderr
+    done = run_command(predict, "--run", finished, "--text", *texts[:3], "--batch-size", 2)
+    assert done.exit_code == 0, done.output
+    assert "1 rows of logits left" in done.stderr
+    assert run_command(predict, "--run", finished, "--text", *texts[:3]).stdout == done.stdout
+    assert run_command(predict, "--run", finished, "--text", texts[3]).exit_code == 0
+    assert (
+        "open 0 more: the model owner may send weights again"
+        in run_command(predict, "--run", finished, "--text", texts[4]).stderr
+    )
+
+
 def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remote: tuple[Path, Path]) -> None:
     deployment, bundle = remote
     common = ["--deployment", deployment, "--data", toy[1], "--k-shot", 2, "--popsize", 4]
@@ -132,6 +151,7 @@ def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remo
     assert spent.exit_code == 2
     assert "error: this run opens up to 17 losses and 32 rows of logits" in spent.output
     assert "the parties open 3 and 4 more: no --budget fits" in spent.output
+    predicts_within_the_budget(tmp_path / "a")
     assert tune(*common, "--bundle", bundle, "--engine", "mp-spdz").exit_code == 2
     outcome = tune(*common, "--bundle", bundle, "--prompt-layer", 0, "--sequence-length", 12)
     assert outcome.exit_code == 2

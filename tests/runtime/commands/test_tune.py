@@ -78,6 +78,23 @@ def test_masked_lm_head(tmp_path: Path, data: Path) -> None:
     assert "--label-words has nothing for label 'bad'" in tune(*arguments, *words[:2], *words[4:]).output
 
 
+def test_own_data_gets_what_it_needs(tmp_path: Path, model: Path, data: Path) -> None:
+    small = ["--engine", "clear", "--prompt-layer", 1, "--popsize", 4, "--intrinsic-dim", 4, "--n-prompt-tokens", 2]
+    outcome = tune("--model", model, "--data", data, *small, "--attention", "softmax", "--run", tmp_path / "run")
+    assert outcome.exit_code == 0, outcome.output
+    assert re.search(
+        r"preset   standard: \d+ tokens, which hold 95 %.*, 4 shots .* 48 evaluations, 12.5 per", outcome.output
+    )
+    assert "keeps    the prompt with the lowest dev loss; none (z = 0) is among them" in outcome.output
+    kept = json.loads((tmp_path / "run" / "options.json").read_text())["options"]
+    assert (kept["k_shot"], kept["budget"], kept["test_limit"]) == (4, 48, 1000)
+    cut = sum(map(int, re.findall(r"(\d+) of \d+ texts are longer", outcome.output)))
+    assert cut <= 0.05 * 24
+    arguments = ["--model", model, "--data", data, *BASE, "--run", tmp_path / "other"]
+    outcome = tune(*arguments, "--preset", "quick")
+    assert "preset   quick: 16 evaluations, 2.5 per dimension (--budget), up to 200 test examples" in outcome.output
+
+
 def test_classifier_with_numbered_labels(tmp_path: Path) -> None:
     save_toy(tmp_path / "model", "distilbert", "classification")
     write_data(tmp_path / "numbers.jsonl", ("0", "1"))
