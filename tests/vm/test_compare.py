@@ -299,8 +299,8 @@ def test_models_and_folders_that_are_refused(config: Path, tmp_path: Path) -> No
     outcome = compare(tmp_path / "none.json")
     assert outcome.exit_code == 2
     assert "none.json" in outcome.output
-    (tmp_path / "gpt.json").write_text('{"model_type": "gpt2"}')
-    outcome = compare(tmp_path / "gpt.json")
+    (tmp_path / "t5.json").write_text('{"model_type": "t5"}')
+    outcome = compare(tmp_path / "t5.json")
     assert outcome.exit_code == 2
     assert "Accepted: bert, ernie, electra, roberta, xlm-roberta, camembert" in outcome.output
     (tmp_path / "file").write_text("")
