@@ -163,10 +163,13 @@ ROWS = (
     Operation(
         kind="trunc", keys={"shift": between(1, WORD - 2), **_RING},
         sharing=rules.replicated, scale=rules.asked_scale, ring=rules.truncated_ring,
-        traffic=lambda use: truncation(use.inputs[0].ring, use["shift"], use["ring"]),
+        traffic=lambda use: truncation(
+            use.inputs[0].ring, use["shift"], use["ring"], held=use.inputs[0].sharing is Sharing.REP
+        ),
         clear=arithmetic.nearest,
         result="rep, ⌊a/2^shift⌉ ± 1.5 units; the scale is free",
-        sent="3·ring + [wide]·(2 + shift); 1 + 2·[wide]",
+        sent="[add]·(3·ring + [wide]·(2 + shift)) + [rep]·(2·ring + [wide]·(2 + ring + shift − source)); "
+        "1 + [wide] + [add]·[wide]",
     ),
     Operation(
         kind="reshare", keys=_RING, sharing=rules.reshared, ring=rules.part_of_ring,

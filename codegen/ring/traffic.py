@@ -65,8 +65,11 @@ def shifted(source: int, shift: int, ring: int, results: int = 1) -> Traffic:
     return (wrap if wide > 0 else SILENT) + between_two(ring, results)
 
 
-def truncation(source: int, shift: int, ring: int) -> Traffic:
-    """Truncation of a value of Z_2^source by `shift` bits, into Z_2^ring."""
+def truncation(source: int, shift: int, ring: int, *, held: bool = False) -> Traffic:
+    """Truncation of a value of Z_2^source by `shift` bits, into Z_2^ring. `held`: it is replicated, so that two parties
+    hold the parts of it already."""
+    if held:
+        return shifted(source, shift, ring)
     if ring <= source - shift:
         return reshare(ring)
     # P2 sends its part under a zero share to P1: two hold the value now

@@ -65,7 +65,8 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
   const u64* x = in.x[0].get();  // an additive share, also of a replicated value
   const int source = program.values[node.inputs[0]].ring;
   const auto target = [&](std::size_t at) { return Target{out.x[0].get() + at, out.x[1].get() + at}; };
-  if (node.kind == Kind::trunc && node.ring <= source - node.shift) {
+  const bool held = node.kind == Kind::trunc && in.sharing == Sharing::rep;
+  if (node.kind == Kind::trunc && !held && node.ring <= source - node.shift) {
     tasks.push_back(std::make_unique<Reshare>(party, x, in.words(), node.shift, node.ring, target(0)));
     return;
   }
@@ -77,7 +78,10 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
   for (int t = 0; t < 3; ++t) {
     const Seat seat(party, t);
     const std::size_t lo = third(items, t), n = third(items, t + 1) - lo;
-    if (node.kind == Kind::trunc)
+    if (held)
+      tasks.push_back(std::make_unique<TruncateHeld>(seat, x + lo, in.x[1].get() + lo, n, source, node.shift, node.ring,
+                                                     target(lo)));
+    else if (node.kind == Kind::trunc)
       tasks.push_back(std::make_unique<Truncate>(seat, x + lo, n, source, node.shift, node.ring, target(lo)));
     else if (node.kind == Kind::fourier)
       tasks.push_back(make_fourier(seat, *party.pools[node.fit], x + lo, n, program.fits[node.fit], node.shift,

@@ -43,4 +43,19 @@ void Truncate::recv(int round) {
   });
 }
 
+TruncateHeld::TruncateHeld(const Seat& seat, const u64* x0, const u64* x1, std::size_t n, int source, int shift,
+                           int ring, Target out)
+    : seat_(seat), blocks_(n), x0_(x0), x1_(x1), shift_(seat, n, out, source, shift, ring) {}
+
+void TruncateHeld::send(int round) {
+  if (round == 0 && seat_.role() != HELPER) {
+    u64* summand = shift_.summand();
+    const bool right = seat_.role() == RIGHT;
+    blocks_.each([&](std::size_t lo, std::size_t n) {
+      for (std::size_t i = lo; i < lo + n; ++i) summand[i] = x0_[i] + (right ? x1_[i] : 0);
+    });
+  }
+  shift_.send(round);
+}
+
 }  // namespace secfwt

@@ -30,4 +30,23 @@ class Truncate : public Task {
   PairShift shift_;
 };
 
+// The same of a replicated value, in a ring of any size: LEFT has component 0, RIGHT 1 and 2, so that nothing is handed
+// over. 2·ring bits a value and 1 round where ring <= source − shift, else what a PairShift sends.
+class TruncateHeld : public Task {
+ public:
+  // `x0`, `x1`: this party's components, n words each.
+  TruncateHeld(const Seat& seat, const u64* x0, const u64* x1, std::size_t n, int source, int shift, int ring,
+               Target out);
+
+  int rounds() const override { return shift_.rounds(); }
+  void send(int round) override;
+  void recv(int round) override { shift_.recv(round); }
+
+ private:
+  Seat seat_;
+  Blocks blocks_;
+  const u64 *x0_, *x1_;
+  PairShift shift_;
+};
+
 }  // namespace secfwt

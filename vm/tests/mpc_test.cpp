@@ -126,6 +126,23 @@ TEST(truncation_from_every_ring_into_every_ring) {
       }
 }
 
+TEST(a_replicated_value_is_truncated_without_being_handed_over) {
+  for (int ring : {8, 28, 36, 64}) {
+    const bool wide = ring > 40 - 12;
+    Words z = random_words(3000);
+    for (u64& x : z) x = static_cast<u64>(number(x, 39));
+    const auto x = with_noise_above(additive(z), 40);
+    const Result r = apply(held_truncation(x, 12, 40, ring), x, 1, random_keys());
+    for (std::size_t i = 0; i < z.size(); ++i) {
+      const i64 error = number(r.z[i] - static_cast<u64>(static_cast<i64>(z[i]) >> 12), ring);
+      CHECK(error == 0 || error == 1);
+    }
+    CHECK_EQ(r.trace.rounds, wide ? u64{2} : u64{1});
+    const int sent = 2 * ring + (wide ? 2 + ring - 28 : 0);
+    CHECK_EQ(r.trace.bytes, 3 * 1000 * static_cast<u64>(sent) / 8);
+  }
+}
+
 TEST(truncation_into_a_small_ring_is_centred_and_packed) {
   const std::size_t n = 3 * 20000;
   const Words z = random_words(n);
@@ -235,6 +252,19 @@ TEST(so_is_what_a_party_receives_in_a_narrow_ring) {
   const Words same(30000, 0x0123456789abcdef >> 34);
   check_hiding(truncation(12, 38, 36), same);
   check_hiding(truncation(7, 33, 57), same);
+  // A replicated value: its receiver knows two of the components, and lacks the key of the third.
+  for (int ring : {28, 36}) {
+    const auto x = additive(same);
+    for (int i = 0; i < 3; ++i) {
+      Keys keys = random_keys();
+      const Trace first = apply(held_truncation(x, 12, 40, ring), x, 1, keys).trace;
+      keys[(i + 2) % 3] = random_key();
+      const Trace second = apply(held_truncation(x, 12, 40, ring), x, 1, keys).trace;
+      CHECK(uniform(first.from_prev[i]) && uniform(first.from_next[i]));
+      CHECK(uniform(difference(first.from_prev[i], second.from_prev[i])));
+      CHECK(uniform(difference(first.from_next[i], second.from_next[i])));
+    }
+  }
   for (int sum : {30, 41}) {
     const Fit fit = example_fit(16, sum);
     check_hiding(series(fit, 13, 38), same);

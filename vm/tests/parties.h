@@ -172,6 +172,15 @@ inline Protocol truncation(int shift, int source = 64, int ring = 64) {
   };
 }
 
+// Of replicated values: party i has components i and i+1 of `x`.
+inline Protocol held_truncation(const std::array<Words, 3>& x, int shift, int source, int ring) {
+  return [=, &x](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
+    const std::size_t lo = static_cast<std::size_t>(z - x[party.id].data());
+    return std::make_unique<TruncateHeld>(Seat(party, rotation), z, x[(party.id + 1) % 3].data() + lo, n, source, shift,
+                                          ring, out);
+  };
+}
+
 // Symmetric: the parties have no roles.
 inline Protocol resharing(int shift, int ring) {
   return [=](Party& party, int, const u64* z, std::size_t n, Target out) {

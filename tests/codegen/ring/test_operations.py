@@ -27,10 +27,10 @@ def value(
     return RingValue(id=0, kind="", inputs=(), shape=shape, stage=Stage.SETUP, sharing=sharing, scale=scale, ring=ring)
 
 
-def sent(kind: str, source: int = 64, **keys: int) -> Traffic:
+def sent(kind: str, source: int = 64, *, rep: bool = False, **keys: int) -> Traffic:
     rule = OPERATIONS[kind].traffic
     assert rule is not None
-    return rule(Use((value(ring=source),), keys, FITS))
+    return rule(Use((value(ring=source, sharing=Sharing.REP if rep else Sharing.ADD),), keys, FITS))
 
 
 @pytest.mark.parametrize("make", [lambda ring: ring, unstaged], ids=["staged", "unstaged"])
@@ -54,6 +54,8 @@ SAMPLES = [
     ("trunc", {"source": 64, "shift": 28, "ring": 36}),
     ("trunc", {"source": 64, "shift": 28, "ring": 37}),
     ("trunc", {"source": 40, "shift": 10, "ring": 64}),
+    ("trunc", {"source": 40, "shift": 10, "ring": 30, "rep": True}),
+    ("trunc", {"source": 40, "shift": 10, "ring": 31, "rep": True}),
     ("reshare", {"ring": 33}),
     ("cos_sin", {"k": 16, "fc": 14, "fa": 14, "sum": 54, "shift": 17, "ring": 37}),
     ("cos_sin", {"k": 32, "fc": 14, "fa": 14, "sum": 31, "shift": 17, "ring": 37}),
@@ -67,8 +69,10 @@ SAMPLES = [
 def test_documented_formulas_are_the_traffic(kind: str, keys: dict[str, int]) -> None:
     fit = FITS[keys.get("fit", 0)]
     names = {"k": fit.format.phase_bits, "sum": fit.format.ring_bits, "harmonics": HARMONICS, "shift": 0, **keys}
+    names["rep"] = keys.get("rep", False)
+    names["add"] = not names["rep"]
     names["wide"] = names["ring"] > names.get("source", names["sum"]) - names["shift"]
-    said = OPERATIONS[kind].sent.replace("·", "*").replace("−", "-").replace("[wide]", "wide")
+    said = OPERATIONS[kind].sent.replace("·", "*").replace("−", "-").replace("[", "").replace("]", "")
     bits, rounds = (eval(formula, names) for formula in said.split(";"))
     assert (bits, rounds) == (sent(kind, **keys).bits, sent(kind, **keys).rounds)
 
