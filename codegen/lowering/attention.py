@@ -92,8 +92,8 @@ class RandomFeatureAttention(Attention):
         numerator = r.trunc(weighed, scales.numerator(r[inverse], largest), -scales.feature_bits)
 
         # 4. N · Q, heads side by side: weights of values that add up to one, of which some may be negative
-        longest = 4 * largest / scales.features * scales.row_pad
-        return side_by_side(r, r.trunc(r.mul(numerator, inverse, bound=longest), ROW))
+        out = r.trunc(r.mul(numerator, inverse), ROW)
+        return side_by_side(r, r.declare(out, bound=4 * largest / scales.features * scales.row_pad))
 
     def _inverse(self, denominator: int, scales: AttentionScales) -> int:
         """Q from φ(q)ᵀ(n/2^row_bits), which is F/row_pad times what r is asked for."""

@@ -78,7 +78,7 @@ class _Need:
 
     def sum(self, v: RingValue) -> int:
         """Of the sum of a series, at the scale before its shift."""
-        whole = _magnitude(v, v.scale + int(v.attrs["shift"])) + 2
+        whole = max(_magnitude(v, v.scale + int(v.attrs["shift"])), int(v.attrs["shift"])) + 2
         cut = self.ring(v) + int(v.attrs["shift"])
         return min((max(LEAST, min(bits, WORD)) for bits in (whole, cut)), key=partial(self._price, v))
 
@@ -96,6 +96,8 @@ class _Need:
         bits = self._bits[v.id]
         if not bits:
             return
+        if v.kind == "scale" and not v.attrs["by"]:
+            return
         if v.kind == "scale":
             by = abs(int(v.attrs["by"]))
             bits = max(bits - (by & -by).bit_length() + 1, 1)
@@ -110,9 +112,9 @@ class _Need:
         """Bits of a truncation's input."""
         (i,) = v.inputs
         cut = self.ring(v) + int(v.attrs["shift"])
-        held = _magnitude(self._program[i], self._program[i].scale) + 2
+        held = max(_magnitude(self._program[i], self._program[i].scale), int(v.attrs["shift"])) + 2
         if cut <= max(held, self._bits[i]) or held > WORD:
-            return cut
+            return min(cut, WORD)
         if cut > WORD:
             return held
         wider = sum(

@@ -90,7 +90,10 @@ class _Lowering:
         for output in self.source.outputs:
             self.ring.program.outputs.append(replace(output, value=self._value(output.value)))
         health = self.health.limit if self.health else None
-        return Lowered(schedule(narrow(self.ring.program, self.rounds)), self.ring.folds, health)
+        program = self.ring.program
+        if not self.ring.problems:
+            program = schedule(narrow(program, self.rounds))
+        return Lowered(program, self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:
         self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind

@@ -1,7 +1,7 @@
 """A ring program in numpy on Z_2^64, without parties: what the embedded VM computes, up to its truncation and rounding
 noise.
 
-Truncation rounds to nearest (the VM: ±1 unit), fitted functions are evaluated at the opened phase's resolution and
+Truncation rounds to nearest (the VM: ±1.5 units), fitted functions are evaluated at the opened phase's resolution and
 rounded once (the VM: rounding of every harmonic). Everything else is exact in each value's ring.
 """
 

@@ -1,8 +1,8 @@
 """Values of a ring program under construction: its inputs, and the range of every value, checked for overflow.
 
 All values are real numbers with a declared bound; the ring element is round(value · 2^scale). A value at scale 64 is a
-*phase*: it wraps by design and has no bound. Everything else must stay below 2^62 in the ring (truncation needs it;
-docs/program.md).
+*phase*: it wraps by design and has no bound. Everything else must stay below 2^62: a truncation needs two bits beyond
+the magnitude in whatever ring it is (docs/program.md).
 """
 
 from __future__ import annotations

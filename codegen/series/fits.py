@@ -46,7 +46,7 @@ class Format:
     phasor_bits: int
     """Scale of the public phasors e^(2πi·m·(θ+r)) that multiply them."""
     ring_bits: int = 64
-    """32: the harmonics are shared in Z_2^32, where |f|·2^scale < 2^30, and the result is lifted to Z_2^64."""
+    """Of the ring that the harmonics are shared and added up in (`lowering/narrow.py`)."""
 
     def __post_init__(self) -> None:
         if self.scale > MOST_SCALE:

@@ -48,6 +48,8 @@ Fit parse_fit(Line& line) {
   if (re.size() != m.size() || im.size() != m.size())
     line.fail("m, re and im have " + std::to_string(m.size()) + ", " + std::to_string(re.size()) + " and " +
               std::to_string(im.size()) + " entries, must have equally many");
+  if (std::abs(fit.constant) >= std::ldexp(1.0, 62 - fit.fc - fit.fa))
+    line.fail("const: |const|·2^(fc+fa) must be below 2^62");
   const double limit = std::ldexp(1.0, 50 - fit.fc);  // amplitudes at scale fc stay exact in a double's mantissa
   for (std::size_t i = 0; i < m.size(); ++i) {
     Harmonic h{static_cast<u32>(line.integer(m[i], "harmonic", kHarmonic)), line.real(re[i], "re"),

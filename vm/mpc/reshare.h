@@ -10,7 +10,7 @@ namespace secfwt {
 // 1 round.
 //
 // With a shift it is a truncation of a value of Z_2^source, ring <= source − shift: shares wrap around multiples of
-// 2^source, which are 0 mod 2^ring after the shift. The error is in (-1.5, 1.5) units whatever the value.
+// 2^source, which are 0 mod 2^ring after the shift. The error is in (-1.5, 1.5] units whatever the value.
 class Reshare : public Task {
  public:
   // `x`: this party's additive share, n words.

@@ -9,7 +9,7 @@ namespace {
 
 Protocol resharing() {
   return [](Party& party, int rotation, const u64* z, std::size_t n, Target out) -> std::unique_ptr<Task> {
-    if (rotation == 0) return std::make_unique<Reshare>(party, z, n, 0, 64, out);
+    if (rotation == 0) return std::make_unique<Reshare>(party, z, n, 20, 37, out);
     return truncation(1)(party, rotation, z, n, out);
   };
 }

@@ -86,8 +86,8 @@ class FeedForward:
         half = r.trunc(self._product(x, "ffn_gate", WEIGHT, 0.5), ROW)
         up = r.trunc(self._product(x, "ffn_in", WEIGHT, 1.0), ROW)
         gate = r.add(bent, half)
-        # twice what calibration saw: a product that leaves that is the caller's risk, not an overflow
-        largest = 2 * self.ranges.half_width(f"{p}.product", 2.0**14)
+        # eight times what calibration saw, as such products have heavy tails: one beyond that is the caller's risk
+        largest = 8 * self.ranges.half_width(f"{p}.product", 2.0**14)
         inner = r.declare(r.trunc(r.mul(gate, up, bound=largest), ROW), bound=largest)
         return self._out(inner, lambda w: np.asarray(w[f"{p}.ffn_out.bias"]))
 

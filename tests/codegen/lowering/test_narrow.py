@@ -16,9 +16,10 @@ from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.ring.builder import RingBuilder
 from secfwt.codegen.ring.cost import Estimate, stage_cost
+from secfwt.codegen.ring.encoding import Words
 from secfwt.codegen.ring.operations import COMMUNICATING
-from secfwt.codegen.ring.oracle import run_program
-from secfwt.codegen.ring.program import PHASE, WORD, RingProgram
+from secfwt.codegen.ring.oracle import Machine, run_program
+from secfwt.codegen.ring.program import PHASE, WORD, RingProgram, RingValue
 from secfwt.codegen.series.fits import Fit, Format
 from secfwt.codegen.series.ranges import Ranges
 
@@ -52,6 +53,25 @@ def test_what_a_wrap_is_taken_from_fits_its_ring(head: str, variant: str) -> Non
     assert wide > 5
 
 
+@pytest.mark.parametrize(("head", "variant"), TOYS)
+def test_values_keep_to_what_a_wrap_is_taken_from(head: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not their bounds alone: what the program computes, before any reduction."""
+    t = toy(head, variant=variant, health=True)
+    compute, seen = Machine.run, []
+
+    def watched(machine: Machine, v: RingValue, *args: Words) -> Words:
+        if v.kind == "trunc":
+            source, ring = t.ring[v.inputs[0]].ring, t.ring[v.id].ring
+            if ring > source - v.attrs["shift"]:
+                seen.append(float(np.abs(args[0].astype(np.float64)).max()) / 2.0 ** (source - 2))
+        return compute(machine, v, *args)
+
+    monkeypatch.setattr(Machine, "run", watched)
+    run_program(replace(t.ring, values=[replace(v, ring=WORD) for v in t.ring]), t.words)
+    assert len(seen) > 5
+    assert max(seen) < 1
+
+
 @pytest.mark.parametrize("attention", ["rfa", "softmax"])
 def test_few_rounds_cost_bytes(attention: Literal["rfa", "softmax"]) -> None:
     head = HeadSpec("prototypes", "mean", ("a", "b"))
@@ -79,6 +99,15 @@ def lone() -> RingProgram:
 
 def rings(program: RingProgram) -> dict[str, int]:
     return {v.kind: v.ring for v in narrow(program)}
+
+
+def test_a_small_number_keeps_the_bits_that_are_cut_off() -> None:
+    r = RingBuilder()
+    x = r.example("x", (4,), 15, bound=0.004)
+    y = r.trunc(r.reshare(r.mul(x, x)), 10)
+    found = narrow(replace(r.program, outputs=[Output("y", r.trunc(r.mul(y, y), 10))]))
+    assert [v.ring for v in found if v.kind == "trunc"] == [found[y].ring, WORD]
+    assert all(found[v.inputs[0]].ring >= v.attrs["shift"] + 2 for v in found if v.kind == "trunc")
 
 
 def test_a_phase_needs_few_bits_of_the_number_it_is_made_of() -> None:
