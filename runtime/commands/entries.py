@@ -6,6 +6,6 @@ from ...codegen.commandline.entry import entry
 
 FOLDER = __name__.rpartition(".")[0]
 
-certs, convert, doctor, party, weights = (
-    entry(f"{FOLDER}.{name}") for name in ("certs", "convert", "doctor", "party", "weights")
+certs, convert, doctor, evaluate, party, predict, weights = (
+    entry(f"{FOLDER}.{name}") for name in ("certs", "convert", "doctor", "evaluate", "party", "predict", "weights")
 )
