@@ -24,7 +24,6 @@ from ..plan.graph import Stage
 from ..ring.operations import COMMUNICATING, OPERATIONS
 from ..ring.program import WORD, RingProgram, RingValue
 from ..ring.traffic import opening
-from ..series.fits import Fit
 
 SLACK = 0.05
 """Bits beyond a bound, which is of real numbers, for what roundings add to it."""
@@ -40,14 +39,7 @@ def narrow(program: RingProgram, rounds: str = "default") -> RingProgram:
     need = _Need(program, ROUND[rounds])
     for v in reversed(program.values):
         need.pass_on(v)
-    fits: list[Fit] = []
-
-    def index(fit: Fit) -> int:
-        if fit not in fits:
-            fits.append(fit)
-        return fits.index(fit)
-
-    narrowed = RingProgram([], program.outputs, fits)
+    narrowed = RingProgram(outputs=program.outputs)
     for v in program:
         attrs = dict(v.attrs)
         if v.kind in COMMUNICATING:
@@ -56,7 +48,7 @@ def narrow(program: RingProgram, rounds: str = "default") -> RingProgram:
             attrs["sum"] = need.sum(v)
         if v.kind == "fourier":
             fit = program.fits[attrs["fit"]]
-            attrs["fit"] = index(replace(fit, format=replace(fit.format, ring_bits=need.sum(v))))
+            attrs["fit"] = narrowed.number(replace(fit, format=replace(fit.format, ring_bits=need.sum(v))))
         made = replace(v, attrs=attrs)
         narrowed.values.append(replace(made, ring=OPERATIONS[v.kind].ring(narrowed.use(made))))
     return narrowed

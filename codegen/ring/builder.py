@@ -145,11 +145,8 @@ class RingBuilder(RangedValues):
 
     def fourier(self, a: int, fit: Fit, scale: int | None = None) -> int:
         """A fitted periodic function of a phase, at a scale of at most the fit's; None: the fit's."""
-        fits = self.program.fits
-        if fit not in fits:
-            fits.append(fit)
         shift = 0 if scale is None else fit.scale - scale
-        return self._add("fourier", a, bound=fit.bound, fit=fits.index(fit), shift=shift, ring=WORD)
+        return self._add("fourier", a, bound=fit.bound, fit=self.program.number(fit), shift=shift, ring=WORD)
 
 
 def bits_for(n: float) -> int:

@@ -50,6 +50,12 @@ class RingProgram(Graph[RingValue]):
         """A value's operation, as rules see it."""
         return Use(tuple(self[i] for i in v.inputs), v.attrs, self.fits, v.shape, v.scale)
 
+    def number(self, fit: Fit) -> int:
+        """The index of a fit, which is added where it is not there: equal ones are one."""
+        if fit not in self.fits:
+            self.fits.append(fit)
+        return self.fits.index(fit)
+
 
 @dataclass(frozen=True)
 class Use:
