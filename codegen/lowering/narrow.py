@@ -7,7 +7,7 @@ mod 2^R. Bits are lost where something is opened or cut off:
 * a truncation by s bits into Z_2^R needs R + s bits, and then costs one round and no randomness (`traffic.py`). Or it
   needs as many as its input's magnitude has, and two more, and takes away the wrap;
 * a series needs a whole phase, whatever its result's ring. Its harmonics add up in a ring that holds the result, or in
-  R + shift bits, whichever is smaller.
+  R + shift bits, whichever is smaller. Small ones add up in a smaller ring first.
 
 Of two ways the one that costs less is taken, as far as its neighbourhood tells: in bits, and in rounds, of which each
 is worth some bits.
@@ -16,6 +16,7 @@ is worth some bits.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from math import ceil, log2
@@ -23,12 +24,10 @@ from math import ceil, log2
 from ..plan.graph import Stage
 from ..ring.operations import COMMUNICATING, OPERATIONS
 from ..ring.program import WORD, RingProgram, RingValue
+from ..ring.rules import precision
 from ..ring.traffic import opening
+from ..series.fits import LEAST_RING, ROUNDINGS, Format, Tail
 
-SLACK = 0.05
-"""Bits beyond a bound, which is of real numbers, for what roundings add to it."""
-LEAST = 8
-"""Bits of the smallest ring."""
 ROUND = {"default": 1 << 17, "few": 1 << 22}
 """Bits per instance that a round is worth (`--rounds`): 16 kB, or 512 kB."""
 
@@ -45,10 +44,9 @@ def narrow(program: RingProgram, rounds: str = "default") -> RingProgram:
         if v.kind in COMMUNICATING:
             attrs["ring"] = need.ring(v)
         if v.kind == "cos_sin":
-            attrs["sum"] = need.sum(v)
+            attrs["sum"] = need.format(v).ring_bits
         if v.kind == "fourier":
-            fit = program.fits[attrs["fit"]]
-            attrs["fit"] = narrowed.number(replace(fit, format=replace(fit.format, ring_bits=need.sum(v))))
+            attrs["fit"] = narrowed.number(replace(program.fits[attrs["fit"]], format=need.format(v)))
         made = replace(v, attrs=attrs)
         narrowed.values.append(replace(made, ring=OPERATIONS[v.kind].ring(narrowed.use(made))))
     return narrowed
@@ -66,21 +64,27 @@ class _Need:
 
     def ring(self, v: RingValue) -> int:
         """Of a protocol's result."""
-        return max(LEAST, self._bits[v.id])
+        return max(LEAST_RING, self._bits[v.id])
 
-    def sum(self, v: RingValue) -> int:
-        """Of the sum of a series, at the scale before its shift."""
+    def format(self, v: RingValue) -> Format:
+        """Of a series: with the rings that its harmonics add up in, at the scale before its shift."""
         whole = max(_magnitude(v, v.scale + int(v.attrs["shift"])), int(v.attrs["shift"])) + 2
         cut = self.ring(v) + int(v.attrs["shift"])
-        return min((max(LEAST, min(bits, WORD)) for bits in (whole, cut)), key=partial(self._price, v))
+        rings = [max(LEAST_RING, min(bits, WORD)) for bits in (whole, cut)]
+        if v.kind == "cos_sin":
+            form, tails = precision(self._program.use(v)), []
+        else:
+            fit = self._program.fits[v.attrs["fit"]]
+            form, tails = fit.format, list(fit.tails())
+        return min(
+            (replace(form, ring_bits=ring, tail=tail) for ring in rings for tail in _in_ring(form, tails, ring)),
+            key=partial(self._price, v),
+        )
 
-    def _price(self, v: RingValue, bits: int) -> int:
-        """What a series costs whose harmonics add up in a ring of so many bits."""
-        results, fit = (2, None) if v.kind == "cos_sin" else (1, self._program.fits[v.attrs["fit"]])
-        sent = opening(
-            k=fit.format.phase_bits if fit else v.attrs["k"], harmonics=len(fit.m) if fit else 1,
-            source=bits, shift=v.attrs["shift"], ring=self.ring(v), results=results,
-        )  # fmt: skip
+    def _price(self, v: RingValue, form: Format) -> int:
+        """What a series costs in that format."""
+        results, harmonics = (2, 1) if v.kind == "cos_sin" else (1, len(self._program.fits[v.attrs["fit"]].m))
+        sent = opening(form, harmonics=harmonics, shift=v.attrs["shift"], ring=self.ring(v), results=results)
         return v.size // results * sent.bits + self._round * sent.rounds
 
     def pass_on(self, v: RingValue) -> None:
@@ -126,6 +130,16 @@ class _Need:
         return found
 
 
+def _in_ring(form: Format, tails: list[Tail], ring: int) -> Iterator[Tail | None]:
+    """None, and every tail of a series whose harmonics add up in Z_2^ring: in its own ring, from which its sum is
+    lifted, and in one from which it need not be."""
+    yield None
+    for tail in tails:
+        whole = max(LEAST_RING, ring - (form.phasor_bits - tail.phasor_bits))
+        yield replace(tail, ring_bits=min(tail.ring_bits, whole))
+        yield replace(tail, ring_bits=whole)
+
+
 def _magnitude(v: RingValue, scale: int) -> int:
     """Bits of the largest magnitude at a scale."""
-    return max(1, ceil(scale + log2(v.bound) + SLACK))
+    return max(1, ceil(scale + log2(v.bound) + ROUNDINGS))

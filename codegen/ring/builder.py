@@ -138,7 +138,7 @@ class RingBuilder(RangedValues):
         """An additive value, replicated."""
         return self._add("reshare", a, bound=self[a].bound, ring=WORD)
 
-    def cos_sin(self, a: int, scale: int, *, k: int = 16, fc: int = 14, fa: int = 14) -> int:
+    def cos_sin(self, a: int, scale: int, *, k: int = 14, fc: int = 12, fa: int = 12) -> int:
         """[cos 2πθ, sin 2πθ] along the last axis at a scale of at most fc + fa, from one opening."""
         shift = fc + fa - scale
         return self._add("cos_sin", a, bound=1.001, k=k, fc=fc, fa=fa, sum=WORD, shift=shift, ring=WORD)

@@ -14,7 +14,7 @@ from ..plan.graph import Stage
 from . import arithmetic, rules
 from .encoding import Words
 from .program import WORD, Shape, Sharing, Use
-from .rules import Key, Rule, between, one_of
+from .rules import Key, Rule, between
 from .traffic import Traffic, opening, reshare, truncation
 
 
@@ -180,10 +180,10 @@ ROWS = (
     ),
     Operation(
         kind="cos_sin",
-        keys={"k": one_of(16, 32), "fc": between(0, 40), "fa": between(0, 30), "sum": _BITS, **_SERIES},
+        keys={"k": between(8, 32), "fc": between(0, 40), "fa": between(0, 30), "sum": _BITS, **_SERIES},
         shape=rules.doubled, sharing=rules.replicated, scale=rules.phasor_scale, ring=rules.ring_of_phase,
         traffic=lambda use: opening(
-            k=use["k"], harmonics=1, source=use["sum"], shift=use["shift"], ring=use["ring"], results=2
+            rules.precision(use), harmonics=1, shift=use["shift"], ring=use["ring"], results=2
         ),
         clear=arithmetic.cos_sin,
         result="rep, of a phase: the cosines, and behind them on the last axis the sines; scale fc+fa−shift",
@@ -193,12 +193,12 @@ ROWS = (
         kind="fourier", keys={"fit": rules.COUNT, **_SERIES},
         sharing=rules.replicated, scale=rules.fitted_scale, ring=rules.ring_of_phase,
         traffic=lambda use: opening(
-            k=use.fit.format.phase_bits, harmonics=len(use.fit.m), source=use.fit.format.ring_bits,
-            shift=use["shift"], ring=use["ring"],
+            use.fit.format, harmonics=len(use.fit.m), shift=use["shift"], ring=use["ring"]
         ),
         clear=arithmetic.fourier,
         result="rep, of a phase: the fit's series; scale fc+fa of the fit, less the shift",
-        sent="4·k + 2·sum·harmonics + 2·ring + [wide]·(2 + ring + shift − sum); 2 + [wide]",
+        sent="4·k + 2·sum·(harmonics − tail) + 2·tail_ring·tail + [lifted]·(2 + whole − tail_ring) + 2·ring + "
+        "[wide]·(2 + ring + shift − sum); 2 + [lifted] + [wide]",
     ),
 )  # fmt: skip
 OPERATIONS = {row.kind: row for row in ROWS}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..series.fits import MOST_SCALE
+from ..series.fits import MOST_SCALE, Format
 from .program import PHASE, WORD, Shape, Sharing, Use
 
 T = TypeVar("T")
@@ -209,6 +209,13 @@ def phasor_scale(use: Use) -> int:
     if scale > MOST_SCALE:
         raise ValueError(f"fc + fa is {scale}, must be at most {MOST_SCALE}")
     return scale - int(use["shift"])
+
+
+def precision(use: Use) -> Format:
+    """How a phase's cosine and sine are computed."""
+    return Format(
+        phase_bits=use["k"], amplitude_bits=use["fc"], phasor_bits=use["fa"], ring_bits=use["sum"]
+    )  # fmt: skip
 
 
 def fitted_scale(use: Use) -> int:

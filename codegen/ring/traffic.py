@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..series.fits import Format
+
 BIT = 1
 CHECKED = Fraction(1, 64)
 """Tuples that are opened as a sample and thrown away, for each that is used."""
@@ -56,13 +58,19 @@ def shifted(source: int, shift: int, ring: int, results: int = 1) -> Traffic:
 
     What is left of the source's bits may hold the ring; else the parts' wrap around 2^source has to be taken away.
     """
+    return lifted(source, shift, ring, results) + between_two(ring, results)
+
+
+def lifted(source: int, shift: int, ring: int, results: int = 1) -> Traffic:
+    """The same, not replicated: the two hold the parts of it in Z_2^ring."""
     wide = ring - (source - shift)
-    wrap = Traffic(
+    if wide <= 0:
+        return SILENT
+    return Traffic(
         rounds=1,
         data=results * 2 * BIT,  # d = u⊕r and e = v⊕q, exchanged by the two
         corrections=results * wide * BIT,  # a share of r·q from the party that knows both one-time bits
     )
-    return (wrap if wide > 0 else SILENT) + between_two(ring, results)
 
 
 def truncation(source: int, shift: int, ring: int, *, held: bool = False) -> Traffic:
@@ -81,14 +89,21 @@ def comparison() -> Traffic:
     return Traffic(rounds=1, data=6 * DIGEST)
 
 
-def opening(*, k: int, harmonics: int, source: int, shift: int, ring: int, results: int = 1) -> Traffic:
-    """Series of `harmonics` of one phase, opened to two parties with `k` bits; amplitudes and sums in Z_2^source,
-    results divided by 2^shift in Z_2^ring."""
+def opening(form: Format, *, harmonics: int, shift: int, ring: int, results: int = 1) -> Traffic:
+    """Series of `harmonics` of one phase, opened to two parties with so many bits as its format says; results divided
+    by 2^shift in Z_2^ring."""
+    source, tail = form.ring_bits, form.tail
+    amplitudes = 2 * harmonics * source
+    lift = SILENT
+    if tail:
+        amplitudes -= 2 * tail.harmonics * (source - tail.ring_bits)
+        lift = lifted(tail.ring_bits, 0, source - (form.phasor_bits - tail.phasor_bits), results)
+    k = form.phase_bits
     opened = Traffic(
         rounds=1,
         data=4 * k * BIT,  # masked parts of the phase: LEFT ↔ RIGHT, and HELPER → both
-        corrections=harmonics * 2 * source * BIT,  # LEFT's share of every amplitude, which is complex, from HELPER
+        corrections=amplitudes * BIT,  # LEFT's share of every amplitude, which is complex, from HELPER
         # the same of a checked tuple, and LEFT's pad of its phase for RIGHT
-        checks=CHECKED * (harmonics * 2 * source + k),
+        checks=CHECKED * (amplitudes + k),
     )
-    return opened + shifted(source, shift, ring, results)
+    return opened + lift + shifted(source, shift, ring, results)

@@ -11,10 +11,10 @@ A function on an interval becomes periodic in one of two ways:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import pi
+from math import ceil, floor, log2, pi
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,24 @@ Nobody asks for values there, but free harmonics swing, which takes bits from ev
 3.6 times and 9e-4, with 1 1.2 times and 2e-2.
 """
 
+LEAST_RING = 8
+"""Bits of the smallest ring."""
+ROUNDINGS = 0.05
+"""Bits beyond a bound, which is of real numbers, for what roundings add to it."""
+
 MOST_SCALE = 60
 """Largest scale of a series or a phasor: a value of 1 stays below 2^62 with its roundings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """The last harmonics of a fit, whose amplitudes are small: they add up on their own first, in a smaller ring."""
+
+    harmonics: int
+    phasor_bits: int
+    """Scale of their phasors: at most that of the others."""
+    ring_bits: int
+    """Of the ring that they are shared and added up in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +63,8 @@ class Format:
     """Scale of the public phasors e^(2πi·m·(θ+r)) that multiply them."""
     ring_bits: int = 64
     """Of the ring that the harmonics are shared and added up in (`lowering/narrow.py`)."""
+    tail: Tail | None = None
+    """None: all harmonics are alike."""
 
     def __post_init__(self) -> None:
         if self.scale > MOST_SCALE:
@@ -85,6 +103,21 @@ class Fit:
         spectrum[list(self.m)] = (np.array(self.re) + 1j * np.array(self.im)) * points / 2
         return float(np.max(np.abs(self.const + np.fft.irfft(spectrum, points))))
 
+    def tails(self) -> Iterator[Tail]:
+        """The last 1, 2, … harmonics, in the smallest ring that holds their sum as a signed number and one bit more.
+
+        A phasor that is off by 2^-fa makes an amplitude A err by A·2^-fa. A tail's phasors keep as many bits as make
+        them err by as much, in the root of squares, as all the others' do.
+        """
+        sizes = np.hypot(self.re, self.im)[::-1]
+        sums, squares = np.cumsum(sizes), np.cumsum(sizes**2)
+        for n in range(1, len(sizes)):
+            rest = squares[-1] - squares[n - 1]
+            spared = max(0, floor(log2(rest / squares[n - 1]) / 2)) if squares[n - 1] else self.format.phasor_bits
+            bits = max(0, self.format.phasor_bits - spared)
+            magnitude = ceil(self.format.amplitude_bits + bits + log2(max(sums[n - 1], 2.0**-60)) + ROUNDINGS)
+            yield Tail(harmonics=n, phasor_bits=bits, ring_bits=max(LEAST_RING, magnitude + 2))
+
     def __call__(self, theta: Floats) -> Floats:
         """The series at phases `theta` (turns, any shape)."""
         out = np.full(theta.shape, self.const)
@@ -99,10 +132,12 @@ class Fit:
         def numbers(values: tuple[float, ...]) -> str:
             return ",".join(repr(float(v)) for v in values)
 
-        f = self.format
+        f, tail = self.format, ""
+        if f.tail:
+            tail = f" tail={f.tail.harmonics} tail_fa={f.tail.phasor_bits} tail_ring={f.tail.ring_bits}"
         return (
             f"k={f.phase_bits} fc={f.amplitude_bits} fa={f.phasor_bits} ring={f.ring_bits} const={float(self.const)!r} "
-            f"m={','.join(map(str, self.m))} re={numbers(self.re)} im={numbers(self.im)}"
+            f"m={','.join(map(str, self.m))} re={numbers(self.re)} im={numbers(self.im)}{tail}"
         )
 
 

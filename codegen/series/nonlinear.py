@@ -51,7 +51,7 @@ def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
     """act(u) - u/2 on ±`width`: to 2e-3 where the activation's counts reach that; with `harmonics` > 0, by exactly that
     many."""
     row = OF_DECODERS[act]
-    form = Format(phase_bits=16, amplitude_bits=12, phasor_bits=12)
+    form = Format(phase_bits=15, amplitude_bits=12, phasor_bits=12)
     counts = (harmonics,) if harmonics else row.counts
     return cheapest(lambda n: fold_even(row.even_part, width, n, form), ACTIVATION_ERROR, counts)
 

@@ -24,14 +24,14 @@ HIGHEST = 1.2 * (PLATEAU + BEYOND)
 few texts leaves those of MiniLM's lowest layer at 7.2."""
 SHORTEST = 1.15
 """Period of G over the length of its interval; the rest is the way back from the plateau to 0."""
-WEIGHT = Format(phase_bits=16, amplitude_bits=12, phasor_bits=11)
+WEIGHT = Format(phase_bits=15, amplitude_bits=12, phasor_bits=12)
 MOST_ROOT = 7.7
 """Of |G|: the plateau is at 2.7, and its edge overshoots to 3.3 where the interval is long."""
 INVERSE = Format(phase_bits=32, amplitude_bits=15, phasor_bits=15)
 WEIGHT_ERROR = 0.01
 """Relative to G where s > -1, absolute below, as far as the plateau: a weight errs by twice that. MiniLM's layers take
 8 to 12 harmonics, but for the lowest, whose scores spread over 90 units."""
-INVERSE_ERROR = 0.01
+INVERSE_ERROR = 0.005
 """Relative: scales a head's output of one row by that much."""
 HARMLESS = 2.5
 """Sums of up to that many times the interval's end are still inverted, less exactly."""
@@ -71,7 +71,7 @@ def _root_weight(low: float, length: float, n: int) -> Fit:
 
 @cache
 def inverse_sum(low: float, high: float, length: float) -> Fit:
-    """1/n on [low, high] with a period of `length`, to a relative error of 0.01 where 192 harmonics reach that, and
+    """1/n on [low, high] with a period of `length`, to a relative error of 0.005 where 192 harmonics reach that, and
     roughly on to `HARMLESS`·high. Below `low` it stays near 1/low."""
     return cheapest(lambda n: _inverse_sum(low, high, length, n), INVERSE_ERROR, (32, 48, 64, 96, 128, 192))
 

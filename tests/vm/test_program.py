@@ -67,7 +67,7 @@ SYNTAX = [
     (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=17", "bits is '17', must be an integer"),
     (8, "v 3 setup pub 0 2x2 table - name=t numbers=1,2,3", "3 numbers found, its shape has 4"),
     (8, "v 3 setup pub 0 2x1 table - name=t numbers=1,65536", "number is '65536', must be an integer from -65535"),
-    (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=20 fc=14 fa=14", "k is 20, must be 16 or 32"),
+    (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=33 fc=14 fa=14", "k is '33', must be an integer from 8 to 32"),
     (10, "v 5 example rep 61 3x8 cos_sin 4 group=0 k=16 fc=40 fa=21", "fc \\+ fa is 61, must be at most 60"),
     (11, "v 6 example rep 26 3x4 fourier 4 fit=1 group=0", "fit is '1', must be an integer from 0 to 0"),
     (14, "v 9 pair rep 16 3x8 trunc 8 shift=63 group=1", "shift is '63', must be an integer from 1 to 62"),
@@ -79,7 +79,21 @@ SYNTAX = [
 ]
 FITS = [
     ("fit 1 k=16 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "numbered in file order, 0 expected"),
-    ("fit 0 k=17 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "k is 17, must be 16 or 32"),
+    ("fit 0 k=7 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0", "k is '7', must be an integer from 8 to 32"),
+    ("fit 0 k=9 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0 tail=2", "tail is '2', must be an integer from 1 to 1"),
+    ("fit 0 k=9 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0 tail=1", "tail_fa"),
+    (
+        "fit 0 k=9 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0 tail=1 tail_fa=14 tail_ring=20",
+        "tail_fa is '14', must be an integer from 0 to 13",
+    ),
+    (
+        "fit 0 k=9 fc=13 fa=13 ring=32 const=0 m=1 re=1 im=0 tail=1 tail_fa=9 tail_ring=33",
+        "tail_ring is '33', must be an integer from 8 to 32",
+    ),
+    (
+        "fit 0 k=9 fc=13 fa=13 ring=32 const=0 m=1,2 re=1,1 im=0,0 tail=1 tail_fa=9 tail_ring=24",
+        "tail's sum at scale fc \\+ tail_fa reaches 2.22[.]0279.*, must be below 2.22 in a ring of 24 bits",
+    ),
     ("fit 0 k=16 fc=13 fa=13 ring=65 const=0 m=1 re=1 im=0", "ring is '65', must be an integer from 8 to 64"),
     ("fit 0 k=16 fc=13 fa=31 ring=32 const=0 m=1 re=1 im=0", "fa is '31', must be an integer from 0 to 30"),
     ("fit 0 k=16 fc=13 fa=13 ring=32 const=nan m=1 re=1 im=0", "const is 'nan', must be a finite number"),

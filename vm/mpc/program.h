@@ -25,13 +25,22 @@ struct Harmonic {
   double re, im;
 };
 struct Fit {
-  int k = 16;     // bits of the opened phase: 16 or 32
-  int fc = 0;     // fraction bits of the harmonics' amplitudes
-  int fa = 0;     // fraction bits of the phasors
-  int ring = 64;  // bits of the ring that the harmonics are added up in
+  int k = 16;            // bits of the opened phase
+  int fc = 0;            // fraction bits of the harmonics' amplitudes
+  int fa = 0;            // fraction bits of the phasors
+  int ring = 64;         // bits of the ring that the harmonics are added up in
+  std::size_t tail = 0;  // how many of the last harmonics are small, and added up on their own first
+  int tail_fa = 0;       // fraction bits of their phasors: at most fa
+  int tail_ring = 0;     // bits of the ring that they are added up in
   double constant = 0;
   std::vector<Harmonic> harmonics;
-  double most = 1;  // a bound on |f|
+  double most = 1, tail_most = 0;  // bounds on |f|, and on what the tail adds to it
+
+  std::size_t head() const { return harmonics.size() - tail; }
+  // Bits of the ring that the tail's sum is lifted into, to be added to the rest's.
+  int lifted() const { return ring - (fa - tail_fa); }
+  bool lifts() const { return tail > 0 && tail_ring < lifted(); }
+  int angle_bits() const { return k <= 16 ? 16 : 32; }  // of the words that phases are kept in, k bits at their top
 };
 
 // One value and the operation that makes it. Which of the attributes mean anything depends on `kind`.

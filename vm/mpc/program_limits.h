@@ -1,8 +1,6 @@
 // What the numbers of a ring program may be (docs/program.md).
 #pragma once
 
-#include <array>
-
 #include "ring/ring.h"
 
 namespace secfwt {
@@ -17,14 +15,14 @@ constexpr int kWord = 64;            // bits of the widest ring
 constexpr int kPhaseScale = 64;      // of a phase, in turns: it wraps as the ring does
 constexpr Range kPublicBits{1, 16};  // `bits`
 constexpr Range kTableNumber{-65535, 65535};
-constexpr Range kShift{1, 62};                           // of trunc
-constexpr Range kSeriesShift{0, 62};                     // of cos_sin and fourier
-inline constexpr std::array<int, 2> kPhaseBits{16, 32};  // `k`
-constexpr Range kAmplitudeBits{0, 40};                   // `fc`
-constexpr Range kPhasorBits{0, 30};                      // `fa`
-constexpr int kMostFitScale = 60;                        // fc + fa: a value of 1 stays below 2^62 with its roundings
-constexpr Range kRingBits{8, 64};                        // `ring`, and `sum` of cos_sin
-constexpr Range kHarmonic{1, 65535};                     // `m`
+constexpr Range kShift{1, 62};          // of trunc
+constexpr Range kSeriesShift{0, 62};    // of cos_sin and fourier
+constexpr Range kPhaseBits{8, 32};      // `k`
+constexpr Range kAmplitudeBits{0, 40};  // `fc`
+constexpr Range kPhasorBits{0, 30};     // `fa`
+constexpr int kMostFitScale = 60;       // fc + fa: a value of 1 stays below 2^62 with its roundings
+constexpr Range kRingBits{8, 64};       // `ring`, and `sum` of cos_sin
+constexpr Range kHarmonic{1, 65535};    // `m`
 constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};
 constexpr Range kCount{0, INT64_MAX};
 

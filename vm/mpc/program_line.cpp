@@ -61,14 +61,6 @@ i64 Line::integer(const std::string& text, const std::string& what, Range range)
   return value;
 }
 
-int Line::choice_key(const std::string& name, const std::array<int, 2>& choices) {
-  const i64 value = integer_key(name, kCount);
-  if (value != choices[0] && value != choices[1])
-    fail(name + " is " + std::to_string(value) + ", must be " + std::to_string(choices[0]) + " or " +
-         std::to_string(choices[1]));
-  return static_cast<int>(value);
-}
-
 double Line::real(const std::string& text, const std::string& what) const {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);

@@ -30,8 +30,6 @@ class Line {
 
   i64 integer(const std::string& text, const std::string& what, Range range) const;
   i64 integer_key(const std::string& name, Range range) { return integer(key(name), name, range); }
-  // One of two numbers, the smaller first.
-  int choice_key(const std::string& name, const std::array<int, 2>& choices);
   double real(const std::string& text, const std::string& what) const;
   // The value of the row with that name.
   template <class Rows>

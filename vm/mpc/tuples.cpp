@@ -14,7 +14,16 @@ namespace {
 constexpr std::size_t kBatchBytes = 1 << 16;  // about so many where tuples are large
 constexpr std::size_t kMessage = 1 << 16;     // bytes, at most, dealt ahead at a time: what is urgent waits for one
 
-std::size_t bits_of(const Fit& fit) { return 2 * fit.harmonics.size() * static_cast<std::size_t>(fit.ring); }
+std::size_t bits_of(const Fit& fit) {
+  return 2 * (fit.head() * static_cast<std::size_t>(fit.ring) + fit.tail * static_cast<std::size_t>(fit.tail_ring));
+}
+
+// A pad of k bits, at the top of the word that an angle is: its low bits are 0.
+template <class Angle>
+void keep_top(Angle* pads, std::size_t n, int k) {
+  const Angle mask = static_cast<Angle>(~u64{0} << (8 * static_cast<int>(sizeof(Angle)) - k));
+  for (std::size_t i = 0; i < n; ++i) pads[i] &= mask;
+}
 
 // Batches that are dealt or used together: enough for all threads, few enough for the cache.
 std::size_t group() { return 4 * threads(); }
@@ -58,6 +67,7 @@ u64 TuplePool::ahead() const {
 template <class Angle>
 void TuplePool::tuple_pads(const Stream& stream, u64 batch, Angle* out) const {
   stream.fill(0, pad_index(batch, Whose::own, 0) * sizeof(Angle), out, row() * sizeof(Angle));
+  keep_top(out, row(), fit_.k);
 }
 
 // Pads of HELPER's messages [i, i + n) of a batch.
@@ -67,6 +77,7 @@ void TuplePool::message_pads(const Stream& stream, u64 batch, u64 i, std::size_t
   Angle pads[kMost];
   stream.fill(0, pad_index(batch, Whose::helpers, i - skip) * sizeof(Angle), pads, (skip + n) * sizeof(Angle));
   std::copy_n(pads + skip, n, out);
+  keep_top(out, n, fit_.k);
 }
 
 // Of each stratum's 64 tuples and its spare, uniformly: 64 is the spare. The bias of the remainder is below 2^-57.
@@ -140,7 +151,7 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
       R* const at = words.data();
       for (u64 batch = start + lo; batch < start + hi; ++batch) {
         if (role == LEFT)
-          unpack_bits(buffer.data() + (batch - start) * batch_bytes(), batch_words(), fit_.ring, at);
+          unpack(buffer.data() + (batch - start) * batch_bytes(), at);
         else
           right_amplitudes_.fill(0, amplitudes_index<R>(batch), at, batch_words() * sizeof(R));
         const Places checked = places(role, batch);
@@ -171,13 +182,14 @@ void TuplePool::exact(const Angle* rho, std::size_t n, R* out, std::size_t row) 
 
 template <class Angle, class R>
 void TuplePool::expect(const Angle* rho, std::size_t count, R* sample) const {
-  const R mask = static_cast<R>(low_bits(fit_.ring));
+  const R head = static_cast<R>(low_bits(fit_.ring)), tail = static_cast<R>(low_bits(std::max(1, fit_.tail_ring)));
   std::vector<R> whole(parts() * kMost);
   for (std::size_t done = 0; done < count; done += kMost) {
     const std::size_t n = std::min(kMost, count - done);
     exact(rho + done, n, whole.data(), kMost);
     for (std::size_t i = 0; i < n; ++i)
-      for (std::size_t part = 0; part < parts(); ++part, ++sample) *sample = (whole[part * kMost + i] - *sample) & mask;
+      for (std::size_t part = 0; part < parts(); ++part, ++sample)
+        *sample = (whole[part * kMost + i] - *sample) & (part < 2 * fit_.head() ? head : tail);
   }
 }
 
@@ -199,13 +211,14 @@ void TuplePool::deal_ahead(u64 most) {
 void TuplePool::deal(std::size_t batches, bool threaded) {
   Bytes message(batches * batch_bytes());
   const u64 first = dealt_ / batch_;
+  const bool short_angles = fit_.angle_bits() == 16;
   const auto body = [&](std::size_t lo, std::size_t hi) {
     for (; lo < hi; ++lo) {
       u8* const out = message.data() + lo * batch_bytes();
       if (fit_.ring <= 32)
-        fit_.k == 16 ? deal_batch<u16, u32>(first + lo, out) : deal_batch<u32, u32>(first + lo, out);
+        short_angles ? deal_batch<u16, u32>(first + lo, out) : deal_batch<u32, u32>(first + lo, out);
       else
-        fit_.k == 16 ? deal_batch<u16, u64>(first + lo, out) : deal_batch<u32, u64>(first + lo, out);
+        short_angles ? deal_batch<u16, u64>(first + lo, out) : deal_batch<u32, u64>(first + lo, out);
     }
   };
   if (threaded)
@@ -227,7 +240,19 @@ void TuplePool::deal_batch(u64 batch, u8* out) const {
   exact(rho, row(), words.data(), row());
   helper_amplitudes_.fill(0, amplitudes_index<R>(batch), pads.data(), pads.size() * sizeof(R));
   for (std::size_t i = 0; i < words.size(); ++i) words[i] -= pads[i];
-  pack_bits(words.data(), words.size(), fit_.ring, out);
+  pack(words.data(), out);
+}
+
+template <class R>
+void TuplePool::pack(const R* words, u8* out) const {
+  pack_bits(words, head_words(), fit_.ring, out);
+  if (fit_.tail > 0) pack_bits(words + head_words(), tail_words(), fit_.tail_ring, out + head_bytes());
+}
+
+template <class R>
+void TuplePool::unpack(const u8* in, R* words) const {
+  unpack_bits(in, head_words(), fit_.ring, words);
+  if (fit_.tail > 0) unpack_bits(in + head_bytes(), tail_words(), fit_.tail_ring, words + head_words());
 }
 
 template void TuplePool::pads(Role, u64, std::size_t, u16*) const;

@@ -104,8 +104,17 @@ class TuplePool {
   void deal(std::size_t batches, bool threaded);
   template <class Angle, class R>
   void deal_batch(u64 batch, u8* out) const;
-  std::size_t batch_bytes() const { return (row() * tuple_bits_ + 7) / 8; }  // as it is sent
-  std::size_t batch_words() const { return row() * parts(); }
+  // A batch as it is sent: the head's amplitudes, and behind them the tail's, each tightly packed.
+  template <class R>
+  void pack(const R* words, u8* out) const;
+  template <class R>
+  void unpack(const u8* in, R* words) const;
+  std::size_t head_words() const { return 2 * fit_.head() * row(); }
+  std::size_t tail_words() const { return 2 * fit_.tail * row(); }
+  std::size_t head_bytes() const { return (head_words() * static_cast<std::size_t>(fit_.ring) + 7) / 8; }
+  std::size_t tail_bytes() const { return (tail_words() * static_cast<std::size_t>(fit_.tail_ring) + 7) / 8; }
+  std::size_t batch_bytes() const { return head_bytes() + tail_bytes(); }
+  std::size_t batch_words() const { return head_words() + tail_words(); }
   // Where in their stream RIGHT's amplitudes of a batch are, a word each, in bytes.
   template <class R>
   u64 amplitudes_index(u64 batch) const {

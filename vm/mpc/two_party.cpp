@@ -62,41 +62,31 @@ void PairReshare::recv() const {
   seat_.with(peer).values.add(shared, n_ * sizeof(u64));
 }
 
-PairShift::PairShift(const Seat& seat, std::size_t n, Target out, int source, int shift, int ring)
-    : seat_(seat), blocks_(n), source_(source), shift_(shift), ring_(ring), reshare_(seat, n, out, ring) {
-  if (!wraps()) return;
-  r_ = seat.pad(0, (n + 7) / 8);
-  q_ = seat.pad(2, (n + 7) / 8);
-  rq_left_ = seat.pad(0, n * sizeof(u64));
-}
+PairLift::PairLift(const Seat& seat, std::size_t n, u64* summand, int source, int shift, int ring)
+    : seat_(seat),
+      blocks_(n),
+      summand_(summand),
+      source_(source),
+      shift_(shift),
+      ring_(ring),
+      r_(seat.pad(0, (n + 7) / 8)),
+      q_(seat.pad(2, (n + 7) / 8)),
+      rq_left_(seat.pad(0, n * sizeof(u64))) {}
 
-void PairShift::send(int round) const {
-  if (!wraps() && shift_ > 0) shift_summand();
-  if (!wraps() || round == 1) return reshare_.send();
+void PairLift::send() const {
   if (seat_.role() == LEFT) return send_bit(RIGHT, r_, u64{1} << (source_ - 2));
   if (seat_.role() == RIGHT) return send_bit(LEFT, q_, 0);
   deal();
 }
 
-void PairShift::recv(int round) const {
-  if (!wraps() || round == 1) return reshare_.recv();
+void PairLift::recv() const {
   if (seat_.role() == LEFT) return finish_left();
   if (seat_.role() == RIGHT) finish_right();
 }
 
-// Without a wrap. Two roundings down cost one unit on average.
-void PairShift::shift_summand() const {
-  if (seat_.role() == HELPER) return;
-  u64* a = summand();
-  const u64 unit = seat_.role() == RIGHT ? 1 : 0;
-  blocks_.each([&](std::size_t lo, std::size_t n) {
-    for (std::size_t i = lo; i < lo + n; ++i) a[i] = (a[i] >> shift_) + unit;
-  });
-}
-
 // d = u⊕r from LEFT, e = v⊕q from RIGHT.
-void PairShift::send_bit(Role peer, const Pad& pad, u64 offset) const {
-  u64* a = summand();
+void PairLift::send_bit(Role peer, const Pad& pad, u64 offset) const {
+  u64* a = summand_;
   const std::array<Flow, 1> flows{{{&seat_.to(peer), 1}}};
   blocks_.send(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
     masked_top_bits(a + lo, n, source_, offset, PadBits(pad, lo, n).bytes, message[0]);
@@ -104,7 +94,7 @@ void PairShift::send_bit(Role peer, const Pad& pad, u64 offset) const {
 }
 
 // HELPER: RIGHT's share of r·q is what LEFT's pad lacks of it.
-void PairShift::deal() const {
+void PairLift::deal() const {
   const std::array<Flow, 1> flows{{{&seat_.to(RIGHT), share_bits()}}};
   blocks_.send(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
     const PadBits r(r_, lo, n), q(q_, lo, n);
@@ -115,8 +105,8 @@ void PairShift::deal() const {
   });
 }
 
-void PairShift::finish_left() const {
-  u64* a = summand();
+void PairLift::finish_left() const {
+  u64* a = summand_;
   const std::array<Flow, 1> flows{{{&seat_.to(RIGHT), 1}}};
   blocks_.recv(flows, [&](std::size_t lo, std::size_t n, const auto& message) {
     const u8* e = message[0];
@@ -126,8 +116,8 @@ void PairShift::finish_left() const {
   });
 }
 
-void PairShift::finish_right() const {
-  u64* b = summand();
+void PairLift::finish_right() const {
+  u64* b = summand_;
   // LEFT's 2^(source-2) goes again; two roundings down cost one unit on average.
   const u64 offset = (u64{1} << (source_ - 2 - shift_)) - (shift_ > 0 ? 1 : 0);
   const std::array<Flow, 2> flows{{{&seat_.to(LEFT), 1}, {&seat_.to(HELPER), share_bits()}}};
@@ -137,6 +127,32 @@ void PairShift::finish_right() const {
     unpack_bits(message[1], n, static_cast<int>(share_bits()), rq);
     shift_right_summand(b + lo, n, source_, shift_, PadBits(q_, lo, n).bytes, d, rq);
     for (std::size_t i = lo; i < lo + n; ++i) b[i] -= offset;
+  });
+}
+
+PairShift::PairShift(const Seat& seat, std::size_t n, Target out, int source, int shift, int ring)
+    : seat_(seat), blocks_(n), shift_(shift), reshare_(seat, n, out, ring) {
+  if (ring > source - shift) lift_.emplace(seat, n, summand(), source, shift, ring);
+}
+
+void PairShift::send(int round) const {
+  if (lift_ && round == 0) return lift_->send();
+  if (!lift_ && shift_ > 0) shift_summand();
+  reshare_.send();
+}
+
+void PairShift::recv(int round) const {
+  if (lift_ && round == 0) return lift_->recv();
+  reshare_.recv();
+}
+
+// Without a wrap. Two roundings down cost one unit on average.
+void PairShift::shift_summand() const {
+  if (seat_.role() == HELPER) return;
+  u64* a = summand();
+  const u64 unit = seat_.role() == RIGHT ? 1 : 0;
+  blocks_.each([&](std::size_t lo, std::size_t n) {
+    for (std::size_t i = lo; i < lo + n; ++i) a[i] = (a[i] >> shift_) + unit;
   });
 }
 

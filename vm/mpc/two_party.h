@@ -4,6 +4,8 @@
 // RIGHT's x0).
 #pragma once
 
+#include <optional>
+
 #include "mpc/blocks.h"
 #include "mpc/task.h"
 
@@ -34,42 +36,58 @@ class PairReshare {
   Pad pad0_, pad2_;
 };
 
-// The same for (a + b mod 2^source) >> shift, into Z_2^ring: a/2^shift with an error in (-1, 1] units, exact for shift
-// 0.
+// (a + b mod 2^source) >> shift as a sum of two numbers mod 2^ring, for ring > source − shift: what the shift of each
+// by itself leaves of a wrap around 2^source is taken away. It wants a signed number z with |z| < 2^(source-2). 2 +
+// ring − source + shift bits a value over all parties, 1 round:
 //
-// Where ring <= source − shift, each shifts its own summand: a wrap around 2^source is a multiple of 2^ring afterwards.
-// 2·ring bits a value over all parties, 1 round. Else the wrap has to be taken away, which wants a signed number z with
-// |z| < 2^(source-2): 2·ring + 2 bits and ring − source + shift bits, 2 rounds:
-//
-// 1. LEFT adds 2^(source-2), so that a + b wraps around 2^source (w = 1) exactly where one of them has its top bit set:
-//    not wrapping, 1−w = u·v, is a product of a bit of each party, u = ¬(top bit of a) and v = ¬(top bit of b). They
-//    exchange d = u⊕r and e = v⊕q under one-time bits that HELPER knows, and HELPER shares r·q. Each computes its share
-//    of u·v from that (mpc/bits.h) and takes the wrap from its shifted summand.
-// 2. PairReshare of the two shifted summands.
-class PairShift {
+// LEFT adds 2^(source-2), so that a + b wraps around 2^source (w = 1) exactly where one of them has its top bit set:
+// not wrapping, 1−w = u·v, is a product of a bit of each party, u = ¬(top bit of a) and v = ¬(top bit of b). They
+// exchange d = u⊕r and e = v⊕q under one-time bits that HELPER knows, and HELPER shares r·q. Each computes its share of
+// u·v from that (mpc/bits.h) and takes the wrap from its shifted summand.
+class PairLift {
  public:
-  PairShift(const Seat& seat, std::size_t n, Target out, int source, int shift, int ring);
+  PairLift(const Seat& seat, std::size_t n, u64* summand, int source, int shift, int ring);
 
-  int rounds() const { return wraps() ? 2 : 1; }
-  u64* summand() const { return reshare_.summand(); }  // mod 2^source
-  void send(int round) const;
-  void recv(int round) const;
+  void send() const;
+  void recv() const;
 
  private:
   void send_bit(Role peer, const Pad& pad, u64 offset) const;
   void deal() const;
   void finish_left() const;
   void finish_right() const;
-  void shift_summand() const;
-  bool wraps() const { return ring_ > source_ - shift_; }
   // Of r·q: only w mod 2^(ring-source+shift) matters.
   std::size_t share_bits() const { return static_cast<std::size_t>(ring_ - source_ + shift_); }
 
   Seat seat_;
   Blocks blocks_;
+  u64* summand_;  // nullptr at HELPER
   int source_, shift_, ring_;
   Pad r_, q_, rq_left_;  // r under key 0, q under key 2, LEFT's share of r·q under key 0
+};
+
+// PairReshare of (a + b mod 2^source) >> shift, into Z_2^ring: a/2^shift with an error in (-1, 1] units, exact for
+// shift 0.
+//
+// Where ring <= source − shift, each shifts its own summand: a wrap around 2^source is a multiple of 2^ring afterwards.
+// 2·ring bits a value over all parties, 1 round. Else a PairLift comes before.
+class PairShift {
+ public:
+  PairShift(const Seat& seat, std::size_t n, Target out, int source, int shift, int ring);
+
+  int rounds() const { return lift_ ? 2 : 1; }
+  u64* summand() const { return reshare_.summand(); }  // mod 2^source
+  void send(int round) const;
+  void recv(int round) const;
+
+ private:
+  void shift_summand() const;
+
+  Seat seat_;
+  Blocks blocks_;
+  int shift_;
   PairReshare reshare_;
+  std::optional<PairLift> lift_;
 };
 
 }  // namespace secfwt

@@ -81,11 +81,11 @@ Object program() {
                          .add("scale", kScale)
                          .add("bits", kPublicBits)
                          .add("shift", kShift)
+                         .add("k", kPhaseBits)
                          .add("fc", kAmplitudeBits)
                          .add("fa", kPhasorBits)
                          .add("ring", kRingBits)
-                         .add("m", kHarmonic))
-      .add("choices", Object().add("k", Range{kPhaseBits[0], kPhaseBits[1]}));
+                         .add("m", kHarmonic));
 }
 
 Object options() {

@@ -183,6 +183,33 @@ TEST(series_in_every_ring) {
         }
 }
 
+TEST(series_with_a_tail) {
+  for (int k : {8, 13, 16, 25, 32})
+    for (int sum : {30, 41, 64})
+      for (bool lifts : {false, true})
+        for (int ring : {12, 38, 64}) {
+          const Fit fit = tailed_fit(k, sum, lifts);
+          const int shift = 5;
+          const Words z = random_words(700);
+          const Result r = apply(series(fit, shift, ring), additive(z), 1, random_keys());
+          const double unit = std::ldexp(1.0, shift - 26);
+          double bound = unit;
+          for (const Harmonic& h : fit.harmonics) {
+            const double amplitude = std::hypot(h.re, h.im);
+            bound += amplitude * 2 * M_PI * h.m * 1.5 * std::ldexp(1.0, -k) + std::ldexp(0.75, -13) +
+                     std::ldexp(3 * amplitude, h.m == 1 ? -13 : -10);
+          }
+          for (std::size_t i = 0; i < z.size(); ++i) {
+            const double f = evaluate(fit, std::ldexp(static_cast<double>(z[i]), -64));
+            const i64 expected = std::llrint(f / unit);
+            CHECK(std::abs(static_cast<double>(number(r.z[i] - static_cast<u64>(expected), ring))) * unit <
+                  bound + unit);
+          }
+          const u64 wide = ring > sum - shift;
+          CHECK_EQ(r.trace.rounds, 2 + wide + lifts);
+        }
+}
+
 TEST(fourier_meets_its_bound) {
   for (int k : {16, 32})
     for (int ring : {32, 64}) {
@@ -245,6 +272,10 @@ TEST(what_a_party_receives_is_masked_by_the_key_it_lacks) {
     const Fit fit16 = example_fit(16, ring), fit32 = example_fit(32, ring);
     check_hiding(series(fit16), same);
     check_hiding(series(fit32), same);
+  }
+  for (int k : {12, 16, 27}) {
+    const Fit fit = tailed_fit(k, 41, true);
+    check_hiding(series(fit, 5, 41), same);
   }
 }
 
@@ -310,6 +341,8 @@ TEST(pads_are_drawn_once_for_every_use) {
       // The lift, then the result's components; pads of the opening come from the tuples' own streams.
       const std::size_t lift0 = ring == 32 ? bits + word : 0, lift2 = ring == 32 ? bits : 0;
       check(series(fit), {lift0 + word, lift2 + word});
+      const Fit tailed = tailed_fit(k, ring, true);
+      check(series(tailed), {bits + word + lift0 + word, bits + lift2 + word});
     }
 }
 
@@ -371,8 +404,11 @@ TEST(no_pad_is_used_for_two_values) {
   for (int k : {16, 32})
     for (int ring : {32, 64}) {
       Fit fit = example_fit(k, ring);
+      Fit tailed = tailed_fit(k, ring, true);
       for (Harmonic& harmonic : fit.harmonics) harmonic = {1, 0.0, 0.0};
+      tailed.harmonics = fit.harmonics;
       check(series(fit));
+      check(series(tailed));
     }
 }
 

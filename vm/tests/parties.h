@@ -198,6 +198,15 @@ inline Fit example_fit(int k, int ring) {
   return fit;
 }
 
+// With harmonics 2 and 7 in a ring of their own: one that their sum is lifted from, or has the room of the others'.
+inline Fit tailed_fit(int k, int ring, bool lifts) {
+  Fit fit = example_fit(k, ring);
+  fit.tail = 2;
+  fit.tail_fa = 10;
+  fit.tail_ring = lifts ? 26 : fit.lifted();
+  return fit;
+}
+
 // The tuples of the only series a party evaluates, dealt over its ordinary channels.
 inline TuplePool& pool_of(Party& party, const Fit& fit) {
   if (party.pools.empty()) party.pools.push_back(std::make_shared<TuplePool>(party, 0, fit, *party.prev, *party.next));

@@ -160,7 +160,7 @@ def test_the_prompted_layer_keeps_the_tokens_part_per_example() -> None:
 @pytest.mark.parametrize(("head", "rows"), [("bert", 1), ("masked_lm", 1), ("prototypes", TOKENS)])
 def test_only_rows_that_the_head_reads_are_computed(head: str, rows: int) -> None:
     t = toy(head, prompt_layer=0)
-    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16]
+    openings = [v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits <= 16]
     assert [v.shape[0] for v in openings] == [TOKENS + PROMPT, rows]
 
 
@@ -179,7 +179,7 @@ def test_deep_prompts_replace_each_other(head: str) -> None:
     got = decode(result["logits"], 16).reshape(t.reference["logits"].shape)
     assert np.abs(got - t.reference["logits"]).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
     # prompt rows are thrown away after each layer, so that nobody computes them
-    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16]
+    rows = [v.shape[0] for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits <= 16]
     assert rows == [TOKENS, TOKENS if head == "prototypes" else 1]
 
 
@@ -230,12 +230,19 @@ def test_generation_cost_adds_up() -> None:
     one, many = (generation_cost(t.ring, c, 4) for c in (1, 8))
     assert one.rounds == many.rounds
     assert many.bytes > 6 * one.bytes
-    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits == 16)
+    gelu = next(v for v in t.ring if v.kind == "fourier" and t.ring.fits[v.attrs["fit"]].format.phase_bits <= 16)
     fit = t.ring.fits[gelu.attrs["fit"]]
     assert gelu.ring < 40
-    more = gelu.ring + gelu.attrs["shift"] - fit.format.ring_bits
-    wrap = 2 + more if more > 0 else 0
-    assert traffic(t.ring, gelu).bits == 64 + 2 * fit.format.ring_bits * len(fit.m) + wrap + 2 * gelu.ring
+    form, tail = fit.format, fit.format.tail
+    assert tail is not None
+
+    def wrap(more: int) -> int:
+        return 2 + more if more > 0 else 0
+
+    harmonics = 2 * form.ring_bits * (len(fit.m) - tail.harmonics) + 2 * tail.ring_bits * tail.harmonics
+    lifted = wrap(form.ring_bits - form.phasor_bits + tail.phasor_bits - tail.ring_bits)
+    shifted = wrap(gelu.ring + gelu.attrs["shift"] - form.ring_bits)
+    assert traffic(t.ring, gelu).bits == 60 + harmonics + lifted + shifted + 2 * gelu.ring
 
 
 def test_kept_memory_is_what_later_stages_read() -> None:

@@ -14,10 +14,17 @@ from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS, table
 from secfwt.codegen.ring.program import RingProgram, RingValue, Sharing, Use
 from secfwt.codegen.ring.traffic import Traffic
 from secfwt.codegen.ring.unstaged import unstaged
-from secfwt.codegen.series.fits import Fit, Format
+from secfwt.codegen.series.fits import Fit, Format, Tail
 
 HARMONICS = 8
 FORMATS = [Format(phase_bits=16, amplitude_bits=13, phasor_bits=13, ring_bits=bits) for bits in (32, 64, 29)]
+FORMATS += [
+    Format(
+        phase_bits=15, amplitude_bits=13, phasor_bits=13, ring_bits=29,
+        tail=Tail(harmonics=6, phasor_bits=9, ring_bits=bits),
+    )
+    for bits in (20, 25)
+]  # fmt: skip
 FITS = [Fit(each, 0.5, tuple(range(1, 2 * HARMONICS, 2)), (0.1,) * 8, (0.0,) * 8, 0.0) for each in FORMATS]
 
 
@@ -62,6 +69,8 @@ SAMPLES = [
     ("fourier", {"fit": 0, "shift": 8, "ring": 24}),
     ("fourier", {"fit": 0, "shift": 8, "ring": 25}),
     ("fourier", {"fit": 1, "shift": 0, "ring": 64}),
+    ("fourier", {"fit": 3, "shift": 12, "ring": 37}),
+    ("fourier", {"fit": 4, "shift": 12, "ring": 17}),
 ]
 
 
@@ -69,6 +78,12 @@ SAMPLES = [
 def test_documented_formulas_are_the_traffic(kind: str, keys: dict[str, int]) -> None:
     fit = FITS[keys.get("fit", 0)]
     names = {"k": fit.format.phase_bits, "sum": fit.format.ring_bits, "harmonics": HARMONICS, "shift": 0, **keys}
+    if kind == "fourier":
+        form = fit.format
+        tail = form.tail or Tail(harmonics=0, phasor_bits=0, ring_bits=0)
+        whole = form.ring_bits - form.phasor_bits + tail.phasor_bits
+        names |= {"tail": tail.harmonics, "tail_ring": tail.ring_bits, "whole": whole}
+        names["lifted"] = form.tail is not None and whole > tail.ring_bits
     names["rep"] = keys.get("rep", False)
     names["add"] = not names["rep"]
     names["wide"] = names["ring"] > names.get("source", names["sum"]) - names["shift"]
@@ -86,9 +101,9 @@ def test_bytes_are_those_of_the_protocols_page() -> None:
     assert (sent("reshare", ring=40).bits, sent("reshare", ring=40).rounds) == (3 * 40, 1)
     assert (sent("trunc", 60, shift=20, ring=40).bits, sent("trunc", 60, shift=20, ring=40).rounds) == (3 * 40, 1)
     assert (sent("trunc", 40, shift=20, ring=40).bits, sent("trunc", 40, shift=20, ring=40).rounds) == (3 * 40 + 22, 3)
-    assert sent("cos_sin", k=16, sum=54, shift=17, ring=37).bits == 320
-    assert sent("fourier", fit=2, shift=12, ring=37).bits == 624
-    assert sent("fourier", fit=2, shift=12, ring=37).corrections == 464 + 20
+    assert sent("cos_sin", k=14, fc=12, fa=12, sum=50, shift=13, ring=37).bits == 304
+    assert sent("fourier", fit=3, shift=12, ring=37).bits == 519
+    assert sent("fourier", fit=3, shift=12, ring=37).corrections == 116 + 240 + 5 + 20
 
 
 REP, ADD, PUB = (value(sharing=sharing) for sharing in (Sharing.REP, Sharing.ADD, Sharing.PUB))
@@ -102,8 +117,8 @@ REFUSED = [
     ("reshare", (value(sharing=Sharing.ADD, ring=40),), {"ring": 41}, "ring is 41, the input's is 40"),
     ("fourier", (value(scale=64, ring=63),), {"fit": 0, "shift": 0, "ring": 64}, "63 bits, a phase has 64"),
     (
-        "cos_sin", (PHASES,), {"k": 20, "fc": 14, "fa": 14, "sum": 64, "shift": 0, "ring": 64},
-        "k is 20, accepted: 16 or 32",
+        "cos_sin", (PHASES,), {"k": 33, "fc": 14, "fa": 14, "sum": 64, "shift": 0, "ring": 64},
+        "k is 33, accepted: 8…32",
     ),
     ("public", (), {"name": "A", "seed": "0011", "bits": 13}, "seed is 0011, accepted: 32 hexadecimal digits"),
     ("table", (), {"name": "t", "numbers": (1, 2)}, "2 numbers found, its shape has 1"),
