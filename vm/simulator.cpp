@@ -1,8 +1,10 @@
 // Three parties as threads of one process, with a C interface: the same engine and the same messages as over a network,
 // but inputs arrive in the clear and are shared here. For tests, for cost calibration and for rehearsals; it protects
 // nothing.
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -17,6 +19,7 @@
 #include "mpc/tuples.h"
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {
@@ -280,24 +283,49 @@ std::size_t secfwt_received(const Simulator* simulator, int party, int from_next
 
 // c (m×n) = a (m×k) · b (k×n) mod 2^64, contiguous.
 void secfwt_gemm(const u64* a, const u64* b, u64* c, std::size_t m, std::size_t k, std::size_t n) {
-  secfwt::gemm(a, k, b, n, c, n, m, k, n, false);
+  secfwt::gemm(a, b, c, m, k, n, false);
 }
 
 // Name of the best instruction set of the ring kernels that this processor has.
 const char* secfwt_isa() { return secfwt::isa_name(secfwt::best_isa()); }
 
-// The kernel that large matrix products run on.
-const char* secfwt_kernel() { return secfwt::current_kernel().name; }
+// The kernel that large matrix products run on in a ring of so many bits.
+const char* secfwt_kernel(int bits) { return secfwt::current_kernel(bits).name; }
 
 // The i-th kernel that this processor has, measured: 10^9 multiply-accumulates per second of one core, of blocks in the
-// cache, and of its multiplications alone. nullptr behind the last.
-const char* secfwt_kernel_rates(std::size_t i, double rates[2]) {
+// cache, and of its multiplications alone; and the bits of the widest ring that it is for. nullptr behind the last.
+const char* secfwt_kernel_rates(std::size_t i, double rates[2], int* bits) {
   if (i >= secfwt::kernels().size()) return nullptr;
   const secfwt::GemmKernel& kernel = *secfwt::kernels()[i];
   const secfwt::KernelRate rate = secfwt::measure(kernel);
   rates[0] = rate.multiply;
   rates[1] = rate.peak;
+  *bits = kernel.bits;
   return kernel.name;
+}
+
+// Words packed to so many bits, unpacked, and copied: 10^9 bytes of words per second of one core, more of them than
+// caches hold.
+void secfwt_packing_rates(int bits, double rates[3]) {
+  constexpr std::size_t words = 4 << 20;
+  constexpr int runs = 8;
+  const secfwt::Words from(words, 0x123456789abcdef);
+  secfwt::Words to(words);
+  u8* const bytes = reinterpret_cast<u8*>(to.data());
+  std::vector<u8> packed(bytes, bytes + 8 * words);
+  const auto rate = [](const auto& body) {
+    double best = 0;
+    for (int run = 0; run < runs; ++run) {
+      const auto begin = std::chrono::steady_clock::now();
+      body();
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      best = std::max(best, 8e-9 * static_cast<double>(words) / seconds.count());
+    }
+    return best;
+  };
+  rates[0] = rate([&] { secfwt::pack_bits(from.data(), words, bits, packed.data()); });
+  rates[1] = rate([&] { secfwt::unpack_bits(packed.data(), words, bits, to.data()); });
+  rates[2] = rate([&] { std::memcpy(packed.data(), from.data(), 8 * words); });
 }
 
 }  // extern "C"

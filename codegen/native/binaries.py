@@ -19,6 +19,8 @@ SIMULATOR = "libsecfwt_simulator.so"
 """Three parties in one process."""
 BUILD = "build it on this machine: ./build.sh"
 TRIAL_SECONDS = 20
+NARROW_RING, WORD = 40, 64
+"""Rings in bits: of most products of a program, and the widest."""
 
 
 class BinaryMissing(SecfwtError):  # noqa: N818 (the name says what it is)
@@ -62,8 +64,11 @@ def load(name: str) -> ctypes.CDLL:
 
 
 def describe() -> str:
-    """One line for a person: version, instruction set of the ring kernels on this processor and which of them serves
-    matrix products, folder. Raises `BinaryMissing`, also where the party program does not run."""
+    """One line for a person: version, instruction set of the ring kernels on this processor, which of them serve matrix
+    products in a narrow ring and in the widest, folder.
+
+    Raises `BinaryMissing`, also where the party program does not run.
+    """
     vm, simulator = find(VM), load(SIMULATOR)
     try:
         done = subprocess.run([vm, "--describe"], capture_output=True, check=False, timeout=TRIAL_SECONDS)
@@ -74,8 +79,10 @@ def describe() -> str:
         raise BinaryMissing(f"{vm} does not run: {said.splitlines()[-1]}; {BUILD}")
     for function in (simulator.secfwt_isa, simulator.secfwt_kernel):
         function.restype = ctypes.c_char_p
-    isa, kernel = simulator.secfwt_isa().decode(), simulator.secfwt_kernel().decode()
-    return f"secfwt {VERSION}, ring kernels for {isa}, products on {kernel}, in {vm.parent}"
+    isa = simulator.secfwt_isa().decode()
+    narrow, wide = (simulator.secfwt_kernel(bits).decode() for bits in (NARROW_RING, WORD))
+    kernels = narrow if narrow == wide else f"{narrow} and {wide}"
+    return f"secfwt {VERSION}, ring kernels for {isa}, products on {kernels}, in {vm.parent}"
 
 
 if __name__ == "__main__":

@@ -71,8 +71,9 @@ def _library() -> ctypes.CDLL:
         "secfwt_record": (None, (c_void_p, c_int)),
         "secfwt_received": (c_size_t, (c_void_p, c_int, c_int, POINTER(c_uint8))),
         "secfwt_gemm": (None, (words, words, words, c_size_t, c_size_t, c_size_t)),
-        "secfwt_kernel": (c_char_p, ()),
-        "secfwt_kernel_rates": (c_char_p, (c_size_t, POINTER(c_double))),
+        "secfwt_kernel": (c_char_p, (c_int,)),
+        "secfwt_kernel_rates": (c_char_p, (c_size_t, POINTER(c_double), POINTER(c_int))),
+        "secfwt_packing_rates": (None, (c_int, POINTER(c_double))),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -102,23 +103,50 @@ def ring_matmul(a: Words, b: Words) -> Words:
     return out
 
 
-def chosen_kernel() -> str:
-    """Name of the kernel that large matrix products run on."""
-    name: bytes = _library().secfwt_kernel()
+def chosen_kernel(bits: int) -> str:
+    """Name of the kernel that large matrix products run on in a ring of so many bits."""
+    name: bytes = _library().secfwt_kernel(bits)
     return name.decode()
 
 
-def kernel_rates() -> Iterator[tuple[str, tuple[float, float]]]:
-    """Each kernel of matrix products that this processor has, measured on one core for some 20 ms.
+@dataclass(frozen=True)
+class KernelRate:
+    """A kernel of matrix products: 10^9 multiply-accumulates per second of one core."""
 
-    Its name; 10^9 multiply-accumulates per second of blocks in the cache, and of its multiplications alone.
-    """
-    rates = (c_double * 2)()
+    name: str
+    bits: int
+    """Of the widest ring that it is exact in."""
+    rate: float
+    """Of blocks that are packed and in the cache."""
+    peak: float
+    """Of its multiplications alone."""
+
+
+def kernel_rates() -> Iterator[KernelRate]:
+    """Each kernel of matrix products that this processor has, measured on one core for some 20 ms."""
+    rates, bits = (c_double * 2)(), c_int()
     for i in count():
-        name: bytes | None = _library().secfwt_kernel_rates(i, rates)
+        name: bytes | None = _library().secfwt_kernel_rates(i, rates, bits)
         if name is None:
             return
-        yield name.decode(), (rates[0], rates[1])
+        yield KernelRate(name.decode(), bits.value, *rates)
+
+
+@dataclass(frozen=True)
+class PackingRate:
+    """10^9 bytes of 64-bit words per second of one core, of arrays larger than caches."""
+
+    pack: float
+    unpack: float
+    copy: float
+    """By memcpy."""
+
+
+def packing_rate(bits: int) -> PackingRate:
+    """How fast words are packed to so many bits for a message, measured for some 50 ms."""
+    rates = (c_double * 3)()
+    _library().secfwt_packing_rates(bits, rates)
+    return PackingRate(*rates)
 
 
 class Simulator:

@@ -76,75 +76,7 @@ struct ShiftRightSummand {
   }
 };
 
-struct Narrow {
-  SECFWT_INLINE void operator()(const u64* words, std::size_t n, u8* out) const {
-    u32* to = reinterpret_cast<u32*>(out);
-    for (std::size_t i = 0; i < n; ++i) to[i] = static_cast<u32>(words[i]);
-  }
-};
-
-struct Widen {
-  SECFWT_INLINE void operator()(const u8* in, std::size_t n, u64* words) const {
-    const u32* from = reinterpret_cast<const u32*>(in);
-    for (std::size_t i = 0; i < n; ++i) words[i] = from[i];
-  }
-};
-
-template <class R>
-void pack(const R* words, std::size_t n, int bits, u8* out) {
-  if (bits == 8 * static_cast<int>(sizeof(R))) return static_cast<void>(std::memcpy(out, words, n * sizeof(R)));
-  const u64 mask = low_bits(bits);
-  u64 buffer = 0;
-  int held = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const u64 word = words[i] & mask;
-    buffer |= word << held;
-    held += bits;
-    if (held < 64) continue;
-    std::memcpy(out, &buffer, 8);
-    out += 8;
-    held -= 64;
-    buffer = held > 0 ? word >> (bits - held) : 0;
-  }
-  std::memcpy(out, &buffer, static_cast<std::size_t>(held + 7) / 8);
-}
-
-template <class R>
-void unpack(const u8* in, std::size_t n, int bits, R* words) {
-  if (bits == 8 * static_cast<int>(sizeof(R))) return static_cast<void>(std::memcpy(words, in, n * sizeof(R)));
-  const u64 mask = low_bits(bits);
-  const std::size_t width = static_cast<std::size_t>(bits), size = (n * width + 7) / 8;
-  std::size_t i = 0;
-  if (bits <= 57)  // eight bytes hold a value whole
-    for (; i * width / 8 + 8 <= size && i < n; ++i) {
-      u64 word;
-      std::memcpy(&word, in + i * width / 8, 8);
-      words[i] = static_cast<R>(word >> (i * width % 8) & mask);
-    }
-  for (; i < n; ++i) {
-    const std::size_t byte = i * width / 8, shift = i * width % 8;
-    u8 window[16] = {};
-    std::memcpy(window, in + byte, std::min<std::size_t>(sizeof window, size - byte));
-    u64 low, high;
-    std::memcpy(&low, window, 8);
-    std::memcpy(&high, window + 8, 8);
-    words[i] = static_cast<R>((low >> shift | (shift > 0 ? high << (64 - shift) : 0)) & mask);
-  }
-}
-
 }  // namespace
-
-void pack_bits(const u64* words, std::size_t n, int bits, u8* out) {
-  if (bits == 32) return run_variant(Narrow{}, words, n, out);
-  pack(words, n, bits, out);
-}
-void pack_bits(const u32* words, std::size_t n, int bits, u8* out) { pack(words, n, bits, out); }
-
-void unpack_bits(const u8* in, std::size_t n, int bits, u64* words) {
-  if (bits == 32) return run_variant(Widen{}, in, n, words);
-  unpack(in, n, bits, words);
-}
-void unpack_bits(const u8* in, std::size_t n, int bits, u32* words) { unpack(in, n, bits, words); }
 
 void masked_top_bits(u64* a, std::size_t n, int ring, u64 offset, const u8* pad, u8* out) {
   run_variant(MaskedTopBits{}, a, n, ring, offset, pad, out);

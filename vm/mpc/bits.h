@@ -1,21 +1,11 @@
-// Bits of words: packing, and the arithmetic of PairShift (mpc/two_party.h) on a block of values. Bit i of a packed
-// sequence is bit i mod 8 of byte i/8.
+// The arithmetic of PairShift (mpc/two_party.h) on a block of values, and its single bits, which are packed.
 #pragma once
 
 #include <cstddef>
 
-#include "ring/ring.h"
+#include "ring/packing.h"
 
 namespace secfwt {
-
-// The number of Z_2^bits that a word is, 1 <= bits <= 64.
-constexpr u64 low_bits(int bits) { return ~u64{0} >> (64 - bits); }
-
-// `bits` low bits of each of n words, tightly packed, and back. 1 <= bits <= those of a word.
-void pack_bits(const u64* words, std::size_t n, int bits, u8* out);
-void pack_bits(const u32* words, std::size_t n, int bits, u8* out);
-void unpack_bits(const u8* in, std::size_t n, int bits, u64* words);
-void unpack_bits(const u8* in, std::size_t n, int bits, u32* words);
 
 // a = a + offset mod 2^ring; out = ¬(top bit of a) ⊕ pad.
 void masked_top_bits(u64* a, std::size_t n, int ring, u64 offset, const u8* pad, u8* out);

@@ -127,7 +127,9 @@ void Engine::set_weights(Shares weights) {
   Environment values(program_.values.size());
   bind_inputs(Kind::weight, 1, 1, std::move(weights), "weights", values);
   run_section(program_, setup_section_, values, main_);
-  pack_factors(program_, values);
+  const std::vector<int> rings = packed_rings(program_);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!values[i].empty() && rings[i] > 0) pack_factor(values[i], main_.id, rings[i]);
   setup_ = std::move(values);
   loaded_ = true;
   trim_memory();
@@ -178,18 +180,18 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
   in_lanes(lanes_, tiles.count(), [&](std::size_t lane, std::size_t t) {
     Environment values = setup_;
     for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].x[0]) values[i] = inputs[i].slice(0, 1, tiles.begin(t), tiles.end(t));
+      if (!inputs[i].empty()) values[i] = inputs[i].slice(0, 1, tiles.begin(t), tiles.end(t));
     run_section(program_, example_section_, values, lanes_[lane]);
     for (std::size_t i : example_section_.nodes) {
       const Value& kept = set.values[i];
-      if (!kept.x[0]) continue;
+      if (kept.empty()) continue;
       for (int p = 0; p < kept.parts(); ++p)
         std::copy_n(values[i].x[p].get(), values[i].words(), kept.x[p].get() + tiles.begin(t) * kept.instance());
     }
     counted.one_done();
   });
   for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].x[0] && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
+    if (!inputs[i].empty() && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
   examples_[id] = std::move(set);
   trim_memory();  // steps need other sizes
 }
@@ -254,7 +256,7 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
     Environment tile(values.size());
     for (std::size_t i = 0; i < values.size(); ++i)
       for (const Environment* from : sources)
-        if ((*from)[i].x[0]) tile[i] = (*from)[i].slice(c0, c1, e0, e1);
+        if (!(*from)[i].empty()) tile[i] = (*from)[i].slice(c0, c1, e0, e1);
     run_section(program_, steps.pairs, tile, lanes_[lane]);
     if (opens_pairs) {
       const Value& value = tile[output];

@@ -32,7 +32,7 @@ Value run_local(const Node& node, const Environment& values, int id) {
     case Kind::table:
       return table_value(node);
     case Kind::matmul:
-      return matmul(in(0), in(1));
+      return matmul(in(0), in(1), id, node.ring);
     case Kind::mul:
       return mul(in(0), in(1));
     case Kind::add:

@@ -8,11 +8,11 @@
 
 namespace secfwt {
 
-// a @ b, instance axes as numpy.matmul. With an unbatched right side the batch becomes rows of one product.
-Value matmul(const Value& a, const Value& b);
-// Packs b, of two instance axes or more and alone in its memory, for matmul(a, b) with a replicated a (with any, where
-// b is public); leaves it as it is where that would take more memory.
-void pack_factor(Value& b);
+// a @ b mod 2^ring, instance axes as numpy.matmul. With an unbatched right side the batch becomes rows of one product.
+Value matmul(const Value& a, const Value& b, int party, int ring);
+// Packs b, of two instance axes or more, for matmul(a, b) in rings of at most `ring` bits with a replicated a (with
+// any, where b is public); leaves it as it is where the kernel's layout does not suit it.
+void pack_factor(Value& b, int party, int ring);
 // a ∘ b.
 Value mul(const Value& a, const Value& b);
 // a + b or a − b at party `id` (which decides who adds a public value).

@@ -1,4 +1,6 @@
 // Products: matrix products are cut into as few calls of the kernel as broadcasting allows.
+#include <utility>
+
 #include "mpc/broadcast.h"
 #include "mpc/local_ops.h"
 #include "ring/gemm.h"
@@ -6,31 +8,30 @@
 namespace secfwt {
 namespace {
 
-// `count` products of [m,k] and [k,n] matrices at the given offsets: one call of the kernel a pair of words.
+// `count` products of [m,k] and [k,n] matrices at the given offsets.
 struct Products {
   const Value& a;
   const Value& b;
   const Value& out;
-  std::size_t k, n;
+  int party, ring;
 
-  void run(std::size_t at_a, std::size_t stride_a, std::size_t at_b, std::size_t stride_b, std::size_t at_out,
-           std::size_t count, std::size_t m) const {
-    u64* c = out.x[0].get() + at_out;
-    if (b.layout) {
-      const bool shares = b.parts() == 2;  // x0·(y0+y1) + x1·y0; else linear in a
-      for (int p = 0; p < a.parts(); ++p)
-        gemm_packed(*b.layout, a.x[p].get() + at_a, stride_a, b.x[shares ? p : 0].get() + at_b, stride_b,
-                    out.x[shares ? 0 : p].get() + at_out, m * n, count, m, k, n, shares && p > 0);
+  void run(std::size_t at_a, std::size_t at_b, std::size_t at_out, Batch batch) const {
+    if (b.packed && batch.stride_b != 0) {  // matrices that were packed each by itself
+      const std::size_t matrices = std::exchange(batch.count, 1), step = std::exchange(batch.stride_b, 0);
+      for (std::size_t i = 0; i < matrices; ++i)
+        run(at_a + i * batch.stride_a, at_b + i * step, at_out + i * batch.stride_c, batch);
       return;
     }
-    if (a.parts() == 2 && b.parts() == 2) {
-      gemm_shares(a.x[0].get() + at_a, a.x[1].get() + at_a, stride_a, b.x[0].get() + at_b, b.x[1].get() + at_b,
-                  stride_b, c, m * n, count, m, k, n);
-      return;
+    const PackedParts* const packed = b.packed ? &(*b.packed)[at_b / (batch.k * batch.n)] : nullptr;
+    const auto right = [&](int p) { return packed ? nullptr : b.x[b.parts() == 2 ? p : 0].get() + at_b; };
+    if (a.parts() == 2 && b.parts() == 2)
+      return replicated_product(a.x[0].get() + at_a, a.x[1].get() + at_a, right(0), right(1), packed,
+                                out.x[0].get() + at_out, batch, party, ring);
+    for (int p = 0; p < out.parts(); ++p) {  // one side is public: linear in the other
+      const u64* const left = a.x[a.parts() == 2 ? p : 0].get() + at_a;
+      const Term term{left, nullptr, right(p), nullptr, packed ? packed->front().get() : nullptr, 0, batch.n, false};
+      gemm_terms(&term, 1, out.x[p].get() + at_out, batch, ring);
     }
-    for (int p = 0; p < out.parts(); ++p)  // one side is public: linear in the other
-      gemm_batch(a.x[a.parts() == 2 ? p : 0].get() + at_a, stride_a, b.x[b.parts() == 2 ? p : 0].get() + at_b, stride_b,
-                 out.x[p].get() + at_out, m * n, count, m, k, n, false);
   }
 };
 
@@ -41,21 +42,19 @@ Sharing product_sharing(const Value& a, const Value& b) {
 
 }  // namespace
 
-void pack_factor(Value& b) {
+void pack_factor(Value& b, int party, int ring) {
   const std::size_t k = b.shape[b.shape.size() - 2], n = b.shape.back();
-  b.layout = packed_layout(k, n);
-  if (!b.layout) return;
-  if (b.parts() == 2)
-    for (std::size_t i = 0; i < b.words(); ++i) {
-      const u64 first = b.x[0][i];
-      b.x[0][i] += b.x[1][i];
-      b.x[1][i] = first;
-    }
-  for (int p = 0; p < b.parts(); ++p)
-    for (std::size_t i = 0; i < b.words(); i += k * n) pack_in_place(*b.layout, b.x[p].get() + i, k, n);
+  auto matrices = std::make_shared<std::vector<PackedParts>>();
+  for (std::size_t at = 0; at < b.words(); at += k * n) {
+    const u64* const second = b.parts() == 2 ? b.x[1].get() + at : nullptr;
+    matrices->push_back(pack_parts(b.x[0].get() + at, second, k, n, party, ring));
+    if (matrices->back().empty()) return;
+  }
+  b.x[0] = b.x[1] = nullptr;
+  b.packed = std::move(matrices);
 }
 
-Value matmul(const Value& a, const Value& b) {
+Value matmul(const Value& a, const Value& b, int party, int ring) {
   // Vectors become matrices for the time being.
   Shape sa = a.shape, sb = b.shape;
   const bool row = sa.size() == 1, column = sb.size() == 1;
@@ -92,14 +91,14 @@ Value matmul(const Value& a, const Value& b) {
   std::size_t outer = 1;
   for (const LoopAxis& axis : nest) outer *= axis.length;
 
-  const Products products{a, b, out, k, n};
+  const Products products{a, b, out, party, ring};
   for (std::size_t o = 0; o < outer; ++o) {
     std::size_t index = o, at_a = 0, at_b = 0;
     for (std::size_t d = nest.size(); d-- > 0; index /= nest[d].length) {
       at_a += index % nest[d].length * nest[d].stride_a;
       at_b += index % nest[d].length * nest[d].stride_b;
     }
-    products.run(at_a, inner.stride_a, at_b, inner.stride_b, o * inner.length * m * n, inner.length, m);
+    products.run(at_a, at_b, o * inner.length * m * n, {inner.length, m, k, n, inner.stride_a, inner.stride_b, m * n});
   }
   return out;
 }

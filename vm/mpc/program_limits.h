@@ -11,7 +11,6 @@ struct Range {
 
 constexpr i64 kMaxElements = i64{1} << 40;  // of a shape, and of every dimension
 constexpr Range kScale{-64, 128};
-constexpr int kWord = 64;            // bits of the widest ring
 constexpr int kPhaseScale = 64;      // of a phase, in turns: it wraps as the ring does
 constexpr Range kPublicBits{1, 16};  // `bits`
 constexpr Range kTableNumber{-65535, 65535};

@@ -1,6 +1,6 @@
 #include "mpc/reshare.h"
 
-#include "mpc/bits.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {

@@ -1,38 +1,35 @@
 #include "mpc/static_factors.h"
 
-#include <map>
-#include <vector>
-
-#include "mpc/local_ops.h"
+#include <algorithm>
 
 namespace secfwt {
 namespace {
 
-// Of a replicated factor the sum of its components is kept, which is all that a product with another replicated value
-// needs; one with a public value needs both.
+// Of a replicated factor sums of its components are kept, which suffice for products with other replicated values; one
+// with a public value needs each by itself.
 bool reads_packed(const Program& program, const Node& node, std::size_t factor) {
-  if (node.kind != Kind::matmul || node.inputs[1] != factor || node.inputs[0] == factor) return false;
+  if (node.kind != Kind::matmul || node.stage == Stage::setup) return false;
+  if (node.inputs[1] != factor || node.inputs[0] == factor) return false;
   return program.values[factor].sharing == Sharing::pub || program.values[node.inputs[0]].sharing == Sharing::rep;
 }
 
 }  // namespace
 
-void pack_factors(const Program& program, Environment& setup) {
-  std::map<const u64*, int> holders;  // a reshaped value shares the memory of the one it was made from
-  for (const Value& value : setup)
-    if (value.x[0]) ++holders[value.x[0].get()];
-
-  std::vector<bool> read(setup.size()), otherwise(setup.size());
+std::vector<int> packed_rings(const Program& program) {
+  std::vector<int> rings(program.values.size());
+  std::vector<bool> otherwise(program.values.size());
   for (const Output& output : program.outputs) otherwise[output.value] = true;
-  for (const Node& node : program.values) {
-    if (node.stage == Stage::setup) continue;  // has been computed
-    for (std::size_t input : node.inputs) (reads_packed(program, node, input) ? read : otherwise)[input] = true;
+  for (const Node& node : program.values)
+    for (std::size_t input : node.inputs)
+      if (reads_packed(program, node, input))
+        rings[input] = std::max(rings[input], node.ring);
+      else
+        otherwise[input] = true;
+  for (std::size_t i = 0; i < rings.size(); ++i) {
+    const Node& node = program.values[i];
+    if (otherwise[i] || node.stage != Stage::setup || node.shape.size() < 2) rings[i] = 0;
   }
-  for (std::size_t i = 0; i < setup.size(); ++i) {
-    Value& value = setup[i];
-    if (value.x[0] && value.shape.size() >= 2 && read[i] && !otherwise[i] && holders[value.x[0].get()] == 1)
-      pack_factor(value);
-  }
+  return rings;
 }
 
 }  // namespace secfwt

@@ -2,13 +2,14 @@
 // kept as these read them.
 #pragma once
 
-#include "mpc/interpreter.h"
+#include <vector>
+
 #include "mpc/program.h"
 
 namespace secfwt {
 
-// Packs, in their own memory, the values of `setup` that later stages read as right-hand factors of products and in no
-// other way.
-void pack_factors(const Program& program, Environment& setup);
+// By value: the widest ring of the products of later stages that read it as their right-hand factor; 0 where anything
+// else reads it as well, or nothing.
+std::vector<int> packed_rings(const Program& program);
 
 }  // namespace secfwt

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "mpc/bits.h"
 #include "mpc/harmonics.h"
+#include "ring/packing.h"
 #include "ring/parallel.h"
 
 namespace secfwt {

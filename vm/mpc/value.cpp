@@ -16,7 +16,7 @@ Value Value::slice(std::size_t c0, std::size_t c1, std::size_t e0, std::size_t e
   const std::size_t first = (candidates > 1 ? c0 : 0) * examples + (examples > 1 ? e0 : 0);
   if (candidates > 1) out.candidates = c1 - c0;
   if (examples > 1) out.examples = e1 - e0;
-  for (int p = 0; p < parts(); ++p) out.x[p] = view(x[p], first * instance());
+  for (int p = 0; p < parts() && !packed; ++p) out.x[p] = view(x[p], first * instance());
   return out;
 }
 

@@ -5,13 +5,12 @@
 #include <memory>
 
 #include "mpc/program.h"
+#include "mpc/replicated_product.h"
 #include "mpc/shape.h"
 #include "ring/memory.h"
 #include "ring/ring.h"
 
 namespace secfwt {
-
-struct GemmKernel;
 
 // Ring elements that several values may share: written once by whoever allocates them, then only read. Views keep the
 // whole alive.
@@ -31,10 +30,11 @@ struct Value {
   std::size_t candidates = 1, examples = 1;
   Shape shape;
   Buffer x[2];
-  // Null, or what packed this right-hand factor (`pack_factor`): then only a product can read it. x[0] holds the sum of
-  // a replicated value's components, and x[1] the first of them.
-  const GemmKernel* layout = nullptr;
+  // In place of `x`, for a right-hand factor that products alone read (`pack_factor`): each of its matrices as they
+  // read it.
+  std::shared_ptr<const std::vector<PackedParts>> packed;
 
+  bool empty() const { return !x[0] && !packed; }
   int parts() const { return sharing == Sharing::rep ? 2 : 1; }
   std::size_t instance() const { return volume(shape); }
   std::size_t words() const { return candidates * examples * instance(); }

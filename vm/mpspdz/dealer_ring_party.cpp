@@ -37,8 +37,7 @@ void multiply(ValueMatrix<R>& result, const ValueMatrix<U>& a, const ValueMatrix
   if (a.entries.v.empty() || b.entries.v.empty()) return;  // no entries: all are zero
   result.entries.init();
   const auto words = [](auto& matrix) { return matrix.entries.v.data()->get(); };
-  gemm(words(a), a.n_cols, words(b), b.n_cols, const_cast<mp_limb_t*>(words(result)), b.n_cols, a.n_rows, a.n_cols,
-       b.n_cols, false);
+  gemm(words(a), words(b), const_cast<mp_limb_t*>(words(result)), a.n_rows, a.n_cols, b.n_cols, false);
 }
 
 }  // namespace secfwt::mpspdz

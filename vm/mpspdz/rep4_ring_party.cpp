@@ -18,13 +18,12 @@ class Local {
   Local(const Components<ReplicatedShare>& x, const Components<ReplicatedShare>& y, const Sizes& s)
       : first_(s.rows * s.columns), second_(first_.size()), cross_(first_.size()) {
     const auto neighbours = [&](std::size_t c, Words& sums) {
-      gemm_shares(x[c].data(), x[c + 1].data(), 0, y[c].data(), y[c + 1].data(), 0, sums.data(), 0, 1, s.rows, s.inner,
-                  s.columns);
+      gemm_shares(x[c].data(), x[c + 1].data(), y[c].data(), y[c + 1].data(), sums.data(), s.rows, s.inner, s.columns);
     };
     neighbours(0, first_);
     neighbours(1, second_);
     const auto product = [&](const Words& a, const Words& b, bool accumulate) {
-      gemm(a.data(), s.inner, b.data(), s.columns, cross_.data(), s.columns, s.rows, s.inner, s.columns, accumulate);
+      gemm(a.data(), b.data(), cross_.data(), s.rows, s.inner, s.columns, accumulate);
     };
     product(x[0], y[2], false);
     product(x[2], y[0], true);

@@ -14,8 +14,7 @@ class Local {
  public:
   Local(const Components<ReplicatedShare>& x, const Components<ReplicatedShare>& y, const Sizes& s)
       : sums_(s.rows * s.columns) {
-    gemm_shares(x[0].data(), x[1].data(), 0, y[0].data(), y[1].data(), 0, sums_.data(), 0, 1, s.rows, s.inner,
-                s.columns);
+    gemm_shares(x[0].data(), x[1].data(), y[0].data(), y[1].data(), sums_.data(), s.rows, s.inner, s.columns);
   }
 
   void give(ReplicatedShare::Protocol& protocol, std::size_t i) const {

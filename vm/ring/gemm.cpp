@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "ring/gemm_kernel.h"
 #include "ring/parallel.h"
@@ -19,13 +20,6 @@ constexpr std::size_t kGroup = 64, kSlice = 64;  // columns and rows of B packed
 constexpr std::size_t kParallelWork = 1 << 18;   // products worth waking a thread for
 
 std::size_t blocks(std::size_t n, std::size_t size) { return (n + size - 1) / size; }
-
-// A term A·B of a sum of products; A may be a sum of two matrices. B is in rows, or packed: one block of inner indices
-// after another, each as long as the kernel allows.
-struct Term {
-  Block a, b;
-  bool packed = false;
-};
 
 struct Shape {
   std::size_t m, k, n;
@@ -50,51 +44,52 @@ class Workspace {
   std::size_t words_ = 0;
 };
 
-Block offset(const Block& block, std::size_t row, std::size_t column) {
-  const std::size_t at = row * block.stride + column;
-  return {block.words + at, block.plus ? block.plus + at : nullptr, block.stride};
-}
-
 // `panels` panels of B, of which n columns are left.
 void pack_panels(const GemmKernel& kernel, const Block& b, std::size_t k, std::size_t n, std::size_t panels, u64* out) {
   for (std::size_t l = 0; l < k; l += kSlice)  // a few rows across the panels: they share pages
     for (std::size_t j = 0; j < panels; ++j) {
       const std::size_t column = j * kernel.columns;
-      kernel.pack_b(offset(b, l, column), std::min(kSlice, k - l), std::min(kernel.columns, n - column),
+      kernel.pack_b(b.from(l, column), std::min(kSlice, k - l), std::min(kernel.columns, n - column),
                     out + j * kernel.b_panel(k) + kernel.b_panel(l));
     }
 }
 
-// One block of the product. A is packed once; B a few panels at a time by the thread that multiplies by them, so that
-// they are read from its cache.
-void multiply_block(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
-                    bool accumulate) {
+Block left(const Term& term, const Shape& s) { return {term.a, term.a_plus, s.k}; }
+Block right(const Term& term, const Shape& s) { return Block{term.b, term.b_plus, s.n}.from(0, term.first); }
+
+// One block of the products of one A. It is packed once; B a few panels at a time by the thread that multiplies by
+// them, so that they are read from its cache.
+void multiply_block(const GemmKernel& kernel, const Term* terms, const Term* end, const Shape& s, std::size_t row,
+                    std::size_t l, u64* c) {
   thread_local Workspace workspace_a;
-  const std::size_t a_panels = blocks(s.m, kernel.rows), b_panels = blocks(s.n, kernel.columns);
-  const std::size_t a_words = kernel.a_panel(s.k), b_words = kernel.b_panel(s.k);
+  const std::size_t m = std::min(kRowBlock, s.m - row), k = std::min(kernel.max_depth, s.k - l);
+  const std::size_t a_panels = blocks(m, kernel.rows), a_words = kernel.a_panel(k), b_words = kernel.b_panel(k);
   u64* const a = workspace_a.get(a_panels * a_words);
 
-  parallel_for(a_panels, blocks(kParallelWork / 8, kernel.rows * s.k), [&](std::size_t lo, std::size_t hi) {
-    for (std::size_t i = lo; i < hi; ++i)
-      kernel.pack_a(offset(term.a, i * kernel.rows, 0), std::min(kernel.rows, s.m - i * kernel.rows), s.k,
-                    a + i * a_words);
+  parallel_for(a_panels, blocks(kParallelWork / 8, kernel.rows * k), [&](std::size_t lo, std::size_t hi) {
+    for (std::size_t i = lo * kernel.rows; lo < hi; ++lo, i += kernel.rows)
+      kernel.pack_a(left(*terms, s).from(row + i, l), std::min(kernel.rows, m - i), k, a + lo * a_words);
   });
   const std::size_t group = kGroup / kernel.columns;
-  parallel_for(b_panels, blocks(kParallelWork, s.m * s.k * kernel.columns), [&](std::size_t lo, std::size_t hi) {
-    thread_local Workspace workspace_b;
-    for (; lo < hi; lo += group) {
-      const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo);
-      const u64* b = term.b.words + lo * b_words;
-      if (!term.packed) {
-        u64* const packed = workspace_b.get(panels * b_words);
-        pack_panels(kernel, offset(term.b, 0, first), s.k, s.n - first, panels, packed);
-        b = packed;
+  for (const Term* term = terms; term != end; ++term) {
+    const std::size_t b_panels = blocks(term->columns, kernel.columns);
+    parallel_for(b_panels, blocks(kParallelWork, m * k * kernel.columns), [&](std::size_t lo, std::size_t hi) {
+      thread_local Workspace workspace_b;
+      for (; lo < hi; lo += group) {
+        const std::size_t first = lo * kernel.columns, panels = std::min(group, hi - lo), left = term->columns - first;
+        u64* const room = workspace_b.get(panels * b_words);
+        const u64* b = room;
+        if (term->packed)
+          b = term->packed->panels(l, k, first, panels, room);
+        else
+          pack_panels(kernel, right(*term, s).from(l, first), k, left, panels, room);
+        u64* const to = c + row * s.n + term->first + first;
+        for (std::size_t i = 0; i < m; i += kRowStrip)
+          kernel.multiply(a + i / kernel.rows * a_words, b, k, to + i * s.n, s.n, std::min(kRowStrip, m - i),
+                          std::min(panels * kernel.columns, left), term->add || l > 0);
       }
-      for (std::size_t i = 0; i < s.m; i += kRowStrip)
-        kernel.multiply(a + i / kernel.rows * a_words, b, s.k, c + i * ldc + first, ldc, std::min(kRowStrip, s.m - i),
-                        std::min(panels * kernel.columns, s.n - first), accumulate);
-    }
-  });
+    });
+  }
 }
 
 // Products with a vector are bound by memory, packing would only add to it: y += s·x and Σ a[i]·b[i] instead.
@@ -112,83 +107,73 @@ struct AddDot {
 };
 
 // C (+)= A·B with one or two rows: every row of B is read once, in place.
-void few_rows(const Term& term, const Shape& s, u64* c, std::size_t ldc) {
-  parallel_for(s.n, blocks(kParallelWork, s.m * s.k), [&](std::size_t lo, std::size_t hi) {
+void few_rows(const Term& term, const Shape& s, u64* c) {
+  const Block a = left(term, s), b = right(term, s);
+  parallel_for(term.columns, blocks(kParallelWork, s.m * s.k), [&](std::size_t lo, std::size_t hi) {
     for (std::size_t l = 0; l < s.k; ++l)
       for (std::size_t i = 0; i < s.m; ++i) {
-        const u64 factor = term.a.at(i, l);
-        run_variant(AddMultiple{}, factor, term.b.words + l * term.b.stride + lo, hi - lo, c + i * ldc + lo);
+        const u64 factor = a.at(i, l);
+        for (const u64* words : {b.words, b.plus})
+          if (words) run_variant(AddMultiple{}, factor, words + l * b.stride + lo, hi - lo, c + i * s.n + lo);
       }
   });
 }
 
 // C (+)= A·B with one or two columns: every row of A is read once, in place.
-void few_columns(const Term& term, const Shape& s, u64* c, std::size_t ldc) {
-  Words columns(s.n * s.k);
+void few_columns(const Term& term, const Shape& s, u64* c) {
+  const Block a = left(term, s), b = right(term, s);
+  Words columns(term.columns * s.k);
   for (std::size_t l = 0; l < s.k; ++l)
-    for (std::size_t j = 0; j < s.n; ++j) columns[j * s.k + l] = term.b.at(l, j);
-  parallel_for(s.m, blocks(kParallelWork, s.n * s.k), [&](std::size_t lo, std::size_t hi) {
+    for (std::size_t j = 0; j < term.columns; ++j) columns[j * s.k + l] = b.at(l, j);
+  parallel_for(s.m, blocks(kParallelWork, term.columns * s.k), [&](std::size_t lo, std::size_t hi) {
     for (std::size_t i = lo; i < hi; ++i)
-      for (std::size_t j = 0; j < s.n; ++j) {
-        const u64* const column = columns.data() + j * s.k;
-        for (const u64* a : {term.a.words, term.a.plus})
-          if (a) run_variant(AddDot{}, a + i * term.a.stride, column, s.k, c + i * ldc + j);
-      }
+      for (std::size_t j = 0; j < term.columns; ++j)
+        for (const u64* words : {a.words, a.plus})
+          if (words) run_variant(AddDot{}, words + i * a.stride, columns.data() + j * s.k, s.k, c + i * s.n + j);
   });
 }
 
-// Whether AMX beats the vectors on a small product; cycles as measured on Sapphire Rapids.
-bool tiles_pay(const Shape& s) {
-  const std::size_t tiles = blocks(s.m, 16) * blocks(s.n, 16) * (800 * blocks(s.k, 64) + 400);
-  const std::size_t vectors = s.m * blocks(s.n, 8) * 8 * s.k * 2 / 9;
-  return tiles < vectors;
+void clear(u64* c, std::size_t stride, std::size_t m, std::size_t n) {
+  for (std::size_t i = 0; i < m; ++i) std::fill_n(c + i * stride, n, 0);
 }
 
-const GemmKernel& kernel_for(const Shape& s) {
-  const bool vectors = !required_kernel() && current_isa() == Isa::amx && !tiles_pay(s);
-  return vectors ? fastest_kernel(Isa::avx512) : current_kernel();
+// How long a kernel takes, by its rate; a tile of AMX costs as much as half a step in itself.
+double duration(const Measured& measured, const Shape& s) {
+  const GemmKernel& kernel = *measured.kernel;
+  const std::size_t tile = kernel.isa == Isa::amx ? kernel.rows : 1;  // vectors have tiles of fewer rows, too
+  const std::size_t rows = blocks(s.m, tile) * tile, columns = blocks(s.n, kernel.columns) * kernel.columns;
+  const std::size_t depth = kernel.padded(s.k) + kernel.depth / 2;
+  return static_cast<double>(rows * columns * depth) / measured.rate;
 }
 
-void clear(u64* c, std::size_t ldc, std::size_t m, std::size_t n) {
-  for (std::size_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, 0);
+// AMX does not beat the vectors on every small product.
+const GemmKernel& kernel_for(const Shape& s, int bits) {
+  if (required_kernel() || current_isa() != Isa::amx) return current_kernel(bits);
+  const Measured &tiles = fastest_kernel(Isa::amx, bits), &vectors = fastest_kernel(Isa::avx512, bits);
+  return *(duration(tiles, s) < duration(vectors, s) ? tiles : vectors).kernel;
 }
 
-// C = or += A·B, block by block.
-void multiply_blocks(const GemmKernel& kernel, const Term& term, const Shape& s, u64* c, std::size_t ldc,
-                     bool accumulate) {
-  for (std::size_t l = 0; l < s.k; l += kernel.max_depth, accumulate = true) {
-    const Block b = term.packed ? offset({term.b.words, nullptr, s.n}, l, 0) : offset(term.b, l, 0);
-    for (std::size_t i = 0; i < s.m; i += kRowBlock)
-      multiply_block(kernel, {offset(term.a, i, l), b, term.packed},
-                     {std::min(kRowBlock, s.m - i), std::min(kernel.max_depth, s.k - l), s.n}, c + i * ldc, ldc,
-                     accumulate);
-  }
-}
-
-// C = or += the sum of the terms, none of them packed.
-void multiply(const Term* terms, std::size_t count, const Shape& s, u64* c, std::size_t ldc, bool accumulate) {
+// C = the sum of the terms.
+void multiply(const Term* terms, const Term* end, const Shape& s, u64* c, int bits) {
   if (s.m == 0 || s.n == 0) return;
-  const GemmKernel& kernel = kernel_for(s);
-  const bool narrow = s.m <= 2 || s.n <= 2;
-  if ((narrow || s.k == 0) && !accumulate) clear(c, ldc, s.m, s.n);
-  if (s.k == 0) return;
-  if (narrow) {
-    for (const Term* term = terms; term != terms + count; ++term) (s.n <= 2 ? few_columns : few_rows)(*term, s, c, ldc);
+  const bool few = s.n <= 2 || (s.m <= 2 && !terms->packed);
+  if (few || s.k == 0) {
+    for (const Term* term = terms; term != end; ++term) {
+      u64* const to = c + term->first;
+      if (!term->add) clear(to, s.n, s.m, term->columns);
+      if (s.k > 0) (s.n <= 2 ? few_columns : few_rows)(*term, s, to);
+    }
     return;
   }
-  for (const Term* term = terms; term != terms + count; ++term, accumulate = true)
-    multiply_blocks(kernel, *term, s, c, ldc, accumulate);
+  const GemmKernel& kernel = terms->packed ? terms->packed->kernel() : kernel_for(s, bits);
+  const auto other = [&](const Term& term) { return term.a != terms->a || term.a_plus != terms->a_plus; };
+  while (terms != end) {
+    const Term* const next = std::find_if(terms, end, other);
+    for (std::size_t l = 0; l < s.k; l += kernel.max_depth)
+      for (std::size_t row = 0; row < s.m; row += kRowBlock) multiply_block(kernel, terms, next, s, row, l, c);
+    terms = next;
+  }
 }
-
-}  // namespace
-
-void gemm(const u64* a, std::size_t lda, const u64* b, std::size_t ldb, u64* c, std::size_t ldc, std::size_t m,
-          std::size_t k, std::size_t n, bool accumulate) {
-  const Term term{{a, nullptr, lda}, {b, nullptr, ldb}};
-  multiply(&term, 1, {m, k, n}, c, ldc, accumulate);
-}
-
-namespace {
 
 // Threads share one product if it is large, else each takes whole products.
 template <class Product>
@@ -203,57 +188,36 @@ void for_batch(std::size_t batch, const Shape& s, const Product& product) {
   }
 }
 
-// With one B for all and nothing between the A's, a batch is one tall product.
-void flatten(std::size_t& batch, std::size_t stride_a, std::size_t stride_b, std::size_t stride_c, Shape& s) {
-  if (stride_b != 0 || stride_a != s.m * s.k || stride_c != s.m * s.n) return;
-  s.m *= batch;
-  batch = std::min<std::size_t>(batch, 1);
-}
-
 }  // namespace
 
-void gemm_batch(const u64* a, std::size_t stride_a, const u64* b, std::size_t stride_b, u64* c, std::size_t stride_c,
-                std::size_t batch, std::size_t m, std::size_t k, std::size_t n, bool accumulate) {
-  Shape s{m, k, n};
-  flatten(batch, stride_a, stride_b, stride_c, s);
-  for_batch(batch, s, [&](std::size_t i) {
-    const Term term{{a + i * stride_a, nullptr, k}, {b + i * stride_b, nullptr, n}};
-    multiply(&term, 1, s, c + i * stride_c, n, accumulate);
-  });
+void gemm(const u64* a, const u64* b, u64* c, std::size_t m, std::size_t k, std::size_t n, bool accumulate) {
+  const Term term{a, nullptr, b, nullptr, nullptr, 0, n, accumulate};
+  multiply(&term, &term + 1, {m, k, n}, c, kWord);
 }
 
-void gemm_shares(const u64* a0, const u64* a1, std::size_t stride_a, const u64* b0, const u64* b1, std::size_t stride_b,
-                 u64* c, std::size_t stride_c, std::size_t batch, std::size_t m, std::size_t k, std::size_t n) {
-  Shape s{m, k, n};
-  flatten(batch, stride_a, stride_b, stride_c, s);
-  for_batch(batch, s, [&](std::size_t i) {
-    const u64 *x0 = a0 + i * stride_a, *x1 = a1 + i * stride_a, *y0 = b0 + i * stride_b, *y1 = b1 + i * stride_b;
-    const Term terms[] = {{{x0, x1, k}, {y0, nullptr, n}}, {{x0, nullptr, k}, {y1, nullptr, n}}};
-    multiply(terms, 2, s, c + i * stride_c, n, false);
-  });
+void gemm_shares(const u64* a0, const u64* a1, const u64* b0, const u64* b1, u64* c, std::size_t m, std::size_t k,
+                 std::size_t n) {
+  const Term terms[] = {{a0, a1, b0, nullptr, nullptr, 0, n, false}, {a0, nullptr, b1, nullptr, nullptr, 0, n, true}};
+  multiply(terms, terms + 2, {m, k, n}, c, kWord);
 }
 
-const GemmKernel* packed_layout(std::size_t k, std::size_t n) {
-  const GemmKernel& kernel = current_kernel();
-  const bool whole = k > 0 && n > 0 && k % kernel.depth == 0 && n % kernel.columns == 0;
-  return whole && kernel.b_words == 2 ? &kernel : nullptr;
-}
-
-void pack_in_place(const GemmKernel& layout, u64* b, std::size_t k, std::size_t n) {
-  const Words rows(b, b + k * n);
-  for (std::size_t l = 0; l < k; l += layout.max_depth)
-    pack_panels(layout, {rows.data() + l * n, nullptr, n}, std::min(layout.max_depth, k - l), n, n / layout.columns,
-                b + l * n);
-}
-
-void gemm_packed(const GemmKernel& layout, const u64* a, std::size_t stride_a, const u64* b, std::size_t stride_b,
-                 u64* c, std::size_t stride_c, std::size_t batch, std::size_t m, std::size_t k, std::size_t n,
-                 bool accumulate) {
-  Shape s{m, k, n};
-  flatten(batch, stride_a, stride_b, stride_c, s);
-  for_batch(batch, s, [&](std::size_t i) {
-    const Term term{{a + i * stride_a, nullptr, k}, {b + i * stride_b, nullptr, n}, true};
-    multiply_blocks(layout, term, s, c + i * stride_c, n, accumulate);
+void gemm_terms(const Term* terms, std::size_t count, u64* c, const Batch& batch, int bits) {
+  Shape s{batch.m, batch.k, batch.n};
+  std::size_t products = batch.count;
+  // With one B for all and nothing between the A's, a batch is one tall product.
+  if (batch.stride_b == 0 && batch.stride_a == s.m * s.k && batch.stride_c == s.m * s.n) {
+    s.m *= products;
+    products = std::min<std::size_t>(products, 1);
+  }
+  for_batch(products, s, [&](std::size_t i) {
+    std::vector<Term> moved(terms, terms + count);
+    for (Term& term : moved) {
+      term.a += i * batch.stride_a;
+      if (term.a_plus) term.a_plus += i * batch.stride_a;
+      if (term.b) term.b += i * batch.stride_b;
+      if (term.b_plus) term.b_plus += i * batch.stride_b;
+    }
+    multiply(moved.data(), moved.data() + count, s, c + i * batch.stride_c, bits);
   });
 }
 

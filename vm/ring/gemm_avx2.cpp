@@ -105,7 +105,8 @@ SECFWT_TARGET void products(std::size_t k) {
 }  // namespace
 
 const GemmKernel* avx2_kernel() {
-  static const GemmKernel kernel{"avx2", Isa::avx2, kRows, kColumns, 1, 4, 2, 512, pack_a, pack_b, multiply, products};
+  static const GemmKernel kernel{"avx2", Isa::avx2, 64,   kRows,  kColumns, 1,        16,
+                                 8,      512,       true, pack_a, pack_b,   multiply, products};
   return __builtin_cpu_supports("avx2") ? &kernel : nullptr;
 }
 

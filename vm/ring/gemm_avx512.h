@@ -39,6 +39,24 @@ __attribute__((target(SECFWT_AVX512))) inline void store(u64* to, std::size_t le
   _mm512_mask_storeu_epi64(to, mask, x);
 }
 
+// Transposes 8×8 words.
+__attribute__((target(SECFWT_AVX512))) inline void transpose(__m512i x[8]) {
+  __m512i even[4], odd[4];
+  for (int i = 0; i < 4; ++i) {
+    even[i] = _mm512_unpacklo_epi64(x[2 * i], x[2 * i + 1]);
+    odd[i] = _mm512_unpackhi_epi64(x[2 * i], x[2 * i + 1]);
+  }
+  for (int parity = 0; parity < 2; ++parity) {
+    const __m512i* y = parity == 0 ? even : odd;
+    const __m512i p = _mm512_shuffle_i64x2(y[0], y[1], 0x88), q = _mm512_shuffle_i64x2(y[2], y[3], 0x88);
+    const __m512i r = _mm512_shuffle_i64x2(y[0], y[1], 0xdd), s = _mm512_shuffle_i64x2(y[2], y[3], 0xdd);
+    x[parity] = _mm512_shuffle_i64x2(p, q, 0x88);
+    x[parity + 4] = _mm512_shuffle_i64x2(p, q, 0xdd);
+    x[parity + 2] = _mm512_shuffle_i64x2(r, s, 0x88);
+    x[parity + 6] = _mm512_shuffle_i64x2(r, s, 0xdd);
+  }
+}
+
 // GCC 12 would copy accumulators from one step to the next.
 __attribute__((target(SECFWT_AVX512))) inline void keep(__m512i& x) { asm("" : "+v"(x)); }
 

@@ -152,8 +152,8 @@ SECFWT_TARGET void products(std::size_t k) {
 }  // namespace
 
 const GemmKernel* avx512_ifma_kernel() {
-  static const GemmKernel kernel{"avx512-ifma", Isa::avx512, kRows,  kColumns, 2,       3, 3,
-                                 384,           pack_a,      pack_b, multiply, products};
+  static const GemmKernel kernel{"avx512-ifma", Isa::avx512, 64,     kRows,  kColumns, 2,       12, 12,
+                                 384,           false,       pack_a, pack_b, multiply, products};
   const bool supported =
       avx512_mullo_kernel() && __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
   return supported ? &kernel : nullptr;

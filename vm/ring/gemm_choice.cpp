@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <mutex>
 
 #include "ring/gemm_kernel.h"
 
@@ -17,7 +18,7 @@ constexpr int kRuns = 8, kManyRuns = 400;  // some 30 µs each: the shortest was
 class Trial {
  public:
   explicit Trial(const GemmKernel& kernel)
-      : kernel(kernel), a_(kRows * kDepth * kernel.a_words / 2), b_(kColumns * kDepth * kernel.b_words / 2) {
+      : kernel(kernel), a_(kRows * kDepth * kernel.a_bytes / 8), b_(kColumns * kDepth * kernel.b_bytes / 8) {
     u64 next = 1;
     for (Words* words : {&a_, &b_})
       for (u64& word : *words) word = next *= 0x9e3779b97f4a7c15;
@@ -50,16 +51,27 @@ class Trial {
   KernelRate fastest_{};
 };
 
-const GemmKernel* fastest_of(Isa isa) {
+// An instruction set's kernels with their rates.
+std::vector<Measured> rates(Isa isa) {
   std::vector<Trial> trials;
   for (const GemmKernel* kernel : kernels())
     if (kernel->isa == isa) trials.emplace_back(*kernel);
-  if (trials.empty()) return nullptr;
-  if (trials.size() > 1)
-    for (int run = 0; run < kRuns; ++run)
-      for (Trial& trial : trials) trial.multiply();
-  const auto slower = [](const Trial& a, const Trial& b) { return a.fastest().multiply < b.fastest().multiply; };
-  return &std::max_element(trials.begin(), trials.end(), slower)->kernel;
+  for (int run = 0; run < kRuns; ++run)
+    for (Trial& trial : trials) trial.multiply();
+  std::vector<Measured> out;
+  for (const Trial& trial : trials) out.push_back({&trial.kernel, trial.fastest().multiply});
+  return out;
+}
+
+// By ring.
+using Choices = std::array<Measured, kWord + 1>;
+
+Choices choices(Isa isa) {
+  Choices out{};
+  for (const Measured& each : rates(isa))
+    for (int bits = 1; bits <= each.kernel->bits; ++bits)
+      if (each.rate > out[static_cast<std::size_t>(bits)].rate) out[static_cast<std::size_t>(bits)] = each;
+  return out;
 }
 
 }  // namespace
@@ -68,9 +80,10 @@ const std::vector<const GemmKernel*>& kernels() {
   static const std::vector<const GemmKernel*> all = [] {
     std::vector<const GemmKernel*> found{portable_kernel()};
 #if defined(__x86_64__)
-    for (const auto& kernel : {avx2_kernel, avx512_mullo_kernel, avx512_ifma_kernel}) found.push_back(kernel());
+    for (const auto& kernel : {avx2_kernel, avx512_mullo_kernel, avx512_madd52_kernel, avx512_ifma_kernel})
+      found.push_back(kernel());
 #if defined(__linux__)
-    found.push_back(amx_kernel());
+    for (int bytes = 4; bytes <= 8; ++bytes) found.push_back(amx_kernel(bytes));
 #endif
 #endif
     found.erase(std::remove(found.begin(), found.end(), nullptr), found.end());
@@ -79,15 +92,17 @@ const std::vector<const GemmKernel*>& kernels() {
   return all;
 }
 
-const GemmKernel& fastest_kernel(Isa isa) {
-  static const std::array<const GemmKernel*, 4> fastest{fastest_of(Isa::portable), fastest_of(Isa::avx2),
-                                                        fastest_of(Isa::avx512), fastest_of(Isa::amx)};
-  return *fastest[static_cast<std::size_t>(isa)];
+const Measured& fastest_kernel(Isa isa, int bits) {
+  static std::array<std::once_flag, 4> measured;
+  static std::array<Choices, 4> all;
+  const auto i = static_cast<std::size_t>(isa);
+  std::call_once(measured[i], [&] { all[i] = choices(isa); });
+  return all[i][static_cast<std::size_t>(bits)];
 }
 
-const GemmKernel& current_kernel() {
+const GemmKernel& current_kernel(int bits) {
   const GemmKernel* const required = required_kernel();
-  return required ? *required : fastest_kernel(current_isa());
+  return required && required->bits >= bits ? *required : *fastest_kernel(current_isa(), bits).kernel;
 }
 
 KernelRate measure(const GemmKernel& kernel) {

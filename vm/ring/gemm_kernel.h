@@ -19,15 +19,22 @@ struct Block {
     const std::size_t i = row * stride + column;
     return plus ? words[i] + plus[i] : words[i];
   }
+  // The part that begins there.
+  Block from(std::size_t row, std::size_t column) const {
+    const std::size_t i = row * stride + column;
+    return {words + i, plus ? plus + i : nullptr, stride};
+  }
 };
 
 struct GemmKernel {
   const char* name;
   Isa isa;
+  int bits;                      // exact mod 2^bits: what is above them in C means nothing
   std::size_t rows, columns;     // of the tile of C that stays in registers: widths of the panels
   std::size_t depth;             // the inner dimension of a panel is padded to a multiple of this
-  std::size_t a_words, b_words;  // packed words for two elements
+  std::size_t a_bytes, b_bytes;  // of a packed element
   std::size_t max_depth;         // longest panel, a multiple of depth: keeps panels in cache and accumulators exact
+  bool plain;                    // panels of B hold the elements as they are
 
   // Packs m <= rows rows of A, or n <= columns columns of B, of length k.
   void (*pack_a)(const Block& a, std::size_t m, std::size_t k, u64* out);
@@ -40,23 +47,31 @@ struct GemmKernel {
   void (*products)(std::size_t k);
 
   std::size_t padded(std::size_t k) const { return (k + depth - 1) / depth * depth; }
-  std::size_t a_panel(std::size_t k) const { return rows * padded(k) * a_words / 2; }
-  std::size_t b_panel(std::size_t k) const { return columns * padded(k) * b_words / 2; }
+  // Words of a panel of inner length k.
+  std::size_t a_panel(std::size_t k) const { return rows * padded(k) * a_bytes / 8; }
+  std::size_t b_panel(std::size_t k) const { return columns * padded(k) * b_bytes / 8; }
 };
 
 // Null where the processor or the operating system lacks the instructions.
 const GemmKernel* portable_kernel();
 const GemmKernel* avx2_kernel();
 const GemmKernel* avx512_mullo_kernel();
+const GemmKernel* avx512_madd52_kernel();
 const GemmKernel* avx512_ifma_kernel();
-const GemmKernel* amx_kernel();
+// By the bytes of the ring, 4 to 8.
+const GemmKernel* amx_kernel(int bytes);
 
 // Those this processor runs.
 const std::vector<const GemmKernel*>& kernels();
-// The fastest of an instruction set's: measured at first use, in about a millisecond, where there are several.
-const GemmKernel& fastest_kernel(Isa isa);
-// What large products run on.
-const GemmKernel& current_kernel();
+// The fastest of an instruction set's for a ring, and its rate: those that could do are measured at first use, which
+// takes about a millisecond.
+struct Measured {
+  const GemmKernel* kernel;
+  double rate;
+};
+const Measured& fastest_kernel(Isa isa, int bits);
+// What large products in a ring run on.
+const GemmKernel& current_kernel(int bits);
 
 // 10^9 multiply-accumulates per second of one core.
 struct KernelRate {

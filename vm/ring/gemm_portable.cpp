@@ -51,8 +51,8 @@ void products(std::size_t k) {
 }  // namespace
 
 const GemmKernel* portable_kernel() {
-  static const GemmKernel kernel{"portable", Isa::portable, kRows,  kColumns, 1,        2,
-                                 2,          512,           pack_a, pack_b,   multiply, products};
+  static const GemmKernel kernel{"portable", Isa::portable, 64,   kRows,  kColumns, 1,        8,
+                                 8,          512,           true, pack_a, pack_b,   multiply, products};
   return &kernel;
 }
 

@@ -16,4 +16,6 @@ using i32 = std::int32_t;
 using i64 = std::int64_t;
 using Words = std::vector<u64>;
 
+constexpr int kWord = 64;  // bits of a word, and of the widest ring
+
 }  // namespace secfwt

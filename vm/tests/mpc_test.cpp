@@ -12,7 +12,7 @@
 #include "mpc/reshare.h"
 #include "mpc/tiles.h"
 #include "parties.h"
-#include "ring/gemm.h"
+#include "ring/isa.h"
 
 using namespace secfwt;
 using namespace secfwt::test;
@@ -67,17 +67,6 @@ TEST(kernels_give_the_same_bits_for_every_instruction_set) {
       CHECK(kernels(n) == expected);
     }
     set_isa(before);
-  }
-}
-
-TEST(bits_pack_tightly) {
-  const Words words = random_words(131);
-  for (int bits = 1; bits <= 64; ++bits) {
-    std::vector<u8> packed((words.size() * static_cast<std::size_t>(bits) + 7) / 8);
-    Words back(words.size());
-    pack_bits(words.data(), words.size(), bits, packed.data());
-    unpack_bits(packed.data(), words.size(), bits, back.data());
-    for (std::size_t i = 0; i < words.size(); ++i) CHECK_EQ(back[i], words[i] & low_bits(bits));
   }
 }
 

@@ -15,6 +15,7 @@
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
 #include "ring/host_memory.h"
+#include "ring/packing.h"
 #include "ring/parallel.h"
 #include "ring/phasor.h"
 #include "ring/prg.h"
@@ -24,21 +25,18 @@ namespace {
 
 using Rng = std::mt19937_64;  // public test data
 
-constexpr u64 kUntouched = 0x5ec0ffee5ec0ffee;
-
 struct Matrix {
-  std::size_t rows, columns, stride;
+  std::size_t rows, columns;
   Words words;
 
-  Matrix(std::size_t m, std::size_t n, std::size_t gap = 0)
-      : rows(m), columns(n), stride(n + gap), words(m * (n + gap), kUntouched) {}
-  u64& at(std::size_t i, std::size_t j) { return words[i * stride + j]; }
-  u64 at(std::size_t i, std::size_t j) const { return words[i * stride + j]; }
+  Matrix(std::size_t m, std::size_t n) : rows(m), columns(n), words(m * n) {}
+  u64& at(std::size_t i, std::size_t j) { return words[i * columns + j]; }
+  u64 at(std::size_t i, std::size_t j) const { return words[i * columns + j]; }
 };
 
 enum class Fill { random, extreme, ones };
 
-Matrix filled(std::size_t m, std::size_t n, std::size_t gap, Fill fill, Rng& rng) {
+Matrix filled(std::size_t m, std::size_t n, Fill fill, Rng& rng) {
   static const u64 extremes[] = {0,
                                  1,
                                  ~u64{0},
@@ -50,7 +48,7 @@ Matrix filled(std::size_t m, std::size_t n, std::size_t gap, Fill fill, Rng& rng
                                  u64{1} << 32,
                                  0x8000800080008000,
                                  0x7fff7fff7fff7fff};
-  Matrix matrix(m, n, gap);
+  Matrix matrix(m, n);
   for (std::size_t i = 0; i < m; ++i)
     for (std::size_t j = 0; j < n; ++j)
       matrix.at(i, j) = fill == Fill::random ? rng() : fill == Fill::ones ? ~u64{0} : extremes[rng() % 11];
@@ -63,37 +61,65 @@ void add_product(const Matrix& a, const Matrix& b, Matrix& c) {
       for (std::size_t j = 0; j < b.columns; ++j) c.at(i, j) += a.at(i, l) * b.at(l, j);
 }
 
-// Runs body with each kernel that this processor has, then with the one that is chosen.
+Matrix sum(Matrix a, const Matrix& b) {
+  for (std::size_t i = 0; i < a.words.size(); ++i) a.words[i] += b.words[i];
+  return a;
+}
+
+bool equal(const Matrix& a, const Matrix& b, int bits) {
+  bool all = a.words.size() == b.words.size();
+  for (std::size_t i = 0; all && i < a.words.size(); ++i) all = ((a.words[i] ^ b.words[i]) & low_bits(bits)) == 0;
+  return all;
+}
+
+// Runs body(bits) with each kernel that this processor has, in its widest ring, then with the one that is chosen.
 template <class Body>
 void for_each_kernel(const Body& body) {
   const Isa before = current_isa();
   for (const GemmKernel* kernel : kernels()) {
     require_kernel(*kernel);
     const int failures = test::failures();
-    body();
+    body(kernel->bits);
     if (test::failures() > failures) std::cerr << "with kernel " << kernel->name << "\n";
   }
   set_isa(before);
-  body();
+  body(kWord);
 }
 
-void check_gemm(std::size_t m, std::size_t k, std::size_t n, std::size_t gap, Fill fill, Rng& rng) {
-  const Matrix a = filled(m, k, gap, fill, rng), b = filled(k, n, gap ? gap + 1 : 0, fill, rng);
-  const std::size_t gap_c = gap ? gap + 2 : 0;
-  Matrix product(m, n, gap_c);
-  for (std::size_t i = 0; i < m; ++i) std::fill_n(product.words.data() + i * product.stride, n, 0);
-  add_product(a, b, product);
-  const Matrix start = filled(m, n, gap_c, Fill::random, rng);
-  Matrix sum = start;
-  add_product(a, b, sum);
-  for_each_kernel([&] {
-    Matrix c(m, n, gap_c);
-    gemm(a.words.data(), a.stride, b.words.data(), b.stride, c.words.data(), c.stride, m, k, n, false);
-    CHECK(c.words == product.words);
-    c = start;
-    gemm(a.words.data(), a.stride, b.words.data(), b.stride, c.words.data(), c.stride, m, k, n, true);
-    CHECK(c.words == sum.words);
-    if (test::failures() > 0) std::cerr << "shape " << m << "x" << k << "x" << n << " gap " << gap << "\n";
+// (A + A')·(B + B') and, in the columns from the middle on, + A·B'.
+struct Sums {
+  Matrix a, a_plus, b, b_plus, expected;
+
+  Sums(std::size_t m, std::size_t k, std::size_t n, Fill fill, Rng& rng)
+      : a(filled(m, k, fill, rng)),
+        a_plus(filled(m, k, fill, rng)),
+        b(filled(k, n, fill, rng)),
+        b_plus(filled(k, n, fill, rng)),
+        expected(m, n) {
+    Matrix right = b_plus;
+    for (std::size_t l = 0; l < k; ++l) std::fill_n(right.words.data() + l * n, n / 2, 0);
+    add_product(sum(a, a_plus), sum(b, b_plus), expected);
+    add_product(a, right, expected);
+  }
+
+  std::vector<Term> terms() const {
+    const std::size_t n = b.columns, half = n / 2;
+    return {{a.words.data(), a_plus.words.data(), b.words.data(), b_plus.words.data(), nullptr, 0, n, false},
+            {a.words.data(), nullptr, b_plus.words.data(), nullptr, nullptr, half, n - half, true}};
+  }
+  Matrix multiply(const std::vector<Term>& terms, int bits) const {
+    Matrix c(a.rows, b.columns);
+    std::fill(c.words.begin(), c.words.end(), 0x5ec0ffee5ec0ffee);
+    gemm_terms(terms.data(), terms.size(), c.words.data(), {1, a.rows, a.columns, b.columns, 0, 0, 0}, bits);
+    return c;
+  }
+};
+
+void check_gemm(std::size_t m, std::size_t k, std::size_t n, Fill fill, Rng& rng) {
+  const Sums sums(m, k, n, fill, rng);
+  for_each_kernel([&](int bits) {
+    CHECK(equal(sums.multiply(sums.terms(), bits), sums.expected, bits));
+    if (test::failures() > 0) std::cerr << "shape " << m << "x" << k << "x" << n << "\n";
   });
 }
 
@@ -101,25 +127,58 @@ TEST(gemm_random_shapes) {
   Rng rng(1);
   for (int i = 0; i < 150; ++i) {
     const auto size = [&](std::size_t limit) { return rng() % 4 == 0 ? rng() % 4 : rng() % limit; };
-    check_gemm(size(70), size(150), size(70), rng() % 3, static_cast<Fill>(rng() % 3), rng);
+    check_gemm(size(70), size(150), size(70), static_cast<Fill>(rng() % 3), rng);
   }
+}
+
+TEST(gemm_every_kernel_in_every_ring) {
+  Rng rng(8);
+  const Sums sums(19, 70, 35, Fill::random, rng);
+  const Isa before = current_isa();
+  for (const GemmKernel* kernel : kernels()) {
+    require_kernel(*kernel);
+    for (int bits = 1; bits <= kWord; ++bits) {
+      CHECK_EQ(&current_kernel(bits) == kernel, bits <= kernel->bits);
+      CHECK(equal(sums.multiply(sums.terms(), bits), sums.expected, bits));
+    }
+  }
+  set_isa(before);
 }
 
 TEST(gemm_edges_of_tiles_and_blocks) {
   Rng rng(2);
   for (std::size_t m : {1, 3, 6, 16, 17})
     for (std::size_t n : {1, 2, 7, 8, 9, 16, 33})
-      for (std::size_t k : {1, 2, 63, 64, 65}) check_gemm(m, k, n, 0, Fill::random, rng);
-  check_gemm(241, 33, 65, 0, Fill::random, rng);
-  check_gemm(7, 65, 967, 3, Fill::random, rng);
-  for (std::size_t k : {383, 384, 385, 511, 513, 1023, 1024, 1025, 2100}) check_gemm(17, k, 17, 1, Fill::random, rng);
+      for (std::size_t k : {1, 2, 63, 64, 65}) check_gemm(m, k, n, Fill::random, rng);
+  check_gemm(241, 33, 65, Fill::random, rng);
+  check_gemm(7, 65, 967, Fill::random, rng);
+  for (std::size_t k : {383, 384, 385, 511, 513, 1023, 1024, 1025, 2100}) check_gemm(17, k, 17, Fill::random, rng);
 }
 
 // All bytes 255: the fullest accumulators there are.
 TEST(gemm_largest_values) {
   Rng rng(3);
-  check_gemm(16, 4096, 16, 0, Fill::ones, rng);
-  check_gemm(5, 5000, 9, 0, Fill::extreme, rng);
+  check_gemm(16, 4096, 16, Fill::ones, rng);
+  check_gemm(5, 5000, 9, Fill::extreme, rng);
+}
+
+TEST(gemm_contiguous_and_shares) {
+  Rng rng(9);
+  for (std::size_t m : {1, 5, 40}) {
+    const Sums x(m, 70, 24, Fill::random, rng);
+    Matrix product(m, 24), shares(m, 24);
+    add_product(x.a, x.b, product);
+    add_product(sum(x.a, x.a_plus), x.b, shares);
+    add_product(x.a, x.b_plus, shares);
+    Matrix c(m, 24);
+    gemm(x.a.words.data(), x.b.words.data(), c.words.data(), m, 70, 24, false);
+    CHECK(c.words == product.words);
+    gemm(x.a.words.data(), x.b.words.data(), c.words.data(), m, 70, 24, true);
+    CHECK(c.words == sum(product, product).words);
+    gemm_shares(x.a.words.data(), x.a_plus.words.data(), x.b.words.data(), x.b_plus.words.data(), c.words.data(), m, 70,
+                24);
+    CHECK(c.words == shares.words);
+  }
 }
 
 TEST(gemm_batches) {
@@ -131,88 +190,76 @@ TEST(gemm_batches) {
         for (bool shared_a : {false, true})
           for (bool shared_b : {false, true}) {
             const std::size_t stride_a = shared_a ? 0 : m * k, stride_b = shared_b ? 0 : k * n;
-            const Matrix a = filled(batch * m, k, 0, Fill::random, rng), b = filled(batch * k, n, 0, Fill::random, rng);
-            const Matrix a1 = filled(batch * m, k, 0, Fill::random, rng),
-                         b1 = filled(batch * k, n, 0, Fill::random, rng);
-            const Matrix start = filled(batch * m, n, 0, Fill::random, rng);
-            Matrix product(batch * m, n), shares = product, sum = start;
-            std::fill(product.words.begin(), product.words.end(), 0);
-            std::fill(shares.words.begin(), shares.words.end(), 0);
+            const Matrix a = filled(batch * m, k, Fill::random, rng), b = filled(batch * k, n, Fill::random, rng);
+            Matrix product(batch * m, n);
             for (std::size_t q = 0; q < batch; ++q)
               for (std::size_t i = 0; i < m; ++i)
                 for (std::size_t l = 0; l < k; ++l)
-                  for (std::size_t j = 0; j < n; ++j) {
-                    const std::size_t at_a = q * stride_a + i * k + l, at_b = q * stride_b + l * n + j;
-                    const u64 x0 = a.words[at_a], x1 = a1.words[at_a], y0 = b.words[at_b], y1 = b1.words[at_b];
-                    product.at(q * m + i, j) += x0 * y0;
-                    sum.at(q * m + i, j) += x0 * y0;
-                    shares.at(q * m + i, j) += x0 * y0 + x0 * y1 + x1 * y0;
-                  }
-            for_each_kernel([&] {
+                  for (std::size_t j = 0; j < n; ++j)
+                    product.at(q * m + i, j) += a.words[q * stride_a + i * k + l] * b.words[q * stride_b + l * n + j];
+            const Term term{a.words.data(), nullptr, b.words.data(), nullptr, nullptr, 0, n, false};
+            for_each_kernel([&](int bits) {
               Matrix c(batch * m, n);
-              gemm_batch(a.words.data(), stride_a, b.words.data(), stride_b, c.words.data(), m * n, batch, m, k, n,
-                         false);
-              CHECK(c.words == product.words);
-              c = start;
-              gemm_batch(a.words.data(), stride_a, b.words.data(), stride_b, c.words.data(), m * n, batch, m, k, n,
-                         true);
-              CHECK(c.words == sum.words);
-              c = start;
-              gemm_shares(a.words.data(), a1.words.data(), stride_a, b.words.data(), b1.words.data(), stride_b,
-                          c.words.data(), m * n, batch, m, k, n);
-              CHECK(c.words == shares.words);
+              gemm_terms(&term, 1, c.words.data(), {batch, m, k, n, stride_a, stride_b, m * n}, bits);
+              CHECK(equal(c, product, bits));
             });
           }
 }
 
-// Whole panels of every kernel and more inner indices than a block of any has; few rows and many.
+// Whole panels and parts of them, more inner indices than a block of any kernel has, every way to keep an element.
 TEST(gemm_packed_once) {
   Rng rng(7);
-  const std::size_t batch = 3;
-  for (std::size_t m : {1, 2, 5, 8, 15, 50})
-    for (std::size_t k : {64, 448, 576})
-      for (std::size_t n : {16, 80}) {
-        const Matrix a = filled(batch * m, k, 0, Fill::random, rng), b = filled(batch * k, n, 0, Fill::random, rng);
-        const Matrix start = filled(batch * m, n, 0, Fill::random, rng);
-        for (bool shared : {false, true})
-          for_each_kernel([&] {
-            const std::size_t stride_b = shared ? 0 : k * n;
-            Matrix expected = start, c = start, packed = b;
-            gemm_batch(a.words.data(), m * k, b.words.data(), stride_b, expected.words.data(), m * n, batch, m, k, n,
-                       true);
-            const GemmKernel* layout = packed_layout(k, n);
-            if (!layout) return CHECK_EQ(std::string(current_kernel().name), "avx512-ifma");
-            for (std::size_t i = 0; i < batch; ++i) pack_in_place(*layout, packed.words.data() + i * k * n, k, n);
-            gemm_packed(*layout, a.words.data(), m * k, packed.words.data(), stride_b, c.words.data(), m * n, batch, m,
-                        k, n, true);
-            CHECK(c.words == expected.words);
-            gemm_batch(a.words.data(), m * k, b.words.data(), stride_b, expected.words.data(), m * n, batch, m, k, n,
-                       false);
-            gemm_packed(*layout, a.words.data(), m * k, packed.words.data(), stride_b, c.words.data(), m * n, batch, m,
-                        k, n, false);
-            CHECK(c.words == expected.words);
-          });
+  for (std::size_t m : {1, 5, 50})
+    for (std::size_t k : {63, 64, 576})
+      for (std::size_t n : {32, 90}) {
+        const Sums sums(m, k, n, Fill::random, rng);
+        for_each_kernel([&](int widest) {
+          for (int bits : {8, 29, 38, 52, 64}) {
+            if (bits > widest) continue;
+            std::vector<Term> terms = sums.terms();
+            std::vector<std::shared_ptr<const PackedMatrix>> matrices;
+            for (Term& term : terms) {
+              const Block b{term.b, term.b_plus, n};
+              matrices.push_back(PackedMatrix::make(b.from(0, term.first), k, term.columns, bits));
+              term.b = term.b_plus = nullptr;
+              term.packed = matrices.back().get();
+            }
+            if (!terms[0].packed) {
+              CHECK_EQ(std::string(current_kernel(bits).name), "avx512-ifma");
+              continue;
+            }
+            CHECK(equal(sums.multiply(terms, bits), sums.expected, bits));
+          }
+        });
       }
 }
 
-TEST(gemm_packs_what_takes_no_more_room) {
+TEST(gemm_packed_takes_the_rings_bits) {
+  Rng rng(10);
+  const Matrix b = filled(64, 32, Fill::random, rng);
+  const Block block{b.words.data(), nullptr, 32};
   const Isa before = current_isa();
   for (const GemmKernel* kernel : kernels()) {
     require_kernel(*kernel);
-    CHECK(packed_layout(kernel->depth, kernel->columns - 1) == nullptr);
-    CHECK(packed_layout(0, kernel->columns) == nullptr);
-    if (kernel->b_words == 2) CHECK(packed_layout(kernel->depth, kernel->columns) == kernel);
-    if (kernel->b_words != 2) CHECK(packed_layout(kernel->depth, kernel->columns) == nullptr);
+    CHECK(PackedMatrix::make(block, 64, kernel->columns - 1, kernel->bits) == nullptr);
+    CHECK(PackedMatrix::make(block, 0, 32, kernel->bits) == nullptr);
+    const auto packed = PackedMatrix::make(block, 64, 32, 32);
+    if (kernel->b_bytes > 8) CHECK(packed == nullptr);
+    if (packed) CHECK_EQ(packed->bytes(), 64 * 32 * (kernel->plain ? 4 : kernel->b_bytes));
   }
   set_isa(before);
 }
 
 // The one that runs is among its instruction set's, and not beaten by much: both are measured again.
 TEST(gemm_fastest_kernel_is_chosen) {
-  const GemmKernel& chosen = fastest_kernel(current_isa());
-  CHECK_EQ(isa_name(chosen.isa), isa_name(current_isa()));
-  for (const GemmKernel* kernel : kernels())
-    if (kernel->isa == chosen.isa) CHECK(measure(chosen).multiply > 0.7 * measure(*kernel).multiply);
+  for (int bits : {32, 40, 52, 64}) {
+    const GemmKernel& chosen = *fastest_kernel(current_isa(), bits).kernel;
+    CHECK_EQ(isa_name(chosen.isa), isa_name(current_isa()));
+    CHECK(chosen.bits >= bits);
+    for (const GemmKernel* kernel : kernels())
+      if (kernel->isa == chosen.isa && kernel->bits >= bits)
+        CHECK(measure(chosen).multiply > 0.7 * measure(*kernel).multiply);
+  }
 }
 
 TEST(gemm_threads) {
@@ -221,11 +268,53 @@ TEST(gemm_threads) {
   for (unsigned n : {1u, 2u, 5u}) {
     set_threads(n);
     CHECK_EQ(threads(), n);
-    check_gemm(250, 40, 1000, 0, Fill::random, rng);
-    check_gemm(1, 700, 900, 0, Fill::random, rng);
-    check_gemm(900, 700, 1, 0, Fill::random, rng);
+    check_gemm(250, 40, 1000, Fill::random, rng);
+    check_gemm(1, 700, 900, Fill::random, rng);
+    check_gemm(900, 700, 1, Fill::random, rng);
   }
   set_threads(before);
+}
+
+// Bit by bit.
+std::vector<u8> packed_slowly(const Words& words, int bits) {
+  std::vector<u8> out((words.size() * static_cast<std::size_t>(bits) + 7) / 8);
+  std::size_t at = 0;
+  for (u64 word : words)
+    for (int bit = 0; bit < bits; ++bit, ++at) out[at / 8] |= static_cast<u8>((word >> bit & 1) << at % 8);
+  return out;
+}
+
+template <class R>
+void check_packing(const Words& words, int bits) {
+  const std::vector<u8> expected = packed_slowly(words, bits);
+  const std::vector<R> in(words.begin(), words.end());
+  std::vector<u8> packed(expected.size() + 1, 0xab);
+  pack_bits(in.data(), in.size(), bits, packed.data());
+  CHECK(std::equal(expected.begin(), expected.end(), packed.begin()));
+  CHECK_EQ(packed.back(), 0xab);  // nothing behind is written
+  std::vector<R> back(in.size() + 1, 7);
+  unpack_bits(expected.data(), in.size(), bits, back.data());
+  bool same = back.back() == 7;
+  for (std::size_t i = 0; i < in.size(); ++i) same = same && back[i] == (in[i] & low_bits(bits));
+  CHECK(same);
+  if (test::failures() > 0) std::cerr << in.size() << " words of " << bits << " bits\n";
+}
+
+TEST(packing_every_width_and_length) {
+  Rng rng(11);
+  const Isa before = current_isa();
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, before}) {
+    if (isa > best_isa()) continue;
+    set_isa(isa);
+    for (int bits = 1; bits <= kWord; ++bits)
+      for (std::size_t n : {0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 128, 1000}) {
+        Words words(n);
+        for (u64& word : words) word = rng() % 8 == 0 ? ~u64{0} : rng();
+        check_packing<u64>(words, bits);
+        if (bits <= 32) check_packing<u32>(words, bits);
+      }
+  }
+  set_isa(before);
 }
 
 TEST(gemm_refuses_unknown_kernel) {
