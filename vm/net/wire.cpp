@@ -1,6 +1,6 @@
 #include "net/wire.h"
 
-#include <openssl/sha.h>
+#include <new>
 
 namespace secfwt {
 namespace {
@@ -14,10 +14,22 @@ std::vector<u8> join(const FrameHeader& header, const void* payload) {
 
 }  // namespace
 
-Hash hash_of(const void* data, std::size_t bytes) {
+Hashing::Hashing() : state_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  if (!state_ || !EVP_DigestInit_ex(state_.get(), EVP_sha256(), nullptr)) throw std::bad_alloc();
+}
+
+void Hashing::add(const void* data, std::size_t bytes) { EVP_DigestUpdate(state_.get(), data, bytes); }
+
+Hash Hashing::result() {
   Hash hash;
-  SHA256(static_cast<const u8*>(data), bytes, hash.data());
+  EVP_DigestFinal_ex(state_.get(), hash.data(), nullptr);
   return hash;
+}
+
+Hash hash_of(const void* data, std::size_t bytes) {
+  Hashing hashing;
+  hashing.add(data, bytes);
+  return hashing.result();
 }
 
 std::string hex(const Hash& hash) {
