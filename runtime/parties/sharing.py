@@ -1,4 +1,4 @@
-"""Values to ring elements, ring elements to three messages, three answers back to values (docs/wire.md, "Words")."""
+"""Values to ring elements, ring elements to three messages, three answers back to values (docs/wire.md, "Shares")."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.arithmetic import ring_matmul
 from secfwt.codegen.ring.builder import RingBuilder
-from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic
+from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic, uploaded_bytes
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.operations import COMMUNICATING
 from secfwt.codegen.ring.oracle import Machine, run_program
@@ -24,7 +24,7 @@ from secfwt.codegen.ring.program import RingValue
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
-from secfwt.runtime.parties.sharing import RangeError
+from secfwt.runtime.parties.sharing import Elements, RangeError, share
 from secfwt.runtime.parties.sharing import encode as encode_shared
 
 CASES = [
@@ -254,6 +254,15 @@ def test_kept_memory_is_what_later_stages_read() -> None:
     queries = HEADS * 2 * FEATURES
     # and the residual of the one row that the head reads, additive; labels and the example's weight
     assert kept_bytes(t.ring, Stage.EXAMPLE) == 16 * (sums + queries + labels + 1) + 8 * HIDDEN
+
+
+@pytest.mark.parametrize(("kind", "instances"), [("weight", 1), ("example", 3), ("candidate", 2)])
+def test_uploads_are_what_clients_send(kind: str, instances: int) -> None:
+    t = toy("masked_lm")
+    payloads = share([Elements(t.words[v.attrs["name"]], v.ring) for v in t.ring.inputs(kind)])
+    assert sum(len(part) for payload in payloads for part in payload) == uploaded_bytes(t.ring, kind, instances)
+    elements = instances * sum(v.size for v in t.ring.inputs(kind))
+    assert uploaded_bytes(t.ring, kind, instances) < 0.9 * 16 * elements
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])
