@@ -89,6 +89,17 @@ def test_a_lift_is_exact_and_bounds_what_it_makes(source: int, ring: int) -> Non
     assert np.abs(got).max() <= 3 * limit
 
 
+@pytest.mark.parametrize(("source", "shift", "ring"), [(36, 27, 37), (20, 1, 64), (40, 38, 8)])
+def test_a_truncation_that_takes_wraps_away_bounds_what_it_makes(source: int, shift: int, ring: int) -> None:
+    """Prompt rows, whatever a candidate is: at most three quarters of the small ring, and a unit."""
+    program = RingProgram()
+    x = program.v("candidate", (), (3000,), name="x", ring=source)
+    y = program.v("trunc", (x,), (3000,), shift=shift, ring=ring, group=0)
+    sim = Simulator(program.text(y).replace(f"out o0 {y}", f"out o0 {y} ring={ring}"))
+    got, _ = run(sim, RNG.integers(0, 2**64, 3000, dtype=np.uint64))
+    assert np.abs(got).max() <= 3 * 2 ** (source - 2 - shift) + 1
+
+
 def test_what_is_above_an_outputs_ring_stays_with_the_parties() -> None:
     """Their words are right mod 2^30 only; the sum of what they send has nothing else."""
     n = 1000

@@ -175,6 +175,8 @@ def test_an_output_is_opened_for_no_more_candidates_than_the_program_says(servic
         (numbers(2**62), 2**63, f"{2**62} examples: this party can take 1 to"),
         (numbers(5), 8 + 16, "EXAMPLES has 24 bytes, expected "),
         (numbers(5), 2**40, "EXAMPLES has 1099511627776 bytes, expected "),
+        (numbers(5) + bytes(16 + 8 * 40), 8 + 16 + 8 * 40, "example inputs, packed to their rings"),
+        (numbers(5) + bytes(16 + 106), 8 + 16 + 106, "EXAMPLES has 130 bytes, expected "),
     ],
 )
 def test_sizes_are_checked_before_anything_is_allocated(service: Running, payload: bytes, length: int, message: str):
@@ -230,6 +232,15 @@ def test_the_first_frame_must_be_hello(service: Running, data: bytes):
     client.connections[1].connect()
     client.raw(1, data)
     with pytest.raises(ServiceError, match="expected HELLO"):
+        client.read(1)
+    client.die()
+
+
+def test_a_client_of_another_wire_version_is_told_so(service: Running):
+    client = service.raw()
+    client.connections[1].connect()
+    client.raw(1, HEADER.pack(0x31544653, Frame.HELLO, 0, 32) + bytes(32))
+    with pytest.raises(ServiceError, match="speaks another version of this protocol than this party"):
         client.read(1)
     client.die()
 
