@@ -126,7 +126,7 @@ class _Need:
         cut = self.ring(v) + int(v.attrs["shift"])
         held = max(_magnitude(self._program[i], self._program[i].scale), int(v.attrs["shift"])) + 2
         if held <= WORD and self._of_candidates(i):
-            return held
+            return min(held, cut)
         if cut <= max(held, self._bits[i]) or held > WORD:
             return min(cut, WORD)
         if cut > WORD:

@@ -132,7 +132,7 @@ def test_examples_are_lifted_from_rings_of_their_range(head: str, variant: str) 
 
 @pytest.mark.parametrize(("head", "variant"), TOYS)
 def test_candidates_are_truncated_from_a_ring_of_the_prompts_range(head: str, variant: str) -> None:
-    ring = toy(head, variant=variant).ring
+    ring = toy(head, variant=variant, deep=True).ring
     (z,) = ring.inputs("candidate")
     reached, truncated = {z.id}, []
     for v in ring:
