@@ -232,7 +232,7 @@ u64 Service::checked_count(u64 count, const char* what, u64 each, u64 held) cons
 }
 
 // Two halves, each as numbers of its inputs' rings or as the seed of words. Seeds of a large model take seconds to
-// expand, which must keep the client from hearing of this party as little as from sending.
+// expand: the client hears of this party meanwhile.
 Shares Service::read_shares(Kind kind, u64 count) try {
   due_ += seconds(share_bytes(kind, count) / kSlowest);
   Shares shares;

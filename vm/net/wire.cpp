@@ -1,6 +1,7 @@
 #include "net/wire.h"
 
 #include <new>
+#include <stdexcept>
 
 namespace secfwt {
 namespace {
@@ -18,11 +19,13 @@ Hashing::Hashing() : state_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
   if (!state_ || !EVP_DigestInit_ex(state_.get(), EVP_sha256(), nullptr)) throw std::bad_alloc();
 }
 
-void Hashing::add(const void* data, std::size_t bytes) { EVP_DigestUpdate(state_.get(), data, bytes); }
+void Hashing::add(const void* data, std::size_t bytes) {
+  if (!EVP_DigestUpdate(state_.get(), data, bytes)) throw std::runtime_error("SHA-256 failed");
+}
 
 Hash Hashing::result() {
   Hash hash;
-  EVP_DigestFinal_ex(state_.get(), hash.data(), nullptr);
+  if (!EVP_DigestFinal_ex(state_.get(), hash.data(), nullptr)) throw std::runtime_error("SHA-256 failed");
   return hash;
 }
 

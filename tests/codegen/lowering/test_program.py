@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from helpers.ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, Toy, toy
 from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.commandline.units import amount
+from secfwt.codegen.estimate import uploads_line
 from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.lowering.scales import ROW
 from secfwt.codegen.model.options import GenOptions
@@ -263,6 +265,13 @@ def test_uploads_are_what_clients_send(kind: str, instances: int) -> None:
     assert sum(len(part) for payload in payloads for part in payload) == uploaded_bytes(t.ring, kind, instances)
     elements = instances * sum(v.size for v in t.ring.inputs(kind))
     assert uploaded_bytes(t.ring, kind, instances) < 0.9 * 16 * elements
+
+
+def test_the_estimate_says_what_owners_send() -> None:
+    ring = toy("bert").ring
+    line = uploads_line(ring)
+    for kind, what in (("weight", "of weights"), ("example", "per example"), ("candidate", "per candidate")):
+        assert f"{amount(uploaded_bytes(ring, kind), 'B')} {what}" in line
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])
