@@ -19,7 +19,7 @@ from .native.network import NETWORKS
 from .native.rate import Rate, measure
 from .plan.build import build_plan
 from .plan.graph import Stage
-from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost, uploaded_bytes
 from .ring.operations import COMMUNICATING
 from .ring.program import RingProgram
 from .ring.unstaged import unstaged
@@ -127,6 +127,17 @@ def rings_line(ring: RingProgram) -> str:
     return f"rings: results of protocols have {min(sizes)} to {max(sizes)} bits, half of them {bits} or less"
 
 
+def uploads_line(ring: RingProgram) -> str:
+    """What the owners send all three parties."""
+    weights, example, candidate = (
+        amount(uploaded_bytes(ring, kind), "B") for kind in ("weight", "example", "candidate")
+    )  # fmt: skip
+    return (
+        f"owners send the parties: the model owner {weights} of weights, once; the data owner {example} per example, "
+        f"once, and {candidate} per candidate"
+    )
+
+
 def _sent(ring: RingProgram, candidates: int, examples: int) -> str:
     return amount(generation_cost(ring, candidates, examples).bytes, "B")
 
@@ -149,7 +160,7 @@ def show(compiled: Compiled, examples: int, console: Console | None = None) -> N
         f"memory: between steps a party keeps {amount(kept_bytes(ring, Stage.SETUP), 'B')} of shares of the model "
         f"and {amount(kept_bytes(ring, Stage.EXAMPLE), 'B')} per example"
     )
-    for line in (*NOTES.splitlines(), rings_line(ring), here, kept):
+    for line in (*NOTES.splitlines(), rings_line(ring), here, kept, uploads_line(ring)):
         console.print(line, markup=False)
 
 

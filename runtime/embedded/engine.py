@@ -11,7 +11,7 @@ from ...codegen.ring.header import OutputSpec, ProgramHeader
 from ..engine import Batch, Cost, Floats, Left, Progress
 from ..errors import BudgetSpentError, InputError, ServiceError
 from ..parties.deployment import Deployment
-from ..parties.sharing import decode, encode, join
+from ..parties.sharing import decode, encoded
 from .client import Client
 
 
@@ -61,10 +61,10 @@ class EmbeddedEngine:
             if values is None or values.shape != expected:
                 got = "is missing" if values is None else f"has shape {list(values.shape)}"
                 raise InputError(f"examples {name}: {spec.name} {got}, expected {list(expected)}")
-        words = join(encode(batch.inputs[spec.name], spec.scale, f"examples {name}: {spec.name}") for spec in specs)
+        inputs = [encoded(batch.inputs[spec.name], spec, f"examples {name}: {spec.name}") for spec in specs]
         set_id, _ = self._sets.pop(name, (len(self._sets), 0))
         self._progress(0, 0)
-        self._client.send_examples(set_id, count, words)
+        self._client.send_examples(set_id, count, inputs)
         self._sets[name] = set_id, count
 
     def losses(self, name: str, z: Floats) -> Floats:
@@ -128,11 +128,12 @@ class EmbeddedEngine:
         (candidate,) = self._program.of_kind("candidate")
         if z[0].size != candidate.size:
             raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
-        words = encode(z, candidate.scale, f"candidates of set {name}").ravel()
+        inputs = [encoded(z, candidate, f"candidates of set {name}")]
         shape = _shape(spec, len(z), examples)
         self._spend(spec, len(z) * (examples if spec.stage == "pair" else 1))
         self._progress(0, 0)
-        return decode(self._client.step(set_id, len(z), index, math.prod(shape), words), spec.scale).reshape(shape)
+        opened = self._client.step(set_id, len(z), index, math.prod(shape), inputs, spec.ring)
+        return decode(opened, spec.scale).reshape(shape)
 
 
 def _shape(spec: OutputSpec, candidates: int, examples: int) -> tuple[int, ...]:

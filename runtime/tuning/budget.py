@@ -10,7 +10,7 @@ from ...codegen.compile import Compiled
 from ...codegen.native.binaries import BinaryMissing
 from ...codegen.native.rate import measure
 from ...codegen.plan.graph import Stage
-from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost
+from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost, uploaded_bytes
 from ..engine import Left
 from ..errors import BudgetSpentError
 from .objective import Objective
@@ -57,12 +57,16 @@ def _steps(options: SearchOptions, done: int | None) -> list[tuple[str, int]]:
 
 def expected(compiled: Compiled, objective: Objective, options: SearchOptions) -> str:
     """What a whole run on three parties of this machine takes, by the cost model and this machine's rate, measured
-    just now: seconds without a network, bytes of all parties, memory of one. Empty where no rate can be measured."""
+    just now: seconds without a network, bytes between parties and from the owners, memory of one party. Empty where no
+    rate can be measured."""
     ring, sizes = compiled.ring, {name: len(each.labels) for name, each in objective.sets.items()}
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
+    uploads = uploaded_bytes(ring, "weight") + sum(uploaded_bytes(ring, "example", size) for size in sizes.values())
     asked = [*_steps(options, None), *([("test", 1)] * 2 if "test" in sizes else [])]
     for (name, candidates), times in Counter(asked).items():
-        step = generation_cost(ring, candidates + objective.canaries.count(candidates), sizes[name])
+        evaluated = candidates + objective.canaries.count(candidates)
+        step = generation_cost(ring, evaluated, sizes[name])
+        uploads += times * uploaded_bytes(ring, "candidate", evaluated)
         for _ in range(times):
             cost += step
     try:
@@ -72,7 +76,7 @@ def expected(compiled: Compiled, objective: Objective, options: SearchOptions) -
     kept = kept_bytes(ring, Stage.SETUP) + kept_bytes(ring, Stage.EXAMPLE) * sum(sizes.values())
     return (
         f"about {seconds(took)} on this machine as busy as it is now, {amount(cost.bytes, 'B')} between parties, "
-        f"{amount(kept, 'B')} kept by each between steps"
+        f"{amount(uploads, 'B')} from both owners, {amount(kept, 'B')} kept by each between steps"
     )
 
 

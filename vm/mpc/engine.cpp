@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "mpc/bits.h"
 #include "mpc/footprint.h"
 #include "mpc/local_ops.h"
 #include "mpc/reshare.h"
@@ -228,6 +229,8 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     result.assign(share, share + value.words());
   }
   add_zero_share(main_, result.data(), result.size());
+  const u64 mask = low_bits(program_.values[wanted.value].ring);
+  for (u64& share : result) share &= mask;
   compare_transcripts(lanes_);
   dealer_.step_done();
   return result;

@@ -55,7 +55,8 @@ class Engine {
   u64 candidate_words(std::size_t output, std::size_t examples) const;
 
   // All `candidate` inputs in program order, each [count, shape]. Returns this party's additive share of the output,
-  // re-randomised: [C, shape] or [C, E, shape]. Throws std::invalid_argument when the output's max_candidates is
+  // re-randomised, in the output's ring: [C, shape] or [C, E, shape]. What stands above that ring is zero: the sum of
+  // whole words would say more than the output. Throws std::invalid_argument when the output's max_candidates is
   // exceeded, Divergence where another party holds other values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {});
 

@@ -28,6 +28,7 @@ enum class Kind {
   concat,
   slice,
   reduce_examples,
+  lift,
   trunc,
   reshare,
   cos_sin,
@@ -54,7 +55,7 @@ struct Operation {
   bool communicates = false;  // a protocol, which stands in a group; everything else a party does alone
 };
 constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
-inline constexpr std::array<Operation, 20> kOperations{{
+inline constexpr std::array<Operation, 21> kOperations{{
     // inputs
     {Kind::weight, "weight", 0, 0},
     {Kind::example, "example", 0, 0},
@@ -75,6 +76,7 @@ inline constexpr std::array<Operation, 20> kOperations{{
     {Kind::slice, "slice", 1, 1},
     {Kind::reduce_examples, "reduce_examples", 1, 1},
     // protocols
+    {Kind::lift, "lift", 1, 1, true},
     {Kind::trunc, "trunc", 1, 1, true},
     {Kind::reshare, "reshare", 1, 1, true},
     {Kind::cos_sin, "cos_sin", 1, 1, true},
@@ -86,6 +88,10 @@ constexpr const char* name(Sharing sharing) { return row_of(kSharings, sharing).
 constexpr const Operation& operation(Kind kind) { return row_of(kOperations, kind); }
 constexpr const char* name(Kind kind) { return operation(kind).name; }
 constexpr bool is_input(Kind kind) { return operation(kind).most_inputs == 0; }
+// Of an owner, who shares it: the others are public.
+constexpr bool is_shared_input(Kind kind) {
+  return kind == Kind::weight || kind == Kind::example || kind == Kind::candidate;
+}
 constexpr bool communicates(Kind kind) { return operation(kind).communicates; }
 
 }  // namespace secfwt

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "mpc/bits.h"
 #include "mpc/program_fit.h"
 #include "mpc/program_limits.h"
 #include "mpc/program_line.h"
@@ -90,6 +91,7 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       break;
   }
   derive_ring(before, node);
+  if (is_shared_input(node.kind)) node.ring = optional("ring", kInputRingBits, kWord);
   if (!communicates(node.kind)) return;
   node.ring = optional("ring", kRingBits, kWord);
   node.group = static_cast<u64>(line.integer_key("group", kCount));
@@ -130,10 +132,11 @@ Output parse_output(Line& line, const Program& program) {
   if (stage != Stage::candidate && stage != Stage::pair)
     line.fail("value " + std::to_string(output.value) + " has stage " + name(stage) +
               ", an output must have stage candidate or pair");
-  if (const int ring = program.values[output.value].ring; ring != kWord)
-    line.fail("value " + std::to_string(output.value) + " has a ring of " + std::to_string(ring) +
-              " bits, an output must have one of " + std::to_string(kWord));
   line.take_keys();
+  const i64 ring = line.has("ring") ? line.integer_key("ring", kRingBits) : kWord;
+  if (const int whole = program.values[output.value].ring; ring != whole)
+    line.fail("output " + output.name + " is opened in a ring of " + std::to_string(ring) + " bits, value " +
+              std::to_string(output.value) + " has one of " + std::to_string(whole));
   if (line.has("max_candidates"))
     output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
   if (line.has("max_opened"))
@@ -149,6 +152,13 @@ std::size_t Program::words(Kind input) const {
   for (const Node& node : values)
     if (node.kind == input) n += volume(node.shape);
   return n;
+}
+
+std::size_t Program::packed_bytes(Kind input, std::size_t count) const {
+  std::size_t bytes = 0;
+  for (const Node& node : values)
+    if (node.kind == input) bytes += secfwt::packed_bytes(count * volume(node.shape), node.ring);
+  return bytes;
 }
 
 // Every precision of cos_sin becomes a fit, once.
