@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -207,6 +208,21 @@ class _Lowering:
         before = [r.slice(x, -2, 0, at)] if at else []
         behind = [r.slice(x, -2, at + n, rows)] if at + n < rows else []
         return r.concat((*before, *moved, *behind), -2)
+
+    def _add_first(self, v: Value) -> int:
+        """Row j of the offset goes to the slot where the mask, 0…01…1, has begun j rows before: a product with its
+        differences, which are local."""
+        r = self.ring
+        x, mask, offset = (self._value(i) for i in v.inputs)
+        rows, n = r[x].shape[0], r[offset].shape[0]
+
+        def behind(j: int) -> int:
+            """The mask j rows further down; its first row is 0."""
+            return r.concat((*[r.slice(mask, -1, 0, 1)] * j, r.slice(mask, -1, 0, rows - j)), -1) if j else mask
+
+        begun = [r.reshape(behind(j), (rows, 1)) for j in range(n + 1)]
+        places = r.concat(tuple(r.sub(a, b) for a, b in pairwise(begun)), -1)
+        return r.add(x, r.reshare(r.matmul(places, offset, bound=r[offset].bound)))
 
     def _final_norm(self, v: Value) -> int:
         x, *mask = (self._value(i) for i in v.inputs)

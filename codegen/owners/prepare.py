@@ -115,11 +115,10 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
 
 def _layout(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
     """A prompt of its own begins as the template's end, repeated, or as line breaks: as what stands there anyway."""
-    end = template_end(options.template)
-    own = bare_ids(tokenizer, end) or bare_ids(tokenizer, "\n") or [0]
-    count = options.n_prompt_tokens if options.prompt_at == "end" else 0
-    rows = len(bare_ids(tokenizer, end))
-    return Layout(spec.norm == "layer", rows, tuple((own * count)[:count]))
+    end = bare_ids(tokenizer, template_end(options.template))
+    first, count = options.prompt_at == "start", options.own_rows
+    own = ([] if first else end) or bare_ids(tokenizer, "\n") or [0]
+    return Layout(spec.norm == "layer", len(end), tuple((own * count)[:count]), first)
 
 
 def initial_prompt(
