@@ -68,8 +68,6 @@ def generate_command(typed: Typed) -> None:
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
-    if compiled.spec.causal and choices.target == "all":
-        print("no program.mpc: a decoder has a program for the embedded engine only")
     if options.limited and choices.target == "all":
         print("no program.mpc: MP-SPDZ's parties do not count what they open, and would hold to no limit")
     print(f"wrote {choices.output}")

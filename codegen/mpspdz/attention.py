@@ -33,10 +33,18 @@ class Attention:
         softmax = {"variant": "softmax", "heads": attrs["heads"]}
         if not PROTOCOLS[self.protocol].masked_openings:
             return softmax | {"plateau": PLATEAU}
-        low = min(map(self._low, layers))
-        fit = root_weight(low, period(low))
-        amplitudes = [(round(re, DIGITS), round(im, DIGITS)) for re, im in zip(fit.re, fit.im, strict=True)]
-        return softmax | {"period": period(low), "mean": round(fit.const, DIGITS), "amplitudes": amplitudes}
+        return softmax | _series(min(map(self._low, layers)))
+
+    def weighing(self, layers: Sequence[Value]) -> list[dict[str, Any]] | dict[str, Any]:
+        """What a call for decoder layers says of their weights: for each its own series, of as many harmonics; or one
+        plateau for all."""
+        if not PROTOCOLS[self.protocol].masked_openings:
+            return {"plateau": PLATEAU}
+        series = [_series(self._low(v)) for v in layers]
+        most = max(len(each["amplitudes"]) for each in series)
+        for each in series:
+            each["amplitudes"] += [(0.0, 0.0)] * (most - len(each["amplitudes"]))
+        return series
 
     def alike(self, a: Value, b: Value) -> bool:
         """Whether the wider interval of two layers' scores costs the other layer neither harmonics nor exactness."""
@@ -51,3 +59,10 @@ class Attention:
 
     def _fit(self, v: Value) -> Fit:
         return root_weight(self._low(v), period(self._low(v)))
+
+
+def _series(low: float) -> dict[str, Any]:
+    """The fit for scores from `low` on."""
+    fit = root_weight(low, period(low))
+    amplitudes = [(round(re, DIGITS), round(im, DIGITS)) for re, im in zip(fit.re, fit.im, strict=True)]
+    return {"period": period(low), "mean": round(fit.const, DIGITS), "amplitudes": amplitudes}
