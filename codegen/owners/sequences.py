@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from ..hub.tokenizer import continued_ids
+
 Floats = NDArray[np.float32]
 PLACES = re.compile(r"(\{text\}|\{text_b\}|\{mask\})")
 
@@ -82,5 +84,5 @@ def in_template(tokenizer: Tokenizer, template: str, parts: Sequence[str]) -> To
     front = template.removesuffix(end) if end else template
     values = dict(zip(("{text}", "{text_b}"), parts, strict=False))
     text = "".join(values.get(piece, piece) for piece in PLACES.split(front or "{text}"))
-    ids = bare_ids(tokenizer, text) + (bare_ids(tokenizer, end) if end else [])
+    ids = bare_ids(tokenizer, text) + (continued_ids(tokenizer, end) if end else [])
     return Tokens(ids, [0] * len(ids))
