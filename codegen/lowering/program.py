@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
-from .decoders.norm import normalised
+from .decoders.norm import longest_row, normalised
 from .head import cosine, dense
 from .heads import Part
 from .health import Health, Watch
@@ -126,9 +126,12 @@ class _Lowering:
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
         scale = {"x": self.rows, "select": 20, "example_weight": 24}.get(name, 0)
-        # a decoder's rows, of which the first norm knows more
-        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, 2.0 ** (30 - scale)))
-        return self.ring.declare(i, norm=_row_norm(v))
+        longest = _row_norm(v)
+        if longest == inf:  # a decoder's rows: what its first norm takes
+            first = next(layer for layer in self.source if layer.kind == "decoder_layer")
+            longest = longest_row(self.ranges, f"layers.{first.attrs['layer']}.input_norm_var", v.shape[-1])
+        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, longest or inf))
+        return self.ring.declare(i, norm=longest)
 
     def _candidate(self, v: Value) -> int:
         # `runtime.parties.sharing.encode` refuses what reaches that
