@@ -136,7 +136,8 @@ class DecoderCalls(Translator):
             name: [self._exponent(f"layers.{i}.{site}_var") for i in layers] for name, site in sites.items()
         }
         if OF_DECODERS[a["act"]].smooth:
-            keywords["reach"] = max(self.ranges.half_width(f"layers.{i}.activation", HALF_WIDTH) for i in layers)
+            widths = [self.ranges.half_width(f"layers.{i}.activation", HALF_WIDTH) for i in layers]
+            keywords["reach"] = two_widths(widths) if self.attention.by_series else [max(widths)] * len(layers)
         keywords["weighing"] = self.attention.weighing([values[i] for i in layers])
         return keywords
 
@@ -174,6 +175,13 @@ class DecoderCalls(Translator):
     def _final_norm(self, v: Value) -> None:
         exponent = self._exponent("final_norm_var")
         self.call(v, "decoder.final_norm", norm=v.attrs["norm"], eps=v.attrs["eps"], exponent=exponent)
+
+
+def two_widths(widths: list[float]) -> list[float]:
+    """At least these, of at most two values, so that they add up to as little as possible."""
+    most = max(widths)
+    choices = [[least if width <= least else most for width in widths] for least in sorted(set(widths))]
+    return min(choices, key=sum)
 
 
 def speeds(rope: Rope, dim: int) -> list[int]:

@@ -199,7 +199,8 @@ class _Stack:
     ):  # fmt: skip
         self.weights, self.heads, self.groups, self.norm, self.act = weights, heads, kv_heads, norm, act
         self.feed_forward = feed_forward.gated if gated else feed_forward.plain
-        self.limits = {} if reach is None else {"reach": reach}
+        self.reaches = sorted(set(reach or ()))  # one or two
+        self.far = public([[int(each == max(reach))] for each in reach]) if len(self.reaches) > 1 else None
         self.size = weights["k.weight"].shape[-1] // kv_heads
         self.kept_per_row = kv_heads * (2 * self.size + 1)
         self.turned = rotary.tables(rope, first, rows) if rope else None
@@ -250,7 +251,14 @@ class _Layer:
         series = {"series": self._public(s.series)} if s.series else s.weighing
         found = softmax.average(query, *keys, centre, heads=s.heads, groups=s.groups, causal=True, **series)
         y = plus(x, dense(found, self.w["o.weight"], self.w["o.bias"]))
-        return plus(y, s.feed_forward(self._normed("ffn", y), self.w, s.act, **s.limits))
+        return plus(y, s.feed_forward(self._normed("ffn", y), self.w, s.act, **self._limits()))
+
+    def _limits(self):
+        """How far the activation's inputs reach."""
+        s = self.stack
+        if s.far:
+            return {"reach": (*s.reaches, regint(s.far[self.number - s.lo][0]))}
+        return {"reach": s.reaches[0]} if s.reaches else {}
 
     def _heads(self, name, x, heads, marks=None):
         """Raw q or k, normalised by head where the model does that, with the first token's key in its slot."""

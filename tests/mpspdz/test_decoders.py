@@ -22,7 +22,7 @@ from secfwt.runtime.progress import PlainDisplay
 ROPE = Rope(100.0)
 B, R, HEADS, D, FIRST = 2, 4, 2, 6, 5
 KERNELS = f"""
-from lib import decoder, prompt, rotary
+from lib import activations, decoder, feed_forward, masked_opening, prompt, rotary
 from lib.normalization import stream_norm, stream_numbers
 from lib.tensor import numbers_in, public, rescale
 x = get({B}, {R}, {HEADS}, {D})
@@ -31,6 +31,10 @@ out(rescale(rotary.rotated(x.get_vector().v * 2**16, turned, {HEADS}), rotary.sc
 rows, mask, offset = get({B}, {R}, {D}), get({B}, {R}), get({B}, 2, {D})
 out(prompt.add_offset(rows, offset, at=1))
 out(prompt.add_first(rows, mask, offset))
+for far in 0, 1:
+    reach = 5, 12, regint(public([[far]])[0][0])
+    waves = feed_forward.bent(x.get_vector().v, lambda v, reach: activations.silu_wave(v, 16, reach=reach), reach=reach)
+    out(rescale(waves.get_vector(), masked_opening.WAVE_BITS))
 small, large = get({R}, 32), get({R}, 32)
 numbers, top = stream_numbers([-4, 5], 1e-5)
 table = public(numbers)
@@ -53,6 +57,7 @@ def test_kernels(tmp_path: Path) -> None:
     first[1, 1:3] += offset[1]
     wanted = [
         (x * cos + np.roll(x, D // 2, axis=-1) * sin, 1e-4), (behind, 2**-15), (first, 2**-15),
+        (x / (1 + np.exp(-x)), 5e-4), (x / (1 + np.exp(-x)), 5e-4),
         (small / np.sqrt(np.square(small).mean(axis=-1, keepdims=True) + 1e-5), 2e-3),
         ((large - large.mean(axis=-1, keepdims=True)) / large.std(axis=-1, keepdims=True), 2e-3),
     ]  # fmt: skip

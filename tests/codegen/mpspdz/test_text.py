@@ -134,6 +134,21 @@ def test_a_decoders_norms_are_folded_by_the_model_owner(tmp_path: Path) -> None:
     assert (stack["q.weight"].factor, stack["q_norm.gamma"].factor) == (1.0, 8**-0.5)
 
 
+def test_few_layers_whose_activations_reach_far_do_not_widen_all_others(tmp_path: Path) -> None:
+    plan = toy_decoder_plan(tmp_path, sizes={"num_hidden_layers": 5}, prompt_at="start")
+    plan.meta["calibration"] = {
+        f"layers.{i}.activation": {"min": -width, "max": width, "q0.0001": -width, "q0.9999": width}
+        for i, width in enumerate((5.0, 20.0, 4.0, 15.0, 5.0))
+    }
+    for protocol, reach in (("ring", [6.0, 24.0, 6.0, 24.0]), ("rep4-ring", [24.0] * 4)):
+        (call,) = (
+            call
+            for call in translate(plan, replace(SMALL, protocol=protocol)).evaluate
+            if call.kernel == "decoder.rows"
+        )
+        assert dict(call.keywords)["reach"] == reach
+
+
 def test_rows_that_fixed_point_does_not_serve_are_refused_with_their_numbers(tmp_path: Path) -> None:
     plan = toy_decoder_plan(tmp_path)
     plan.meta["calibration"] = {"layers.1.ffn_norm_var": {"min": 2.0, "max": 4e6}}
