@@ -51,7 +51,7 @@ COMMAND = Command(
 def generate_command(typed: Typed) -> None:
     """Write the bundle, then say what a generation costs."""
     from .bundle import generate
-    from .estimate import attention_line, show
+    from .estimate import attention_line, placement_line, show
     from .model.compatibility import bare_label_texts
 
     choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, ProgramChoices)
@@ -63,11 +63,11 @@ def generate_command(typed: Typed) -> None:
     for problem in bare_label_texts(options.label_texts):
         print(problem)
     print(f"attention  {attention_line(compiled, mp_spdz.examples)}")
+    if placement := placement_line(compiled, mp_spdz.examples):
+        print(f"prompt     {placement}")
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
-    if compiled.spec.causal and choices.target == "all":
-        print("no program.mpc: a decoder has a program for the embedded engine only")
     if options.limited and choices.target == "all":
         print("no program.mpc: MP-SPDZ's parties do not count what they open, and would hold to no limit")
     print(f"wrote {choices.output}")

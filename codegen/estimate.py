@@ -113,6 +113,21 @@ def attention_line(compiled: Compiled, examples: int) -> str:
     return f"{said}; {names[other.attention]}: {_sent(elsewhere, candidates, examples)}"
 
 
+def placement_line(compiled: Compiled, examples: int) -> str | None:
+    """What a prompt ahead of a decoder's text costs a generation, and behind it; None where there is no such prompt."""
+    options, candidates = compiled.options, compiled.options.popsize
+    if not compiled.spec.causal or not options.n_prompt_tokens or options.prompt_at != "start":
+        return None
+    plan = build_plan(compiled.spec, replace(options, prompt_at="end"))
+    ranges = Ranges(compiled.plan.meta.get("calibration", {}))
+    said = f"ahead of the text, which is computed anew for each: {_sent(compiled.ring, candidates, examples)}"
+    try:
+        behind = lower(plan, None, ranges).ring
+    except ProblemsFound:  # on assumed norms it may not fit the ring
+        return f"{said} per generation"
+    return f"{said} per generation; behind it (--prompt-at end): {_sent(behind, candidates, examples)}"
+
+
 def rings_line(ring: RingProgram) -> str:
     """The rings that results of protocols are in, by the number of their values."""
     sizes: dict[int, int] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from itertools import pairwise
+from math import inf, sqrt
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
-from .decoders.norm import normalised
+from .decoders.norm import longest_row, normalised
 from .head import cosine, dense
 from .heads import Part
 from .health import Health, Watch
@@ -125,9 +126,12 @@ class _Lowering:
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
         scale = {"x": self.rows, "select": 20, "example_weight": 24}.get(name, 0)
-        # a decoder's rows, of which the first norm knows more
-        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, 2.0 ** (30 - scale)))
-        return self.ring.declare(i, norm=_row_norm(v))
+        longest = _row_norm(v)
+        if longest == inf:  # a decoder's rows: what its first norm takes
+            first = next(layer for layer in self.source if layer.kind == "decoder_layer")
+            longest = longest_row(self.ranges, f"layers.{first.attrs['layer']}.input_norm_var", v.shape[-1])
+        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, longest or inf))
+        return self.ring.declare(i, norm=longest)
 
     def _candidate(self, v: Value) -> int:
         # `runtime.parties.sharing.encode` refuses what reaches that
@@ -207,6 +211,21 @@ class _Lowering:
         before = [r.slice(x, -2, 0, at)] if at else []
         behind = [r.slice(x, -2, at + n, rows)] if at + n < rows else []
         return r.concat((*before, *moved, *behind), -2)
+
+    def _add_first(self, v: Value) -> int:
+        """Row j of the offset goes to the slot where the mask, 0…01…1, has begun j rows before: a product with its
+        differences, which are local."""
+        r = self.ring
+        x, mask, offset = (self._value(i) for i in v.inputs)
+        rows, n = r[x].shape[0], r[offset].shape[0]
+
+        def behind(j: int) -> int:
+            """The mask j rows further down; its first row is 0."""
+            return r.concat((*[r.slice(mask, -1, 0, 1)] * j, r.slice(mask, -1, 0, rows - j)), -1) if j else mask
+
+        begun = [r.reshape(behind(j), (rows, 1)) for j in range(n + 1)]
+        places = r.concat(tuple(r.sub(a, b) for a, b in pairwise(begun)), -1)
+        return r.add(x, r.reshare(r.matmul(places, offset, bound=r[offset].bound)))
 
     def _final_norm(self, v: Value) -> int:
         x, *mask = (self._value(i) for i in v.inputs)

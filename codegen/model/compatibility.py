@@ -26,6 +26,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         )
     if options.chat and not spec.causal:
         report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
+    if options.prompt_at != "end" and not spec.causal:
+        report.error(
+            f"--prompt-at is {options.prompt_at}, the model is an encoder",
+            "Its prompt stands behind row 0; attention does not see the order.",
+        )
     if spec.causal:
         _check_decoder(spec, options, report)
     elif options.n_prompt_tokens > room - SPECIAL:
@@ -53,7 +58,7 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
 
 
 def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None:
-    rows = 1 + options.sequence_length + options.n_prompt_tokens
+    rows = 1 + options.sequence_length + options.own_rows
     if rows > spec.max_positions:
         report.error(
             f"a sequence has {rows} rows: --sequence-length, --n-prompt-tokens and the first token",

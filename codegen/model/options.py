@@ -14,6 +14,8 @@ AdaptedActivation = Literal["", ActivationName]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
+Place = Literal["start", "end", "template"]
+"""Of a decoder's prompt: ahead of the text, behind it, or in the template's end."""
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "prototypes"]
 
 
@@ -31,10 +33,10 @@ class ProgramOptions:
         int, Option("Prompt rows, inserted behind row 0; 0: plain inference.", MODEL, at_least=0)
     ] = 4
     prompt_at: Annotated[
-        Literal["end", "template"],
+        Place,
         Option(
-            "Of a decoder: prompt rows of their own behind the text, before the template's end; or the last rows of "
-            "that end, which the prompt is added to.",
+            "Of a decoder: prompt rows of their own ahead of the text, which then depends on them in all layers; or "
+            "behind it, before the template's end; or the last rows of that end, which the prompt is added to.",
             MODEL,
         ),
     ] = "end"
@@ -236,6 +238,11 @@ class GenOptions(ProgramOptions):
     def features_of(self, layer: int) -> int:
         """Random features per head of a layer."""
         return self.rfa_layer_features[layer] if self.rfa_layer_features else self.rfa_features
+
+    @property
+    def own_rows(self) -> int:
+        """Rows of a decoder's sequence that are a prompt's alone."""
+        return 0 if self.prompt_at == "template" else self.n_prompt_tokens
 
     @property
     def clear_layers(self) -> int:

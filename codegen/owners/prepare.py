@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from ..commandline.problems import Problem, ProblemsFound, note
 from ..hub.chat import asked, chat_template
 from ..hub.gguf import gguf_file
-from ..hub.tokenizer import first_token_ids, label_token_ids
+from ..hub.tokenizer import continued_ids, first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
 from ..model.features import add_features
@@ -26,7 +26,7 @@ from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
-from .sequences import Layout, bare_ids, template_end
+from .sequences import Layout, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
@@ -77,7 +77,7 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     tokenizer = fitting_tokenizer(_place(path), spec)
     if options.chat:
         options = replace(options, template=_in_chat(path, options.template), chat=False)
-    end = len(bare_ids(tokenizer, template_end(options.template)))
+    end = len(continued_ids(tokenizer, template_end(options.template)))
     options = replace(options, template_rows=end)
     if options.prompt_at == "template" and options.n_prompt_tokens > end:
         header = f"--n-prompt-tokens is {options.n_prompt_tokens}, the template has {end} tokens behind the text"
@@ -115,11 +115,10 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
 
 def _layout(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
     """A prompt of its own begins as the template's end, repeated, or as line breaks: as what stands there anyway."""
-    end = template_end(options.template)
-    own = bare_ids(tokenizer, end) or bare_ids(tokenizer, "\n") or [0]
-    count = options.n_prompt_tokens if options.prompt_at == "end" else 0
-    rows = len(bare_ids(tokenizer, end))
-    return Layout(spec.norm == "layer", rows, tuple((own * count)[:count]))
+    end = continued_ids(tokenizer, template_end(options.template))
+    first, count = options.prompt_at == "start", options.own_rows
+    own = ([] if first else end) or continued_ids(tokenizer, "\n") or [0]
+    return Layout(spec.norm == "layer", len(end), tuple((own * count)[:count]), first)
 
 
 def initial_prompt(

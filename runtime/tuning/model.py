@@ -85,10 +85,6 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     chosen = _gen_options(options, path, labels)
     chosen, given = choose_attention(path, adapter, chosen)
     spec = read_model(path, chosen)
-    if spec.causal and options.engine == "mp-spdz":
-        raise ProblemsFound(
-            [Problem("error", f"{path} is a decoder, --engine is mp-spdz", "Accepted: embedded, clear.")]
-        )
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
     warnings = bare_label_texts(chosen.label_texts)
     name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES
-from ...codegen.estimate import attention_line
+from ...codegen.estimate import attention_line, placement_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..data.examples import Example, read_examples
 from ..data.labels import as_labelled, class_names
@@ -72,6 +72,8 @@ def tune_splits(
         display.note(f"classes  {', '.join(f'{label} is {name}' for label, name in names.items())}")
     if model.compiled is not None and model.compiled.ring.inputs("candidate"):
         display.note(f"attention {attention_line(model.compiled, len(splits.train))}")
+        if placement := placement_line(model.compiled, len(splits.train)):
+            display.note(f"prompt    {placement}")
     prints = {"data": data_fingerprint(splits), **model.fingerprints}
     named = asdict_sets(splits.renamed(names))
     sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}

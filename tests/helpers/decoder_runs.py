@@ -17,10 +17,11 @@ TEXTS = ("a good film", "bad", "the news was")
 
 
 class DecoderRun(NamedTuple):
-    """A compiled toy, what it is given in ring elements, and what the float oracle makes of that."""
+    """A compiled toy, what it is given, in ring elements and as numbers, and what the float oracle makes of that."""
 
     compiled: Compiled
     words: dict[str, Words]
+    inputs: dict[str, Any]
     reference: dict[str, Any]
 
 
@@ -36,4 +37,4 @@ def decoder_run(folder: Path, family: str, head: str, **options: Any) -> Decoder
     words = compiled.lowered.words(Widened(compiled.weights))
     for kind in ("example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in compiled.ring.inputs(kind)}
-    return DecoderRun(compiled, words, run_plan(compiled.plan, compiled.weights, inputs))
+    return DecoderRun(compiled, words, inputs, run_plan(compiled.plan, compiled.weights, inputs))

@@ -20,6 +20,12 @@ WORST = 0.02
 """Relative error of a fit that is still accepted: intervals whose ends differ by up to some 10,000."""
 
 
+def longest_row(ranges: Ranges, site: str, n: int) -> float:
+    """What a row of n columns before the norm `site` is no longer than, with room for twice the interval's longest: one
+    beyond is the caller's risk, not an overflow."""
+    return 2 * sqrt(n * ranges.variance(site)[1])
+
+
 def normalised(
     r: RingBuilder, ranges: Ranges, x: int, eps: float, site: str, live: int | None = None, watch: Watch | None = None
 ) -> int:
@@ -31,10 +37,9 @@ def normalised(
     """
     n = r[x].shape[-1]
     low, high = ranges.variance(site)
-    # a row inside the interval is no longer than √(n·high); one outside is the caller's risk, not an overflow
-    most = 4 * n * high
-    x = r.declare(x, bound=sqrt(most), norm=sqrt(most))
-    square = r.sum(r.mul(x, x), -1, bound=most)
+    longest = longest_row(ranges, site, n)
+    x = r.declare(x, bound=longest, norm=longest)
+    square = r.sum(r.mul(x, x), -1, bound=longest**2)
     theta, period = r.phase(square, SLACK * n * (high - low))
     fit = inverse_root(n * low, n * high, period, divisor=n, eps=eps)
     if fit.error > WORST:
@@ -48,5 +53,5 @@ def normalised(
         watch.norm(square, inverse, n, fit, eps / low)
     if live is not None:
         inverse = r.reshare(r.mul(inverse, r.reshape(live, r[inverse].shape), bound=fit.bound))
-    longest = (1 + max(STRETCH, fit.error)) * sqrt(n)
-    return r.declare(r.trunc(r.mul(x, inverse, bound=longest), ROW), norm=longest)
+    unit = (1 + max(STRETCH, fit.error)) * sqrt(n)
+    return r.declare(r.trunc(r.mul(x, inverse, bound=unit), ROW), norm=unit)

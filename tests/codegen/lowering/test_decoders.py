@@ -21,6 +21,8 @@ from secfwt.codegen.series.ranges import Ranges
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("llama", "causal_lm", {}),
     ("gpt2", "causal_lm", {"prompt_at": "template"}),
+    ("qwen2", "causal_lm", {"prompt_at": "start"}),
+    ("llama", "prototypes", {"prompt_at": "start", "prompt_layer": 1}),
     ("qwen2", "classification", {"prompt_layer": 1}),
     ("qwen3", "prototypes", {}),
     ("llama-biased-untied", "causal_lm", {"n_prompt_tokens": 0}),
