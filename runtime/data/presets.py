@@ -12,6 +12,8 @@ import numpy as np
 from .examples import Example
 
 PresetName = Literal["quick", "standard", "thorough"]
+CHOSEN = ("sequence_length", "k_shot", "budget", "test_limit")
+"""Options that a preset chooses where they are not given."""
 HELD = 95
 """Percent of the texts that the length holds whole."""
 

@@ -42,8 +42,8 @@ PARAMETERS = defaults(
 )  # fmt: skip
 """`k_shot` 0: all texts, a fifth of which is dev where none is given."""
 KEPT = (
-    "options.json", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json", "evaluation.png",
-    "opened.jsonl",
+    "options.json", "report.html", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json",
+    "evaluation.png", "opened.jsonl",
 )  # fmt: skip
 """What makes a run's folder that `load` and `secfwt-predict` read."""
 

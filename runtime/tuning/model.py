@@ -53,6 +53,19 @@ class Model:
     """What the user should know of it."""
 
     @property
+    def described(self) -> str:
+        """Shape, attention and prompt, in a line."""
+        spec, options = self.spec, self.options
+        features = "/".join(map(str, options.rfa_layer_features or (options.rfa_features,)))
+        attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
+        if options.attention == "rfa" and not self.adapted:
+            attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
+        return (
+            f"{spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
+            f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
+        )
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """Hashes of the program and, where they are known, of the weights: what makes it the same model again."""
         prints = {"program": self.program_hash}

@@ -19,11 +19,12 @@ from ...codegen.estimate import attention_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..data.examples import Example, read_examples
 from ..data.labels import as_labelled, class_names
-from ..data.presets import PRESETS, PresetName, described, length, shots
+from ..data.presets import CHOSEN, PRESETS, PresetName, described, length, shots
 from ..data.splits import Splits, draw_splits
 from ..engine import Batch
 from ..evaluation.results import TUNED, measure
 from ..progress import Display, make_display
+from ..reporting.page import Reached
 from ..run_folder import Json
 from .budget import expected
 from .engines import open_engine
@@ -33,7 +34,7 @@ from .model import Model, model_of, token_counts
 from .objective import LabelledSet, Objective, PromptSpace
 from .opened import Opened
 from .options import TuneOptions
-from .report import summary, write_report
+from .report import facts_of, page_of_what_is_there, summary, write_page, write_report
 from .run_folder import TuningRun
 
 
@@ -64,7 +65,7 @@ def tune_splits(
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
     model = model_of(options, splits.labels, splits.places)
-    display.note(f"model    {_describe(model)}")
+    display.note(f"model    {model.name}: {model.described}")
     names, warnings = class_names(splits.places, model.spec.head.labels)
     for problem in [*model.warnings, *warnings]:
         display.note(f"warning  {problem.header}\n         {problem.detail}")
@@ -99,7 +100,9 @@ def tune_splits(
         )  # fmt: skip
         if model.compiled is not None and (line := expected(model.compiled, objective, options.search(space.dim))):
             display.note(f"expect   {line}")
-        outcome = tune(objective, options.search(space.dim), run, display, watch)
+        facts = facts_of(run, options, model, engine, (splits.labels, sizes))
+        with page_of_what_is_there(run, facts):
+            outcome = tune(objective, options.search(space.dim), run, display, watch)
         prompt = None
         if model.weights is not None:
             prompt = space.rows(outcome.best_z, model.weights)
@@ -115,9 +118,10 @@ def tune_splits(
             "wall_seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
         result = write_report(run, outcome, engine, context, prompt, measured)
+        write_page(run, facts, Reached.of(result), bool(measured))
     display.note(summary(result))
     display.note(
-        f"files        {run.path}: result.json, history.jsonl, prompt.npz, loss.png"
+        f"files        {run.path}: report.html, result.json, history.jsonl, prompt.npz, loss.png"
         + ", evaluation.json, evaluation.png" * bool(measured)
     )
     return result
@@ -135,7 +139,7 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
     """As `own_options`, for the examples of `read_files`."""
     options, preset, (train, dev, test) = TuneOptions(**given), PRESETS[name], files
     assert train is not None
-    wanted = {"sequence_length", "k_shot", "budget", "test_limit"} - given.keys()
+    wanted = set(CHOSEN) - given.keys()
     chosen: dict[str, Any] = {}
     if "k_shot" in wanted:
         chosen["k_shot"] = shots(preset, train, dev is not None, test is not None)
@@ -205,15 +209,3 @@ def asdict_sets(splits: Splits) -> dict[str, list[Example]]:
 
 def _counts(sizes: dict[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in sizes.items())
-
-
-def _describe(model: Model) -> str:
-    spec, options = model.spec, model.options
-    features = "/".join(map(str, options.rfa_layer_features or (options.rfa_features,)))
-    attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
-    if options.attention == "rfa" and not model.adapted:
-        attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
-    return (
-        f"{model.name}: {spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
-        f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
-    )

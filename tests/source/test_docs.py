@@ -29,7 +29,7 @@ FILE = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 BASES = ("", "vm", "mpc_programs", "docs")
 """What a page may name files from."""
 ENDINGS = {".py", ".cpp", ".h", ".md", ".svg", ".png", ".csv", ".j2", ".sh"}
-WRITTEN = {"fidelity.md", "fidelity.png", "loss.png", "comparison.csv"}
+WRITTEN = {"report.html", "fidelity.md", "fidelity.png", "loss.png", "comparison.csv"}
 """Files that a command writes, and no part of the checkout."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
