@@ -19,9 +19,10 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
     """Raise `ProblemsFound` with everything in `options` that this model cannot do."""
     report = Report()
     room = spec.max_positions - spec.position_offset
-    if options.sequence_length > room:
+    if options.sequence_length + options.rows_before > room:
+        also = f" and --prompt-at start takes {options.rows_before} more" if options.rows_before else ""
         report.error(
-            f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
+            f"--sequence-length is {options.sequence_length}{also}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
         )
     if options.chat and not spec.causal:
@@ -33,6 +34,8 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"--n-prompt-tokens is {options.n_prompt_tokens}, the model has positions for {room} tokens",
             f"Accepted: 0 to {room - SPECIAL}: the first prompt is made of separators at positions of their own.",
         )
+    if options.prompt_at == "start":
+        _check_start(spec, options, report)
     if options.frozen_layers >= spec.num_hidden_layers:
         report.error(
             f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
@@ -50,6 +53,17 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
         )
     report.check()
+
+
+def _check_start(spec: ModelSpec, options: GenOptions, report: Report) -> None:
+    header = "--prompt-at is start"
+    if spec.causal:
+        report.error(f"{header}, the model is a decoder", "Accepted: end, template: text is computed once per example.")
+    elif spec.head.rows == "first":
+        report.error(f"{header}, the head reads the first row", "That would be the prompt's: leave --prompt-at out.")
+    if options.prompt_layer or options.deep:
+        given = "--deep is given" if options.deep else f"--prompt-layer is {options.prompt_layer}"
+        report.error(f"{header}, {given}", "PEFT's prompts enter at layer 0, and there alone.")
 
 
 def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None:

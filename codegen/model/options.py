@@ -14,6 +14,10 @@ AdaptedActivation = Literal["", ActivationName]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
+INITIAL_PROMPT = Option(
+    "Prompt of PEFT's prompt tuning that the search begins from, with --prompt-at start.", MODEL, metavar="DIR",
+    path=True, default="separators",
+)  # fmt: skip
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "prototypes"]
 
 
@@ -31,10 +35,11 @@ class ProgramOptions:
         int, Option("Prompt rows, inserted behind row 0; 0: plain inference.", MODEL, at_least=0)
     ] = 4
     prompt_at: Annotated[
-        Literal["end", "template"],
+        Literal["end", "template", "start"],
         Option(
             "Of a decoder: prompt rows of their own behind the text, before the template's end; or the last rows of "
-            "that end, which the prompt is added to.",
+            "that end, which the prompt is added to. start, of an encoder: before the text, as PEFT's prompt tuning "
+            "has them (--prompt-layer 0).",
             MODEL,
         ),
     ] = "end"
@@ -236,6 +241,11 @@ class GenOptions(ProgramOptions):
     def features_of(self, layer: int) -> int:
         """Random features per head of a layer."""
         return self.rfa_layer_features[layer] if self.rfa_layer_features else self.rfa_features
+
+    @property
+    def rows_before(self) -> int:
+        """Rows of a prompt that stand before the text and move its positions."""
+        return self.n_prompt_tokens if self.prompt_at == "start" else 0
 
     @property
     def clear_layers(self) -> int:

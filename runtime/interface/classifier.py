@@ -28,6 +28,7 @@ from ..data.splits import draw_splits
 from ..engine import Floats
 from ..errors import RunFolderError
 from ..evaluation.metrics import Evaluation, evaluate, probabilities
+from ..prediction.export import export_peft
 from ..prediction.predictor import Predictor
 from ..prediction.tuned import TunedRun
 from ..progress import Display, PlainDisplay
@@ -136,6 +137,10 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name in KEPT:
             if (source / name).exists():
                 shutil.copy(source / name, path / name)
+
+    def export_peft(self, folder: str | Path) -> None:
+        """Write the prompt in the layout of PEFT's prompt tuning; of a run with `prompt_at="start"`."""
+        export_peft(self._run(), Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path, **changed: Any) -> Self:

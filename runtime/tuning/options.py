@@ -19,7 +19,7 @@ from ...codegen.commandline.options import (
     read_back,
 )  # fmt: skip
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.model.options import AttentionChoice, GenOptions, ProgramOptions
+from ...codegen.model.options import INITIAL_PROMPT, AttentionChoice, GenOptions, ProgramOptions
 from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
 from ..errors import RunFolderError
@@ -84,6 +84,7 @@ class TuneOptions(ProgramOptions):
     adapter: Annotated[
         str, Option("Attention adapter of the model (see secfwt-convert).", MODEL, metavar="DIR", path=True)
     ] = ""
+    initial_prompt: Annotated[str, INITIAL_PROMPT] = ""
     data: Annotated[
         str,
         Option(
@@ -189,7 +190,7 @@ class TuneOptions(ProgramOptions):
         if self.deployment and self.mp_spdz:
             report.error("--mp-spdz is given with --deployment", "MP-SPDZ is where the parties are.")
         if self.bundle:
-            for name in ("model", "adapter", "label_texts", "label_words", "template"):
+            for name in ("model", "adapter", "initial_prompt", "label_texts", "label_words", "template"):
                 if getattr(self, name):
                     report.error(f"{flag(TuneOptions, name)} is given with --bundle", "It is in the bundle already.")
         report.check()
