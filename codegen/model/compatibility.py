@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from ..commandline.problems import Problem, Report
@@ -81,15 +82,18 @@ def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None
         report.error("--deep is given, the model is a decoder", "A decoder has a prompt in one layer.")
 
 
-def bare_label_texts(texts: Sequence[str]) -> list[Problem]:
-    """A warning where label texts say nothing that a sentence encoder could tell apart."""
+def bare_label_texts(texts: Sequence[str], labels: Sequence[str] = ()) -> list[Problem]:
+    """A warning where label texts say nothing that a sentence encoder could tell apart; its example is for the
+    `labels` that these texts are of."""
     bare = [text for text in texts if BARE.fullmatch(text)]
     if not bare:
         return []
     shown = ", ".join(repr(text) for text in bare[:8])
+    said = " ".join(shlex.quote(f"{label}=what {label} means") for label in labels[:3]) + " …" * (len(labels) > 3)
     return [
         Problem(
             "warning", f"label texts are {shown}: examples are compared with the embeddings of these texts",
-            "Say what the labels mean: tune.py --label-text 'label=text' for each, secfwt-gen --label-texts 'a|b'.",
+            f"Say what the labels mean in words, a text for each: --label-text {said}" if labels else
+            "Say what the labels mean: secfwt-gen --label-texts 'what a means|what b means'.",
         )
     ]  # fmt: skip

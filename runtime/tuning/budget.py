@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...codegen.commandline.units import amount, seconds
@@ -13,6 +14,7 @@ from ...codegen.plan.graph import Stage
 from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost
 from ..engine import Left
 from ..errors import BudgetSpentError
+from .limits import Canaries
 from .objective import Objective
 from .options import SearchOptions
 
@@ -55,14 +57,17 @@ def _steps(options: SearchOptions, done: int | None) -> list[tuple[str, int]]:
     return steps
 
 
-def expected(compiled: Compiled, objective: Objective, options: SearchOptions) -> str:
+def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOptions, canaries: Canaries) -> str:
     """What a whole run on three parties of this machine takes, by the cost model and this machine's rate, measured
-    just now: seconds without a network, bytes of all parties, memory of one. Empty where no rate can be measured."""
-    ring, sizes = compiled.ring, {name: len(each.labels) for name, each in objective.sets.items()}
+    just now: seconds without a network, bytes of all parties, memory of one. Empty where no rate can be measured.
+
+    `sizes`: examples by set.
+    """
+    ring = compiled.ring
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
     asked = [*_steps(options, None), *([("test", 1)] * 2 if "test" in sizes else [])]
     for (name, candidates), times in Counter(asked).items():
-        step = generation_cost(ring, candidates + objective.canaries.count(candidates), sizes[name])
+        step = generation_cost(ring, candidates + canaries.count(candidates), sizes[name])
         for _ in range(times):
             cost += step
     try:

@@ -104,7 +104,7 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
             [Problem("error", f"{path} is a decoder, --engine is mp-spdz", "Accepted: embedded, clear.")]
         )
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
-    warnings = bare_label_texts(chosen.label_texts)
+    warnings = bare_label_texts(chosen.label_texts, labels)
     name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
     if options.engine != "embedded":
         chosen = settled(path, spec, chosen)

@@ -22,6 +22,7 @@ from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.model.options import INITIAL_PROMPT, AttentionChoice, GenOptions, ProgramOptions
 from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
+from ..data.presets import DEMO
 from ..errors import RunFolderError
 
 MpSpdzFolder = Annotated[
@@ -66,10 +67,10 @@ class SearchOptions:
 class TuneOptions(ProgramOptions):
     """Options of `tune.py`; the names are Black-Box Tuning's (Sun et al. 2022) where it has them.
 
-    Paths are empty where the default applies. The defaults tune a six-layer MiniLM in less than a minute on two cores.
+    Paths are empty where the default applies. The defaults are those of the preset `demo`.
     """
 
-    sequence_length: int = 21
+    sequence_length: int = DEMO.length
     prompt_layer: int = 5
     intrinsic_dim: int = 32
     popsize: int = 8
@@ -100,10 +101,10 @@ class TuneOptions(ProgramOptions):
     label_column: Annotated[str, Option("Column with the class.", DATA)] = "label"
     k_shot: Annotated[
         int, Option("Training examples per class (and dev, where it is drawn); 0: all.", DATA, at_least=0)
-    ] = 4
-    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = 100
+    ] = DEMO.shots
+    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = DEMO.test
     strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
-    budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = 80
+    budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = DEMO.budget(32, 8)
     sigma: Annotated[float, Option("First step size.", SEARCH, above=0, at_most=1_000_000)] = 0.5
     alpha: Annotated[float, Option("Prompt scale: p = p0 + alpha A z.", SEARCH, above=0, at_most=1_000_000)] = 3.0
     bound: Annotated[

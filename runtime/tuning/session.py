@@ -88,18 +88,19 @@ def tune_splits(
         display.note(f"run      {run.path}")
         if run.unlocked:
             display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
-        engine = stack.enter_context(
-            open_engine(options, model, run.path / "parties", display, [len(each.batch) for each in sets.values()])
-        )
+        space = PromptSpace(model.plan, options.alpha)
+        canaries = Canaries(options.canaries if options.engine == "embedded" else 0)
+        counts = {name: len(each.labels) for name, each in sets.items()}
+        if model.compiled is not None and (
+            line := expected(model.compiled, counts, options.search(space.dim), canaries)
+        ):
+            display.note(f"expect   {line}")
+        engine = stack.enter_context(open_engine(options, model, run.path / "parties", display, list(counts.values())))
         display.note(f"engine   {engine.name}")
         display.note("keeps    the prompt with the lowest dev loss; none (z = 0) is among them")
-        space = PromptSpace(model.plan, options.alpha)
         objective = Objective(
-            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
-            Canaries(options.canaries if options.engine == "embedded" else 0),
+            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model), canaries
         )  # fmt: skip
-        if model.compiled is not None and (line := expected(model.compiled, objective, options.search(space.dim))):
-            display.note(f"expect   {line}")
         facts = facts_of(run, options, model, engine, (splits.labels, sizes))
         with page_of_what_is_there(run, facts):
             outcome = tune(objective, options.search(space.dim), run, display, watch)
@@ -147,7 +148,9 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
         chosen["budget"] = preset.budget(options.intrinsic_dim, options.popsize)
     if "test_limit" in wanted:
         chosen["test_limit"] = preset.test
-    if "sequence_length" in wanted:
+    if "sequence_length" in wanted and preset.length:
+        chosen["sequence_length"] = preset.length
+    elif "sequence_length" in wanted:
         texts = [e.text for part in files if part for e in part]
         chosen["sequence_length"] = length(*token_counts(options, sorted({e.label for e in train}), texts))
     return TuneOptions(**{**given, **chosen}), described(name, chosen) if chosen else ""

@@ -125,6 +125,8 @@ def test_label_texts_that_say_nothing(tmp_path: Path, model: Path) -> None:
     outcome = tune(*arguments, "--label-text", "0=very good", "--label-text", "1=!")
     assert outcome.exit_code == 0, outcome.output
     assert "warning  label texts are '!': examples are compared with" in outcome.output
+    assert "--label-text '0=what 0 means' '1=what 1 means'" in outcome.output
+    assert "preset   demo:" not in outcome.output
 
 
 @pytest.mark.parametrize("below", [("--frozen-layers", 1), ("--weights", "public")])

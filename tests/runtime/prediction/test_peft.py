@@ -1,4 +1,4 @@
-"""Prompts that travel: PEFT's model gives the logits of a run's program, and a prompt of PEFT's is one to begin from."""
+"""Prompts that travel: PEFT gives the logits of a run's program, and a prompt of PEFT's is one to begin from."""
 
 from __future__ import annotations
 
