@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..data.presets import PresetName
 from ..parties.deployment import Deployment
 from ..progress import PlainDisplay
 from ..run_folder import Json, new_folder
@@ -39,7 +40,7 @@ class PromptTuner:
         """A new run in a folder, by default `runs/<time>`. Interrupted, it ends its parties; `resume` goes on."""
         folder = Path(run) if run is not None else new_folder()
         given = given_options(self._given, folder)
-        preset = self._given.get("preset") or ("standard" if given.get("data") else "demo")
+        preset: PresetName = self._given.get("preset") or ("standard" if given.get("data") else "demo")
         return self._go(own_options(given, preset)[0], folder, resume=False)
 
     def resume(self, run: str | Path, **changed: Any) -> PromptClassifier:
