@@ -37,7 +37,7 @@ def views(outputs: Sequence[Output], opened: Mapping[str, int], private: bool, c
     return [
         *(Seen("data owner", WHAT[each.name], _often(each, opened)) for each in outputs),
         Seen("data owner", f"the model's embedding tables{below}, its own texts and prompts", "always"),
-        Seen("model owner", "no result; its own weights", "never"),
+        Seen("model owner", "its own weights; no result", "always"),
         Seen(
             "each computing party",
             "shares of weights, examples, candidates and results, which alone are random; the program, and the sizes "
