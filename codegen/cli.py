@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from .commandline.command import Command, Typed
 from .commandline.options import ATTENTION, ENGINE, MODEL, RUN, Option
 from .commandline.problems import Problem, ProblemsFound
-from .model.options import AttentionChoice, GenOptions
+from .model.options import INITIAL_PROMPT, AttentionChoice, GenOptions
 from .mpspdz.options import MpSpdzOptions
 
 
@@ -31,6 +31,7 @@ class Generation:
         Path | None,
         Option("Public text, one per line, to calibrate intervals with.", MODEL, metavar="FILE"),
     ] = None
+    initial_prompt: Annotated[Path | None, INITIAL_PROMPT] = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def generate_command(typed: Typed) -> None:
     choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, ProgramChoices)
     compiled = generate(
         choices.model, options, choices.output, adapter=choices.adapter,
-        calibration=_lines(choices.calibration_text), target=choices.target, mp_spdz=mp_spdz,
-        command=typed.line(leave_out=("output",)),
+        calibration=_lines(choices.calibration_text), prompt=choices.initial_prompt, target=choices.target,
+        mp_spdz=mp_spdz, command=typed.line(leave_out=("output",)),
     )  # fmt: skip
     for problem in bare_label_texts(options.label_texts):
         print(problem)

@@ -265,6 +265,8 @@ class _Lowering:
 
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
+        if v.attrs.get("of") == "prompt":  # whatever the search tries; public text shows nothing of it
+            return normalise_any(self.ring, Ranges(), self.ring.raise_scale(row, 24), v.attrs["eps"], "prompt")
         return normalise_any(
             self.ring, self.ranges, self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var", self._watch()
         )

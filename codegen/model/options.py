@@ -15,7 +15,11 @@ AttentionChoice = Literal["auto", "softmax", "rfa"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
 Place = Literal["start", "end", "template"]
-"""Of a decoder's prompt: ahead of the text, behind it, or in the template's end."""
+"""Of a prompt: ahead of the text, behind it (of an encoder: behind row 0), or in a decoder template's end."""
+INITIAL_PROMPT = Option(
+    "Prompt of PEFT's prompt tuning that the search begins from, with --prompt-at start.", MODEL, metavar="DIR",
+    path=True, default="separators",
+)  # fmt: skip
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "prototypes"]
 
 
@@ -36,7 +40,9 @@ class ProgramOptions:
         Place,
         Option(
             "Of a decoder: prompt rows of their own ahead of the text, which then depends on them in all layers; or "
-            "behind it, before the template's end; or the last rows of that end, which the prompt is added to.",
+            "behind it, before the template's end; or the last rows of that end, which the prompt is added to. Of an "
+            "encoder: start is before the text, as PEFT's prompt tuning has them (--prompt-layer 0); end is behind row "
+            "0.",
             MODEL,
         ),
     ] = "end"
@@ -243,6 +249,11 @@ class GenOptions(ProgramOptions):
     def own_rows(self) -> int:
         """Rows of a decoder's sequence that are a prompt's alone."""
         return 0 if self.prompt_at == "template" else self.n_prompt_tokens
+
+    @property
+    def rows_before(self) -> int:
+        """Rows of a prompt that stand before the text and move its positions."""
+        return self.n_prompt_tokens if self.prompt_at == "start" else 0
 
     @property
     def clear_layers(self) -> int:

@@ -26,7 +26,8 @@ from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
-from .sequences import Layout, template_end
+from .peft import check_place, from_words, read_prompt
+from .sequences import Layout, bare_ids, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
@@ -40,11 +41,12 @@ SAME = 1e-6
 
 
 def prepare_weights(
-    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None
+    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None, prompt: Path | None = None
 ) -> tuple[Weights, Embedder]:
     """All canonical tensors of a program, float32, and the embedder that the data owner will use.
 
     `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
+    `prompt`: folder of a prompt of PEFT's, which the search begins from.
     Raises `ProblemsFound`.
     """
     tokenizer = fitting_tokenizer(_place(path), spec)
@@ -64,6 +66,10 @@ def prepare_weights(
         note(f"{spec.prompt!r} stands before every text, the model's default prompt (--template changes that)")
     for layer in range(0) if spec.causal else prompted_layers(spec, options):
         weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)
+    if prompt is not None:
+        check_place(options)
+        rows = read_prompt(prompt, options.n_prompt_tokens, spec.hidden_size)
+        weights[prompt_name(options, 0)] = from_words(rows, embedder.tables, spec)
     if spec.head.kind == "prototypes":
         weights["head.prototypes"] = prototypes(spec, options, weights, embedder)
     return weights, embedder
@@ -131,6 +137,9 @@ def initial_prompt(
     """
     n = options.n_prompt_tokens
     first, *rest = embedder.tokenizer.encode("").ids
+    if options.prompt_at == "start":
+        words = embedder.tables["word"][[(rest or [first])[-1]] * n]
+        return from_words(words, embedder.tables, spec)
     ids = [first, *rest[-1:] * n, *rest]
     short = replace(options, sequence_length=len(ids))
     settings = replace(embedder.settings, sequence_length=len(ids))
@@ -145,7 +154,9 @@ def prototypes(spec: ModelSpec, options: GenOptions, weights: Weights, embedder:
 
     Raises `ProblemsFound` where two are the same: no prompt could tell those labels apart.
     """
-    inputs, _ = embedder.encode(options.label_texts)
+    settings = replace(embedder.settings, position_offset=spec.position_offset)  # no prompt stands before them
+    whole = Embedder(embedder.tokenizer, embedder.tables, settings, embedder.frozen)
+    inputs, _ = whole.encode(options.label_texts)
     pooled = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
     unit = pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
     for (a, text), (b, other) in combinations(enumerate(options.label_texts), 2):

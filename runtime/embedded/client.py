@@ -11,10 +11,10 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Literal
 
 from ...codegen.ring.program import WORD
+from ..closing import Closing
 from ..engine import Cost, Progress
 from ..errors import ServiceError
 from ..parties.certificates import client_context
@@ -30,7 +30,7 @@ GRACE = 2.0
 RANK = {"refused": 0, "lost": 1, "busy": 2, "consequence": 3}
 
 
-class Client:
+class Client(Closing):
     """One session. Every method raises ServiceError, which names the party, and the session is over then.
 
     `patience`: seconds to try again while the parties serve another client. `progress(done, total)` is called from
@@ -114,14 +114,6 @@ class Client:
         for connection in self._connections:
             connection.close()
         self._pool.shutdown()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(
         self, kind: Frame, argument: int, payloads: Sequence[Payload], answer: Frame, longest: int = 0

@@ -54,6 +54,18 @@ def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str,
         assert np.abs(got - t.reference[output.name]).max() < 0.02 * max(1.0, spread)
 
 
+@pytest.mark.parametrize("head", ["prototypes", "masked_lm"])
+def test_a_prompt_before_the_text_is_normalised(head: str) -> None:
+    t = toy(head, variant="softmax", prompt_layer=0, prompt_at="start")
+    for longer in (1.0, 3.0):  # rows of z are as long as a search may make them, and longer than public text's
+        inputs = {**t.inputs, "z": longer * t.inputs["z"]}
+        expected = run_plan(t.plan, t.weights, inputs)["logits"]
+        result = run_program(t.ring, {**t.words, "z": encode(inputs["z"], t.ring.inputs("candidate")[0].scale)})
+        value = next(each.value for each in t.ring.outputs if each.name == "logits")
+        got = decode(result["logits"], t.ring[value].scale).reshape(expected.shape)
+        assert np.abs(got - expected).max() < 0.02 * max(1.0, np.abs(expected).max())
+
+
 def test_the_candidates_matter() -> None:
     t = toy("prototypes")
     assert np.abs(t.reference["loss"][0] - t.reference["loss"][1]) > 1e-3

@@ -42,6 +42,14 @@ def built() -> dict[str, tuple[set[str], set[str]]]:
     ]
     plans += [
         build_plan(
+            ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, head),
+            GenOptions(sequence_length=8, prompt_at="start"),
+        )
+        for head in HEADS
+        if head.rows != "first"
+    ]
+    plans += [
+        build_plan(
             ModelSpec("llama", 16, 3, 4, 24, "silu", 1e-5, 50, 40, 0, 0, 0, head, causal=True, rope=Rope(1e4)),
             GenOptions(sequence_length=8, attention="softmax", prompt_at=place),
         )
