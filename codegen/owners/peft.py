@@ -26,8 +26,12 @@ from .embed import Floats
 CONFIG, TENSORS, NAME = "adapter_config.json", "adapter_model.safetensors", "prompt_embeddings"
 
 
-def check_place(options: GenOptions) -> None:
+def check_place(spec: ModelSpec, options: GenOptions) -> None:
     """Raise `ProblemsFound` where the program's prompt stands elsewhere than PEFT's."""
+    if spec.causal:
+        raise ProblemsFound(
+            [Problem("error", "the model is a decoder: its prompt's rows are offsets, PEFT's are embeddings")]
+        )  # fmt: skip
     if options.prompt_at == "start" and options.n_prompt_tokens:
         return
     where = f"at layer {options.prompt_layer}" if options.prompt_layer else "behind the text's first row, or its end"

@@ -67,7 +67,7 @@ def prepare_weights(
     for layer in range(0) if spec.causal else prompted_layers(spec, options):
         weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)
     if prompt is not None:
-        check_place(options)
+        check_place(spec, options)
         rows = read_prompt(prompt, options.n_prompt_tokens, spec.hidden_size)
         weights[prompt_name(options, 0)] = from_words(rows, embedder.tables, spec)
     if spec.head.kind == "prototypes":

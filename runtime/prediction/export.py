@@ -21,7 +21,8 @@ def export_peft(tuned: TunedRun, folder: Path) -> list[str]:
     owner's alone. Raises ProblemsFound where the program's prompt stands elsewhere, InputError where the run does not
     know the prompt's rows, RunFolderError where the folder holds something.
     """
-    check_place(tuned.options.program())
+    model = tuned.model()
+    check_place(model.spec, tuned.options.program())
     with np.load(tuned.path / "prompt.npz") as arrays:
         rows = np.asarray(arrays["p"][0], np.float64) if "p" in arrays else None
     if rows is None:
@@ -30,7 +31,6 @@ def export_peft(tuned: TunedRun, folder: Path) -> list[str]:
         )
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty: choose another folder")
-    model = tuned.model()
     base = tuned.options.model or str(default_model())
     files = written(as_words(rows, model.embedder.tables, model.spec), model.spec, base)
     try:
