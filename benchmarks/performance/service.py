@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -53,8 +54,10 @@ def running(program: Lowered, weights: Arrays, threads: int) -> Iterator[Client]
         deployment = Deployment.local(home / "certificates", threads=threads)
         hash_ = read_program(text).hash
         with LocalParties(deployment, text, home / "logs"):
+            began = time.monotonic()
             with Client(deployment, "model-owner", hash_) as owner:
                 owner.send_weights(folded(program, weights))
+            print(f"weights shared in {time.monotonic() - began:.3g} s", file=sys.stderr, flush=True)
             with Client(deployment, "data-owner", hash_, patience=1800.0) as client:
                 yield client
 

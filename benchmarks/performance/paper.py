@@ -1,0 +1,95 @@
+"""A whole tuning run of RoBERTa-large's shape, from its set-up and three of its generations, next to the published one.
+
+    python benchmarks/run.py paper --prompt-layer 23
+    python benchmarks/run.py paper --prompt-layer 22 --examples 4
+    python benchmarks/run.py paper --prompt-layer 0 --candidates 2 --examples 2
+
+Sizes are Black-Box Tuning's defaults (Sun et al. 2022), with random weights. With fewer candidates or examples a
+generation costs as many times more as it has more pairs, and the set-up as it has more examples: every row says how
+much of a generation was measured. Sharing the weights, once for all runs, is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+
+from secfwt.codegen.estimate import BUDGET
+from secfwt.runtime.errors import SecfwtError
+
+from performance import generation
+from performance.generation import Generation
+from performance.models import FEATURES, SHAPES, VERBALISER
+from performance.sweeps import at_least, attentions, record
+from rows import Row
+
+RUN = Generation(
+    replace(SHAPES["roberta-large"], head=VERBALISER), prompt_layer=23, candidates=20, examples=2 * 16, tokens=64,
+    prompt_rows=50, intrinsic_dim=500,
+)  # fmt: skip
+"""One generation of the run: a prompt in the last layer, two classes of sixteen examples."""
+GENERATIONS = BUDGET // RUN.candidates
+PUBLISHED = (
+    "published (arXiv 2506.15307, SST-2): 8.81 h, 14.2 TB on three GPU servers; by its own 56.5 GB and 55.2 s an "
+    "iteration of 512 tokens, that is what {iterations:.0f} such iterations send"
+)
+PUBLISHED_GIGABYTES, ITERATION_GIGABYTES = 14220, 56.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperRow(Row):
+    """What was measured, and what the whole run would take by it."""
+
+    generations: int
+    pairs_factor: float
+    """Pairs of a whole generation per pair that was measured."""
+    run_hours: float
+    run_terabytes: float
+
+    def __str__(self) -> str:
+        part = "" if self.pairs_factor == 1 else f" (1/{self.pairs_factor:.0f} of a generation measured)"
+        return f"{super().__str__()}\nthe whole run: {self.run_hours:.2f} h, {self.run_terabytes:.3f} TB{part}"
+
+
+def whole_run(row: Row, run: Generation = RUN, generations: int = GENERATIONS) -> PaperRow:
+    """The run that `row` is a generation of, or part of one: the set-up once, all generations like the median one."""
+    pairs = run.candidates * run.examples / (row.candidates * row.examples)
+    examples = run.examples / row.examples
+    seconds = row.load_seconds * examples + row.seconds * pairs * generations
+    megabytes = row.load_megabytes * examples + row.megabytes * pairs * generations
+    return PaperRow(
+        **asdict(row) | {"benchmark": "paper"}, generations=generations, pairs_factor=pairs,
+        run_hours=seconds / 3600, run_terabytes=megabytes / 1e6,
+    )  # fmt: skip
+
+
+def paper_rows(options: argparse.Namespace) -> Iterator[PaperRow]:
+    """One row for each place of the prompt and kind of attention."""
+    for layer, (attention, features) in product(options.prompt_layer, attentions(options)):
+        if layer >= RUN.shape.layers:
+            raise SecfwtError(f"--prompt-layer is {layer}, roberta-large has {RUN.shape.layers} layers")
+        size = replace(
+            RUN, prompt_layer=layer, candidates=options.candidates, examples=options.examples, attention=attention,
+            features=features,
+        )  # fmt: skip
+        yield whole_run(generation.measure(size, True, options.runs, options.threads))
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure, record, and print what was published."""
+    record("paper", paper_rows(options), options.dry)
+    print(PUBLISHED.format(iterations=PUBLISHED_GIGABYTES / ITERATION_GIGABYTES))
+
+
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """What the command takes."""
+    parser.add_argument("--prompt-layer", nargs="+", type=at_least(0), default=[RUN.prompt_layer])
+    parser.add_argument("--attention", nargs="+", choices=("rfa", "softmax"), default=["rfa"])
+    parser.add_argument("--features", nargs="+", type=at_least(1), default=[FEATURES], help="of rfa, per head")
+    parser.add_argument("--candidates", type=at_least(2), default=RUN.candidates)
+    parser.add_argument("--examples", type=at_least(1), default=RUN.examples)
+    parser.add_argument("--runs", type=at_least(0), default=3, help="generations, after a cold one")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="of a party")
+    parser.add_argument("--dry", action="store_true", help="print only, add no row, draw nothing")
