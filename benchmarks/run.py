@@ -7,6 +7,7 @@
     python benchmarks/run.py paper --prompt-layer 23
     python benchmarks/run.py kernels
     python benchmarks/run.py network --lanes 1 --lanes 2
+    python benchmarks/run.py links --what tune --network 2 3
     python benchmarks/run.py peers --spu-python DIR/bin/python --crypten-python DIR/bin/python
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
@@ -34,6 +35,7 @@ COMMANDS = {
     "paper": "performance.paper",
     "kernels": "performance.kernels",
     "network": "performance.network",
+    "links": "performance.links",
     "peers": "peers.engines",
     "mpspdz-layer": "peers.mpspdz_layer",
     "accuracy": "accuracy.run",
