@@ -121,7 +121,7 @@ def tuning(prepared: Prepared, network: Network) -> Spent:
             if embedded:
                 cost = json.loads((service.run / "result.json").read_text())["cost"]
                 return Spent(cost["seconds"], cost["bytes_sent"] / 3, cost["rounds"])
-            return _said([_session(service, role) for role in PARTIES])
+            return slowest([_session(service, role) for role in PARTIES])
         finally:
             service.close()
 
@@ -133,7 +133,8 @@ def _session(service: Service, role: str) -> Sequence[str]:
     return next(found.groups() for line in process.lines if (found := SESSION.search(line)))
 
 
-def _said(costs: Sequence[Sequence[str]]) -> Spent:
+def slowest(costs: Sequence[Sequence[str]]) -> Spent:
+    """Of all parties' seconds, megabytes and rounds."""
     seconds, megabytes, rounds = zip(*costs, strict=True)
     return Spent(max(map(float, seconds)), max(map(float, megabytes)) * 1e6, max(map(int, rounds)))
 

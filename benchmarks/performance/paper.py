@@ -1,18 +1,20 @@
 """A whole tuning run of RoBERTa-large's shape, from its set-up and three of its generations, next to the published one.
 
     python benchmarks/run.py paper --prompt-layer 23
-    python benchmarks/run.py paper --prompt-layer 22 --examples 4
-    python benchmarks/run.py paper --prompt-layer 0 --candidates 2 --examples 2
+    python benchmarks/run.py paper --prompt-layer 22 --examples 4 --layers 3 7
+    python benchmarks/run.py paper --prompt-layer 0 --candidates 2 --examples 2 --layers 2 6
 
-Sizes are Black-Box Tuning's defaults (Sun et al. 2022), with random weights. With fewer candidates or examples a
-generation costs as many times more as it has more pairs, and the set-up as it has more examples: every row says how
-much of a generation was measured. Sharing the weights, once for all runs, is not counted.
+Sizes are Black-Box Tuning's defaults (Sun et al. 2022), with random weights. Sharing the weights, once for all runs, is
+not counted. Slices, for machines with little memory or time: with fewer candidates or examples a generation costs as
+many times more as it has more pairs, and the set-up as it has more examples. From models of two depths the whole one's
+cost follows, since layers below the prompt cost the same each, and so do those above it. Every row says what was
+measured.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
@@ -43,26 +45,49 @@ class PaperRow(Row):
     """What was measured, and what the whole run would take by it."""
 
     generations: int
+    measured_layers: str
+    """Depths of the models that were measured."""
     pairs_factor: float
     """Pairs of a whole generation per pair that was measured."""
     run_hours: float
     run_terabytes: float
 
     def __str__(self) -> str:
-        part = "" if self.pairs_factor == 1 else f" (1/{self.pairs_factor:.0f} of a generation measured)"
-        return f"{super().__str__()}\nthe whole run: {self.run_hours:.2f} h, {self.run_terabytes:.3f} TB{part}"
+        part = "" if self.pairs_factor == 1 else f"1/{self.pairs_factor:.0f} of "
+        return (
+            f"{super().__str__()}\nthe whole run: {self.run_hours:.2f} h, {self.run_terabytes:.3f} TB "
+            f"(by {part}a generation on {self.measured_layers} layers)"
+        )
 
 
-def whole_run(row: Row, run: Generation = RUN, generations: int = GENERATIONS) -> PaperRow:
-    """The run that `row` is a generation of, or part of one: the set-up once, all generations like the median one."""
+def whole_run(measured: Sequence[Row], run: Generation = RUN, generations: int = GENERATIONS) -> PaperRow:
+    """The run that a row is a generation of, or part of one: the set-up once, all generations like the median one.
+
+    `measured`: of the whole model, or of two depths.
+    """
+    row = at_depth(measured[0], measured[-1], run.shape.layers)
     pairs = run.candidates * run.examples / (row.candidates * row.examples)
     examples = run.examples / row.examples
     seconds = row.load_seconds * examples + row.seconds * pairs * generations
     megabytes = row.load_megabytes * examples + row.megabytes * pairs * generations
     return PaperRow(
-        **asdict(row) | {"benchmark": "paper"}, generations=generations, pairs_factor=pairs,
+        **asdict(row) | {"benchmark": "paper", "prompt_layer": run.prompt_layer}, generations=generations,
+        measured_layers=" and ".join(str(each.layers) for each in measured), pairs_factor=pairs,
         run_hours=seconds / 3600, run_terabytes=megabytes / 1e6,
     )  # fmt: skip
+
+
+LINEAR = ("load_seconds", "load_megabytes", "cold_seconds", "seconds", "megabytes", "rounds", "peak_memory_mb")
+
+
+def at_depth(shallow: Row, deep: Row, layers: int) -> Row:
+    """What a model of so many layers would have cost, by two depths; its error is unknown, the deep one's is told."""
+    if deep.layers == layers:
+        return deep
+    further = (layers - deep.layers) / (deep.layers - shallow.layers)
+    known = {name: (getattr(shallow, name), getattr(deep, name)) for name in LINEAR}
+    costs = {name: type(b)(b + further * (b - a)) for name, (a, b) in known.items()}
+    return replace(deep, layers=layers, **costs, seconds_min=costs["seconds"], seconds_max=costs["seconds"])
 
 
 def paper_rows(options: argparse.Namespace) -> Iterator[PaperRow]:
@@ -70,15 +95,25 @@ def paper_rows(options: argparse.Namespace) -> Iterator[PaperRow]:
     for layer, (attention, features) in product(options.prompt_layer, attentions(options)):
         if layer >= RUN.shape.layers:
             raise SecfwtError(f"--prompt-layer is {layer}, roberta-large has {RUN.shape.layers} layers")
-        size = replace(
-            RUN, prompt_layer=layer, candidates=options.candidates, examples=options.examples, attention=attention,
-            features=features,
-        )  # fmt: skip
-        yield whole_run(generation.measure(size, True, options.runs, options.threads))
+        run = replace(RUN, prompt_layer=layer, attention=attention, features=features)
+        part = replace(run, candidates=options.candidates, examples=options.examples)
+        yield whole_run(
+            [generation.measure(cut(part, depth), True, options.runs, options.threads) for depth in options.layers], run
+        )
+
+
+def cut(size: Generation, layers: int) -> Generation:
+    """Of a model of so many layers: of layers below the prompt fewer; none of those above it, unless all are."""
+    left_out = size.shape.layers - layers
+    shape = replace(size.shape, layers=layers)
+    return replace(size, shape=shape, prompt_layer=size.prompt_layer and size.prompt_layer - left_out)
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure, record, and print what was published."""
+    """Measure, record, and print what was published. Raises SecfwtError."""
+    whole = RUN.shape.layers
+    if options.layers != [whole] and (len(options.layers) != 2 or not options.layers[0] < options.layers[1] <= whole):
+        raise SecfwtError(f"--layers is {options.layers}: accepted are {whole}, or two depths up to it")
     record("paper", paper_rows(options), options.dry)
     print(PUBLISHED.format(iterations=PUBLISHED_GIGABYTES / ITERATION_GIGABYTES))
 
@@ -90,6 +125,7 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--features", nargs="+", type=at_least(1), default=[FEATURES], help="of rfa, per head")
     parser.add_argument("--candidates", type=at_least(2), default=RUN.candidates)
     parser.add_argument("--examples", type=at_least(1), default=RUN.examples)
+    parser.add_argument("--layers", nargs="+", type=at_least(1), default=[RUN.shape.layers], help="24, or two depths")
     parser.add_argument("--runs", type=at_least(0), default=3, help="generations, after a cold one")
     parser.add_argument("--threads", type=at_least(1), default=1, help="of a party")
     parser.add_argument("--dry", action="store_true", help="print only, add no row, draw nothing")
