@@ -77,17 +77,27 @@ def whole_run(measured: Sequence[Row], run: Generation = RUN, generations: int =
     )  # fmt: skip
 
 
-LINEAR = ("load_seconds", "load_megabytes", "cold_seconds", "seconds", "megabytes", "rounds", "peak_memory_mb")
+BELOW = ("load_seconds", "load_megabytes", "peak_memory_mb")
+"""What grows with the layers below the prompt."""
+ABOVE = ("cold_seconds", "seconds", "seconds_min", "seconds_max", "megabytes", "rounds", "peak_memory_mb")
+"""What grows with those above it."""
 
 
 def at_depth(shallow: Row, deep: Row, layers: int) -> Row:
-    """What a model of so many layers would have cost, by two depths; its error is unknown, the deep one's is told."""
+    """What a model of so many layers would have cost, by two depths; its error is unknown, the deep one's is told.
+
+    Raises SecfwtError where the shallow one took more: something else was going on then.
+    """
     if deep.layers == layers:
         return deep
     further = (layers - deep.layers) / (deep.layers - shallow.layers)
-    known = {name: (getattr(shallow, name), getattr(deep, name)) for name in LINEAR}
-    costs = {name: type(b)(b + further * (b - a)) for name, (a, b) in known.items()}
-    return replace(deep, layers=layers, **costs, seconds_min=costs["seconds"], seconds_max=costs["seconds"])
+    known = {name: (getattr(shallow, name), getattr(deep, name)) for name in (BELOW if deep.prompt_layer else ABOVE)}
+    if wrong := [f"{name} {a:.4g}, {b:.4g}" for name, (a, b) in known.items() if b < a]:
+        raise SecfwtError(
+            f"{shallow.layers} layers took more than {deep.layers} ({'; '.join(wrong)}): measure again, on a machine "
+            "that is less busy"
+        )
+    return replace(deep, layers=layers, **{name: type(b)(b + further * (b - a)) for name, (a, b) in known.items()})
 
 
 def paper_rows(options: argparse.Namespace) -> Iterator[PaperRow]:

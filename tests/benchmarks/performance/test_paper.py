@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.benchmark_rows import ROW, TOY
+from secfwt.runtime.errors import SecfwtError
 
 from performance import generation, paper
 from performance.generation import Generation
@@ -33,14 +34,12 @@ def test_two_depths_give_the_whole_models_cost() -> None:
     shallow = replace(ROW, layers=2, seconds=1.0, megabytes=10.0, rounds=20, load_megabytes=3.0)
     deep = replace(ROW, layers=3, seconds=1.5, megabytes=14.0, rounds=25, load_megabytes=5.0)
     found = paper.at_depth(shallow, deep, 6)
-    assert (found.layers, found.seconds, found.megabytes, found.rounds, found.load_megabytes) == (
-        6,
-        3.0,
-        26.0,
-        40,
-        11.0,
-    )
+    assert (found.layers, found.seconds, found.megabytes, found.rounds, found.load_megabytes) == (6, 3.0, 26.0, 40, 5.0)
+    above = paper.at_depth(replace(shallow, prompt_layer=1), replace(deep, prompt_layer=2), 6)
+    assert (above.seconds, above.megabytes, above.rounds, above.load_megabytes) == (1.5, 14.0, 25, 11.0)
     assert paper.at_depth(deep, deep, 3) is deep
+    with pytest.raises(SecfwtError, match=r"2 layers took more than 3 \(seconds 2, 1.5\): measure again"):
+        paper.at_depth(replace(shallow, seconds=2.0), deep, 6)
 
 
 def test_layers_are_left_out_below_the_prompt() -> None:
