@@ -47,7 +47,7 @@ def main(options: argparse.Namespace) -> None:
     chosen = generation_options(size)
     plan = build_plan(model_spec(size.shape), chosen)
     weights = RandomWeights(size.shape, chosen, plan)
-    inputs = generation_inputs(size, chosen.intrinsic_dim)
+    inputs = generation_inputs(size)
     program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
     words = flat(folded(program, weights))
     for name, network in NETWORKS.items():

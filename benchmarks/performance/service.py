@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.sharing import Elements, decode
 
 Arrays = Mapping[str, np.ndarray]
+Parties = Callable[[Deployment, Path, Path], LocalParties]
+"""Deployment, program and a folder for logs -> what starts them."""
 
 
 def lowered(plan: Plan, weights: Arrays, inputs: Arrays) -> Lowered:
@@ -42,8 +45,8 @@ class MemoryShort(SecfwtError):  # noqa: N818
 
 
 @contextmanager
-def running(program: Lowered, weights: Arrays, threads: int) -> Iterator[Client]:
-    """The data owner's client of three parties that hold the weights."""
+def running(program: Lowered, weights: Arrays, threads: int, parties: Parties = LocalParties) -> Iterator[Client]:
+    """The data owner's client of three `parties` that hold the weights."""
     check_memory(sum(v.size for v in program.ring.inputs("weight")), psutil.virtual_memory().available)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -52,9 +55,11 @@ def running(program: Lowered, weights: Arrays, threads: int) -> Iterator[Client]
         make_certificates(home / "certificates")
         deployment = Deployment.local(home / "certificates", threads=threads)
         hash_ = read_program(text).hash
-        with LocalParties(deployment, text, home / "logs"):
+        with parties(deployment, text, home / "logs"):
+            began = time.monotonic()
             with Client(deployment, "model-owner", hash_) as owner:
                 owner.send_weights(folded(program, weights))
+            print(f"weights shared in {time.monotonic() - began:.3g} s", file=sys.stderr, flush=True)
             with Client(deployment, "data-owner", hash_, patience=1800.0) as client:
                 yield client
 

@@ -38,14 +38,15 @@ from ..series.fits import LEAST_RING, Format, Tail
 OPENED = 10
 """Bits of an output beyond its largest magnitude: a sign, and 9 more, so that one of 512 values at most that have left
 their ranges looks like one that has not (`runtime/tuning/limits.py`)."""
-ROUND = {"default": 1 << 17, "few": 1 << 22}
-"""Bits per instance that a round is worth (`--rounds`): 16 kB, or 512 kB."""
+ROUND = {"default": (1 << 17,), "few": (1 << 17, 1 << 18, 1 << 20, 1 << 22)}
+"""Bits per instance that a round is worth (`--rounds`): 16 kB; or up to 512 kB, whatever leads to the fewest rounds. A
+ring that is wider than it need be saves a round at one truncation, and may cost one at another before it."""
 
 
-def narrow(program: RingProgram, rounds: str = "default") -> RingProgram:
+def narrow(program: RingProgram, round_bits: int = ROUND["default"][0]) -> RingProgram:
     """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be where
     a round is worth so many bits (`ROUND`)."""
-    need = _Need(program, ROUND[rounds])
+    need = _Need(program, round_bits)
     for v in reversed(program.values):
         need.pass_on(v)
     narrowed = RingProgram(outputs=program.outputs)

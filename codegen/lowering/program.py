@@ -9,9 +9,10 @@ from math import inf, sqrt
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..plan.graph import LAYERS, Plan, Value
+from ..plan.graph import LAYERS, Plan, Stage, Value
 from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
+from ..ring.cost import stage_cost
 from ..ring.encoding import Words
 from ..ring.program import RingProgram
 from ..ring.schedule import schedule
@@ -25,7 +26,7 @@ from .health import Health, Watch
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge, loss_width
-from .narrow import narrow
+from .narrow import ROUND, narrow
 from .scales import LOGIT, ROW, STREAM, SUMS
 
 PROMPT_ROW = 4.0
@@ -69,6 +70,12 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     raise ProblemsFound([Problem("error", "a product would overflow", p) for p in problems])
 
 
+def _rounds_and_bytes(program: RingProgram) -> tuple[int, int]:
+    """Of one instance of every stage."""
+    costs = [stage_cost(program, stage, 1) for stage in Stage]
+    return sum(cost.rounds for cost in costs), sum(cost.bytes for cost in costs)
+
+
 class _Lowering:
     """One method a kind of operation; `done` maps a model plan's value to its ring value."""
 
@@ -93,7 +100,7 @@ class _Lowering:
         health = self.health.limit if self.health else None
         program = self.ring.program
         if not self.ring.problems:
-            program = schedule(narrow(program, self.rounds))
+            program = min((schedule(narrow(program, bits)) for bits in ROUND[self.rounds]), key=_rounds_and_bytes)
         return Lowered(program, self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:

@@ -11,6 +11,7 @@ from ..commandline.problems import Report
 from ..series.names import ActivationName
 
 AdaptedActivation = Literal["", ActivationName]
+RoundsChoice = Literal["default", "few"]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
@@ -162,7 +163,7 @@ class GenOptions(ProgramOptions):
     prompt_bits: int = 0
     """Of a decoder: what a prompt adds to a row are 2^this times normalised rows."""
     rounds: Annotated[
-        Literal["default", "few"],
+        RoundsChoice,
         Option("few sends more bytes in fewer rounds: for few texts, or distant parties. Embedded VM only.", MODEL),
     ] = "default"
     head: Annotated[HeadChoice, Option("How logits are read off; auto asks the checkpoint's architecture.", LABELS)] = (

@@ -298,11 +298,17 @@ def of_a_comparison(row: dict[str, str]) -> dict[str, str]:
     return {"protocol": row["protocol"], "step_rounds": row["rounds"]}
 
 
+def of_a_link(row: dict[str, str]) -> dict[str, str]:
+    columns = {"seconds": "seconds", "expected": "expected_seconds", "measured ÷ expected": "ratio", "rounds": "rounds"}
+    return {"what": row["what"].strip("`"), "network": row["network"]} | {columns[c]: row[c] for c in columns}
+
+
 SIZES = "candidates × examples × tokens"
 TABLES = {
     "layers": (("shape", "cold", "rounds", "max error"), of_a_layer),
     "peers": (("shape", "engine", "attention", "rounds"), of_a_peer),
     "generations": ((SIZES, "seconds", "rounds"), of_a_generation),
+    "links": (("what", "network", "measured ÷ expected"), of_a_link),
     "protocols": (("protocol", "MB preprocessing", "rounds"), of_a_comparison),
 }
 """Tables of docs/benchmarks.md by columns that tell them apart, and what a row of the results must have."""
