@@ -19,7 +19,7 @@ from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
-from .decoders.norm import longest_row, normalised
+from .decoders.norm import longest_row, normalised, stream_scale
 from .head import cosine, dense
 from .heads import Part
 from .health import Health, Watch
@@ -27,7 +27,7 @@ from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge, loss_width
 from .narrow import ROUND, narrow
-from .scales import LOGIT, ROW, STREAM, SUMS
+from .scales import LOGIT, ROW, SUMS
 
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
@@ -86,7 +86,8 @@ class _Lowering:
         self.health = Health(ring) if any(v.kind == "health" for v in plan) else None
         self.layers = LayerLowering(ring, ranges, sum_scale, self.health)
         self.decoder = DecoderLowering(ring, ranges, sum_scale, self.health)
-        self.rows = STREAM if any(v.kind == "decoder_layer" for v in plan) else ROW
+        first = next((v.attrs["layer"] for v in plan if v.kind == "decoder_layer"), None)
+        self.rows = ROW if first is None else stream_scale(ranges, f"layers.{first}.input_norm_var")
         """Scale of the rows that enter the first layer."""
         self.rounds: str = plan.meta.get("options", {}).get("rounds", "default")
         self.done: dict[int, int] = {}
@@ -207,14 +208,13 @@ class _Lowering:
         z = r.slice(self._value(v.inputs[0]), -1, first, first + d)
         matrix = r.public(f"A.{first}", (d, v.size), a["scale_bits"], a["seed"], a["bits"])
         rows = r.reshape(r.matmul(r.reshape(z, (1, d)), matrix, bound=longest), v.shape)
-        rows = r.trunc(r.shift(rows, a["unit_bits"]), self.rows)
-        return r.declare(rows, bound=longest * 2.0 ** a["unit_bits"])
+        return r.declare(r.shift(rows, a["unit_bits"]), bound=longest * 2.0 ** a["unit_bits"])
 
     def _add_offset(self, v: Value) -> int:
         r, at = self.ring, v.attrs["at"]
         x, offset = (self._value(i) for i in v.inputs)
         rows, n = r[x].shape[0], r[offset].shape[0]
-        moved = [r.add(r.slice(x, -2, at, at + n), offset)]
+        moved = [r.add(r.slice(x, -2, at, at + n), r.trunc(offset, r[x].scale))]
         before = [r.slice(x, -2, 0, at)] if at else []
         behind = [r.slice(x, -2, at + n, rows)] if at + n < rows else []
         return r.concat((*before, *moved, *behind), -2)

@@ -6,7 +6,7 @@ One opening per row: its squared length becomes the phase of a fit of the invers
 
 from __future__ import annotations
 
-from math import sqrt
+from math import floor, log2, sqrt
 
 from ...commandline.problems import Problem, ProblemsFound
 from ...ring.builder import RingBuilder
@@ -14,7 +14,7 @@ from ...series.nonlinear import SLACK, inverse_root
 from ...series.ranges import Ranges
 from ..health import Watch
 from ..layer_norm import STRETCH, inverse_scale
-from ..scales import ROW
+from ..scales import ROW, STREAM
 
 WORST = 0.02
 """Relative error of a fit that is still accepted: intervals whose ends differ by up to some 10,000."""
@@ -24,6 +24,11 @@ def longest_row(ranges: Ranges, site: str, n: int) -> float:
     """What a row of n columns before the norm `site` is no longer than, with room for twice the interval's longest: one
     beyond is the caller's risk, not an overflow."""
     return 2 * sqrt(n * ranges.variance(site)[1])
+
+
+def stream_scale(ranges: Ranges, site: str) -> int:
+    """Scale of rows of the residual stream whose mean squares are observed at `site`."""
+    return STREAM - floor(log2(ranges.variance(site)[0]) / 2)
 
 
 def normalised(

@@ -39,6 +39,20 @@ def test_the_ring_follows_the_model(family: str, head: str, options: dict[str, A
         assert np.abs(got - run.reference[o.name]).max() < 0.1 * spread
 
 
+@pytest.mark.parametrize("factor", [1e-2, 1e4])
+def test_a_residual_stream_may_have_any_size(factor: float, tmp_path: Path) -> None:
+    def altered(tensors: dict[str, Any]) -> None:
+        for name, value in tensors.items():
+            if any(part in name for part in ("embed_tokens", "o_proj", "down_proj")):
+                value *= factor
+
+    run = decoder_run(tmp_path, "llama-biased-untied", "causal_lm", altered, n_prompt_tokens=0)
+    (logits,) = run_program(run.compiled.ring, run.words, ("logits",)).values()
+    scale = run.compiled.ring[run.compiled.ring.outputs[1].value].scale
+    spread = max(1.0, float(np.abs(run.reference["logits"]).max()))
+    np.testing.assert_allclose(decode(logits, scale), run.reference["logits"], atol=0.1 * spread)
+
+
 def test_a_pair_costs_the_rows_behind_the_text_alone(tmp_path: Path) -> None:
     ring = decoder_run(tmp_path, "llama", "causal_lm").compiled.ring
     rows = {
