@@ -16,9 +16,11 @@
 
 namespace secfwt {
 
-// One party's half of replicated values: both components, same length.
+// One party's half of replicated values: both components, same length. Of weights, which are many, a component may
+// still be the seed of its words (AES-CTR from 0), and has none then.
 struct Shares {
   Words x0, x1;
+  std::optional<Key> seed0 = {}, seed1 = {};
 };
 
 class Engine {
@@ -75,6 +77,7 @@ class Engine {
   Steps steps(const Output& output) const;
   Section section(const std::vector<bool>& needed, const std::function<bool(const Node&)>& belongs) const;
   std::vector<bool> needed(const Ids& roots) const;
+  void bind_weights(Shares shares, Environment& values) const;
   void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                    Environment& values) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <sstream>
 
-#include "mpc/bits.h"
 #include "mpc/program_fit.h"
 #include "mpc/program_limits.h"
 #include "mpc/program_line.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {

@@ -86,7 +86,7 @@ struct Program {
   // Ring elements of all inputs of a kind, for one instance.
   std::size_t words(Kind input) const;
   // Bytes of `count` instances of all inputs of a kind, as clients send them: one input after another, each packed to
-  // its ring (mpc/bits.h) and ending with a whole byte.
+  // its ring (ring/packing.h) and ending with a whole byte.
   std::size_t packed_bytes(Kind input, std::size_t count) const;
 };
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <fstream>
 
-#include "mpc/bits.h"
 #include "net/heartbeat.h"
 #include "net/log.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {

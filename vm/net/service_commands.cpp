@@ -3,10 +3,10 @@
 #include <array>
 #include <cstdio>
 
-#include "mpc/bits.h"
 #include "net/heartbeat.h"
 #include "net/log.h"
 #include "net/service.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {
@@ -231,8 +231,8 @@ u64 Service::checked_count(u64 count, const char* what, u64 each, u64 held) cons
   return count;
 }
 
-// Two halves, each as numbers of its inputs' rings or as the seed of words. Seeds of a large model take seconds to
-// expand: the client hears of this party meanwhile.
+// Two halves, each as numbers of its inputs' rings or as the seed of words; seeds of weights stay seeds. Others take
+// seconds to expand: the client hears of this party meanwhile.
 Shares Service::read_shares(Kind kind, u64 count) try {
   due_ += seconds(share_bytes(kind, count) / kSlowest);
   Shares shares;
@@ -250,6 +250,10 @@ Shares Service::read_shares(Kind kind, u64 count) try {
   const Heartbeat alive(kHeartbeat, [this] { tell_progress(); });
   for (std::size_t i = 0; i < 2; ++i) {
     if (given[i]) continue;
+    if (kind == Kind::weight) {
+      (i == 0 ? shares.seed0 : shares.seed1) = seeds[i];
+      continue;
+    }
     halves[i]->resize(count * engine_.program().words(kind));
     expand(seeds[i], 0, halves[i]->data(), halves[i]->size() * sizeof(u64));
   }

@@ -26,7 +26,6 @@
 namespace secfwt {
 namespace {
 
-
 template <class R>
 void pack_portable(const R* words, std::size_t n, int bits, u8* out) {
   const u64 mask = low_bits(bits);
