@@ -27,7 +27,7 @@ from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
 from .peft import check_place, from_words, read_prompt
-from .sequences import Layout, bare_ids, template_end
+from .sequences import Layout, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
