@@ -16,6 +16,7 @@ from .model.hf import read_model
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
+from .owners import continuations
 from .owners.embed import Embedder
 from .owners.prepare import prepare_weights, settled
 from .owners.public_text import fitting_texts, of_random_words, of_texts, reads
@@ -119,6 +120,9 @@ def calibrate_plan(
     show the head and the loss, which are in no adapter's record, and what a tokenizer knows that has not the words of
     the texts. Raises `ProblemsFound`.
     """
+    if spec.head.kind == "tokens":
+        continued = continuations.of_texts(plan, spec, options, embedder, texts or public_sentences())
+        return serve(plan, weights, options, [continued], adapted=False)
     known = given.description.calibration if given is not None and texts is None else None
     inputs = []
     if known is None:

@@ -18,7 +18,7 @@ from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
 from .decoders.norm import normalised
-from .head import cosine, dense
+from .head import cosine, dense, opened_row
 from .heads import Part
 from .health import Health, Watch
 from .layer import LayerLowering
@@ -30,8 +30,9 @@ from .scales import LOGIT, ROW, STREAM, SUMS
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
 (`runtime.tuning.objective.PromptSpace`): z itself may be anything that the ring holds."""
-TAKEN_APART = ("affine", "insert")
-"""Operations that are never computed: what reads them folds γ and β into weights, or takes both parts by themselves."""
+TAKEN_APART = ("affine", "insert", "recall")
+"""Operations that are never computed: what reads them folds γ and β into weights, takes both parts by themselves, or
+remembers keys and values in place of rows."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ class _Lowering:
 
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
-        scale = {"x": self.rows, "select": 20, "example_weight": 24}.get(name, 0)
+        scale = {"x": self.rows, "z": ROW, "select": 20, "example_weight": 24}.get(name, 0)
         # a decoder's rows, of which the first norm knows more
         i = self.ring.example(name, v.shape, scale, bound=min(v.bound, 2.0 ** (30 - scale)))
         return self.ring.declare(i, norm=_row_norm(v))
 
     def _candidate(self, v: Value) -> int:
+        if v.attrs["name"] == "rows":
+            return self.ring.candidate("rows", v.shape, self.rows, bound=2.0 ** (30 - self.rows))
         # `runtime.parties.sharing.encode` refuses what reaches that
         i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=min(v.bound, 2.0 ** (HEADROOM - ROW)))
         return self.ring.declare(i, norm=_row_norm(v))
@@ -180,6 +183,9 @@ class _Lowering:
 
     def _decoder_layer(self, v: Value) -> int:
         reads, mask, *parts = v.inputs
+        if self.source[parts[-1]].kind == "recall":
+            before, capacity = (self._value(part) for part in parts[:-1]), self.source[parts[-1]].shape[0]
+            return self.decoder.step(v, self._value(mask), tuple(before), self._value(reads), capacity)
         cut = self.source[reads]
         taken = None if reads == parts[-1] else (cut.attrs["lo"], cut.attrs["hi"])
         return self.decoder.layer(v, self._value(mask), tuple(self._value(part) for part in parts), taken)
@@ -237,6 +243,9 @@ class _Lowering:
         return self.ring.slice(self._value(v.inputs[0]), -1, 0, v.shape[0])
 
     # heads
+
+    def _opened_row(self, v: Value) -> int:
+        return opened_row(self.ring, v, self._value(v.inputs[0]))
 
     def _dense(self, v: Value) -> int:
         return dense(self.ring, v, *self._row(v.inputs[0]), self.ranges.half_width("head.dense"))

@@ -54,6 +54,13 @@ class Layout:
             x = x - x.mean(axis=-1, keepdims=True)
         return x * mask[..., None], mask, given
 
+    def rows(self, tables: Mapping[str, Floats], ids: Sequence[int], first: int) -> Floats:
+        """Rows `[n, h]` of tokens behind a text, the first at position `first`."""
+        x = tables["word"][np.asarray(ids, np.int64)]
+        if "position" in tables:
+            x = x + tables["position"][first : first + len(ids)]
+        return np.asarray(x - x.mean(axis=-1, keepdims=True) if self.centred else x)
+
 
 def template_end(template: str) -> str:
     """What a template has behind the last text."""

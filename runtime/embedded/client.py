@@ -90,10 +90,11 @@ class Client:
         """All `example` inputs in program order, each `[count, *shape]`; `words` is overwritten."""
         self._done(self._ask(Frame.EXAMPLES, set_id, _prefixed(share(words), count), Frame.DONE))
 
-    def step(self, set_id: int, count: int, output: int, size: int, words: Words) -> Words:
-        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements; `words` is overwritten."""
+    def step(self, set_id: int, count: int, output: int, size: int, words: Words, at: int = 0) -> Words:
+        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements; `words` is overwritten. `at`:
+        the row that windows and appended rows begin with."""
         expected = COST_BYTES + 8 * size
-        answers = self._ask(Frame.STEP, set_id, _prefixed(share(words), count, output), Frame.RESULT, expected)
+        answers = self._ask(Frame.STEP, set_id, _prefixed(share(words), count, output, at), Frame.RESULT, expected)
         for party, answer in enumerate(answers):
             if len(answer) != expected:
                 self.close()

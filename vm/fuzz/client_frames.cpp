@@ -139,7 +139,7 @@ class Parties {
       u64 words = 0;
       if (kind == Frame::weights) words = 4 * 3;
       if (kind == Frame::examples) prefix = {count}, words = 2 * 4 * std::min(count, kMost);
-      if (kind == Frame::step) prefix = {count, record.output}, words = 2 * 3 * std::min(count, kMost);
+      if (kind == Frame::step) prefix = {count, record.output, 0}, words = 2 * 3 * std::min(count, kMost);
       const u64 shares = words ? (i == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64)) : 0;
       FrameHeader header{FrameHeader::kMagic ^ record.magic, kind, record.argument,
                          prefix.size() * sizeof(u64) + shares + record.longer};

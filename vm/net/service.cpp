@@ -118,7 +118,8 @@ Service::Reply Service::perform(const Proposal& command) {
       return {Frame::done, 0, cost(), {}};
     case Frame::step: {
       opened_[command.output] += instances(command);  // now: what is lost on its way may have been read
-      Words result = engine_.step(command.argument, command.count, command.output, std::move(payload_), progress);
+      Words result =
+          engine_.step(command.argument, command.count, command.output, std::move(payload_), progress, command.at);
       return {Frame::result, 0, cost(), std::move(result)};
     }
     default:  // STOP

@@ -1,0 +1,73 @@
+"""Generation on the VM: three parties against both oracles, counted traffic, and what steps leave behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.generations import Toy, compiled_toy
+from secfwt.codegen.native.simulator import SimulatorError
+from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.ring.cost import generation_cost, stage_cost
+
+BEHIND = " film was new"
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("gpt2", {"frozen_layers": 1}), ("llama", {"n_prompt_tokens": 2, "prompt_layer": 1, "step_rows": 1}),
+        ("qwen3", {}), ("llama-biased-untied", {}),
+    ],
+)  # fmt: skip
+def test_the_vm_follows_the_oracles(family: str, options: dict[str, Any], tmp_path: Path) -> None:
+    toy = Toy(compiled_toy(tmp_path, family, **options), "a good")
+    behind = toy.ids(BEHIND)
+    ring = toy.compiled.ring
+    before = toy.simulator.counters()
+    toy.simulator.examples(1, toy.examples)
+    loaded = toy.simulator.counters() - before
+    opened = [toy.first()]
+    before = toy.simulator.counters()
+    opened.append(toy.step(toy.ids(" bad the"), 0))
+    stepped = toy.simulator.counters() - before
+    # what stood at row 0 before is taken back
+    opened += [toy.step(behind, at) for at in (0, 1, 2)]
+    for counted, estimate in ((loaded, stage_cost(ring, Stage.EXAMPLE, 1)), (stepped, generation_cost(ring, 1, 1))):
+        assert counted.rounds == estimate.rounds
+        assert abs(counted.total - estimate.bytes) <= 0.004 * estimate.bytes
+    for plan, fixed, vm in opened:
+        exact, oracle, got = (toy.logits(each) for each in (plan, fixed, vm))
+        largest = np.abs(exact).max()
+        assert np.abs(got - oracle).max() < 0.02 * largest
+        assert np.abs(got - exact).max() < 0.1 * largest
+        assert (got.argmax(axis=-1) == oracle.argmax(axis=-1)).all()
+
+
+def test_steps_end_where_there_is_no_room(tmp_path: Path) -> None:
+    toy = Toy(compiled_toy(tmp_path, "llama"), "a good")
+    rows = toy.compiled.options.remembered_rows
+    step = np.zeros((2, 32), np.uint64)
+    toy.simulator.step(1, step, 1, at=rows - 2)
+    with pytest.raises(SimulatorError, match=f"it begins at row {rows - 1}, the last one is {rows - 2}"):
+        toy.simulator.step(1, step, 1, at=rows - 1)
+    with pytest.raises(SimulatorError, match="2 candidates asked for, output 'next' allows 1"):
+        toy.simulator.step(2, np.zeros((2, 2, 32), np.uint64), 1)
+
+
+def test_a_new_text_begins_with_nothing_behind_it(tmp_path: Path) -> None:
+    """States are a set's: another set has its own, and one that is replaced begins again."""
+    toy = Toy(compiled_toy(tmp_path, "llama", step_rows=1), "a good")
+    behind = toy.ids(BEHIND)
+    once, twice = toy.step(behind, 0)[2], toy.step(behind, 1)[2]
+    toy.simulator.examples(1, toy.examples, set_id=1)
+    toy.simulator.examples(1, toy.examples)
+    rows = toy.text.rows(behind[:2])
+    words = np.rint(np.ldexp(rows.astype(np.float64), 16)).astype(np.int64)
+    scale = toy.compiled.ring[toy.compiled.ring.outputs[0].value].scale
+    for set_id in (0, 1):
+        for at, expected in ((0, once), (1, twice)):
+            got = toy.simulator.step(1, words[at], 1, set_id=set_id, at=at).view(np.int64)
+            assert np.abs(np.ldexp(got.astype(np.float64), -scale) - expected.reshape(-1)).max() < 0.05
