@@ -91,14 +91,23 @@ def compile_chosen(
     report = Report()
     spec = read_model(source, options)
     bare = not has_checkpoint(source)
-    options = options if bare else settled(source, spec, options)
-    plan = build_plan(spec, options)
     if bare:
+        plan = build_plan(spec, options)
         for name, value in (("--adapter", given), ("--calibration-text", calibration)):
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
         report.check()
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
+    options = settled(source, spec, options)
+    return compile_settled(source, spec, options, given, calibration)
+
+
+def compile_settled(
+    source: Path, spec: ModelSpec, options: GenOptions, given: Adapter | None = None,
+    calibration: list[str] | None = None,
+) -> Compiled:  # fmt: skip
+    """Lower a model directory's model, whose options are `settled`. Raises `ProblemsFound`."""
+    plan = build_plan(spec, options)
     weights, embedder = prepare_weights(source, spec, options, given)
     lowered = calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
     return Compiled(spec, options, plan, lowered, weights, embedder)

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, note
 from ..hub.chat import asked, chat_template
+from ..hub.ends import end_ids
 from ..hub.gguf import gguf_file
 from ..hub.tokenizer import first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
@@ -26,7 +27,7 @@ from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
-from .sequences import Layout, bare_ids, template_end
+from .sequences import Layout, bare_ids, in_template, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
@@ -57,7 +58,7 @@ def prepare_weights(
         weights = apply_adapter(weights, spec, options, adapter)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
-    layout = _layout(tokenizer, spec, options) if spec.causal else None
+    layout = _layout(_place(path), tokenizer, spec, options) if spec.causal else None
     embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options, layout), frozen)
     check_embedder(embedder)
     if spec.prompt:
@@ -84,7 +85,12 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
         raise ProblemsFound([Problem("error", header, f"Accepted with --prompt-at template: 0 to {end}.")])
     if not options.n_prompt_tokens:
         return options
-    plain = replace(options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0)
+    # as long as the probes are, so that it does not depend on a program's length
+    longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
+    plain = replace(
+        options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
+        sequence_length=max(2, min(longest, spec.max_positions - 1)),
+    )  # fmt: skip
     weights, embedder = prepare_weights(path, spec, plain)
     inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])
     rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
@@ -113,13 +119,13 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
     return first_token_ids(tokenizer, options.label_words) if spec.head.kind == "causal_lm" else []
 
 
-def _layout(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
+def _layout(model: Path, tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
     """A prompt of its own begins as the template's end, repeated, or as line breaks: as what stands there anyway."""
     end = template_end(options.template)
     own = bare_ids(tokenizer, end) or bare_ids(tokenizer, "\n") or [0]
     count = options.n_prompt_tokens if options.prompt_at == "end" else 0
     rows = len(bare_ids(tokenizer, end))
-    return Layout(spec.norm == "layer", rows, tuple((own * count)[:count]))
+    return Layout(spec.norm == "layer", rows, tuple((own * count)[:count]), end_ids(model, tokenizer))
 
 
 def initial_prompt(

@@ -30,6 +30,8 @@ class Layout:
     """Tokens that the template has behind the text."""
     prompt_ids: tuple[int, ...] = ()
     """Tokens of a prompt's own rows, what a search begins with."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens that the model ends its texts with."""
 
     def inputs(
         self, tables: Mapping[str, Floats], ids: Sequence[Sequence[int]], length: int

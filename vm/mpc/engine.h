@@ -54,10 +54,10 @@ class Engine {
   u64 held_words(std::optional<u64> replaced = {}) const;
   u64 candidate_words(std::size_t output, std::size_t examples) const;
 
-  // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example stage.
-  // `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's additive
-  // share of the output, re-randomised: [C, shape], [C, E, shape] or [E, shape]. Throws std::invalid_argument when the
-  // output's max_candidates is exceeded, Divergence where another party holds other values of what both have.
+  // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example
+  // stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's
+  // additive share of the output, re-randomised: [C, shape], [C, E, shape] or [E, shape]. Throws std::invalid_argument
+  // when the output's max_candidates is exceeded, Divergence where another party holds other values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
              std::size_t at = 0);
 

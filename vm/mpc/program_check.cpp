@@ -193,7 +193,8 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
     case Kind::concat:
       return any(Sharing::add) ? Sharing::add : any(Sharing::rep) ? Sharing::rep : Sharing::pub;
     case Kind::append:
-      if (in[0].kind != Kind::state) fail(node, std::string("its first input is a ") + name(in[0].kind) + ", must be a state");
+      if (in[0].kind != Kind::state)
+        fail(node, std::string("its first input is a ") + name(in[0].kind) + ", must be a state");
       if (in[1].sharing != Sharing::rep)
         fail(node, std::string("the sharing of its rows is ") + name(in[1].sharing) + ", must be rep");
       return Sharing::rep;
