@@ -18,6 +18,10 @@ from .sequences import bare_ids
 Floats = NDArray[np.float32]
 
 
+MOST_ROWS = 30_000
+"""Rows that a model is calibrated on, about: as many as the sentences that ship make with 70 rows each."""
+
+
 class Continuation:
     """One text `ids`, template and all, of a program of `--head tokens`, and what is put behind it."""
 
@@ -47,6 +51,8 @@ def of_texts(
     continued as far as a program goes; with prompts that a search begins with. Of random words where the tokenizer
     knows too few of these."""
     rng = np.random.default_rng(options.seed)
+    whole_length = options.sequence_length + options.remembered_rows
+    sentences = sentences[:: max(1, len(sentences) * whole_length // MOST_ROWS)]
     texts = fitting_texts(sentences, options)
     if reads(embedder, texts):
         end = embedder.settings.layout.template_rows if embedder.settings.layout else 0

@@ -68,7 +68,7 @@ def _run_step(
     dtype: type[np.floating[Any]], tile_bytes: int,
 ) -> dict[str, Array]:  # fmt: skip
     found: dict[str, list[Array]] = {"first": [], "next": []}
-    step = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
+    step = max(1, tile_bytes // _bytes_per_text(plan, inputs["rows"].shape[1], np.dtype(dtype).itemsize))
     for e in range(0, len(inputs["rows"]), step):
         part = {name: values[e : e + step] for name, values in inputs.items()}
         session = Session(plan, weights, part, dtype, observe)
@@ -125,6 +125,13 @@ def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
         for v in layers
     ]
     return itemsize * int(max(widths, default=1))
+
+
+def _bytes_per_text(plan: Plan, rows: int, itemsize: int) -> int:
+    """What a layer holds of one text and so many rows behind it."""
+    v = next(v for v in plan if v.kind == "decoder_layer")
+    whole = plan[v.inputs[1]].shape[0] + rows
+    return itemsize * whole * (3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 3 * v.attrs["heads"] * whole)
 
 
 def _slices(

@@ -40,8 +40,12 @@ class GenerateOptions:
         int, Option("Lowest layers that are public: the data owner runs them in the clear.", MODEL, at_least=0)
     ] = 0
     max_new_tokens: Annotated[
-        int, Option("Tokens at most, that which ends the text included.", GENERATION, at_least=1)
-    ] = 64
+        int,
+        Option(
+            "Tokens at most, that which ends the text included.", GENERATION, at_least=0,
+            default="64; of a bundle what it was generated for",
+        ),
+    ] = 0  # fmt: skip
     temperature: Annotated[
         float, Option("What logits are divided by; 0: always the likeliest token.", GENERATION, at_least=0)
     ] = 0.0

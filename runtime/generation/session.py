@@ -53,7 +53,7 @@ def generate(options: GenerateOptions, console: Console, tell: Callable[[str], N
         engine: TextEngine = ClearText(model) if parties is None else PrivateText(parties)
         if parties is None:
             display.note("warning  NOT PRIVATE: the clear engine sees weights and text as they are")
-        most = _allowed(engine, options.max_new_tokens, model.options, display.note)
+        most = _allowed(engine, options.max_new_tokens or model.options.max_new_tokens, model.options, display.note)
         generator = Generator(model, engine, sampling, np.random.default_rng(seed), drafter)
         began, count = time.monotonic(), 0
         for token in generator.tokens(text, inputs, most, layout.end_ids if layout else ()):
@@ -92,7 +92,8 @@ def _model(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> Tex
     if tuned is not None and not (tuned.options.model or options.model):
         raise RunFolderError(f"{tuned.path} is a run of a bundle: give --bundle and --deployment")
     base = options_of_run(tuned.options) if tuned else _plain(options)
-    chosen = GenOptions(**{**base.__dict__, "max_new_tokens": options.max_new_tokens, "step_rows": rows})
+    most = options.max_new_tokens or base.max_new_tokens
+    chosen = GenOptions(**{**base.__dict__, "max_new_tokens": most, "step_rows": rows})
     path = Path(options.model or (tuned.options.model if tuned else ""))
     return load_text_model(path, chosen, prompt, length=options.sequence_length, private=options.engine == "embedded")
 

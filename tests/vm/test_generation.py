@@ -71,3 +71,22 @@ def test_a_new_text_begins_with_nothing_behind_it(tmp_path: Path) -> None:
         for at, expected in ((0, once), (1, twice)):
             got = toy.simulator.step(1, words[at], 1, set_id=set_id, at=at).view(np.int64)
             assert np.abs(np.ldexp(got.astype(np.float64), -scale) - expected.reshape(-1)).max() < 0.05
+
+
+def test_what_a_party_receives_in_steps_is_uniform_and_fresh(tmp_path: Path) -> None:
+    """The same row at the same place twice, and another text's: nothing of it shows, nor that it was the same."""
+    toy = Toy(compiled_toy(tmp_path, "llama", step_rows=8), "a good")
+    views = []
+    for text in ("film was", "film was", "the news"):
+        toy.simulator.record()
+        toy.step(toy.ids(text * 2), 0)
+        views.append([
+            np.frombuffer(toy.simulator.received(p, from_next=side), np.uint8) for p in range(3) for side in (0, 1)
+        ])  # fmt: skip
+    for parts in zip(*views, strict=True):
+        least = min(len(part) for part in parts)  # tuples are dealt in batches: not as many in each step
+        first, second, other = (part[:least] for part in parts)
+        for data in (first, first ^ second, first ^ other):
+            assert data.size > 20_000
+            counts = np.bincount(data, minlength=256)
+            assert (np.square(counts - data.size / 256) / (data.size / 256)).sum() < 450

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 import torch
 from helpers.commands import Ended, run
+from helpers.parties import write_deployment
 from helpers.toy_decoders import save_decoder
+from helpers.tune_runs import BASE, tune, write_data
+from secfwt.codegen.cli import main as secfwt_gen
 from secfwt.codegen.hub.tokenizer import load_tokenizer
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.owners.first_token import first_token
 from secfwt.codegen.owners.prepare import PROBES, prepare_weights
 from secfwt.runtime.commands.generate import main
+from secfwt.runtime.embedded.processes import LocalParties
+from secfwt.runtime.embedded.weights import share_bundle
 
 PROMPT = ("--prompt", "a good film", "--max-new-tokens", 6)
 
@@ -85,3 +95,67 @@ def test_a_draft_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     ended = generate("--model", tmp_path / "model", *PROMPT, "--engine", "clear", "--draft", tmp_path / "draft")
     assert ended.exit_code == 2
     assert "draft has another vocabulary than model" in ended.output
+
+
+def test_a_run_continues_under_its_prompt(tmp_path: Path) -> None:
+    """The prompt's rows stand behind the text, and count: another one makes another text."""
+    save_decoder(tmp_path / "model", "llama", "causal_lm")
+    write_data(tmp_path / "films.jsonl", ("good", "bad"))
+    words = ["--label-words", "good=good", "--label-words", "bad=bad", "--template", "Film: {text} So"]
+    chosen = ["--data", tmp_path / "films.jsonl", *BASE, "--attention", "softmax", "--sequence-length", 40, *words]
+    done = tune("--model", tmp_path / "model", *chosen, "--budget", 4, "--run", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    asked = ("--run", tmp_path / "run", "--prompt", "the news", "--max-new-tokens", 6)
+    clear = generate(*asked, "--engine", "clear")
+    assert told(generate(*asked)) == told(clear)
+    another = ("--run", tmp_path / "run", *PROMPT, "--engine", "clear")
+    before = told(generate(*another))
+    with np.load(tmp_path / "run" / "prompt.npz") as saved:
+        parts = dict(saved)
+    np.savez(tmp_path / "run" / "prompt.npz", **{**parts, "z": parts["z"] + 4.0})
+    assert told(generate(*another)) != before
+    refused = generate(*asked, "--template", "{text}")
+    assert "--template is given with --run" in refused.output
+
+
+def test_parties_elsewhere_hold_the_limits(tmp_path: Path) -> None:
+    """Two texts and five rows behind them: the second text ends early, a third is refused."""
+    save_decoder(tmp_path / "model", "llama", "causal_lm")
+    bundle, deployment = tmp_path / "bundle", write_deployment(tmp_path)
+    options = ["--head", "tokens", "--n-prompt-tokens", 0, "--sequence-length", 16, "--max-new-tokens", 6]
+    limits = ["--max-prompts", 2, "--max-tokens", 5, "--target", "embedded"]
+    made = run(secfwt_gen, tmp_path / "model", *options, *limits, "-o", bundle)
+    assert made.exit_code == 0, made.output
+    assert "a step of 1 rows" in made.output
+    common = ("--deployment", tmp_path / "deployment.toml", "--bundle", bundle, "--prompt", "a good film")
+    with LocalParties(deployment, bundle / "public" / "program.txt", tmp_path / "logs"):
+        share_bundle(deployment, bundle)
+        first = generate(*common, "--max-new-tokens", 4)
+        assert told(first)
+        assert "the parties open 5 more rows behind texts" in first.stderr
+        second = generate(*common, "--max-new-tokens", 6)
+        assert "the parties open 2 more rows" in second.stderr
+        assert "tokens   3 in" in second.stderr
+        assert told(first).startswith(told(second)[:-1])
+        third = generate(*common, "--max-new-tokens", 4)
+        assert third.exit_code == 2
+        assert "limit on texts is reached" in third.stderr
+        assert "generated for 6" in generate(*common, "--max-new-tokens", 7).stderr
+        assert "the bundle's steps have one row" in generate(*common, "--draft", tmp_path / "model").stderr
+
+
+def test_an_interrupted_command_leaves_no_party(tmp_path: Path) -> None:
+    save_decoder(tmp_path / "model", "gpt2", "causal_lm")
+    words = ["--model", tmp_path / "model", "--prompt", "a good film", "--max-new-tokens", 40]
+    code = "from secfwt.runtime.commands.generate import main; main()"
+    command = [sys.executable, "-u", "-c", code, *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.read(1), process.communicate()[1].decode()
+    parties = psutil.Process(process.pid).children(recursive=True)
+    assert len(parties) == 3
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    assert psutil.wait_procs(parties, timeout=20)[1] == []
