@@ -131,7 +131,7 @@ def _bytes_per_text(plan: Plan, rows: int, itemsize: int) -> int:
     """What a layer holds of one text and so many rows behind it."""
     v = next(v for v in plan if v.kind == "decoder_layer")
     whole = plan[v.inputs[1]].shape[0] + rows
-    return itemsize * whole * (3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 3 * v.attrs["heads"] * whole)
+    return itemsize * int(whole) * int(3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 3 * v.attrs["heads"] * whole)
 
 
 def _slices(

@@ -93,7 +93,8 @@ class EmbeddedEngine:
         (spec,) = self._program.of_kind("candidate")
         if rows.shape != spec.shape:
             raise InputError(f"a step has rows {list(rows.shape)}, the program takes {list(spec.shape)}")
-        return self._opened(name, "next", 1, encode(rows, spec.scale, "rows of a step").ravel(), at)[0]
+        opened: Floats = self._opened(name, "next", 1, encode(rows, spec.scale, "rows of a step").ravel(), at)[0]
+        return opened
 
     def left(self, output: str) -> int | None:
         """How often an output may still be opened; None: any number of times."""

@@ -24,9 +24,10 @@ class TextGenerator:
     """
 
     def __init__(self, *, sequence_length: int = 64, verbose: bool = False, **options: Any) -> None:
-        length = {} if options.get("bundle") else {"sequence_length": sequence_length}
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        self.options = GenerateOptions(**given, **length)
+        given: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in options.items()}
+        if not options.get("bundle"):
+            given["sequence_length"] = sequence_length
+        self.options = GenerateOptions(**given)
         self._display = make_display(Console(stderr=True, quiet=not verbose, highlight=False))
         self._texts: Texts | None = None
         self._kept = False

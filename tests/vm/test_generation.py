@@ -8,11 +8,42 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.generations import Toy, compiled_toy
-from secfwt.codegen.native.simulator import SimulatorError
+from secfwt.codegen.native.simulator import Simulator, SimulatorError
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
 
 BEHIND = " film was new"
+
+
+STATES = """\
+secfwt-program 2
+v 0 candidate rep 0 2x3 candidate - name=rows
+v 1 example rep 0 1x3 example - name=x
+v 2 example rep 0 5x3 state - name=kept
+v 3 setup pub 0 5x1 table - name=places numbers=10,20,30,40,50
+v 4 candidate pub 0 2x1 window 3 rows=2
+v 5 candidate rep 0 2x3 mul 0,4
+v 6 pair rep 0 2x3 add 5,1
+v 7 pair rep 0 5x3 append 2,6
+out first 1
+out all 7 max_candidates=1
+end
+"""
+
+
+@pytest.mark.parametrize("tile_words", [1, 1 << 20])
+def test_states_windows_and_what_is_opened_of_examples(tile_words: int) -> None:
+    """Each of three examples keeps rows·place + x, whatever tiles they are computed in."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 1000, (3, 1, 3))
+    sim = Simulator(STATES, tile_words)
+    sim.examples(3, x.reshape(-1))
+    assert (sim.step(0, np.empty(0, np.uint64), 0).reshape(x.shape) == x.astype(np.uint64)).all()
+    kept = np.zeros((3, 5, 3), np.int64)
+    for at in (0, 2, 3, 1):
+        rows = rng.integers(-1000, 1000, (2, 3))
+        kept[:, at : at + 2] = rows * np.array([[10 * (at + 1)], [10 * (at + 2)]]) + x
+        assert (sim.step(1, rows.reshape(-1), 1, at=at).view(np.int64).reshape(kept.shape) == kept).all()
 
 
 @pytest.mark.parametrize(
