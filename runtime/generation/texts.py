@@ -35,8 +35,8 @@ class Texts:
         Raises ProblemsFound, RunFolderError."""
         self._options, self._display = options, display
         self._tuned = TunedRun.open(options.run, {}) if options.run else None
-        self.model = _model(options, self._tuned, example)
-        self._draft = _draft(options, self.model) if options.draft else None
+        self.model = model_of(options, self._tuned, example)
+        self._draft = draft_of(options, self.model) if options.draft else None
         self._rng = np.random.default_rng(None if options.seed < 0 else options.seed)
         self._exits = ExitStack()
         self._engine: TextEngine | None = None
@@ -117,7 +117,8 @@ def _sum(cost: Cost) -> tuple[int, int]:
     return cost.bytes_sent, cost.rounds
 
 
-def _model(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> TextModel:
+def model_of(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> TextModel:
+    """The model that is asked, for texts as long as `prompt` where no option says so. Raises ProblemsFound."""
     rows = options.draft_tokens + 1 if options.draft else 1
     if options.bundle:
         model = open_text_bundle(Path(options.bundle))
@@ -146,7 +147,8 @@ def _plain(options: GenerateOptions) -> GenOptions:
     )  # fmt: skip
 
 
-def _draft(options: GenerateOptions, model: TextModel) -> TextModel:
+def draft_of(options: GenerateOptions, model: TextModel) -> TextModel:
+    """The model that drafts for it. Raises ProblemsFound."""
     chosen = GenOptions(
         head="tokens", attention="softmax", n_prompt_tokens=0, max_new_tokens=model.options.max_new_tokens,
         step_rows=model.options.step_rows, sequence_length=model.options.sequence_length,
