@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,17 +83,18 @@ class Texts:
         stream = Stream(model.embedder.tokenizer, ids, options.stop)
         generator = Generator(model, engine, sampling, self._rng, drafter)
         most = self._allowed(options.max_new_tokens or model.options.max_new_tokens)
-        began, before, count = time.monotonic(), _sum(engine.cost()), 0
+        costs, times = [_sum(engine.cost())], [time.monotonic()]
+        count = 0
         for token in generator.tokens(text, inputs, most, layout.end_ids if layout else ()):
             count += 1
+            if count == 1:  # what the text itself took
+                costs, times = [*costs, _sum(engine.cost())], [*times, time.monotonic()]
             yield stream.add(token)
             if stream.stopped:
                 break
         yield stream.end()
-        sent = [now - then for now, then in zip(_sum(engine.cost()), before, strict=True)]
-        self._display.note(
-            f"\ntokens   {count} in {time.monotonic() - began:.1f} s{_shown(generator.counts, sent, count)}"
-        )
+        costs, times = [*costs, _sum(engine.cost())], [*times, time.monotonic()]
+        self._display.note(f"\n{_shown(generator.counts, costs, times, count)}")
 
     def _allowed(self, most: int) -> int:
         """Tokens that the program's limits leave, at most `most`. Raises BudgetSpentError where they leave none."""
@@ -159,11 +160,19 @@ def draft_of(options: GenerateOptions, model: TextModel) -> TextModel:
     return draft
 
 
-def _shown(counts: Counts, sent: list[int], tokens: int) -> str:
-    """Steps, traffic and the draft's success."""
-    parts = [f"{counts.steps} steps"]
+def _shown(counts: Counts, costs: Sequence[tuple[int, int]], times: Sequence[float], tokens: int) -> str:
+    """Time, steps, traffic and the draft's success; `costs` and `times` before the text, behind it, and at the end."""
+    text, rest = (
+        tuple(later - earlier for earlier, later in zip(a, b, strict=True))
+        for a, b in ((costs[0], costs[1]), (costs[1], costs[2]))
+    )
+    seconds = times[1] - times[0], times[2] - times[1]
+    traffic = f", {text[0] / 1e6:.1f} MB, {text[1]} rounds" if text[0] else ""
+    lines = [f"text     {seconds[0]:.1f} s{traffic}"]
+    behind = max(tokens - 1, 1)
+    parts = [f"tokens   {tokens}, {seconds[1] / behind:.2f} s per token behind the first", f"{counts.steps} steps"]
     if counts.drafted:
         parts.append(f"{counts.kept} of {counts.drafted} drafted tokens kept")
-    if sent[0]:
-        parts.append(f"{sent[0] / 1e6 / tokens:.2f} MB and {sent[1] / tokens:.0f} rounds per token")
-    return "".join(f", {part}" for part in parts)
+    if rest[0]:
+        parts.append(f"{rest[0] / 1e6 / behind:.2f} MB and {rest[1] / behind:.0f} rounds per token")
+    return "\n".join([*lines, ", ".join(parts)])

@@ -11,6 +11,7 @@ from helpers.generations import Toy, compiled_toy
 from secfwt.codegen.native.simulator import Simulator, SimulatorError
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
+from secfwt.codegen.ring.encoding import decode, encode
 
 BEHIND = " film was new"
 
@@ -95,13 +96,13 @@ def test_a_new_text_begins_with_nothing_behind_it(tmp_path: Path) -> None:
     once, twice = toy.step(behind, 0)[2], toy.step(behind, 1)[2]
     toy.simulator.examples(1, toy.examples, set_id=1)
     toy.simulator.examples(1, toy.examples)
-    rows = toy.text.rows(behind[:2])
-    words = np.rint(np.ldexp(rows.astype(np.float64), 16)).astype(np.int64)
-    scale = toy.compiled.ring[toy.compiled.ring.outputs[0].value].scale
+    ring = toy.compiled.ring
+    words = encode(toy.text.rows(behind[:2]), ring.inputs("candidate")[0].scale)
+    scale = ring[ring.outputs[0].value].scale
     for set_id in (0, 1):
         for at, expected in ((0, once), (1, twice)):
             got = toy.simulator.step(1, words[at], 1, set_id=set_id, at=at).view(np.int64)
-            assert np.abs(np.ldexp(got.astype(np.float64), -scale) - expected.reshape(-1)).max() < 0.05
+            assert np.abs(decode(got, scale) - expected.reshape(-1)).max() < 0.05
 
 
 def test_what_a_party_receives_in_steps_is_uniform_and_fresh(tmp_path: Path) -> None:

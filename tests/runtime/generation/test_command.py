@@ -57,7 +57,9 @@ def test_private_tokens_are_those_in_the_clear(family: str, tmp_path: Path) -> N
     assert told(clear) == expected
     private = generate("--model", tmp_path, *PROMPT)
     assert told(private) == expected
-    assert re.search(r"tokens +6 in [\d.]+ s, 5 steps, [\d.]+ MB and \d+ rounds per token", private.stderr)
+    assert re.search(
+        r"text +[\d.]+ s, [\d.]+ MB, \d+ rounds\ntokens +6, .* 5 steps, [\d.]+ MB and \d+ rounds", private.stderr
+    )
 
 
 def test_a_draft_changes_nothing_but_the_steps(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_parties_elsewhere_hold_the_limits(tmp_path: Path) -> None:
         assert "the parties open 5 more rows behind texts" in first.stderr
         second = generate(*common, "--max-new-tokens", 6)
         assert "the parties open 2 more rows" in second.stderr
-        assert "tokens   3 in" in second.stderr
+        assert "tokens   3, " in second.stderr
         assert told(first).startswith(told(second)[:-1])
         third = generate(*common, "--max-new-tokens", 4)
         assert third.exit_code == 2
