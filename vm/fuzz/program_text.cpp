@@ -36,8 +36,16 @@ v 17 pair rep 26 2x3 sub 9,10
 v 18 pair rep 38 2x2 matmul 17,3
 v 19 candidate rep 26 1 reduce_examples 16
 v 20 candidate rep 26 1 add 19,19
+v 21 example rep 16 4x3 state - name=kept
+v 22 pair rep 16 4x3 append 21,2
+v 23 candidate pub 12 2x2 window 3 rows=2
+v 24 candidate rep 16 2x2 slice 2 axis=-1 lo=0 hi=2
+v 25 candidate rep 28 2x2 mul 24,23
 out loss 20
 out logits 11 max_candidates=1
+out rows 5
+out kept 22 max_candidates=1
+out turned 25
 end
 )";
 
@@ -71,7 +79,8 @@ void compute(const Program& program) {
       engine.set_weights(noise(program.words(Kind::weight)));
       engine.set_examples(0, kExamples, noise(kExamples * program.words(Kind::example)));
       for (std::size_t output = 0; output < program.outputs.size(); ++output)
-        engine.step(0, kCandidates, output, noise(kCandidates * program.words(Kind::candidate)));
+        engine.step(0, kCandidates, output, noise(kCandidates * program.words(Kind::candidate)), {},
+                    program.last_place());
     } catch (...) {
       errors[static_cast<std::size_t>(i)] = std::current_exception();
       prev[i].reset(), next[i].reset();  // the others do not wait
