@@ -24,12 +24,12 @@ from tempfile import TemporaryDirectory
 from secfwt.codegen.commandline.command import exit_codes
 from secfwt.runtime.tuning.model import default_model
 
+from processes.service import ENGINES, ROLES
 from rows import RESULTS, commit
 from survival.cells import NoDiskError, Row, run_cell, undisturbed
 from survival.documented import PHASES, Cell, matrix
 from survival.faults import FAULTS
 from survival.prepare import prepare
-from survival.service import ENGINES, ROLES
 from survival.table import table
 
 

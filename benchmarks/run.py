@@ -5,8 +5,10 @@
     python benchmarks/run.py forward --shape minilm --layers 1 2 4 6
     python benchmarks/run.py generation --candidates 20 --examples 64 --unstaged 2
     python benchmarks/run.py text --model SmolLM2.gguf --draft SmolLM2.gguf --draft-tokens 2 4 8
+    python benchmarks/run.py paper --prompt-layer 23
     python benchmarks/run.py kernels
     python benchmarks/run.py network --lanes 1 --lanes 2
+    python benchmarks/run.py links --what tune --network 2 3
     python benchmarks/run.py peers --spu-python DIR/bin/python --crypten-python DIR/bin/python
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
@@ -32,8 +34,10 @@ COMMANDS = {
     "forward": "performance.sweeps",
     "generation": "performance.sweeps",
     "text": "performance.text",
+    "paper": "performance.paper",
     "kernels": "performance.kernels",
     "network": "performance.network",
+    "links": "performance.links",
     "peers": "peers.engines",
     "mpspdz-layer": "peers.mpspdz_layer",
     "accuracy": "accuracy.run",

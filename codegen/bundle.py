@@ -27,7 +27,6 @@ from .commandline.problems import Problem, ProblemsFound
 from .commandline.texts import parse_json
 from .compile import Compiled, Covered, compile_model, encoded_weights
 from .model.foreign import system_errors
-from .model.hf import is_decoder
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .mpspdz.calls import translate
@@ -48,16 +47,14 @@ def check_output(out: Path) -> None:
     raise ProblemsFound([Problem("error", f"{out} exists and is no bundle", advice)])
 
 
-def target_of(options: GenOptions, target: Target, causal: bool = False) -> Target:
+def target_of(options: GenOptions, target: Target) -> Target:
     """The programs that a bundle can have: limits on what is opened hold for the embedded engine only, so that a
-    program of MP-SPDZ beside it would be a way around them; decoders (`causal`) have no other. Raises ProblemsFound."""
+    program of MP-SPDZ beside it would be a way around them. Raises ProblemsFound."""
     if options.limited and target == "mp-spdz":
         given = "--max-evaluations" if options.max_evaluations else "--max-logit-rows"
         advice = "MP-SPDZ's parties count nothing, so that nobody would hold to it: give --target embedded."
         raise ProblemsFound([Problem("error", f"{given} is given, --target is mp-spdz", advice)])
-    if causal and target == "mp-spdz":
-        raise ProblemsFound([Problem("error", "the model is a decoder, --target is mp-spdz", "Accepted: embedded.")])
-    return "embedded" if options.limited or causal else target
+    return "embedded" if options.limited else target
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -73,7 +70,7 @@ def write_bundle(
     """
     check_output(out)
     mp_spdz = mp_spdz or MpSpdzOptions()
-    target = target_of(compiled.options, target, compiled.spec.causal)
+    target = target_of(compiled.options, target)
     texts = _public_texts(compiled, target, mp_spdz, command)
     out = out.resolve()
     try:
@@ -116,7 +113,7 @@ def _write_owners(compiled: Compiled, folder: Path, target: Target, mp_spdz: MpS
     if target != "mp-spdz":
         _write_secret(model_owner / "weights.safetensors", encoded_weights(compiled))
     if target != "embedded":
-        names = {name for container in translate(compiled.plan, mp_spdz).wire for name in container.sources}
+        names = {name for container in translate(compiled.plan, mp_spdz).wire for name in container.weights}
         _write_secret(model_owner / "mp-spdz.safetensors", {name: compiled.weights[name] for name in sorted(names)})
 
 
@@ -153,12 +150,12 @@ def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
 
 def generate(
     source: Path, options: GenOptions, out: Path, *, adapter: Path | None = None, calibration: list[str] | None = None,
-    target: Target = "all", mp_spdz: MpSpdzOptions | None = None, command: str = "",
+    prompt: Path | None = None, target: Target = "all", mp_spdz: MpSpdzOptions | None = None, command: str = "",
 ) -> Compiled:  # fmt: skip
     """`compile_model` and `write_bundle`; what forbids writing is found first."""
     check_output(out)
-    target = target_of(options, target, is_decoder(source))
-    compiled = compile_model(source, options, adapter, calibration)
+    target = target_of(options, target)
+    compiled = compile_model(source, options, adapter, calibration, prompt)
     write_bundle(compiled, out, target=target, mp_spdz=mp_spdz, command=command)
     return compiled
 

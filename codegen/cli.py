@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from .commandline.command import Command, Typed
 from .commandline.options import ATTENTION, ENGINE, MODEL, RUN, Option
 from .commandline.problems import Problem, ProblemsFound
-from .model.options import AttentionChoice, GenOptions
+from .model.options import INITIAL_PROMPT, AttentionChoice, GenOptions
 from .mpspdz.options import MpSpdzOptions
 
 
@@ -31,6 +31,7 @@ class Generation:
         Path | None,
         Option("Public text, one per line, to calibrate intervals with.", MODEL, metavar="FILE"),
     ] = None
+    initial_prompt: Annotated[Path | None, INITIAL_PROMPT] = None
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,24 @@ COMMAND = Command(
 def generate_command(typed: Typed) -> None:
     """Write the bundle, then say what a generation costs."""
     from .bundle import generate
-    from .estimate import attention_line, show
+    from .estimate import attention_line, placement_line, show
     from .model.compatibility import bare_label_texts
 
     choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, ProgramChoices)
     compiled = generate(
         choices.model, options, choices.output, adapter=choices.adapter,
-        calibration=_lines(choices.calibration_text), target=choices.target, mp_spdz=mp_spdz,
-        command=typed.line(leave_out=("output",)),
+        calibration=_lines(choices.calibration_text), prompt=choices.initial_prompt, target=choices.target,
+        mp_spdz=mp_spdz, command=typed.line(leave_out=("output",)),
     )  # fmt: skip
     for problem in bare_label_texts(options.label_texts):
         print(problem)
     if compiled.spec.head.kind != "tokens":
         print(f"attention  {attention_line(compiled, mp_spdz.examples)}")
+        if placement := placement_line(compiled, mp_spdz.examples):
+            print(f"prompt     {placement}")
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
-    if compiled.spec.causal and choices.target == "all":
-        print("no program.mpc: a decoder has a program for the embedded engine only")
     if options.limited and choices.target == "all":
         print("no program.mpc: MP-SPDZ's parties do not count what they open, and would hold to no limit")
     print(f"wrote {choices.output}")

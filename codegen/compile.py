@@ -70,45 +70,56 @@ class Compiled:
 
 
 def compile_model(
-    source: Path, options: GenOptions, adapter: Path | None = None, calibration: list[str] | None = None
+    source: Path,
+    options: GenOptions,
+    adapter: Path | None = None,
+    calibration: list[str] | None = None,
+    prompt: Path | None = None,
 ) -> Compiled:
     """Read a model, decide its attention, and lower it (`compile_chosen`).
 
     Raises `ProblemsFound` with all problems of the step that found any.
     """
-    return compile_chosen(source, *choose_attention(source, adapter, options), calibration)
+    return compile_chosen(source, *choose_attention(source, adapter, options), calibration, prompt)
 
 
 def compile_chosen(
-    source: Path, options: GenOptions, given: Adapter | None, calibration: list[str] | None = None
+    source: Path,
+    options: GenOptions,
+    given: Adapter | None,
+    calibration: list[str] | None = None,
+    prompt: Path | None = None,
 ) -> Compiled:
     """Lower a model with the attention that `options` name.
 
     `source`: a config.json (program only, ranges and norms assumed) or a model directory. `given`: the adapter that
     the options are of. `calibration`: public texts that the intervals of the non-linearities are taken from; without
-    them the adapter's own record, or what ships. Raises `ProblemsFound` with all problems of the step that found any.
+    them the adapter's own record, or what ships. `prompt`: folder of a prompt of PEFT's, which the search begins from.
+    Raises `ProblemsFound` with all problems of the step that found any.
     """
     report = Report()
     spec = read_model(source, options)
     bare = not has_checkpoint(source)
     if bare:
         plan = build_plan(spec, options)
-        for name, value in (("--adapter", given), ("--calibration-text", calibration)):
+        for name, value in (
+            ("--adapter", given), ("--calibration-text", calibration), ("--initial-prompt", prompt),
+        ):  # fmt: skip
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
         report.check()
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
     options = settled(source, spec, options)
-    return compile_settled(source, spec, options, given, calibration)
+    return compile_settled(source, spec, options, given, calibration, prompt)
 
 
 def compile_settled(
     source: Path, spec: ModelSpec, options: GenOptions, given: Adapter | None = None,
-    calibration: list[str] | None = None,
+    calibration: list[str] | None = None, prompt: Path | None = None,
 ) -> Compiled:  # fmt: skip
     """Lower a model directory's model, whose options are `settled`. Raises `ProblemsFound`."""
     plan = build_plan(spec, options)
-    weights, embedder = prepare_weights(source, spec, options, given)
+    weights, embedder = prepare_weights(source, spec, options, given, prompt)
     lowered = calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
     return Compiled(spec, options, plan, lowered, weights, embedder)
 

@@ -19,7 +19,7 @@ from .native.network import NETWORKS
 from .native.rate import Rate, measure
 from .plan.build import build_plan
 from .plan.graph import Stage
-from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost
+from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost, uploaded_bytes
 from .ring.operations import COMMUNICATING
 from .ring.program import RingProgram
 from .ring.unstaged import unstaged
@@ -113,6 +113,21 @@ def attention_line(compiled: Compiled, examples: int) -> str:
     return f"{said}; {names[other.attention]}: {_sent(elsewhere, candidates, examples)}"
 
 
+def placement_line(compiled: Compiled, examples: int) -> str | None:
+    """What a prompt ahead of a decoder's text costs a generation, and behind it; None where there is no such prompt."""
+    options, candidates = compiled.options, compiled.options.popsize
+    if not compiled.spec.causal or not options.n_prompt_tokens or options.prompt_at != "start":
+        return None
+    plan = build_plan(compiled.spec, replace(options, prompt_at="end"))
+    ranges = Ranges(compiled.plan.meta.get("calibration", {}))
+    said = f"ahead of the text, which is computed anew for each: {_sent(compiled.ring, candidates, examples)}"
+    try:
+        behind = lower(plan, None, ranges).ring
+    except ProblemsFound:  # on assumed norms it may not fit the ring
+        return f"{said} per generation"
+    return f"{said} per generation; behind it (--prompt-at end): {_sent(behind, candidates, examples)}"
+
+
 def rings_line(ring: RingProgram) -> str:
     """The rings that results of protocols are in, by the number of their values."""
     sizes: dict[int, int] = {}
@@ -125,6 +140,17 @@ def rings_line(ring: RingProgram) -> str:
         if 2 * passed >= total:
             break
     return f"rings: results of protocols have {min(sizes)} to {max(sizes)} bits, half of them {bits} or less"
+
+
+def uploads_line(ring: RingProgram) -> str:
+    """What the owners send all three parties."""
+    weights, example, candidate = (
+        amount(uploaded_bytes(ring, kind), "B") for kind in ("weight", "example", "candidate")
+    )  # fmt: skip
+    return (
+        f"owners send the parties: the model owner {weights} of weights, once; the data owner {example} per example, "
+        f"once, and {candidate} per candidate"
+    )
 
 
 def _sent(ring: RingProgram, candidates: int, examples: int) -> str:
@@ -170,7 +196,7 @@ def show(compiled: Compiled, examples: int, console: Console | None = None) -> N
         f"and {amount(kept_bytes(ring, Stage.EXAMPLE), 'B')} per example"
     )
     notes = [line for line in NOTES.splitlines() if not (text and line.startswith(("before", "unstaged")))]
-    for line in (*notes, rings_line(ring), here, kept):
+    for line in (*notes, rings_line(ring), here, kept, uploads_line(ring)):
         console.print(line, markup=False)
 
 

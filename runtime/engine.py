@@ -35,6 +35,40 @@ class Cost:
     peak_bytes: int = 0
     steps: int = field(default=0)
 
+    def __add__(self, other: Cost) -> Cost:
+        """One after the other."""
+        return Cost(
+            self.seconds + other.seconds, self.bytes_sent + other.bytes_sent, self.rounds + other.rounds,
+            max(self.peak_bytes, other.peak_bytes), self.steps + other.steps,
+        )  # fmt: skip
+
+    def since(self, earlier: Cost) -> Cost:
+        """What came after an earlier reading of the same counters; the peak is that of all."""
+        return Cost(
+            self.seconds - earlier.seconds, self.bytes_sent - earlier.bytes_sent, self.rounds - earlier.rounds,
+            self.peak_bytes, self.steps - earlier.steps,
+        )  # fmt: skip
+
+
+@dataclass
+class Account:
+    """What a run has cost so far, by phase, over all its sessions."""
+
+    phases: dict[str, Cost]
+    read: Cost = field(default_factory=Cost)
+    """The engine's counters, which begin with the session, when they were last read."""
+
+    def book(self, phase: str, now: Cost) -> Cost:
+        """What was spent since the last entry goes to a phase; returns the total."""
+        self.phases[phase] = self.phases.get(phase, Cost()) + now.since(self.read)
+        self.read = now
+        return self.total
+
+    @property
+    def total(self) -> Cost:
+        """Of all phases."""
+        return sum(self.phases.values(), Cost())
+
 
 @dataclass(frozen=True)
 class Left:

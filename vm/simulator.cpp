@@ -16,6 +16,7 @@
 
 #include "mpc/engine.h"
 #include "mpc/memory_link.h"
+#include "mpc/program_limits.h"
 #include "mpc/tuples.h"
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
@@ -118,7 +119,11 @@ class Simulator {
     if (parts[0].size() != n_result)
       throw std::invalid_argument("step: the result has " + std::to_string(parts[0].size()) + " words, room for " +
                                   std::to_string(n_result) + " was given");
-    for (std::size_t j = 0; j < n_result; ++j) result[j] = parts[0][j] + parts[1][j] + parts[2][j];
+    const int free = kWord - program_.values[program_.outputs[output].value].ring;
+    for (std::size_t j = 0; j < n_result; ++j) {
+      const u64 sum = (parts[0][j] + parts[1][j] + parts[2][j]) << free;
+      result[j] = static_cast<u64>(static_cast<i64>(sum) >> free);  // the signed number
+    }
   }
 
   // Length of an output; 0 where there is no such output or example set.

@@ -14,7 +14,7 @@ from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.unstaged import unstaged
 
-from performance.models import FEATURES, FITTED_ROWS, LABELS, EncoderSize, model_spec, model_weights, normalised_rows
+from performance.models import FEATURES, FITTED_ROWS, EncoderSize, model_spec, model_weights, normalised_rows
 from performance.service import lowered, run_steps, running
 from rows import Row, measured
 
@@ -30,13 +30,17 @@ class Generation:
     tokens: int
     features: int = FEATURES
     attention: str = "rfa"
+    prompt_rows: int = 4
+    intrinsic_dim: int = 64
 
 
 def generation_options(size: Generation) -> GenOptions:
     """What the program of a generation is made from."""
     return GenOptions(
         sequence_length=size.tokens,
+        n_prompt_tokens=size.prompt_rows,
         prompt_layer=size.prompt_layer,
+        intrinsic_dim=size.intrinsic_dim,
         popsize=size.candidates,
         rfa_features=size.features or FEATURES,
         attention=size.attention,
@@ -52,8 +56,8 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
     chosen = generation_options(size)
     plan = build_plan(model_spec(size.shape), chosen)
     others = replace(size, candidates=1, examples=-(-FITTED_ROWS // size.tokens))
-    weights = model_weights(size.shape, chosen, plan, generation_inputs(others, chosen.intrinsic_dim, seed=2))
-    inputs = generation_inputs(size, chosen.intrinsic_dim)
+    weights = model_weights(size.shape, chosen, plan, generation_inputs(others, seed=2))
+    inputs = generation_inputs(size)
     clear = run_plan(plan, weights, inputs, dtype=np.float32)["loss"]
     program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
     if not staged:
@@ -75,17 +79,19 @@ def measure(size: Generation, staged: bool, runs: int, threads: int, think: int 
     )
 
 
-def generation_inputs(size: Generation, intrinsic_dim: int, seed: int = 1) -> dict[str, np.ndarray]:
-    """Examples without padding, mean-pooled, equally weighted; candidates from a unit normal distribution."""
+def generation_inputs(size: Generation, seed: int = 1) -> dict[str, np.ndarray]:
+    """Examples without padding, equally weighted, pooled or with a mask as last token; candidates from a unit normal
+    distribution."""
     rng = np.random.default_rng(seed)
-    count = size.examples
+    count, labels = size.examples, size.shape.head.num_labels
+    read = np.full(size.tokens, 1 / size.tokens) if size.shape.head.rows == "mean" else np.eye(size.tokens)[-1]
     return {
         "x": normalised_rows((count, size.tokens, size.shape.hidden), rng),
         "mask": np.ones((count, size.tokens)),
-        "select": np.full((count, size.tokens), 1 / size.tokens),
-        "labels": np.eye(len(LABELS))[rng.integers(len(LABELS), size=count)],
+        "select": np.tile(read, (count, 1)),
+        "labels": np.eye(labels)[rng.integers(labels, size=count)],
         "example_weight": np.full((count, 1), 1 / count),
-        "z": rng.normal(size=(size.candidates, intrinsic_dim)),
+        "z": rng.normal(size=(size.candidates, size.intrinsic_dim)),
     }
 
 

@@ -9,6 +9,7 @@ from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.plan.oracle import run_plan
+from secfwt.runtime.embedded.processes import LocalParties
 
 from performance.models import (
     FEATURES,
@@ -19,7 +20,7 @@ from performance.models import (
     model_weights,
     normalised_rows,
 )
-from performance.service import lowered, run_steps, running
+from performance.service import Parties, lowered, run_steps, running
 from rows import Row, measured
 
 
@@ -78,8 +79,9 @@ def layer_task(shape: EncoderSize, tokens: int, attention: str) -> LayerTask:
 
 
 def measure(
-    shape: EncoderSize, tokens: int, layers: int, attention: str, features: int, runs: int, threads: int
-) -> Row:
+    shape: EncoderSize, tokens: int, layers: int, attention: str, features: int, runs: int, threads: int,
+    parties: Parties = LocalParties,
+) -> Row:  # fmt: skip
     """One row: a cold step, then `runs`."""
     plan = encoder_plan(shape, tokens, layers, features, attention)
     others = layer_inputs(shape, tokens, -(-FITTED_ROWS // tokens), seed=2)
@@ -87,7 +89,7 @@ def measure(
     inputs = layer_inputs(shape, tokens)
     clear = run_plan(plan, weights, inputs)["rows"].reshape(tokens, shape.hidden)
     program = lowered(plan, weights, inputs)
-    with running(program, weights, threads) as client:
+    with running(program, weights, threads, parties) as client:
         steps = run_steps(client, program.ring, inputs, clear, 1, 1, runs + 1)
     return measured(
         benchmark="layer" if layers == 1 else "forward",

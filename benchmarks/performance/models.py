@@ -16,25 +16,29 @@ from secfwt.codegen.plan.graph import Plan
 from secfwt.runtime.comparison.random_weights import normalised_rows, random_tensor
 
 __all__ = [
-    "FEATURES", "FITTED_ROWS", "LABELS", "SHAPES", "EncoderSize", "RandomWeights", "model_spec", "model_weights",
-    "normalised_rows",
+    "FEATURES", "FITTED_ROWS", "PROTOTYPES", "SHAPES", "VERBALISER", "EncoderSize", "RandomWeights", "model_spec",
+    "model_weights", "normalised_rows",
 ]  # fmt: skip
 
 FEATURES = 32
 FITTED_ROWS = 2048
 """Random rows that estimates of the log-sum-exp are fitted to: five times what the smallest model's rows have numbers.
 """
-LABELS = ("a", "b", "c", "d")
+PROTOTYPES = HeadSpec("prototypes", "mean", ("a", "b", "c", "d"))
+"""A sentence encoder's: the mean of the rows is compared with four embeddings."""
+VERBALISER = HeadSpec("masked_lm", "select", ("a", "b"), dense_act="gelu", norm=True)
+"""A language model's: two words are scored at the mask."""
 
 
 @dataclass(frozen=True)
 class EncoderSize:
-    """An encoder's dimensions."""
+    """An encoder's dimensions, and its head."""
 
     hidden: int
     heads: int
     inner: int
     layers: int
+    head: HeadSpec = PROTOTYPES
 
     def __str__(self) -> str:
         return f"{self.hidden}/{self.heads}/{self.inner}"
@@ -48,9 +52,9 @@ SHAPES = {
 
 
 def model_spec(shape: EncoderSize) -> ModelSpec:
-    """A sentence encoder with prototypes."""
-    head = HeadSpec("prototypes", "mean", LABELS)
-    return ModelSpec("bert", shape.hidden, shape.layers, shape.heads, shape.inner, "gelu", 1e-12, 1, 512, 0, 0, 0, head)
+    """An encoder with as many positions as BERT."""
+    dimensions = shape.hidden, shape.layers, shape.heads, shape.inner
+    return ModelSpec("bert", *dimensions, "gelu", 1e-12, 1, 512, 0, 0, 0, shape.head)
 
 
 class RandomWeights(Mapping[str, np.ndarray]):

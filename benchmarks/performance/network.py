@@ -12,15 +12,18 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Iterable
 from itertools import product
 
+import numpy as np
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.ring.text import program_text
+from secfwt.runtime.parties.sharing import Elements, Words
 
 from performance.generation import Generation, generation_inputs, generation_options
 from performance.models import SHAPES, RandomWeights, model_spec
-from performance.service import encoded, lowered, words
+from performance.service import folded, lowered, shared
 
 NETWORKS = {"3 Gbit/s, 0.8 ms": (0.0008, 3e9 / 8), "200 Mbit/s, 40 ms": (0.04, 2e8 / 8)}
 """Latency in seconds, bytes a second each way."""
@@ -44,21 +47,21 @@ def main(options: argparse.Namespace) -> None:
     chosen = generation_options(size)
     plan = build_plan(model_spec(size.shape), chosen)
     weights = RandomWeights(size.shape, chosen, plan)
-    inputs = generation_inputs(size, chosen.intrinsic_dim)
+    inputs = generation_inputs(size)
     program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
-    shared = encoded(program, weights)
+    words = flat(folded(program, weights))
     for name, network in NETWORKS.items():
         for lanes, ahead in product(options.lanes or (1, 2, 4), (0, options.ahead_mb)):
             simulator = Simulator(
                 program_text(program.ring), options.tile_words, lanes=lanes, ahead=ahead << 20, network=network
             )
-            simulator.weights(shared)
-            simulator.examples(size.examples, words(program.ring, "example", inputs))
+            simulator.weights(words)
+            simulator.examples(size.examples, flat(shared(program.ring, "example", inputs)))
             seconds, cpu = [], time.process_time()
             for _ in range(options.runs + 1):
                 time.sleep(options.pause)
                 start, before = time.perf_counter(), simulator.counters()
-                simulator.step(size.candidates, words(program.ring, "candidate", inputs))
+                simulator.step(size.candidates, flat(shared(program.ring, "candidate", inputs)))
                 seconds.append(time.perf_counter() - start)
             traffic, cpu = simulator.counters() - before, (time.process_time() - cpu) / (options.runs + 1)
             print(
@@ -67,3 +70,8 @@ def main(options: argparse.Namespace) -> None:
                 f"{traffic.total / 1e6:.0f} MB, {traffic.rounds} rounds",
                 flush=True,
             )
+
+
+def flat(inputs: Iterable[Elements]) -> Words:
+    """One after another, for the simulator, which shares them itself."""
+    return np.concatenate([each.words.ravel() for each in inputs])

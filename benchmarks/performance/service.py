@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,11 @@ from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.errors import SecfwtError
 from secfwt.runtime.parties.certificates import make_certificates
 from secfwt.runtime.parties.deployment import Deployment
-from secfwt.runtime.parties.sharing import Words, decode
+from secfwt.runtime.parties.sharing import Elements, decode
 
 Arrays = Mapping[str, np.ndarray]
+Parties = Callable[[Deployment, Path, Path], LocalParties]
+"""Deployment, program and a folder for logs -> what starts them."""
 
 
 def lowered(plan: Plan, weights: Arrays, inputs: Arrays) -> Lowered:
@@ -42,8 +45,8 @@ class MemoryShort(SecfwtError):  # noqa: N818
 
 
 @contextmanager
-def running(program: Lowered, weights: Arrays, threads: int) -> Iterator[Client]:
-    """The data owner's client of three parties that hold the weights."""
+def running(program: Lowered, weights: Arrays, threads: int, parties: Parties = LocalParties) -> Iterator[Client]:
+    """The data owner's client of three `parties` that hold the weights."""
     check_memory(sum(v.size for v in program.ring.inputs("weight")), psutil.virtual_memory().available)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -52,9 +55,11 @@ def running(program: Lowered, weights: Arrays, threads: int) -> Iterator[Client]
         make_certificates(home / "certificates")
         deployment = Deployment.local(home / "certificates", threads=threads)
         hash_ = read_program(text).hash
-        with LocalParties(deployment, text, home / "logs"):
+        with parties(deployment, text, home / "logs"):
+            began = time.monotonic()
             with Client(deployment, "model-owner", hash_) as owner:
-                owner.send_weights(encoded(program, weights))
+                owner.send_weights(folded(program, weights))
+            print(f"weights shared in {time.monotonic() - began:.3g} s", file=sys.stderr, flush=True)
             with Client(deployment, "data-owner", hash_, patience=1800.0) as client:
                 yield client
 
@@ -69,20 +74,15 @@ def check_memory(words: int, available: int) -> None:
         )
 
 
-def encoded(program: Lowered, weights: Arrays) -> Words:
+def folded(program: Lowered, weights: Arrays) -> Iterator[Elements]:
     """All weights in program order, one at a time: no second copy of a large model."""
-    values = program.ring.inputs("weight")
-    words = np.empty(sum(v.size for v in values), np.int64)
-    end = 0
-    for value in values:
-        start, end = end, end + value.size
-        words[start:end] = program.folds[value.attrs["name"]].words(weights).ravel()
-    return words
+    for v in program.ring.inputs("weight"):
+        yield Elements(program.folds[v.attrs["name"]].words(weights), v.ring)
 
 
-def words(ring: RingProgram, kind: str, inputs: Arrays) -> Words:
+def shared(ring: RingProgram, kind: str, inputs: Arrays) -> list[Elements]:
     """All inputs of a kind as a client sends them."""
-    return np.concatenate([encode(inputs[v.attrs["name"]], v.scale).ravel() for v in ring.inputs(kind)])
+    return [Elements(encode(inputs[v.attrs["name"]], v.scale), v.ring) for v in ring.inputs(kind)]
 
 
 def run_steps(
@@ -101,14 +101,15 @@ def run_steps(
 
     Returns what a row says of them (`rows.measured`); the error is against `clear`, as large as the output.
     """
-    client.send_examples(0, examples, words(ring, "example", inputs))
+    client.send_examples(0, examples, shared(ring, "example", inputs))
     load = replace(client.cost)
     output = ring[ring.outputs[0].value]
     seconds = []
     for _ in range(runs):
         time.sleep(think)
         before = replace(client.cost)
-        result = client.step(0, candidates, 0, candidates * output.size, words(ring, "candidate", inputs))
+        size, given = candidates * output.size, shared(ring, "candidate", inputs)
+        result = client.step(0, candidates, 0, size, given, output.ring)
         seconds.append(client.cost.seconds - before.seconds)
     return {
         "engine": "embedded",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from processes.service import OWNERS, PARTIES, ROLES, Prepared, Process, Service
 from survival.documented import Cell, documented
 from survival.faults import disks, inflicted
-from survival.service import OWNERS, PARTIES, ROLES, Prepared, Process, Service
 
 GENERATIONS = 2
 GATE = 6000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from processes.service import ENGINES, PARTIES, ROLES, EngineName
 from survival.faults import FAULTS
-from survival.service import ENGINES, PARTIES, ROLES, EngineName
 
 PHASES = ("start", "weights", "examples", "in a step", "between steps", "test", "end")
 SLACK = 10.0

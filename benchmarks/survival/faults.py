@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from survival.service import ROLES, Service
+from processes.service import ROLES, Service
 
 FAULTS = ("SIGKILL", "SIGTERM", "SIGSTOP", "disk full", "cut", "delay")
 STOP_SECONDS = 30.0

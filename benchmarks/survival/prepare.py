@@ -11,8 +11,8 @@ from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
 from secfwt.runtime.parties.certificates import make_certificates
 
+from processes.service import EngineName, Prepared
 from survival.cells import GENERATIONS
-from survival.service import EngineName, Prepared
 
 CANDIDATES = 4
 LABELS = ("astronomy", "cooking", "gardening", "sailing")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
+from processes.service import ENGINES, PARTIES
 from survival.cells import Row
 from survival.faults import FAULTS
-from survival.service import ENGINES, PARTIES
 
 KINDS = {"data owner": ("data owner",), "model owner": ("model owner",), "a party": PARTIES}
 

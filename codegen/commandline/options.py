@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .problems import Report
 
@@ -138,11 +139,11 @@ def _declared(name: str, hint: Any, default: Any) -> Declared:
     kind, many = get_args(hint)[0], get_origin(get_args(hint)[0]) is tuple
     if many:
         kind = get_args(kind)[0]
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:  # with None
+        kind = next(part for part in get_args(kind) if part is not type(None))
     choices = tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
     if choices:
         kind = str
-    elif not isinstance(kind, type):  # Path | None
-        kind = next(part for part in get_args(kind) if part is not type(None))
     return Declared(name, kind, many, choices, default, option)
 
 

@@ -107,7 +107,8 @@ def first_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
     """The first token of every label word behind a space, which a decoder's label words are told apart by. Raises
     `ProblemsFound` for words that begin alike."""
     report = Report()
-    encodings = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+    space = "" if begins_with_space(tokenizer) else " "
+    encodings = [tokenizer.encode(f"{space}{word}", add_special_tokens=False) for word in words]
     for word, encoding in zip(words, encodings, strict=True):
         if not encoding.ids:
             report.error(f"label word {word!r} has no token")
@@ -119,6 +120,20 @@ def first_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
         report.error("label words begin with the same token", f"{tokens}. Give words that differ from the first on.")
     report.check()
     return ids
+
+
+def begins_with_space(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer puts a space before every text, as LLaMA's does."""
+    return any(token.startswith("\u2581") for token in tokenizer.encode("a", add_special_tokens=False).tokens[:1])
+
+
+def continued_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Tokens of a text that follows another, without special ones: no space is put before it."""
+    ids = list(tokenizer.encode(text, add_special_tokens=False).ids)
+    if not begins_with_space(tokenizer):
+        return ids
+    before, both = (tokenizer.encode(each, add_special_tokens=False).ids for each in ("\n", f"\n{text}"))
+    return list(both[len(before) :]) if both[: len(before)] == before else ids
 
 
 def _add_tokens(tokenizer: Tokenizer, recipe: Recipe, kind: TokenizerClass) -> None:

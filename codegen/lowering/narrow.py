@@ -1,16 +1,22 @@
 """The smallest ring for every value of a program: shares need only be right as far as somebody reads them.
 
-Backward, from what an output needs (all 64 bits): a value that is right mod 2^R makes sums and products that are right
+Backward, from what is opened (`OPENED`): a value that is right mod 2^R makes sums and products that are right
 mod 2^R. Bits are lost where something is opened or cut off:
 
 * a multiple of 2^n needs n bits less, so that a phase with its 64 bits needs few of the number it is made of;
 * a truncation by s bits into Z_2^R needs R + s bits, and then costs one round and no randomness (`traffic.py`). Or it
   needs as many as its input's magnitude has, and two more, and takes away the wrap;
+* a lift needs the ring that its input is shared in, whatever its own is;
 * a series needs a whole phase, whatever its result's ring. Its harmonics add up in a ring that holds the result, or in
   R + shift bits, whichever is smaller. Small ones add up in a smaller ring first.
 
 Of two ways the one that costs less is taken, as far as its neighbourhood tells: in bits, and in rounds, of which each
 is worth some bits.
+
+Weights are shared in the ring that their readers need: the model owner may choose them as it likes. What the data owner
+chooses must be small where it meets weights, or products read them bit by bit (docs/security.md). Its examples are
+lifted from rings that hold no more than their bounds ask for (`RangedValues.example`). A candidate's numbers pass a
+truncation first, which takes the wrap away and so does the same for the rows made of them.
 """
 
 from __future__ import annotations
@@ -19,36 +25,43 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from math import ceil, log2
+from math import inf
 
 from ..plan.graph import Stage
 from ..ring.operations import COMMUNICATING, OPERATIONS
-from ..ring.program import WORD, RingProgram, RingValue
+from ..ring.program import PHASE, WORD, RingProgram, RingValue
 from ..ring.rules import precision
 from ..ring.traffic import opening
-from ..series.fits import LEAST_RING, ROUNDINGS, Format, Tail
+from ..ring.values import magnitude_bits
+from ..series.fits import LEAST_RING, Format, Tail
 
-ROUND = {"default": 1 << 17, "few": 1 << 22}
-"""Bits per instance that a round is worth (`--rounds`): 16 kB, or 512 kB."""
+OPENED = 10
+"""Bits of an output beyond its largest magnitude: a sign, and 9 more, so that one of 512 values at most that have left
+their ranges looks like one that has not (`runtime/tuning/limits.py`)."""
+ROUND = {"default": (1 << 17,), "few": (1 << 17, 1 << 18, 1 << 20, 1 << 22)}
+"""Bits per instance that a round is worth (`--rounds`): 16 kB; or up to 512 kB, whatever leads to the fewest rounds. A
+ring that is wider than it need be saves a round at one truncation, and may cost one at another before it."""
 
 
-def narrow(program: RingProgram, rounds: str = "default") -> RingProgram:
+def narrow(program: RingProgram, round_bits: int = ROUND["default"][0]) -> RingProgram:
     """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be where
     a round is worth so many bits (`ROUND`)."""
-    need = _Need(program, ROUND[rounds])
+    need = _Need(program, round_bits)
     for v in reversed(program.values):
         need.pass_on(v)
     narrowed = RingProgram(outputs=program.outputs)
     for v in program:
         attrs = dict(v.attrs)
-        if v.kind in COMMUNICATING:
+        if v.kind in COMMUNICATING or v.kind in ("weight", "candidate"):
             attrs["ring"] = need.ring(v)
         if v.kind == "cos_sin":
             attrs["sum"] = need.format(v).ring_bits
         if v.kind == "fourier":
             attrs["fit"] = narrowed.number(replace(program.fits[attrs["fit"]], format=need.format(v)))
         made = replace(v, attrs=attrs)
-        narrowed.values.append(replace(made, ring=OPERATIONS[v.kind].ring(narrowed.use(made))))
+        if v.kind == "lift" and need.ring(v) <= program[v.inputs[0]].ring:
+            made = replace(v, kind="reshape", attrs={})  # who reads it needs no more than there is
+        narrowed.values.append(replace(made, ring=OPERATIONS[made.kind].ring(narrowed.use(made))))
     return narrowed
 
 
@@ -60,10 +73,12 @@ class _Need:
         self._round = round_bits
         self._bits: dict[int, int] = defaultdict(int)
         for o in program.outputs:
-            self._bits[o.value] = WORD
+            v = program[o.value]
+            whole = v.scale == PHASE or v.bound == inf
+            self._bits[o.value] = WORD if whole else min(WORD, _magnitude(v, v.scale) + OPENED)
 
     def ring(self, v: RingValue) -> int:
-        """Of a protocol's result."""
+        """Of a protocol's result, or an input."""
         return max(LEAST_RING, self._bits[v.id])
 
     def format(self, v: RingValue) -> Format:
@@ -97,6 +112,8 @@ class _Need:
         if v.kind == "scale":
             by = abs(int(v.attrs["by"]))
             bits = max(bits - (by & -by).bit_length() + 1, 1)
+        elif v.kind == "lift":
+            bits = self._program[v.inputs[0]].ring
         elif v.kind == "trunc":
             bits = self._before(v)
         elif v.kind in ("fourier", "cos_sin"):
@@ -109,6 +126,8 @@ class _Need:
         (i,) = v.inputs
         cut = self.ring(v) + int(v.attrs["shift"])
         held = max(_magnitude(self._program[i], self._program[i].scale), int(v.attrs["shift"])) + 2
+        if held <= WORD and self._of_candidates(i):
+            return min(held, cut)
         if cut <= max(held, self._bits[i]) or held > WORD:
             return min(cut, WORD)
         if cut > WORD:
@@ -120,10 +139,19 @@ class _Need:
 
     def _sent_before(self, i: int) -> set[int]:
         """Results of protocols that a value follows from by local operations."""
+        return {j for j in self._sources(i) if self._program[j].kind in COMMUNICATING}
+
+    def _of_candidates(self, i: int) -> bool:
+        """Whether a value follows from candidates by local operations."""
+        return any(self._program[j].kind == "candidate" for j in self._sources(i))
+
+    def _sources(self, i: int) -> set[int]:
+        """Inputs and results of protocols, but for weights and what they alone make, that a value follows from by local
+        operations."""
         found, todo = set(), [i]
         while todo:
             v = self._program[todo.pop()]
-            if v.kind in COMMUNICATING:
+            if v.kind in COMMUNICATING or not v.inputs:
                 found.add(v.id)
             elif v.stage != Stage.SETUP:
                 todo += v.inputs
@@ -141,5 +169,4 @@ def _in_ring(form: Format, tails: list[Tail], ring: int) -> Iterator[Tail | None
 
 
 def _magnitude(v: RingValue, scale: int) -> int:
-    """Bits of the largest magnitude at a scale."""
-    return max(1, ceil(scale + log2(v.bound) + ROUNDINGS))
+    return magnitude_bits(v.bound, scale)

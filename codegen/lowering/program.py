@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from itertools import pairwise
+from math import inf, sqrt
 
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..plan.graph import LAYERS, Plan, Value
+from ..plan.graph import LAYERS, Plan, Stage, Value
 from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
+from ..ring.cost import stage_cost
 from ..ring.encoding import Words
 from ..ring.program import RingProgram
 from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
-from .decoders.norm import normalised
+from .decoders.norm import longest_row, normalised, stream_scale
 from .head import cosine, dense, opened_row
 from .heads import Part
 from .health import Health, Watch
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge, loss_width
-from .narrow import narrow
-from .scales import LOGIT, ROW, STREAM, SUMS
+from .narrow import ROUND, narrow
+from .scales import LOGIT, ROW, SUMS
 
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
@@ -69,6 +71,12 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     raise ProblemsFound([Problem("error", "a product would overflow", p) for p in problems])
 
 
+def _rounds_and_bytes(program: RingProgram) -> tuple[int, int]:
+    """Of one instance of every stage."""
+    costs = [stage_cost(program, stage, 1) for stage in Stage]
+    return sum(cost.rounds for cost in costs), sum(cost.bytes for cost in costs)
+
+
 class _Lowering:
     """One method a kind of operation; `done` maps a model plan's value to its ring value."""
 
@@ -79,7 +87,8 @@ class _Lowering:
         self.health = Health(ring) if any(v.kind == "health" for v in plan) else None
         self.layers = LayerLowering(ring, ranges, sum_scale, self.health)
         self.decoder = DecoderLowering(ring, ranges, sum_scale, self.health)
-        self.rows = STREAM if any(v.kind == "decoder_layer" for v in plan) else ROW
+        first = next((v.attrs["layer"] for v in plan if v.kind == "decoder_layer"), None)
+        self.rows = ROW if first is None else stream_scale(ranges, f"layers.{first}.input_norm_var")
         """Scale of the rows that enter the first layer."""
         self.rounds: str = plan.meta.get("options", {}).get("rounds", "default")
         self.done: dict[int, int] = {}
@@ -93,7 +102,7 @@ class _Lowering:
         health = self.health.limit if self.health else None
         program = self.ring.program
         if not self.ring.problems:
-            program = schedule(narrow(program, self.rounds))
+            program = min((schedule(narrow(program, bits)) for bits in ROUND[self.rounds]), key=_rounds_and_bytes)
         return Lowered(program, self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:
@@ -126,13 +135,22 @@ class _Lowering:
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
         scale = {"x": self.rows, "z": ROW, "select": 20, "example_weight": 24}.get(name, 0)
-        # a decoder's rows, of which the first norm knows more
-        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, 2.0 ** (30 - scale)))
-        return self.ring.declare(i, norm=_row_norm(v))
+        longest = _row_norm(v)
+        if name == "x" and longest == inf:  # a decoder's rows: what its first norm takes
+            longest = self._longest_row(v)
+        bound = min(v.bound, longest or inf)
+        i = self.ring.example(name, v.shape, scale, bound=min(bound, 2.0 ** (30 - scale)) if name == "z" else bound)
+        return self.ring.declare(i, norm=longest)
+
+    def _longest_row(self, v: Value) -> float:
+        """What a row of a decoder's input is no longer than."""
+        first = next(layer for layer in self.source if layer.kind == "decoder_layer")
+        return longest_row(self.ranges, f"layers.{first.attrs['layer']}.input_norm_var", v.shape[-1])
 
     def _candidate(self, v: Value) -> int:
         if v.attrs["name"] == "rows":
-            return self.ring.candidate("rows", v.shape, self.rows, bound=2.0 ** (30 - self.rows))
+            longest = self._longest_row(v)
+            return self.ring.declare(self.ring.candidate("rows", v.shape, self.rows, bound=longest), norm=longest)
         # `runtime.parties.sharing.encode` refuses what reaches that
         i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=min(v.bound, 2.0 ** (HEADROOM - ROW)))
         return self.ring.declare(i, norm=_row_norm(v))
@@ -202,17 +220,31 @@ class _Lowering:
         z = r.slice(self._value(v.inputs[0]), -1, first, first + d)
         matrix = r.public(f"A.{first}", (d, v.size), a["scale_bits"], a["seed"], a["bits"])
         rows = r.reshape(r.matmul(r.reshape(z, (1, d)), matrix, bound=longest), v.shape)
-        rows = r.trunc(r.shift(rows, a["unit_bits"]), self.rows)
-        return r.declare(rows, bound=longest * 2.0 ** a["unit_bits"])
+        return r.declare(r.shift(rows, a["unit_bits"]), bound=longest * 2.0 ** a["unit_bits"])
 
     def _add_offset(self, v: Value) -> int:
         r, at = self.ring, v.attrs["at"]
         x, offset = (self._value(i) for i in v.inputs)
         rows, n = r[x].shape[0], r[offset].shape[0]
-        moved = [r.add(r.slice(x, -2, at, at + n), offset)]
+        moved = [r.add(r.slice(x, -2, at, at + n), r.trunc(offset, r[x].scale))]
         before = [r.slice(x, -2, 0, at)] if at else []
         behind = [r.slice(x, -2, at + n, rows)] if at + n < rows else []
         return r.concat((*before, *moved, *behind), -2)
+
+    def _add_first(self, v: Value) -> int:
+        """Row j of the offset goes to the slot where the mask, 0…01…1, has begun j rows before: a product with its
+        differences, which are local."""
+        r = self.ring
+        x, mask, offset = (self._value(i) for i in v.inputs)
+        rows, n = r[x].shape[0], r[offset].shape[0]
+
+        def behind(j: int) -> int:
+            """The mask j rows further down; its first row is 0."""
+            return r.concat((*[r.slice(mask, -1, 0, 1)] * j, r.slice(mask, -1, 0, rows - j)), -1) if j else mask
+
+        begun = [r.reshape(behind(j), (rows, 1)) for j in range(n + 1)]
+        places = r.concat(tuple(r.sub(a, b) for a, b in pairwise(begun)), -1)
+        return r.add(x, r.reshare(r.matmul(places, offset, bound=r[offset].bound)))
 
     def _final_norm(self, v: Value) -> int:
         x, *mask = (self._value(i) for i in v.inputs)
@@ -255,6 +287,8 @@ class _Lowering:
 
     def _normalize(self, v: Value) -> int:
         row = self._value(v.inputs[0])
+        if v.attrs.get("of") == "prompt":  # whatever the search tries; public text shows nothing of it
+            return normalise_any(self.ring, Ranges(), self.ring.raise_scale(row, 24), v.attrs["eps"], "prompt")
         return normalise_any(
             self.ring, self.ranges, self.ring.raise_scale(row, 24), v.attrs["eps"], "head.norm_var", self._watch()
         )

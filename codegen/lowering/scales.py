@@ -5,8 +5,9 @@ from __future__ import annotations
 
 ROW = 13
 """Normalised rows and everything row-like."""
-STREAM = 16
-"""Rows of a decoder's residual stream: as small as 0.07 behind the embeddings, and 1,000 above."""
+STREAM = 14
+"""Rows of a decoder's residual stream, relative to the smallest root mean square that a row may have: SmolLM2's grow
+from 0.07 behind the embeddings to 50, and those of single tokens are 20 times as large as others'."""
 LONG = 11
 """Rows before they are normalised, relative to the smallest deviation that a row may have: only directions count."""
 TURN = 21

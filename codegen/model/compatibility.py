@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from ..commandline.problems import Problem, Report
@@ -19,13 +20,16 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
     """Raise `ProblemsFound` with everything in `options` that this model cannot do."""
     report = Report()
     room = spec.max_positions - spec.position_offset
-    if options.sequence_length > room:
+    if options.sequence_length + options.rows_before > room:
+        also = f" and --prompt-at start takes {options.rows_before} more" if options.rows_before else ""
         report.error(
-            f"--sequence-length is {options.sequence_length}, the model has positions for {room} tokens",
+            f"--sequence-length is {options.sequence_length}{also}, the model has positions for {room} tokens",
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
         )
     if options.chat and not spec.causal:
         report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
+    if options.prompt_at == "template" and not spec.causal:
+        report.error("--prompt-at is template, the model is an encoder", "Accepted: end, behind row 0; start.")
     if spec.causal:
         _check_decoder(spec, options, report)
     elif options.n_prompt_tokens > room - SPECIAL:
@@ -33,6 +37,8 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"--n-prompt-tokens is {options.n_prompt_tokens}, the model has positions for {room} tokens",
             f"Accepted: 0 to {room - SPECIAL}: the first prompt is made of separators at positions of their own.",
         )
+    if options.prompt_at == "start" and not spec.causal:
+        _check_start(spec, options, report)
     if options.frozen_layers >= spec.num_hidden_layers:
         report.error(
             f"--frozen-layers is {options.frozen_layers}, the model has {spec.num_hidden_layers} layers",
@@ -52,9 +58,18 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
     report.check()
 
 
+def _check_start(spec: ModelSpec, options: GenOptions, report: Report) -> None:
+    header = "--prompt-at is start"
+    if spec.head.rows == "first":
+        report.error(f"{header}, the head reads the first row", "That would be the prompt's: leave --prompt-at out.")
+    if options.prompt_layer or options.deep:
+        given = "--deep is given" if options.deep else f"--prompt-layer is {options.prompt_layer}"
+        report.error(f"{header}, {given}", "PEFT's prompts enter at layer 0, and there alone.")
+
+
 def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None:
     tokens = spec.head.kind == "tokens"
-    rows = 1 + options.sequence_length + options.n_prompt_tokens + (options.remembered_rows if tokens else 0)
+    rows = 1 + options.sequence_length + options.own_rows + (options.remembered_rows if tokens else 0)
     if rows > spec.max_positions:
         new = ", --max-new-tokens, --step-rows" if tokens else ""
         report.error(
@@ -69,15 +84,18 @@ def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None
         report.error("--deep is given, the model is a decoder", "A decoder has a prompt in one layer.")
 
 
-def bare_label_texts(texts: Sequence[str]) -> list[Problem]:
-    """A warning where label texts say nothing that a sentence encoder could tell apart."""
+def bare_label_texts(texts: Sequence[str], labels: Sequence[str] = ()) -> list[Problem]:
+    """A warning where label texts say nothing that a sentence encoder could tell apart; its example is for the
+    `labels` that these texts are of."""
     bare = [text for text in texts if BARE.fullmatch(text)]
     if not bare:
         return []
     shown = ", ".join(repr(text) for text in bare[:8])
+    said = " ".join(shlex.quote(f"{label}=what {label} means") for label in labels[:3]) + " …" * (len(labels) > 3)
     return [
         Problem(
             "warning", f"label texts are {shown}: examples are compared with the embeddings of these texts",
-            "Say what the labels mean: tune.py --label-text 'label=text' for each, secfwt-gen --label-texts 'a|b'.",
+            f"Say what the labels mean in words, a text for each: --label-text {said}" if labels else
+            "Say what the labels mean: secfwt-gen --label-texts 'what a means|what b means'.",
         )
     ]  # fmt: skip

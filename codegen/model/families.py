@@ -6,34 +6,25 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from ..commandline.problems import Report
+from .config import ModelConfig
 from .spec import Family
 
 
-class Config(BaseModel):
-    """Fields that all families share; defaults are those of `transformers`."""
+class Config(ModelConfig):
+    """What encoders have besides."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
-
-    architectures: list[str] = []
-    hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
     intermediate_size: PositiveInt
     hidden_act: str = "gelu"
     layer_norm_eps: PositiveFloat = 1e-12
-    vocab_size: PositiveInt
     max_position_embeddings: PositiveInt
     type_vocab_size: int = Field(2, ge=0)
     pad_token_id: int | None = Field(0, ge=0)
     position_embedding_type: str | None = "absolute"
     is_decoder: bool = False
     add_cross_attention: bool = False
-    id2label: dict[int, str] | None = None
-    num_labels: PositiveInt | None = None
-    problem_type: str | None = None
 
 
 class RobertaConfig(Config):

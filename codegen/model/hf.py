@@ -20,6 +20,7 @@ from ..hub.layout import MODULES, default_prompt, sentence_modules, transformer_
 from ..series.activations import ACTIVATIONS
 from ..series.names import ActivationName
 from .compatibility import check_fit
+from .config import ModelConfig
 from .decoders.config import KINDS as DECODERS
 from .decoders.config import DecoderConfig
 from .decoders.reading import available_heads, decoder_spec
@@ -28,7 +29,7 @@ from .options import GenOptions
 from .place import check_place
 from .spec import HeadKind, HeadSpec, ModelSpec, Rows
 
-C = TypeVar("C", Config, DecoderConfig)
+C = TypeVar("C", bound=ModelConfig)
 
 
 def read_model(path: Path, options: GenOptions) -> ModelSpec:
@@ -234,7 +235,7 @@ def _choice(
     return None
 
 
-def _labels(choice: HeadKind, config: Config | DecoderConfig, options: GenOptions, report: Report) -> tuple[str, ...]:
+def _labels(choice: HeadKind, config: ModelConfig, options: GenOptions, report: Report) -> tuple[str, ...]:
     """Label names in logit order, after checking that the options describe every label once."""
     if choice == "classification":
         if config.problem_type in ("regression", "multi_label_classification"):

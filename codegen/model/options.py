@@ -11,9 +11,16 @@ from ..commandline.problems import Report
 from ..series.names import ActivationName
 
 AdaptedActivation = Literal["", ActivationName]
+RoundsChoice = Literal["default", "few"]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
+Place = Literal["start", "end", "template"]
+"""Of a prompt: ahead of the text, behind it (of an encoder: behind row 0), or in a decoder template's end."""
+INITIAL_PROMPT = Option(
+    "Prompt of PEFT's prompt tuning that the search begins from, with --prompt-at start.", MODEL, metavar="DIR",
+    path=True, default="separators",
+)  # fmt: skip
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 
 
@@ -31,10 +38,12 @@ class ProgramOptions:
         int, Option("Prompt rows, inserted behind row 0; 0: plain inference.", MODEL, at_least=0)
     ] = 4
     prompt_at: Annotated[
-        Literal["end", "template"],
+        Place,
         Option(
-            "Of a decoder: prompt rows of their own behind the text, before the template's end; or the last rows of "
-            "that end, which the prompt is added to.",
+            "Of a decoder: prompt rows of their own ahead of the text, which then depends on them in all layers; or "
+            "behind it, before the template's end; or the last rows of that end, which the prompt is added to. Of an "
+            "encoder: start is before the text, as PEFT's prompt tuning has them (--prompt-layer 0); end is behind row "
+            "0.",
             MODEL,
         ),
     ] = "end"
@@ -154,7 +163,7 @@ class GenOptions(ProgramOptions):
     prompt_bits: int = 0
     """Of a decoder: what a prompt adds to a row are 2^this times normalised rows."""
     rounds: Annotated[
-        Literal["default", "few"],
+        RoundsChoice,
         Option("few sends more bytes in fewer rounds: for few texts, or distant parties. Embedded VM only.", MODEL),
     ] = "default"
     head: Annotated[
@@ -273,6 +282,16 @@ class GenOptions(ProgramOptions):
     def features_of(self, layer: int) -> int:
         """Random features per head of a layer."""
         return self.rfa_layer_features[layer] if self.rfa_layer_features else self.rfa_features
+
+    @property
+    def own_rows(self) -> int:
+        """Rows of a decoder's sequence that are a prompt's alone."""
+        return 0 if self.prompt_at == "template" else self.n_prompt_tokens
+
+    @property
+    def rows_before(self) -> int:
+        """Rows of a prompt that stand before the text and move its positions."""
+        return self.n_prompt_tokens if self.prompt_at == "start" else 0
 
     @property
     def clear_layers(self) -> int:

@@ -25,22 +25,35 @@ class Attention:
     ranges: Ranges
     protocol: ProtocolName
 
+    @property
+    def by_series(self) -> bool:
+        """Whether openings are masked, so that functions are Fourier series with intervals."""
+        return PROTOCOLS[self.protocol].masked_openings
+
     def keywords(self, layers: Sequence[Value]) -> dict[str, Any]:
         """What one call for all of these layers says of attention: the widest of their intervals serves all."""
         attrs = layers[0].attrs
         if attrs["attention"] == "rfa":
             return {name: attrs[name] for name in RFA}
         softmax = {"variant": "softmax", "heads": attrs["heads"]}
-        if not PROTOCOLS[self.protocol].masked_openings:
+        if not self.by_series:
             return softmax | {"plateau": PLATEAU}
-        low = min(map(self._low, layers))
-        fit = root_weight(low, period(low))
-        amplitudes = [(round(re, DIGITS), round(im, DIGITS)) for re, im in zip(fit.re, fit.im, strict=True)]
-        return softmax | {"period": period(low), "mean": round(fit.const, DIGITS), "amplitudes": amplitudes}
+        return softmax | _series(min(map(self._low, layers)))
+
+    def weighing(self, layers: Sequence[Value]) -> list[dict[str, Any]] | dict[str, Any]:
+        """What a call for decoder layers says of their weights: for each its own series, of as many harmonics; or one
+        plateau for all."""
+        if not self.by_series:
+            return {"plateau": PLATEAU}
+        series = [_series(self._low(v)) for v in layers]
+        most = max(len(each["amplitudes"]) for each in series)
+        for each in series:
+            each["amplitudes"] += [(0.0, 0.0)] * (most - len(each["amplitudes"]))
+        return series
 
     def alike(self, a: Value, b: Value) -> bool:
         """Whether the wider interval of two layers' scores costs the other layer neither harmonics nor exactness."""
-        if a.attrs["attention"] == "rfa" or not PROTOCOLS[self.protocol].masked_openings:
+        if a.attrs["attention"] == "rfa" or not self.by_series:
             return True
         fits = self._fit(a), self._fit(b)
         exact = max(fit.error for fit in fits) <= WEIGHT_ERROR
@@ -51,3 +64,10 @@ class Attention:
 
     def _fit(self, v: Value) -> Fit:
         return root_weight(self._low(v), period(self._low(v)))
+
+
+def _series(low: float) -> dict[str, Any]:
+    """The fit for scores from `low` on."""
+    fit = root_weight(low, period(low))
+    amplitudes = [(round(re, DIGITS), round(im, DIGITS)) for re, im in zip(fit.re, fit.im, strict=True)]
+    return {"period": period(low), "mean": round(fit.const, DIGITS), "amplitudes": amplitudes}

@@ -37,16 +37,32 @@ class Container:
     transposed: bool = False
     """Sent as `[in, out]`; checkpoints hold `[out, in]`."""
     factor: float = 1.0
+    norms: tuple[str, ...] = ()
+    """Of each source, the norm whose affine part the model owner folds into it; empty: none."""
+
+    @property
+    def weights(self) -> set[str]:
+        """Canonical names of all that it is made of."""
+        norms = {f"{norm}.{part}" for norm in self.norms for part in ("gamma", "beta")}
+        folded = {name.removesuffix("bias") + "weight" for name in self.sources if self.norms and name.endswith("bias")}
+        return {*self.sources, *norms, *folded}
 
 
 @dataclass(frozen=True)
 class Call:
-    """One line of the program: `result = kernel(arguments, keywords)`."""
+    """One line of the program: `result, … = kernel(arguments, keywords)`."""
 
     result: str
     kernel: str
     arguments: tuple[Ref, ...]
     keywords: tuple[tuple[str, Any], ...] = ()
+    more: tuple[str, ...] = ()
+    """Further results."""
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.result, *self.more
 
 
 @dataclass
@@ -59,6 +75,8 @@ class MpcProgram:
     candidates: list[Container] = field(default_factory=list)
     kept: list[Container] = field(default_factory=list)
     """Results of `load` that `evaluate` reads."""
+    by_layer: set[str] = field(default_factory=set)
+    """Those whose kernels read all tiles, layer by layer: of each example they take too much memory for a copy."""
     load: list[Call] = field(default_factory=list)
     evaluate: list[Call] = field(default_factory=list)
     loss: str = ""
@@ -67,6 +85,11 @@ class MpcProgram:
     popsize: int = 1
     pair_tiles: int = 1
     """Tiles, each under one candidate, that `evaluate` takes at once."""
+
+    @property
+    def modules(self) -> list[str]:
+        """Those of the library that calls name."""
+        return sorted({call.kernel.partition(".")[0] for call in self.load + self.evaluate} - {"picked"})
 
     @property
     def inputs(self) -> list[Container]:

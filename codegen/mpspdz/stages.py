@@ -21,7 +21,7 @@ def _drop_unread(program: MpcProgram) -> None:
     read = {program.loss, program.logits}
     for calls in (program.evaluate, program.load):
         for call in reversed(calls.copy()):
-            if call.result in read:
+            if read.intersection(call.results):
                 read |= {ref.name for ref in call.arguments}
             else:
                 calls.remove(call)
@@ -30,10 +30,12 @@ def _drop_unread(program: MpcProgram) -> None:
 def _keep(program: MpcProgram, shapes: Mapping[str, tuple[int, ...]], options: MpSpdzOptions) -> None:
     """Give `evaluate` the results of `load` that it reads, as containers over all tiles."""
     read = {ref.name for call in program.evaluate for ref in call.arguments}
-    names = [call.result for call in program.load if call.result in read]
-    batch = options.tiles, options.tile
-    program.kept = [Container(name, (*batch, *shapes[name]), (name,), options.fraction_bits) for name in names]
-    _read_instead(program, {Ref(name): Ref(f"kept_{name}", Axis.TILE) for name in names})
+    names = [name for call in program.load for name in call.results if name in read]
+    for name in names:
+        each = shapes[name] if name in program.by_layer else (options.tile, *shapes[name])
+        program.kept.append(Container(name, (options.tiles, *each), (name,), options.fraction_bits))
+    tiled = {Ref(name): Ref(f"kept_{name}", None if name in program.by_layer else Axis.TILE) for name in names}
+    _read_instead(program, tiled)
 
 
 def _pick(program: MpcProgram) -> None:

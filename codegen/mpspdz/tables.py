@@ -24,7 +24,7 @@ def ways() -> str:
     columns = (
         "`--protocol`",
         "cos, sin",
-        "GELU, tanh, softplus, softmax weights",
+        "GELU, SiLU, tanh, softplus, softmax weights",
         "truncation",
         "comparison",
         "private input",

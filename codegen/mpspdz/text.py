@@ -53,7 +53,7 @@ def _digest(text: str) -> list[int]:
 
 
 def environment() -> Environment:
-    """The only Jinja environment; templates lie beside the package, in the source tree and installed."""
+    """Of programs: nothing is escaped. Templates lie beside the package, in the source tree and installed."""
     folder = Path(__file__).resolve().parents[2] / "templates"
     result = Environment(
         loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,

@@ -14,7 +14,7 @@ from ..commandline.problems import Problem, ProblemsFound, note
 from ..hub.chat import asked, chat_template
 from ..hub.ends import end_ids
 from ..hub.gguf import gguf_file
-from ..hub.tokenizer import first_token_ids, label_token_ids
+from ..hub.tokenizer import continued_ids, first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
 from ..model.features import add_features
@@ -27,7 +27,8 @@ from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
-from .sequences import Layout, bare_ids, in_template, template_end
+from .peft import check_place, from_words, read_prompt
+from .sequences import Layout, in_template, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
@@ -41,11 +42,12 @@ SAME = 1e-6
 
 
 def prepare_weights(
-    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None
+    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None, prompt: Path | None = None
 ) -> tuple[Weights, Embedder]:
     """All canonical tensors of a program, float32, and the embedder that the data owner will use.
 
     `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
+    `prompt`: folder of a prompt of PEFT's, which the search begins from.
     Raises `ProblemsFound`.
     """
     tokenizer = fitting_tokenizer(_place(path), spec)
@@ -65,6 +67,10 @@ def prepare_weights(
         note(f"{spec.prompt!r} stands before every text, the model's default prompt (--template changes that)")
     for layer in range(0) if spec.causal else prompted_layers(spec, options):
         weights[prompt_name(options, layer)] = initial_prompt(spec, options, weights, embedder, layer)
+    if prompt is not None:
+        check_place(spec, options)
+        rows = read_prompt(prompt, options.n_prompt_tokens, spec.hidden_size)
+        weights[prompt_name(options, 0)] = from_words(rows, embedder.tables, spec)
     if spec.head.kind == "prototypes":
         weights["head.prototypes"] = prototypes(spec, options, weights, embedder)
     return weights, embedder
@@ -78,7 +84,7 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     tokenizer = fitting_tokenizer(_place(path), spec)
     if options.chat:
         options = replace(options, template=_in_chat(path, options.template), chat=False)
-    end = len(bare_ids(tokenizer, template_end(options.template)))
+    end = len(continued_ids(tokenizer, template_end(options.template)))
     options = replace(options, template_rows=end)
     if options.prompt_at == "template" and options.n_prompt_tokens > end:
         header = f"--n-prompt-tokens is {options.n_prompt_tokens}, the template has {end} tokens behind the text"
@@ -121,11 +127,11 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
 
 def _layout(model: Path, tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
     """A prompt of its own begins as the template's end, repeated, or as line breaks: as what stands there anyway."""
-    end = template_end(options.template)
-    own = bare_ids(tokenizer, end) or bare_ids(tokenizer, "\n") or [0]
-    count = options.n_prompt_tokens if options.prompt_at == "end" else 0
-    rows = len(bare_ids(tokenizer, end))
-    return Layout(spec.norm == "layer", rows, tuple((own * count)[:count]), end_ids(model, tokenizer))
+    end = continued_ids(tokenizer, template_end(options.template))
+    first, count = options.prompt_at == "start", options.own_rows
+    own = ([] if first else end) or continued_ids(tokenizer, "\n") or [0]
+    ends = end_ids(model, tokenizer)
+    return Layout(spec.norm == "layer", len(end), tuple((own * count)[:count]), first, ends)
 
 
 def initial_prompt(
@@ -138,6 +144,9 @@ def initial_prompt(
     """
     n = options.n_prompt_tokens
     first, *rest = embedder.tokenizer.encode("").ids
+    if options.prompt_at == "start":
+        words = embedder.tables["word"][[(rest or [first])[-1]] * n]
+        return from_words(words, embedder.tables, spec)
     ids = [first, *rest[-1:] * n, *rest]
     short = replace(options, sequence_length=len(ids))
     settings = replace(embedder.settings, sequence_length=len(ids))
@@ -152,7 +161,9 @@ def prototypes(spec: ModelSpec, options: GenOptions, weights: Weights, embedder:
 
     Raises `ProblemsFound` where two are the same: no prompt could tell those labels apart.
     """
-    inputs, _ = embedder.encode(options.label_texts)
+    settings = replace(embedder.settings, position_offset=spec.position_offset)  # no prompt stands before them
+    whole = Embedder(embedder.tokenizer, embedder.tables, settings, embedder.frozen)
+    inputs, _ = whole.encode(options.label_texts)
     pooled = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
     unit = pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
     for (a, text), (b, other) in combinations(enumerate(options.label_texts), 2):

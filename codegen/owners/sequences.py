@@ -1,6 +1,7 @@
 """A decoder's sequences, as the data owner lays them out: rows of tokens that end together.
 
-    slot 0 | padding | text | a prompt's own tokens (`--prompt-at end`) | the template's end
+    slot 0 | padding | text | a prompt's own tokens | the template's end        (`--prompt-at end`)
+    slot 0 | padding | a prompt's own tokens | text | the template's end        (`--prompt-at start`)
 
 Slot 0, or the last of the padding, is where the public first token stands, which no row is needed for. It has position
 0, whatever stands behind it is numbered from 1.
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from ..hub.tokenizer import continued_ids
+
 Floats = NDArray[np.float32]
 PLACES = re.compile(r"(\{text\}|\{text_b\}|\{mask\})")
 
@@ -30,6 +33,8 @@ class Layout:
     """Tokens that the template has behind the text."""
     prompt_ids: tuple[int, ...] = ()
     """Tokens of a prompt's own rows, what a search begins with."""
+    prompt_first: bool = False
+    """Whether they stand ahead of the text."""
     end_ids: tuple[int, ...] = ()
     """Tokens that the model ends its texts with."""
 
@@ -43,7 +48,7 @@ class Layout:
         positions = np.zeros_like(tokens)
         mask, given = np.zeros(tokens.shape, np.float32), np.zeros(tokens.shape, np.float32)
         for i, row in enumerate(ids):
-            text = len(row) - self.template_rows
+            text = 0 if self.prompt_first else len(row) - self.template_rows
             whole = [*row[:text], *self.prompt_ids, *row[text:]]
             first = rows - len(whole)
             tokens[i, first:], mask[i, first:], given[i, first:] = whole, 1, 1
@@ -88,5 +93,5 @@ def in_template(tokenizer: Tokenizer, template: str, parts: Sequence[str]) -> To
     front = template.removesuffix(end) if end else template
     values = dict(zip(("{text}", "{text_b}"), parts, strict=False))
     text = "".join(values.get(piece, piece) for piece in PLACES.split(front or "{text}"))
-    ids = bare_ids(tokenizer, text) + (bare_ids(tokenizer, end) if end else [])
+    ids = bare_ids(tokenizer, text) + (continued_ids(tokenizer, end) if end else [])
     return Tokens(ids, [0] * len(ids))

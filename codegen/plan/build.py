@@ -110,12 +110,15 @@ def _pooled_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
 
 def _prompt(plan: Plan, spec: ModelSpec, options: GenOptions, z: int, layer: int) -> int:
     index = layer - options.prompt_layer
-    return plan.add(
+    rows = plan.add(
         "prompt", (z,), shape=(options.n_prompt_tokens, spec.hidden_size), weights={"p0": prompt_name(options, layer)},
         n_prompt_tokens=options.n_prompt_tokens, seed=projection_seed(options.seed, index), bits=PUBLIC_BITS,
         scale_bits=projection_scale(options.intrinsic_dim), first=index * options.intrinsic_dim,
         intrinsic_dim=options.intrinsic_dim,
     )  # fmt: skip
+    if options.prompt_at != "start":
+        return rows
+    return plan.add("normalize", (rows,), shape=plan[rows].shape, eps=spec.layer_norm_eps, of="prompt")
 
 
 def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: int, mask: int) -> int:

@@ -1,9 +1,10 @@
 """A decoder's part of the model plan, from the rows of tokens to the row that the head reads.
 
-A sequence has 1 + T (+ n) rows: an empty one, T of tokens, padded on the left, and with `--prompt-at end` n of a prompt
-before the template's end. What stands behind the text, prompt and template's end, is as long in every example. From the
-prompt's layer on these rows are a part of their own: text sees nothing behind it, and its rows remain an example's in
-all layers, while the part behind it is a pair's.
+A sequence has 1 + T (+ n) rows: an empty one, T of tokens, padded on the left, and n of a prompt: before the template's
+end (`--prompt-at end`) or before the text (`start`). What stands behind the text, prompt and template's end, is as long
+in every example. From the prompt's layer on these rows are a part of their own: text sees nothing behind it, and its
+rows remain an example's in all layers, while the part behind it is a pair's. A prompt before the text is seen by all of
+it: from the prompt's layer on all rows are a pair's.
 
 The public first token, which draws most of the attention (Xiao et al. 2024), is no row but weights: it sees only
 itself, so that its keys and values depend on the model alone. They stand in the slot before the text's first token.
@@ -49,7 +50,7 @@ def decoder_rows(plan: Plan, spec: ModelSpec, options: GenOptions, layers: int) 
 
 def sequence_rows(options: GenOptions) -> int:
     """Rows of a decoder's sequence."""
-    return 1 + options.sequence_length + (options.n_prompt_tokens if options.prompt_at == "end" else 0)
+    return 1 + options.sequence_length + options.own_rows
 
 
 def final_norm(plan: Plan, spec: ModelSpec, x: int, *mask: int) -> int:
@@ -70,7 +71,7 @@ class Decoder:
         plan, options = self.plan, self.options
         self.prompt = self.prompt and bool(options.n_prompt_tokens)
         self.rows = sequence_rows(options)
-        self.behind = options.template_rows + (options.n_prompt_tokens if options.prompt_at == "end" else 0)
+        self.behind = options.template_rows + options.own_rows
         self.parts: tuple[int, ...] = (example(plan, "x", (self.rows, self.spec.hidden_size)),)
         self.mask = example(plan, "mask", (self.rows,), 1.0)
         # a text that is continued has one prompt, which is shared with it
@@ -82,9 +83,6 @@ class Decoder:
         if self.z is None or layer not in prompted_layers(self.spec, self.options):
             return parts
         options, h = self.options, self.spec.hidden_size
-        if layer == options.prompt_layer:
-            (rows,), text = parts, self.rows - self.behind
-            parts = self.cut(rows, 0, text), self.cut(rows, text, self.rows)
         index = layer - options.prompt_layer
         offset = self.plan.add(
             "offset", (self.z,), shape=(options.n_prompt_tokens, h),
@@ -92,7 +90,10 @@ class Decoder:
             scale_bits=projection_scale(options.intrinsic_dim), first=index * options.intrinsic_dim,
             intrinsic_dim=options.intrinsic_dim, unit_bits=options.prompt_bits,
         )  # fmt: skip
-        text_rows, behind = parts
+        (rows,), text = parts, self.rows - self.behind
+        if options.prompt_at == "start":
+            return (self.plan.add("add_first", (rows, self.mask, offset), shape=self.plan[rows].shape),)
+        text_rows, behind = self.cut(rows, 0, text), self.cut(rows, text, self.rows)
         at = 0 if options.prompt_at == "end" else self.behind - options.n_prompt_tokens
         return text_rows, self.plan.add("add_offset", (behind, offset), shape=self.plan[behind].shape, at=at)
 

@@ -44,6 +44,11 @@ class DecoderOperations(Execution):
         x, offset = _same_batch(x, offset)
         return np.concatenate([x[:, :, :at], x[:, :, at : at + n] + offset, x[:, :, at + n :]], axis=2)
 
+    def _add_first(self, v: Value, x: Array, mask: Array, offset: Array) -> Array:
+        """The offset `[c, e, n, h]` on the first n rows that the mask keeps."""
+        places = first_rows(mask, offset.shape[2])
+        return np.asarray(x + places @ offset)
+
     def _final_norm(self, v: Value, x: Array, mask: Array | None = None) -> Array:
         y = self._stream_norm(v, x, "final_norm", mask)
         return y if mask is None else y * mask[..., None]
@@ -152,6 +157,12 @@ def first_slot(mask: Array) -> Array:
     """One-hot `[…, R]`: the slot before the first row that the mask keeps; rows are padded on the left."""
     following = np.concatenate([mask[..., 1:], np.ones_like(mask[..., :1])], axis=-1)
     return following - mask
+
+
+def first_rows(mask: Array, n: int) -> Array:
+    """One-hot columns `[…, R, n]`: the first n rows that the mask keeps."""
+    slot = first_slot(mask)
+    return np.stack([np.roll(slot, 1 + j, axis=-1) for j in range(n)], axis=-1)
 
 
 def stacked(parts: tuple[Array, ...]) -> Array:

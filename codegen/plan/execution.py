@@ -43,10 +43,11 @@ class Execution:
         return y.reshape(*x.shape[:-1], len(weight))
 
     def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
-        """Layer norm without its affine part; overwrites x."""
+        """Layer norm without its affine part; overwrites x. Without a site nothing is reported."""
         x -= x.mean(axis=-1, keepdims=True)
         variance = np.square(x).mean(axis=-1, keepdims=True)
-        self._see(f"{site}_var", variance, live)
+        if site:
+            self._see(f"{site}_var", variance, live)
         x /= np.sqrt(variance + eps)
         return x
 

@@ -278,7 +278,7 @@ class _Executor(DecoderOperations):
         return np.asarray(DENSE[v.attrs["act"]](y))
 
     def _normalize(self, v: Value, x: Array) -> Array:
-        return self._normalise(x.copy(), v.attrs["eps"], "head.norm", None)
+        return self._normalise(x.copy(), v.attrs["eps"], "" if v.attrs.get("of") else "head.norm", None)
 
     def _cosine(self, v: Value, x: Array) -> Array:
         norm2 = np.square(x).sum(axis=-1, keepdims=True)

@@ -10,6 +10,9 @@ from .operations import COMMUNICATING, OPERATIONS
 from .program import RingProgram, RingValue, Sharing
 from .traffic import SILENT, Traffic, comparison
 
+SEEDS = 4 * 16
+"""Bytes that sharing takes besides values: two seeds, each for two parties."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -88,6 +91,12 @@ def site_costs(program: RingProgram, candidates: int, examples: int) -> dict[str
         rounds = _rounds(program, [v for v in values if instances[v.stage]])
         result[site] = parameters, sent + Estimate(rounds=rounds)
     return result
+
+
+def uploaded_bytes(program: RingProgram, kind: str, instances: int = 1) -> int:
+    """What an owner sends all parties to share that many instances of all inputs of a kind (docs/wire.md, "Shares"):
+    what is left of the values behind two seeds, packed to their rings, goes to two parties."""
+    return SEEDS + 2 * sum(-(-v.size * instances * v.ring // 8) for v in program.inputs(kind))
 
 
 def kept_bytes(program: RingProgram, stage: Stage) -> int:

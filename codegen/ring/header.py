@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-FIRST_LINE = "secfwt-program 2"
+from .program import WORD
+
+FIRST_LINE = "secfwt-program 3"
 INPUT_KINDS = ("weight", "example", "candidate")
 
 
@@ -19,7 +21,7 @@ class ProgramTextError(ValueError):
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input: ring elements round(value · 2^scale), one array of `shape` an instance."""
+    """One input: ring elements round(value · 2^scale) mod 2^ring, one array of `shape` an instance."""
 
     name: str
     kind: str
@@ -27,6 +29,7 @@ class InputSpec:
     stage: str
     scale: int
     shape: tuple[int, ...]
+    ring: int
 
     @property
     def size(self) -> int:
@@ -46,6 +49,8 @@ class OutputSpec:
     """`candidate` or `pair`."""
     scale: int
     shape: tuple[int, ...]
+    ring: int
+    """Bits that are opened of each of its ring elements."""
     max_candidates: int | None
     max_opened: int | None
 
@@ -83,11 +88,12 @@ def read_program(path: Path) -> ProgramHeader:
                 case ["v", value, stage, _, scale, shape, kind, _, *keys]:
                     values[value] = stage, int(scale), tuple(map(int, shape.split("x")))
                     if kind in INPUT_KINDS:
-                        inputs.append(InputSpec(_keys(keys)["name"], kind, *values[value]))
+                        given = _keys(keys)
+                        inputs.append(InputSpec(given["name"], kind, *values[value], _ring(given)))
                 case ["out", name, value, *keys]:
                     given = _keys(keys)
                     limits = (int(given[k]) if k in given else None for k in ("max_candidates", "max_opened"))
-                    outputs.append(OutputSpec(name, *values[value], *limits))
+                    outputs.append(OutputSpec(name, *values[value], _ring(given), *limits))
                 case ["v" | "out", *_]:
                     raise ValueError
         except (ValueError, KeyError) as error:
@@ -117,6 +123,10 @@ def read_text(path: Path) -> bytes:
     if data.split(b"\n", 1)[0] != FIRST_LINE.encode():
         raise ProgramTextError(f"{path}:1: expected {FIRST_LINE!r}")
     return data
+
+
+def _ring(keys: dict[str, str]) -> int:
+    return int(keys.get("ring", WORD))
 
 
 def _keys(words: list[str]) -> dict[str, str]:

@@ -64,13 +64,14 @@ _NONE, _TWO, _ANY = range(1), range(2, 3), range(1, 1 << 16)
 _NAMED = {"name": rules.NAME}
 _BITS = between(8, WORD)
 _RING = {"ring": _BITS}
+_GIVEN = {**_NAMED, "ring": between(2, WORD)}
 _SERIES = {"shift": between(0, WORD - 2), **_RING}
 
 ROWS = (
     # inputs of the program, in the order of their stages
     Operation(
-        kind="weight", arity=_NONE, keys=_NAMED, stage=Stage.SETUP,
-        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        kind="weight", arity=_NONE, keys=_GIVEN, stage=Stage.SETUP,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale, ring=rules.asked_ring,
         clear=arithmetic.weight,
         result="rep; shared by the model owner",
     ),
@@ -96,14 +97,14 @@ ROWS = (
         result="rep; zeros, and what `append` has written in the steps before; nothing else reads it",
     ),
     Operation(
-        kind="example", arity=_NONE, keys=_NAMED, stage=Stage.EXAMPLE,
-        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        kind="example", arity=_NONE, keys=_GIVEN, stage=Stage.EXAMPLE,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale, ring=rules.asked_ring,
         clear=arithmetic.example,
         result="rep; shared by the data owner, once for every example",
     ),
     Operation(
-        kind="candidate", arity=_NONE, keys=_NAMED, stage=Stage.CANDIDATE,
-        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        kind="candidate", arity=_NONE, keys=_GIVEN, stage=Stage.CANDIDATE,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale, ring=rules.asked_ring,
         clear=arithmetic.candidate,
         result="rep; shared by the data owner, for every candidate of a step",
     ),
@@ -176,6 +177,13 @@ ROWS = (
         result="of a pair, candidate: the sum over the example axis",
     ),
     # protocols
+    Operation(
+        kind="lift", keys=_RING, sharing=rules.held, ring=rules.larger_ring,
+        traffic=lambda use: truncation(use.inputs[0].ring, 0, use["ring"], held=True),
+        clear=lambda m, v, a: a,
+        result="rep, the same signed number in a larger ring, of a rep",
+        sent="3·ring + 2 − source; 2",
+    ),
     Operation(
         kind="trunc", keys={"shift": between(1, WORD - 2), **_RING},
         sharing=rules.replicated, scale=rules.asked_scale, ring=rules.truncated_ring,

@@ -12,7 +12,7 @@ from ..series.fits import Fit
 
 Shape = tuple[int, ...]
 WORD = 64
-"""Bits of the widest ring: that of inputs and outputs, and of the words that all values are held in."""
+"""Bits of the widest ring, and of the words that all values are held in."""
 PHASE = 64
 """Scale of a phase, a value that counts turns: it wraps as the ring does, and has no bound."""
 

@@ -183,6 +183,13 @@ def public(use: Use) -> Sharing:
     return Sharing.PUB
 
 
+def held(use: Use) -> Sharing:
+    """Replicated from replicated."""
+    if use.inputs[0].sharing is not Sharing.REP:
+        raise ValueError(f"the input's sharing is {use.inputs[0].sharing.value}, it must be rep")
+    return Sharing.REP
+
+
 def reshared(use: Use) -> Sharing:
     """Replicated from additive."""
     if use.inputs[0].sharing is not Sharing.ADD:
@@ -281,6 +288,13 @@ def asked_ring(use: Use) -> int:
 def part_of_ring(use: Use) -> int:
     """What the use says, at most the input's."""
     if use["ring"] > use.inputs[0].ring:
+        raise ValueError(f"ring is {use['ring']}, the input's is {use.inputs[0].ring}")
+    return int(use["ring"])
+
+
+def larger_ring(use: Use) -> int:
+    """What the use says, more than the input's."""
+    if use["ring"] <= use.inputs[0].ring:
         raise ValueError(f"ring is {use['ring']}, the input's is {use.inputs[0].ring}")
     return int(use["ring"])
 

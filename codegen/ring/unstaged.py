@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .operations import OPERATIONS
-from .program import RingProgram, RingValue
+from .program import WORD, RingProgram, RingValue
 from .schedule import schedule
 
 
@@ -33,7 +33,7 @@ def unstaged(program: RingProgram) -> RingProgram:
     (z,) = result.inputs("candidate")
     one = put(z, (z.id,), kind="slice", shape=(1,), attrs={"axis": -1, "lo": 0, "hi": 1})
     for v in program.inputs("example"):
-        zero = put(v, (one,), kind="scale", shape=(1,), attrs={"by": 0})
+        zero = put(v, (one,), kind="scale", shape=(1,), attrs={"by": 0}, ring=WORD)
         new[v.id] = put(v, (new[v.id], zero), kind="add", attrs={})
     for v in program:
         if v.inputs:

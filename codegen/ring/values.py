@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf, sqrt
+from math import ceil, inf, log2, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..series.fits import ROUNDINGS
 from .encoding import Words, encode
 from .operations import OPERATIONS
-from .program import PHASE, RingProgram, RingValue, Shape, Use
+from .program import PHASE, WORD, RingProgram, RingValue, Shape, Use
 
 Floats = NDArray[np.float64]
 WideWeights = Mapping[str, Floats]
@@ -100,18 +101,21 @@ class RangedValues:
             bound = float(np.max(np.abs(array), initial=0.0))
             column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
         self.folds[name] = Fold(name, shape, scale, make)
-        i = self._append("weight", bound=bound, shape=shape, scale=scale, name=name)
+        i = self._append("weight", bound=bound, shape=shape, scale=scale, name=name, ring=WORD)
         self._columns[i] = column
         self._weight_ids[name] = i
         return i
 
     def example(self, name: str, shape: Shape, scale: int, bound: float) -> int:
-        """An input that the data owner shares once per example."""
-        return self._append("example", bound=bound, shape=shape, scale=scale, name=name)
+        """An input that the data owner shares once per example, in a ring that holds no more than its bound asks for,
+        and lifted from there: whoever shares it, and whatever, no number of it is larger than 3·2^(ring-2)."""
+        ring = free_ring(bound, scale)
+        i = self._append("example", bound=bound, shape=shape, scale=scale, name=name, ring=ring)
+        return i if ring == WORD else self._append("lift", (i,), bound=bound, ring=WORD)
 
     def candidate(self, name: str, shape: Shape, scale: int, bound: float) -> int:
         """An input that the data owner shares for every candidate of a step."""
-        return self._append("candidate", bound=bound, shape=shape, scale=scale, name=name)
+        return self._append("candidate", bound=bound, shape=shape, scale=scale, name=name, ring=WORD)
 
     def public(self, name: str, shape: Shape, scale: int, seed: str, bits: int) -> int:
         """A public matrix expanded from a seed: numbers of `bits` bits at a scale."""
@@ -145,3 +149,13 @@ class RangedValues:
         if norm is not None:
             self._norms[i] = min(norm, self.norm(i))
         return i
+
+
+def magnitude_bits(bound: float, scale: int) -> int:
+    """Bits of the largest magnitude at a scale; `bound` is finite."""
+    return max(1, ceil(scale + log2(bound) + ROUNDINGS)) if bound > 0 else 1
+
+
+def free_ring(bound: float, scale: int) -> int:
+    """Bits of the smallest ring in which a number leaves two free, as a truncation or a lift asks for; at most all."""
+    return min(WORD, magnitude_bits(bound, scale) + 2) if bound < inf else WORD

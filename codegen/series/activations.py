@@ -73,6 +73,6 @@ OF_DECODERS: dict[str, Activation] = ACTIVATIONS | {
         Activation("silu", silu, silu_even, linear_beyond=7.0, counts=(5, 6, 8, 10, 12, 16, 20, 24, 32), smooth=True),
     )
 }
-"""What decoders have besides. MP-SPDZ and `secfwt-convert` have no decoders, and none of these."""
+"""What decoders have besides. `secfwt-convert` has no decoders, and none of these."""
 DENSE: dict[str, Function] = {"none": identity, "tanh": tanh} | {row.name: row.exact for row in ACTIVATIONS.values()}
 """What a dense layer of a head may apply, exactly."""

@@ -1,30 +1,30 @@
 """One post-norm transformer encoder layer (Vaswani et al. 2017; BERT)."""
 
 from Compiler.library import break_point, for_range
-from Compiler.types import program, sfix
 
-from lib import attention, masked_opening, softmax
-from lib.activations import WAVES
-from lib.linear import before_truncation, dense
+from lib import attention, softmax
+from lib.feed_forward import plain
+from lib.linear import dense
 from lib.normalization import affine, normalize
-from lib.tensor import elementwise, rescale, store, view
+from lib.tensor import plus, store, view
 
 ATTENTION = {"folded": attention.folded, "paper": attention.paper, "softmax": softmax.attend}
 """By variant; every one takes (reads, x, mask, w, heads=…) and keywords of its own."""
 
 
-def encoder_stack(x, mask, weights, **attrs):
+def encoder_stack(x, mask, weights, *, layers, **attrs):
     """Layers one after the other in a run-time loop, so that bytecode does not grow with depth.
 
     Shapes: x `[B, T, h]` (normalised rows: a layer starts with the affine part of the norm below), mask `[B, T]`,
-    weights: by role one tensor `[layers, *shape]` -> normalised rows `[B, T, h]`. Scale: f.
+    weights: by role one tensor `[n, *shape]`, of which lo <= i < hi are taken, `layers` = (lo, hi) -> normalised rows
+    `[B, T, h]`. Scale: f.
     Interval: every layer's that of `encoder_layer`.
     Error: that of `encoder_layer` a layer, as far as the model does not amplify it.
     Rounds: 215 a layer; up to 260 without masked openings. Opens: as `encoder_layer`.
     """
     hidden = store(x.get_vector(), *x.shape)
 
-    @for_range(len(weights["input_norm.gamma"]))
+    @for_range(*layers)
     def _(layer):
         w = {role: stack[layer] for role, stack in weights.items()}
         rows = affine(hidden, w["input_norm.gamma"], w["input_norm.beta"])
@@ -59,34 +59,10 @@ def encoder_layer(reads, x, mask, w, *, variant, heads, act, attention_eps, outp
     Interval: that of its attention, `gelu`, `normalize`.
     Error: 1e-3 against float64 on a toy with unit-variance rows; with softmax and masked openings 3e-3.
     Rounds: 212, whatever B, T and h; up to 257 without masked openings; with softmax 247 and 296. Opens: as its
-    attention and `feed_forward`.
+    attention and `feed_forward.plain`.
     """
     found = ATTENTION[variant](reads, x, mask, w, heads=heads, **attending)
     y = normalize(plus(reads, dense(found, w["o.weight"], w["o.bias"])), attention_eps)
     y = affine(y, w["attention_norm.gamma"], w["attention_norm.beta"])
     limits = {} if reach is None else {"reach": reach}
-    return normalize(plus(y, feed_forward(y, w, act, **limits)), output_eps)
-
-
-def feed_forward(x, w, act, **limits):
-    """act(x W₁ + b₁) W₂ + b₂; with the activation as a masked opening, one truncation serves both products.
-
-    Shapes: `[..., h]`, weights ffn_in `[h, inner]`, ffn_out `[inner, h]` -> `[..., h]`. Scale: f.
-    Interval: that of the activation, which takes the limits, and |result| < 2^12.
-    Error: 1 unit, and the activation's.
-    Rounds: 7, and 3 for every further `PIECE` of inner values; 32 without masked openings. Opens: as the activation.
-    """
-    layers = [(w[f"ffn_{name}.weight"], w[f"ffn_{name}.bias"]) for name in ("in", "out")]
-    wave = WAVES.get(act) if program.masked_openings else None
-    if wave is None:
-        return dense(dense(x, *layers[0], act, **limits), *layers[1])
-    raw = before_truncation(x, sfix.f, *layers[0])
-    inner = elementwise(lambda v: wave(v, 2 * sfix.f, **limits), raw, masked_opening.PIECE)
-    inner = view(inner, x.total_size() // x.shape[-1], layers[0][0].shape[-1])
-    result = before_truncation(inner, masked_opening.WAVE_BITS, *layers[1])
-    return store(rescale(result, masked_opening.WAVE_BITS + sfix.f), *x.shape)
-
-
-def plus(x, y):
-    """x + y of the same shape; local."""
-    return store(x.get_vector() + y.get_vector(), *x.shape)
+    return normalize(plus(y, plain(y, w, act, **limits)), output_eps)

@@ -13,6 +13,7 @@ from Compiler.types import cint, personal, regint, sint
 
 from lib import phasors
 from lib.phasors import PRECISION, rounding_shift
+from lib.tensor import spread
 
 OPENED, MASK = 0, 1
 """Who is told the masked phase, and who the mask."""
@@ -71,14 +72,14 @@ def wave(phase, amplitudes):
     Rounds: 3, 40 bytes a phase and 32 an amplitude. Opens: as `own_number`.
     """
     harmonics = phasors.odd_harmonics(own_number(phase), len(amplitudes))
-    return weighted(harmonics, [(amplitude, 0) for amplitude in amplitudes], WAVE_BITS)
+    return weighted(harmonics, [(shorter(amplitude, WAVE_BITS), 0) for amplitude in amplitudes], WAVE_BITS)
 
 
 def series(phase, amplitudes, scale):
     """Σ_m a_m cos(2πmθ) - b_m sin(2πmθ) for m = 1, 2, …
 
-    Shapes: sint vector of n, pairs (a_m, b_m) of numbers below 2^8 -> sint vector of n. Scale: 2^64 is one turn ->
-    `scale`.
+    Shapes: sint vector of n, pairs (a_m, b_m) of numbers below 2^8, which `shorter` has made integers of -> sint vector
+    of n. Scale: 2^64 is one turn -> `scale`.
     Interval: every ring element.
     Error: (M + Σ|a_m| + |b_m|) 2^-(scale/2), for M pairs; as independent roundings add up, a tenth of that.
     Rounds: 3, 40 bytes a phase and 32 a pair. Opens: as `own_number`.
@@ -86,11 +87,17 @@ def series(phase, amplitudes, scale):
     return weighted(phasors.harmonics(own_number(phase), len(amplitudes)), amplitudes, scale)
 
 
+def shorter(amplitude, scale):
+    """An amplitude as party OPENED takes it: the integer at what `scale` leaves beside the other's factor."""
+    return round(amplitude * 2 ** (scale - scale // 2))
+
+
 def weighted(harmonics, amplitudes, scale):
     """Σ_m a_m cos mθ - b_m sin mθ from what each of the two parties makes of its own number.
 
     Party OPENED inputs a cos - b sin and a sin + b cos at half of the scale, party MASK its cosine and sine.
-    Shapes: pairs of cint vectors of n at PRECISION, pairs (a_m, b_m) -> sint vector of n. Scale: `scale`.
+    Shapes: pairs of cint vectors of n at PRECISION, pairs (a_m, b_m) of integers (`tensor.spread`) -> sint vector of n.
+    Scale: `scale`.
     Interval: |a_m|, |b_m| < 2^8.
     Error: as `series`.
     Rounds: 2, 24 bytes a value and 32 a pair. Opens: nothing.
@@ -100,10 +107,10 @@ def weighted(harmonics, amplitudes, scale):
     scaled = rounding_shift(size, PRECISION)
     values = []
     for (a, b), (cosine, sine) in zip(amplitudes, harmonics, strict=True):
-        real = chosen(round(a * 2 ** (scale - low)), 2**low, size)
+        real = chosen(spread(a, size), 2**low, size)
         turned = [cosine * real, sine * real]
-        if b:
-            imaginary = chosen(round(b * 2 ** (scale - low)), 0, size)
+        if not isinstance(b, int) or b:
+            imaginary = chosen(spread(b, size), 0, size)
             turned = [turned[0] - sine * imaginary, turned[1] + cosine * imaginary]
         values += [scaled(value) for value in turned]
     return sint.dot_product(*factors(values))

@@ -6,7 +6,7 @@ from itertools import count
 from operator import mul
 
 from Compiler.library import break_point, for_range
-from Compiler.types import Array, MultiArray, regint, sfix, sint
+from Compiler.types import Array, MultiArray, cint, regint, sfix, sint
 
 LARGEST = 63
 """Bits of the widest value that a truncation takes, sign included."""
@@ -48,6 +48,30 @@ def as_matrix(x):
     return view(x, x.total_size() // x.shape[-1], x.shape[-1])
 
 
+def public(rows):
+    """Lists of integers as one public container `[n, m]`, for loops that read a row by its number."""
+    result = tensor((len(rows), len(rows[0])), cint)
+    for i, row in enumerate(rows):
+        result[i].assign(row)
+    break_point()
+    return result
+
+
+def numbers_in(row):
+    """The numbers of a row of `public`, for `spread`."""
+    return [(row, j) for j in range(len(row))]
+
+
+def spread(number, size):
+    """A public number for products with vectors of this size: an integer, or a vector of what stands in memory, as the
+    compiler would copy a register element by element.
+    """
+    if isinstance(number, int):
+        return number
+    row, place = number
+    return row.expand_to_vector(place, size)
+
+
 def picked(x, numbers):
     """The tensors x[i], one behind the other, for every i of `numbers`, which may be known at run time only.
 
@@ -84,6 +108,11 @@ def elementwise(function, vector, most):
 def gather(x, addresses):
     """Elements of x at these offsets (a regint vector), as a vector."""
     return x.value_type.load_mem(x.address + addresses)
+
+
+def plus(x, y):
+    """x + y of the same shape; local."""
+    return store(x.get_vector() + y.get_vector(), *x.shape)
 
 
 def across_rows(x, rows):

@@ -22,13 +22,12 @@ class Run:
 
     run: Annotated[Path | None, Option("Run folder.", RUN, metavar="DIR", default="runs/<time>")] = None
     preset: Annotated[
-        PresetName,
+        PresetName | None,
         Option(
-            "How much a run on your own --data takes, where you do not say: length, shots, budget, test set. Without "
-            "--data the demo's defaults count.",
-            RUN, default="standard",
+            "How much a run takes, where you do not say: length, shots, budget, test set.",
+            RUN, default="standard with --data, else demo",
         ),
-    ] = "standard"  # fmt: skip
+    ] = None  # fmt: skip
     resume: Annotated[Path | None, Option("Continue the run in this folder.", RUN, metavar="DIR")] = None
 
 
@@ -90,11 +89,9 @@ def _options(given: dict[str, object], folders: Run) -> tuple[TuneOptions, str]:
         folder = Path(str(bundle))
         of_mp_spdz = program_mp_spdz(folder) if given.get("engine") == "mp-spdz" else None
         return bundle_options(given, program_options(folder), of_mp_spdz), ""
-    if given.get("data"):
-        from ..tuning.session import own_options
+    from ..tuning.session import own_options
 
-        return own_options(given, folders.preset)
-    return TuneOptions(**given), ""  # type: ignore[arg-type]
+    return own_options(given, folders.preset or ("standard" if given.get("data") else "demo"))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from ...codegen.native.binaries import BinaryMissing
+from ...codegen.native.rate import measure as rate
 from ..errors import SecfwtError
 from ..mpspdz.installation import MpSpdzError, find
 from ..progress import PlainDisplay
@@ -15,6 +17,7 @@ from ..run_folder import RUNS, new_folder
 from .measure import Open, Row, measure, open_engine
 from .options import EMBEDDED, NAMES, Choices, Comparison, Size
 from .report import show, write_csv, write_figure
+from .rounds import lines, step_costs
 from .task import Task, make_task
 
 PLAIN_WIDTH = 1000
@@ -90,10 +93,19 @@ def run(task: Task, protocols: Sequence[str], choices: Choices, folder: Path, co
         code = 130
     if rows:
         show(rows, console)
+        if EMBEDDED in protocols:
+            _show_rounds(task, console)
         with _writing(folder):
             write_figure(rows, title, folder / "comparison.png")
         console.print(f"files: {folder}: comparison.csv, comparison.png", markup=False, soft_wrap=True)
     return code
+
+
+def _show_rounds(task: Task, console: Console) -> None:
+    """Nothing where the embedded engine is missing: its row says so."""
+    with suppress(BinaryMissing):
+        for line in lines(step_costs(task), rate()):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _done(row: Row) -> str:

@@ -14,7 +14,7 @@ from ...codegen.intervals import observe, serve
 from ...codegen.lowering.program import Lowered, lower
 from ...codegen.model.adapter import choose_attention
 from ...codegen.model.hf import has_classifier, read_model
-from ...codegen.model.options import GenOptions
+from ...codegen.model.options import GenOptions, RoundsChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
 from ...codegen.owners.embed import Embedder
@@ -58,12 +58,15 @@ class Task:
     @cached_property
     def compiled(self) -> Compiled:
         """For the embedded VM. Raises ProblemsFound."""
-        return Compiled(self.spec, self.options, self.plan, self.tried or self._lowered(), self.weights, None)
+        program = self.tried or self.lowered(self.options.rounds)
+        return Compiled(self.spec, self.options, self.plan, program, self.weights, None)
 
-    def _lowered(self) -> Lowered:
-        named = {name for v in self.plan for name in v.weights.values()}
+    def lowered(self, rounds: RoundsChoice) -> Lowered:
+        """The ring program in one of its variants. Raises ProblemsFound."""
+        plan = build_plan(self.spec, replace(self.options, rounds=rounds))
+        named = {name for v in plan for name in v.weights.values()}
         wide = {n: np.asarray(self.weights[n], np.float64) for n in named}
-        return lower(self.plan, wide, Ranges(self.plan.meta["calibration"]))
+        return lower(plan, wide, Ranges(self.plan.meta["calibration"]))
 
 
 def make_task(source: Path, size: Size) -> Task:

@@ -11,7 +11,9 @@ import numpy as np
 
 from .examples import Example
 
-PresetName = Literal["quick", "standard", "thorough"]
+PresetName = Literal["demo", "quick", "standard", "thorough"]
+CHOSEN = ("sequence_length", "k_shot", "budget", "test_limit")
+"""Options that a preset chooses where they are not given."""
 HELD = 95
 """Percent of the texts that the length holds whole."""
 
@@ -26,13 +28,18 @@ class Preset:
     """Evaluations per coordinate of z. The standard is what docs/accuracy.md measures: twice as many gained little."""
     test: int
     """Most test examples."""
+    length: int = 0
+    """Tokens of a text; 0: by the rule."""
 
     def budget(self, dim: int, popsize: int) -> int:
         """Evaluations, in whole generations."""
         return popsize * max(1, round(self.per_dimension * dim / popsize))
 
 
+DEMO = Preset(4, 2.5, 100, 21)
+"""For the examples that ship with the project: less than a minute on two cores."""
 PRESETS: dict[PresetName, Preset] = {
+    "demo": DEMO,
     "quick": Preset(8, 2.5, 200),
     "standard": Preset(16, 12.5, 1000),
     "thorough": Preset(32, 25.0, 1000),
@@ -53,8 +60,9 @@ def length(counts: Sequence[int], most: int) -> int:
 
 def described(name: PresetName, chosen: Mapping[str, Any]) -> str:
     """A line on what a preset has chosen; options that were given are not in it."""
+    rule = ", which hold 95 % of the texts or all the model takes"
     parts = {
-        "sequence_length": "{} tokens, which hold 95 % of the texts or all the model takes (--sequence-length)",
+        "sequence_length": "{} tokens" + rule * (not PRESETS[name].length) + " (--sequence-length)",
         "k_shot": "{} shots (--k-shot)",
         "budget": f"{{}} evaluations, {PRESETS[name].per_dimension:g} per dimension (--budget)",
         "test_limit": "up to {} test examples (--test-limit)",

@@ -9,19 +9,19 @@ import random
 import secrets
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Literal
 
-import numpy as np
-
+from ...codegen.ring.program import WORD
+from ..closing import Closing
 from ..engine import Cost, Progress
 from ..errors import ServiceError
 from ..parties.certificates import client_context
 from ..parties.connection import COST_BYTES, HELLO_BYTES, SILENCE_SECONDS, Connection, Frame
 from ..parties.deployment import Deployment
-from ..parties.sharing import Payload, Words, reconstruct, share
+from ..parties.packing import packed_bytes
+from ..parties.sharing import Elements, Payload, Words, reconstruct, share
 
 Role = Literal["model-owner", "data-owner"]
 
@@ -30,7 +30,7 @@ GRACE = 2.0
 RANK = {"refused": 0, "lost": 1, "busy": 2, "consequence": 3}
 
 
-class Client:
+class Client(Closing):
     """One session. Every method raises ServiceError, which names the party, and the session is over then.
 
     `patience`: seconds to try again while the parties serve another client. `progress(done, total)` is called from
@@ -82,25 +82,27 @@ class Client:
         """Of every output with a limit, in program order: instances that the parties have opened, in all sessions; the
         data owner is told."""
 
-    def send_weights(self, words: Words) -> None:
-        """All `weight` inputs in program order; `words` is overwritten."""
-        self._done(self._ask(Frame.WEIGHTS, 0, share(words), Frame.DONE))
+    def send_weights(self, inputs: Iterable[Elements]) -> None:
+        """All `weight` inputs in program order."""
+        self._done(self._ask(Frame.WEIGHTS, 0, share(inputs), Frame.DONE))
 
-    def send_examples(self, set_id: int, count: int, words: Words) -> None:
-        """All `example` inputs in program order, each `[count, *shape]`; `words` is overwritten."""
-        self._done(self._ask(Frame.EXAMPLES, set_id, _prefixed(share(words), count), Frame.DONE))
+    def send_examples(self, set_id: int, count: int, inputs: Iterable[Elements]) -> None:
+        """All `example` inputs in program order, each `[count, *shape]`."""
+        self._done(self._ask(Frame.EXAMPLES, set_id, _prefixed(share(inputs), count), Frame.DONE))
 
-    def step(self, set_id: int, count: int, output: int, size: int, words: Words, at: int = 0) -> Words:
-        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements; `words` is overwritten. `at`:
-        the row that windows and appended rows begin with."""
-        expected = COST_BYTES + 8 * size
-        answers = self._ask(Frame.STEP, set_id, _prefixed(share(words), count, output, at), Frame.RESULT, expected)
+    def step(
+        self, set_id: int, count: int, output: int, size: int, inputs: Iterable[Elements], ring: int = WORD, at: int = 0
+    ) -> Words:
+        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements, signed numbers of its ring.
+        `at`: the row that windows and appended rows begin with."""
+        expected = COST_BYTES + packed_bytes(size, ring)
+        answers = self._ask(Frame.STEP, set_id, _prefixed(share(inputs), count, output, at), Frame.RESULT, expected)
         for party, answer in enumerate(answers):
             if len(answer) != expected:
                 self.close()
                 raise ServiceError(party, "refused", f"sent a RESULT of {len(answer)} bytes, expected {expected}")
         self._done([answer[:COST_BYTES] for answer in answers], steps=1)
-        return reconstruct([np.frombuffer(answer, np.uint64, offset=COST_BYTES) for answer in answers])
+        return reconstruct([answer[COST_BYTES:] for answer in answers], size, ring)
 
     def stop(self) -> None:
         """Stop the parties."""
@@ -112,14 +114,6 @@ class Client:
         for connection in self._connections:
             connection.close()
         self._pool.shutdown()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(
         self, kind: Frame, argument: int, payloads: Sequence[Payload], answer: Frame, longest: int = 0

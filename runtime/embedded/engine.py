@@ -6,14 +6,12 @@ import contextlib
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from ...codegen.plan.graph import LOSS_HEALTH
 from ...codegen.ring.header import OutputSpec, ProgramHeader
 from ..engine import Batch, Cost, Floats, Left, Progress
 from ..errors import BudgetSpentError, InputError, ServiceError
 from ..parties.deployment import Deployment
-from ..parties.sharing import Words, decode, encode, join
+from ..parties.sharing import Elements, decode, encoded
 from .client import Client
 
 
@@ -63,10 +61,10 @@ class EmbeddedEngine:
             if values is None or values.shape != expected:
                 got = "is missing" if values is None else f"has shape {list(values.shape)}"
                 raise InputError(f"examples {name}: {spec.name} {got}, expected {list(expected)}")
-        words = join(encode(batch.inputs[spec.name], spec.scale, f"examples {name}: {spec.name}") for spec in specs)
+        inputs = [encoded(batch.inputs[spec.name], spec, f"examples {name}: {spec.name}") for spec in specs]
         set_id, _ = self._sets.pop(name, (len(self._sets), 0))
         self._progress(0, 0)
-        self._client.send_examples(set_id, count, words)
+        self._client.send_examples(set_id, count, inputs)
         self._sets[name] = set_id, count
 
     def losses(self, name: str, z: Floats) -> Floats:
@@ -85,7 +83,7 @@ class EmbeddedEngine:
     def first(self, name: str) -> Floats:
         """Of a program that generates: what the last row of each text of a set opens, `[E, …]`. Raises BudgetSpentError
         as `losses` does."""
-        return self._opened(name, "first", 0, np.empty(0, np.int64), 0)
+        return self._opened(name, "first", 0, [], 0)
 
     def next(self, name: str, rows: Floats, at: int) -> Floats:
         """What the rows `[n, h]` open that stand from place `at` on behind each text of a set, `[E, n, …]`; their keys
@@ -93,7 +91,7 @@ class EmbeddedEngine:
         (spec,) = self._program.of_kind("candidate")
         if rows.shape != spec.shape:
             raise InputError(f"a step has rows {list(rows.shape)}, the program takes {list(spec.shape)}")
-        opened: Floats = self._opened(name, "next", 1, encode(rows, spec.scale, "rows of a step").ravel(), at)[0]
+        opened: Floats = self._opened(name, "next", 1, [encoded(rows, spec, "rows of a step")], at)[0]
         return opened
 
     def left(self, output: str) -> int | None:
@@ -142,10 +140,10 @@ class EmbeddedEngine:
         (candidate,) = self._program.of_kind("candidate")
         if z[0].size != candidate.size:
             raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
-        return self._opened(name, output, len(z), encode(z, candidate.scale, f"candidates of set {name}").ravel(), 0)
+        return self._opened(name, output, len(z), [encoded(z, candidate, f"candidates of set {name}")], 0)
 
-    def _opened(self, name: str, output: str, candidates: int, words: Words, at: int) -> Floats:
-        """An output for the ring elements of so many candidates."""
+    def _opened(self, name: str, output: str, candidates: int, inputs: list[Elements], at: int) -> Floats:
+        """An output for so many candidates."""
         set_id, examples = self._set(name)
         try:
             index, spec = self._program.output(output)
@@ -156,5 +154,5 @@ class EmbeddedEngine:
         shape = (*batch, *spec.shape)
         self._spend(spec, math.prod(batch))
         self._progress(0, 0)
-        result = self._client.step(set_id, candidates, index, math.prod(shape), words, at)
-        return decode(result, spec.scale).reshape(shape)
+        opened = self._client.step(set_id, candidates, index, math.prod(shape), inputs, spec.ring, at)
+        return decode(opened, spec.scale).reshape(shape)

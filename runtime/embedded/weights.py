@@ -15,7 +15,7 @@ from ...codegen.ring.header import ProgramHeader, ProgramTextError, read_program
 from ..engine import Cost
 from ..errors import SecfwtError
 from ..parties.deployment import Deployment
-from ..parties.sharing import Words, encode, join
+from ..parties.sharing import Elements, encoded
 from .client import Client
 
 
@@ -23,7 +23,7 @@ class WeightsError(SecfwtError):
     """Weights that are not those of the program."""
 
 
-def encode_weights(program: ProgramHeader, weights: Mapping[str, NDArray[Any]]) -> Words:
+def encode_weights(program: ProgramHeader, weights: Mapping[str, NDArray[Any]]) -> list[Elements]:
     """All `weight` inputs in program order: int64 arrays as they are, float arrays at the program's scales.
 
     Raises WeightsError, which lists everything that is missing, unknown or of another shape, and RangeError.
@@ -42,7 +42,9 @@ def encode_weights(program: ProgramHeader, weights: Mapping[str, NDArray[Any]]) 
     if problems:
         raise WeightsError("the weights do not fit the program: " + "; ".join(problems))
     arrays = ((spec, weights[spec.name]) for spec in specs)
-    return join(a if a.dtype == np.int64 else encode(a, spec.scale, f"weight {spec.name}") for spec, a in arrays)
+    return [
+        Elements(a, spec.ring) if a.dtype == np.int64 else encoded(a, spec, f"weight {spec.name}") for spec, a in arrays
+    ]
 
 
 def share_weights(
@@ -52,9 +54,9 @@ def share_weights(
 
     Raises WeightsError, RangeError, CertificateError, ServiceError.
     """
-    words = encode_weights(program, weights)
+    inputs = encode_weights(program, weights)
     with Client(deployment, "model-owner", program.hash, patience=patience) as client:
-        client.send_weights(words)
+        client.send_weights(inputs)
         return client.cost
 
 

@@ -10,18 +10,18 @@ The dictionary is the generation's line of `history.jsonl`, with the lowest loss
 from __future__ import annotations
 
 from importlib import import_module
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from ..closing import Closing
 from ..errors import SecfwtError
 from ..run_folder import Json
 
 WRITERS = ("torch.utils.tensorboard", "tensorboardX")
 
 
-class TensorBoard:
+class TensorBoard(Closing):
     """Losses and cost as scalars, by generation. Raises SecfwtError where no package can write them."""
 
     def __init__(self, folder: str) -> None:
@@ -46,11 +46,3 @@ class TensorBoard:
     def close(self) -> None:
         """Write what is left."""
         self._writer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

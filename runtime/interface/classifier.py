@@ -9,9 +9,10 @@ classifier.predict(["A film to see twice."])
 
 from __future__ import annotations
 
+import json
 import shutil
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
@@ -28,22 +29,26 @@ from ..data.splits import draw_splits
 from ..engine import Floats
 from ..errors import RunFolderError
 from ..evaluation.metrics import Evaluation, evaluate, probabilities
+from ..parties.deployment import Deployment
+from ..prediction.export import export_peft
 from ..prediction.predictor import Predictor
 from ..prediction.tuned import TunedRun
 from ..progress import Display, PlainDisplay
-from ..run_folder import Json, private_folder
+from ..run_folder import Json, private_file, private_folder
 from ..tuning.session import fill, tune_splits
 from .estimator import BaseEstimator, ClassifierMixin
-from .parameters import FILES, defaults, given_options, signed
+from .parameters import FILES, defaults, given_options, kept, signed
 
 PARAMETERS = defaults(
     FILES, sequence_length=None, budget=None, k_shot=0, preset="standard", run=None, callbacks=(), batch_size=64,
     verbose=False,
 )  # fmt: skip
 """`k_shot` 0: all texts, a fifth of which is dev where none is given."""
+CLASSES = "classes.json"
+"""Labels as `fit` was given them, by their names."""
 KEPT = (
-    "options.json", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json", "evaluation.png",
-    "opened.jsonl",
+    "options.json", "report.html", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json",
+    "evaluation.png", "opened.jsonl", CLASSES, "deployment.toml",
 )  # fmt: skip
 """What makes a run's folder that `load` and `secfwt-predict` read."""
 
@@ -88,12 +93,15 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         original = {str(_name(label)): label for label in named}
         train = examples_of(given, [_name(label) for label in named], "training data")
         other = self._examples(dev, sorted({e.label for e in train}))
-        chosen, line = fill(given_options(self.get_params(deep=False)), self.preset, (train, other, None))
+        folder = self._new_folder()
+        given_params = given_options(self.get_params(deep=False), folder)
+        chosen, line = fill(given_params, self.preset, (train, other, None))
         splits = draw_splits(train, other, [], k_shot=chosen.k_shot, seed=chosen.seed)
         self._display().note(f"preset   {line}")
-        folder = self._new_folder()
         self.result_: Json = tune_splits(chosen, splits, folder, self._display(), watch=self._watch)
-        self._open(folder, original)
+        with private_file(folder / CLASSES) as file:
+            file.write(json.dumps(original).encode())
+        self._open(folder)
         return self
 
     def predict(self, texts: Any) -> NDArray[Any]:
@@ -137,23 +145,29 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if (source / name).exists():
                 shutil.copy(source / name, path / name)
 
+    def export_peft(self, folder: str | Path) -> None:
+        """Write the prompt in the layout of PEFT's prompt tuning; of a run with `prompt_at="start"`."""
+        export_peft(self._run(), Path(folder))
+
     @classmethod
     def load(cls, folder: str | Path, **changed: Any) -> Self:
         """The classifier of a finished run, of `save`, `PromptTuner` or `secfwt-tune`.
 
-        Labels are strings then, as the run's files have them. `changed`: `deployment` and `mp_spdz` may differ from the
-        run's; `batch_size`, `callbacks` and `verbose` may be chosen.
+        Labels are what `fit` was given, or strings, as the files of another run have them. `changed`: `deployment` and
+        `mp_spdz` may differ from the run's; `batch_size`, `callbacks` and `verbose` may be chosen.
         """
         own: dict[str, Any] = {
             name: changed.pop(name) for name in ("batch_size", "verbose", "callbacks") if name in changed
         }
         path = Path(folder).absolute()
+        if isinstance(deployment := changed.get("deployment"), Deployment):
+            changed["deployment"] = kept(deployment, path)
         tuned = TunedRun.open(path, changed)
-        kept = {name: getattr(tuned.options, name) for name in PARAMETERS if hasattr(tuned.options, name)}
-        parameters: dict[str, Any] = {**kept, **own, "run": str(path)}
+        of_run = {name: getattr(tuned.options, name) for name in PARAMETERS if hasattr(tuned.options, name)}
+        parameters: dict[str, Any] = {**of_run, **own, "run": str(path)}
         classifier = cls(**parameters)
         classifier.result_ = parse_json((path / "result.json").read_text("utf-8"))
-        classifier._open(path, {}, tuned)
+        classifier._open(path, tuned)
         return classifier
 
     def __enter__(self) -> Self:
@@ -194,8 +208,10 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._removal = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
-    def _open(self, folder: Path, original: Mapping[str, Any], tuned: TunedRun | None = None) -> None:
+    def _open(self, folder: Path, tuned: TunedRun | None = None) -> None:
         self._tuned = tuned or TunedRun.open(folder, {})
+        classes = folder / CLASSES
+        original = parse_json(classes.read_text("utf-8")) if classes.exists() else {}
         names = self._tuned.labels
         self.classes_: NDArray[Any] = np.unique([original.get(name, name) for name in names])
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
+from ..parties.deployment import Deployment
+from ..run_folder import private_folder
 from ..tuning.options import TuneOptions
 
 FILES = ("data", "dev", "test", "text_column", "label_column", "test_limit")
@@ -44,15 +47,28 @@ def signed(parameters: Mapping[str, Any]) -> Callable[[Callable[..., None]], Cal
     return decorate
 
 
-def given_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `TuneOptions` takes of a class's parameters; None is what was not given."""
+def given_options(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What `TuneOptions` takes of a class's parameters; None is what was not given.
+
+    A `Deployment` is kept in the run's `folder`, where whoever resumes the run or uses its prompt finds it.
+    """
     values = {name: given[name] for name in defaults() if given.get(name) is not None}
     for name in PAIRS:
         if isinstance(pairs := values.get(name), Mapping):
             values[name] = tuple(f"{label}={text}" for label, text in pairs.items())
     for name, value in values.items():
-        if isinstance(value, list):
+        if isinstance(value, Deployment):
+            values[name] = kept(value, folder)
+        elif isinstance(value, list):
             values[name] = tuple(value)
         elif hasattr(value, "__fspath__"):
             values[name] = str(value)
     return values
+
+
+def kept(deployment: Deployment, folder: Path) -> str:
+    """The file in a run's folder that holds a deployment."""
+    private_folder(folder)
+    path = folder.absolute() / "deployment.toml"
+    deployment.save(path)
+    return str(path)

@@ -7,15 +7,17 @@ from typing import Any
 
 from rich.console import Console
 
+from ..data.presets import PresetName
+from ..parties.deployment import Deployment
 from ..progress import PlainDisplay
-from ..run_folder import Json
+from ..run_folder import Json, new_folder
 from ..tuning.options import TuneOptions, resumed_options
 from ..tuning.run_folder import TuningRun
 from ..tuning.session import load_splits, own_options, tune_splits
 from .classifier import PromptClassifier
-from .parameters import defaults, given_options, signed
+from .parameters import defaults, given_options, kept, signed
 
-PARAMETERS = defaults(preset="standard", callbacks=(), verbose=True)
+PARAMETERS = defaults(preset=None, callbacks=(), verbose=True)
 
 
 class PromptTuner:
@@ -32,16 +34,20 @@ class PromptTuner:
     def __init__(self, **parameters: Any) -> None:
         for name, value in parameters.items():
             setattr(self, name, value)
-        given = given_options({name: value for name, value in parameters.items() if value != PARAMETERS[name]})
-        self.options = own_options(given, parameters["preset"])[0] if given.get("data") else TuneOptions(**given)
+        self._given = {name: value for name, value in parameters.items() if value != PARAMETERS[name]}
 
     def tune(self, run: str | Path | None = None) -> PromptClassifier:
         """A new run in a folder, by default `runs/<time>`. Interrupted, it ends its parties; `resume` goes on."""
-        return self._go(self.options, Path(run) if run is not None else None, resume=False)
+        folder = Path(run) if run is not None else new_folder()
+        given = given_options(self._given, folder)
+        preset: PresetName = self._given.get("preset") or ("standard" if given.get("data") else "demo")
+        return self._go(own_options(given, preset)[0], folder, resume=False)
 
     def resume(self, run: str | Path, **changed: Any) -> PromptClassifier:
         """Go on with a run, with the options it began with; `changed`: those that may differ, as `budget`."""
         path = Path(run)
+        if isinstance(deployment := changed.get("deployment"), Deployment):
+            changed["deployment"] = kept(deployment, path)
         return self._go(resumed_options(TuningRun.read_options(path)[0], changed), path, resume=True)
 
     def _go(self, chosen: TuneOptions, folder: Path | None, resume: bool) -> PromptClassifier:

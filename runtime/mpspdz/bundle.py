@@ -55,7 +55,7 @@ def bundle_weights(bundle: Path, program: BundleProgram) -> Weights:
         weights = dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise BundleError(f"cannot read weights {path}: {error}") from error
-    names = {name for container in program.program.wire for name in container.sources}
+    names = {name for container in program.program.wire for name in container.weights}
     if missing := sorted(names - weights.keys()):
         raise BundleError(f"weights {path} do not fit the program; missing: {', '.join(missing)}")
     return weights

@@ -15,12 +15,12 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...mpc_programs.lib.wire import CHUNK
+from ..closing import Closing
 from ..errors import ServiceError
 from ..parties.certificates import CLIENTS, client_context
 from ..parties.connection import prepare
@@ -36,7 +36,7 @@ SLICE = 0.25
 PIECE = 1 << 20
 
 
-class MpSpdzClient:
+class MpSpdzClient(Closing):
     """Client number `number` of the parties at `addresses`, party 0 first.
 
     The owners' certificates are in `certificates`. Party i must prove to be `P<i>`.
@@ -97,14 +97,6 @@ class MpSpdzClient:
         """End the session."""
         for each in self._sockets:
             each.close()
-
-    def __enter__(self) -> MpSpdzClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _connect(
         self, party: int, address: tuple[str, int], context: ssl.SSLContext, number: bytes, deadline: float

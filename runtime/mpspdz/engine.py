@@ -16,7 +16,7 @@ from ..engine import Batch, Cost, Floats, Left, Progress
 from ..errors import InputError, ServiceError
 from ..parties.sharing import Words, decode
 from .client import MpSpdzClient
-from .inputs import encode_container, prompt_rows
+from .inputs import PROMPTS, encode_container, prompt_rows
 
 
 class Service(Protocol):
@@ -62,7 +62,7 @@ class MpSpdzEngine:
         self.name = f"mp-spdz ({options.protocol})"
         self._program, self._options, self._client, self._parties = program, options, client, parties
         self._progress = progress
-        self._prompts = [value for value in plan if value.kind == "prompt"]
+        self._prompts = [value for value in plan if value.kind in PROMPTS]
         (self._candidate,) = plan.inputs("candidate")
         self._shapes = {str(v.attrs["name"]): v.shape for v in plan.inputs("example")}
         self._sets: dict[str, list[_Piece]] = {}

@@ -17,7 +17,7 @@ from .certificates import host_name, key_pin
 from .deployment import PartyAddress
 from .sharing import Payload
 
-MAGIC = 0x31544653
+MAGIC = 0x32544653
 HEADER = struct.Struct("<IIQQ")
 CHUNK = 1 << 18
 """Bytes that a party must take within the silence that is allowed."""
@@ -177,6 +177,8 @@ class Connection:
 
     def _read_frame(self, longest: int = 0) -> tuple[int, int, memoryview]:
         magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
+        if magic != MAGIC and magic & 0xFFFFFF == MAGIC & 0xFFFFFF:
+            raise self._refused("speaks another version of this protocol than this client")
         if magic != MAGIC or (kind not in LIMITS and kind != Frame.RESULT):
             raise self._refused("sent what is not a frame of this protocol")
         most = LIMITS.get(kind, longest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from ipaddress import IPv6Address
@@ -143,6 +144,18 @@ class Deployment(BaseModel):
         except (ValueError, RecursionError) as error:  # of the numbers too, and tables as deep as the stack
             raise DeploymentError(f"deployment {path} is not TOML: {error}") from error
         return deployment.model_copy(update={"certificates": path.parent / deployment.certificates})
+
+    def save(self, path: Path) -> None:
+        """Write a file that `load` reads as the same; folders in it are absolute. Raises OSError."""
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude={"parties", "pins"})
+        content["certificates"] = str(self.certificates.absolute())
+        tables = [("[[parties]]", party.model_dump(exclude_defaults=True)) for party in self.parties]
+        tables += [("[pins]", self.pins)] if self.pins else []
+        # strings and numbers are in TOML what they are in JSON
+        lines = [f"{key} = {json.dumps(value)}" for key, value in content.items()]
+        for head, table in tables:
+            lines += ["", head, *(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items())]
+        path.write_text("\n".join(lines) + "\n", "utf-8")
 
     @classmethod
     def local(cls, certificates: Path, threads: int = 0) -> Deployment:

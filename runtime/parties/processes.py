@@ -5,19 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Self
 
 from ...codegen.commandline.ending import ENDING
+from ..closing import Closing
 
 STOP_SECONDS = 5.0
 """How long processes that were asked to end may take."""
 
 
-class PartyProcesses(ABC):
+class PartyProcesses(Closing):
     """Processes for as long as the context lasts."""
 
     def __init__(self) -> None:
@@ -57,12 +57,7 @@ class PartyProcesses(ABC):
 
     def __enter__(self) -> Self:
         self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return super().__enter__()
 
 
 @contextmanager

@@ -65,6 +65,14 @@ class PredictOptions(InferenceOptions):
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """Options of `secfwt-export`."""
+
+    run: Annotated[Path, Option("Folder of a finished run.", RUN, metavar="DIR")]
+    output: Annotated[Path, Option("Folder for the prompt; a new one.", RUN, ("-o", "--output"), metavar="DIR")]
+
+
+@dataclass(frozen=True)
 class EvaluateOptions(InferenceOptions):
     """Options of `secfwt-evaluate`."""
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.owners.embed import Tokenised
+from ..closing import Closing
 from ..data.examples import Text
 from ..engine import Batch, Engine, Floats, Left
 from ..errors import BudgetSpentError
@@ -46,7 +45,7 @@ class Advance:
         return "  ".join(part for part in parts if part)
 
 
-class Predictor:
+class Predictor(Closing):
     """As a context manager: parties of this machine start when the first text is asked for, and end with it.
 
     Raises RunFolderError, where another process writes to the run's folder too, and as the engine does.
@@ -63,14 +62,6 @@ class Predictor:
         self._engine: Engine | None = None
         self._run = TuningRun(tuned.path)
         self._exits.callback(self._run.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the session, and parties that were started for it. Safe to call twice."""

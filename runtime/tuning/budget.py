@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...codegen.commandline.units import amount, seconds
@@ -10,9 +11,10 @@ from ...codegen.compile import Compiled
 from ...codegen.native.binaries import BinaryMissing
 from ...codegen.native.rate import measure
 from ...codegen.plan.graph import Stage
-from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost
+from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost, uploaded_bytes
 from ..engine import Left
 from ..errors import BudgetSpentError
+from .limits import Canaries
 from .objective import Objective
 from .options import SearchOptions
 
@@ -55,14 +57,21 @@ def _steps(options: SearchOptions, done: int | None) -> list[tuple[str, int]]:
     return steps
 
 
-def expected(compiled: Compiled, objective: Objective, options: SearchOptions) -> str:
+def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOptions, canaries: Canaries) -> str:
     """What a whole run on three parties of this machine takes, by the cost model and this machine's rate, measured
-    just now: seconds without a network, bytes of all parties, memory of one. Empty where no rate can be measured."""
-    ring, sizes = compiled.ring, {name: len(each.labels) for name, each in objective.sets.items()}
+    just now: seconds without a network, bytes between parties and from the owners, memory of one party. Empty where no
+    rate can be measured.
+
+    `sizes`: examples by set.
+    """
+    ring = compiled.ring
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
+    uploads = uploaded_bytes(ring, "weight") + sum(uploaded_bytes(ring, "example", size) for size in sizes.values())
     asked = [*_steps(options, None), *([("test", 1)] * 2 if "test" in sizes else [])]
     for (name, candidates), times in Counter(asked).items():
-        step = generation_cost(ring, candidates + objective.canaries.count(candidates), sizes[name])
+        evaluated = candidates + canaries.count(candidates)
+        step = generation_cost(ring, evaluated, sizes[name])
+        uploads += times * uploaded_bytes(ring, "candidate", evaluated)
         for _ in range(times):
             cost += step
     try:
@@ -72,7 +81,7 @@ def expected(compiled: Compiled, objective: Objective, options: SearchOptions) -
     kept = kept_bytes(ring, Stage.SETUP) + kept_bytes(ring, Stage.EXAMPLE) * sum(sizes.values())
     return (
         f"about {seconds(took)} on this machine as busy as it is now, {amount(cost.bytes, 'B')} between parties, "
-        f"{amount(kept, 'B')} kept by each between steps"
+        f"{amount(uploads, 'B')} from both owners, {amount(kept, 'B')} kept by each between steps"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..engine import Cost, Engine, Floats
+from ..engine import Account, Cost, Floats
 from ..evaluation.results import TUNED, UNTUNED
 from ..progress import Display, Status
 from ..run_folder import Json
@@ -20,6 +20,8 @@ from .search import CmaSearch, LayerwiseSearch, Search, SearchError
 from .state import TuningState
 
 Watch = Callable[[Json], None]
+SHARING, UNTUNED_LOSSES, SEARCH, CHOICE, TEST = "examples", "losses without a prompt", "search", "dev choice", "test"
+"""Phases of a run, by which its cost is told."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Outcome:
     """Of the test set `[E, L]`, by the names of the prompts they were opened under."""
     stopped: str
     cost: Cost
+    phases: dict[str, Cost]
+    opened: dict[str, int]
+    """Losses and rows of logits; not those of generations that were interrupted."""
     best_z: Floats
 
 
@@ -62,10 +67,12 @@ def tune(
     for name in ("train", "dev"):
         objective.load(name)
     resumed = run.load_state()
-    spent_before = resumed.cost if resumed else Cost()
+    account = Account(dict(resumed.phases) if resumed else {})
+    account.book(SHARING, objective.engine.cost())
+    objective.opened.update(resumed.opened if resumed else {})
     if line := check_budget(objective, options, resumed.generation if resumed else None):
         display.note(f"limits   {line}")
-    state = resumed or _start(objective, options, run, display)
+    state = resumed or _start(objective, options, run, account, display)
     objective.canaries.known = {"train": state.start_loss, "dev": state.start_dev}
     display.start(state.generation, options.generations)
     stopped = "budget spent"
@@ -74,20 +81,28 @@ def tune(
             if reason := state.search.converged:
                 stopped = f"converged ({reason})"
                 break
-            saved = _generation(objective, options, run, state, spent_before, display)
+            saved = _generation(objective, options, run, state, account, display)
             watch({**saved, "best_train": state.best_train, "best_dev": state.best_dev})
     finally:
         display.stop()
-    return _finish(objective, state, stopped, spent_before, display)
+    return _finish(objective, state, stopped, account, display)
 
 
-def _start(objective: Objective, options: SearchOptions, run: TuningRun, display: Display) -> TuningState:
+def _start(
+    objective: Objective, options: SearchOptions, run: TuningRun, account: Account, display: Display
+) -> TuningState:
     zero = np.zeros((1, options.dim))
     train, dev = (_without_prompt(objective, name, zero, display) for name in ("train", "dev"))
     state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train)
-    state.cost = total(Cost(), objective.engine)
+    account.book(UNTUNED_LOSSES, objective.engine.cost())
+    _keep(state, objective, account)
     run.save_start(state)
     return state
+
+
+def _keep(state: TuningState, objective: Objective, account: Account) -> None:
+    """What was spent and opened so far."""
+    state.cost, state.phases, state.opened = account.total, dict(account.phases), dict(objective.opened)
 
 
 def _without_prompt(objective: Objective, name: str, zero: Floats, display: Display) -> float:
@@ -138,13 +153,14 @@ def _generation(
     options: SearchOptions,
     run: TuningRun,
     state: TuningState,
-    spent_before: Cost,
+    account: Account,
     display: Display,
 ) -> Json:
     began = time.monotonic()
     z = state.search.ask()
     when = f"generation {state.generation + 1}"
     seen = objective.evaluate("train", z)
+    account.book(SEARCH, objective.engine.cost())
     _note_rejected(objective, seen, when, display)
     losses = seen.losses
     rejected = state.search.tell(z, losses)
@@ -165,6 +181,7 @@ def _generation(
     if options.evaluates_dev(state.generation):
         contenders = np.stack([z[best], state.search.mean])
         seen_dev = objective.evaluate("dev", contenders)
+        account.book(CHOICE, objective.engine.cost())
         _note_rejected(objective, seen_dev, f"{when}, dev", display)
         _warn_of_health(objective, seen_dev, f"{when}, dev", display)
         dev = seen_dev.losses
@@ -172,7 +189,7 @@ def _generation(
         for loss, contender in zip(dev, contenders, strict=True):
             if loss < state.best_dev:
                 state.best_dev, state.best_z = float(loss), contender
-    state.cost = total(spent_before, objective.engine)
+    _keep(state, objective, account)
     line["seconds"] = round(time.monotonic() - began, 3)
     line["cost"] = asdict(state.cost)
     run.save_generation(line, state)
@@ -199,7 +216,7 @@ def _accuracy(logits: Floats, objective: Objective) -> float:
     return float(np.mean(logits.argmax(axis=-1) == objective.sets["test"].labels))
 
 
-def _finish(objective: Objective, state: TuningState, stopped: str, spent_before: Cost, display: Display) -> Outcome:
+def _finish(objective: Objective, state: TuningState, stopped: str, account: Account, display: Display) -> Outcome:
     logits: dict[str, Floats] = {}
     left = objective.engine.allowance().logit_rows
     rows = len(objective.sets["test"].labels) * (1 + bool(np.any(state.best_z))) if "test" in objective.sets else 0
@@ -210,6 +227,7 @@ def _finish(objective: Objective, state: TuningState, stopped: str, spent_before
         logits[UNTUNED] = logits[TUNED] = _test_logits(objective, np.zeros_like(state.best_z), display)
         if np.any(state.best_z):
             logits[TUNED] = _test_logits(objective, state.best_z, display)
+        account.book(TEST, objective.engine.cost())
     return Outcome(
         generations=state.generation,
         evaluations=state.evaluations,
@@ -224,18 +242,8 @@ def _finish(objective: Objective, state: TuningState, stopped: str, spent_before
         test_examples=len(objective.sets["test"].labels) if logits else 0,
         test_logits=logits,
         stopped=stopped,
-        cost=total(spent_before, objective.engine),
+        cost=account.total,
+        phases=account.phases,
+        opened=dict(objective.opened),
         best_z=state.best_z,
-    )
-
-
-def total(before: Cost, engine: Engine) -> Cost:
-    """Cost of earlier sessions of the run plus what the engine has spent in this one."""
-    now = engine.cost()
-    return Cost(
-        seconds=before.seconds + now.seconds,
-        bytes_sent=before.bytes_sent + now.bytes_sent,
-        rounds=before.rounds + now.rounds,
-        peak_bytes=max(before.peak_bytes, now.peak_bytes),
-        steps=before.steps + now.steps,
     )

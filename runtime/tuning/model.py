@@ -53,6 +53,19 @@ class Model:
     """What the user should know of it."""
 
     @property
+    def described(self) -> str:
+        """Shape, attention and prompt, in a line."""
+        spec, options = self.spec, self.options
+        features = "/".join(map(str, options.rfa_layer_features or (options.rfa_features,)))
+        attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
+        if options.attention == "rfa" and not self.adapted:
+            attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
+        return (
+            f"{spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
+            f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
+        )
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """Hashes of the program and, where they are known, of the weights: what makes it the same model again."""
         prints = {"program": self.program_hash}
@@ -84,17 +97,14 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     adapter = _adapter(options)
     chosen = _gen_options(options, path, labels)
     chosen, given = choose_attention(path, adapter, chosen)
+    prompt = Path(options.initial_prompt) if options.initial_prompt else None
     spec = read_model(path, chosen)
-    if spec.causal and options.engine == "mp-spdz":
-        raise ProblemsFound(
-            [Problem("error", f"{path} is a decoder, --engine is mp-spdz", "Accepted: embedded, clear.")]
-        )
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
-    warnings = bare_label_texts(chosen.label_texts)
+    warnings = bare_label_texts(chosen.label_texts, labels)
     name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
     if options.engine != "embedded":
         chosen = settled(path, spec, chosen)
-        weights, embedder = prepare_weights(path, spec, chosen, given)
+        weights, embedder = prepare_weights(path, spec, chosen, given, prompt)
         plan = build_plan(spec, chosen)
         if options.engine == "mp-spdz":
             calibrate_plan(plan, weights, spec, chosen, embedder, given)
@@ -103,7 +113,7 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
         hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
         content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
         return Model(name, spec, chosen, plan, embedder, given is not None, content, weights, warnings=warnings)
-    compiled = compile_chosen(path, chosen, given)
+    compiled = compile_chosen(path, chosen, given, prompt=prompt)
     if compiled.weights is None or compiled.embedder is None:
         raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
     content = hashlib.sha256(compiled.text.encode()).hexdigest()
@@ -143,7 +153,7 @@ def token_counts(options: TuneOptions, labels: Sequence[str], texts: Sequence[Te
     spec = read_model(path, chosen)
     embedder = Embedder(fitting_tokenizer(path, spec), {}, Settings.of(spec, chosen))
     counts = [len(embedder.tokens([text] if isinstance(text, str) else text).ids) for text in texts]
-    return counts, spec.max_positions - spec.position_offset
+    return counts, spec.max_positions - spec.position_offset - chosen.rows_before
 
 
 def _adapter(options: TuneOptions) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -109,6 +110,8 @@ class Objective:
     sets: dict[str, LabelledSet]
     limits: Limits = field(default_factory=Limits)
     canaries: Canaries = field(default_factory=lambda: Canaries(0))
+    opened: Counter[str] = field(default_factory=Counter)
+    """Losses, and rows of logits, that the engine has opened: canaries are among them."""
 
     def load(self, name: str) -> None:
         """Share a set with the engine."""
@@ -133,6 +136,7 @@ class Objective:
         """Losses, whether logits can be, and wrong rows if the program shows them, each `[C]`."""
         if self.reveal == "losses":
             opened = self.engine.losses(name, self.space.coordinates(z))
+            self.opened["losses"] += len(z)
             losses, health = (opened, None) if opened.ndim == 1 else (opened[:, 0], opened[:, 1])
             return losses, np.ones(len(z), bool), health
         labels = self.sets[name].labels
@@ -152,7 +156,9 @@ class Objective:
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Logits of a loaded set under one prompt, `[E, L]`."""
-        return self.engine.logits(name, self.space.coordinates(z))
+        logits = self.engine.logits(name, self.space.coordinates(z))
+        self.opened["rows of logits"] += len(logits)
+        return logits
 
     def accuracy(self, name: str, z: Floats) -> float:
         """Share of a loaded set whose largest logit is the label's. Opens the set's logits under this one prompt."""

@@ -19,9 +19,10 @@ from ...codegen.commandline.options import (
     read_back,
 )  # fmt: skip
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.model.options import AttentionChoice, GenOptions, ProgramOptions
+from ...codegen.model.options import INITIAL_PROMPT, AttentionChoice, GenOptions, ProgramOptions
 from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
+from ..data.presets import DEMO
 from ..errors import RunFolderError
 
 MpSpdzFolder = Annotated[
@@ -66,10 +67,10 @@ class SearchOptions:
 class TuneOptions(ProgramOptions):
     """Options of `tune.py`; the names are Black-Box Tuning's (Sun et al. 2022) where it has them.
 
-    Paths are empty where the default applies. The defaults tune a six-layer MiniLM in less than a minute on two cores.
+    Paths are empty where the default applies. The defaults are those of the preset `demo`.
     """
 
-    sequence_length: int = 21
+    sequence_length: int = DEMO.length
     prompt_layer: int = 5
     intrinsic_dim: int = 32
     popsize: int = 8
@@ -84,6 +85,7 @@ class TuneOptions(ProgramOptions):
     adapter: Annotated[
         str, Option("Attention adapter of the model (see secfwt-convert).", MODEL, metavar="DIR", path=True)
     ] = ""
+    initial_prompt: Annotated[str, INITIAL_PROMPT] = ""
     data: Annotated[
         str,
         Option(
@@ -99,10 +101,10 @@ class TuneOptions(ProgramOptions):
     label_column: Annotated[str, Option("Column with the class.", DATA)] = "label"
     k_shot: Annotated[
         int, Option("Training examples per class (and dev, where it is drawn); 0: all.", DATA, at_least=0)
-    ] = 4
-    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = 100
+    ] = DEMO.shots
+    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = DEMO.test
     strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
-    budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = 80
+    budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = DEMO.budget(32, 8)
     sigma: Annotated[float, Option("First step size.", SEARCH, above=0, at_most=1_000_000)] = 0.5
     alpha: Annotated[float, Option("Prompt scale: p = p0 + alpha A z.", SEARCH, above=0, at_most=1_000_000)] = 3.0
     bound: Annotated[
@@ -189,7 +191,7 @@ class TuneOptions(ProgramOptions):
         if self.deployment and self.mp_spdz:
             report.error("--mp-spdz is given with --deployment", "MP-SPDZ is where the parties are.")
         if self.bundle:
-            for name in ("model", "adapter", "label_texts", "label_words", "template"):
+            for name in ("model", "adapter", "initial_prompt", "label_texts", "label_words", "template"):
                 if getattr(self, name):
                     report.error(f"{flag(TuneOptions, name)} is given with --bundle", "It is in the bundle already.")
         report.check()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from io import BytesIO
 from types import MappingProxyType
@@ -10,15 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from ...codegen.commandline.texts import parse_json
+from ..data.presets import CHOSEN
 from ..engine import Engine, Floats, Left
+from ..errors import SecfwtError
 from ..evaluation.metrics import Interval
 from ..evaluation.report import gain_line
 from ..evaluation.results import FIGURE, JSON_FILE, Measured, files
 from ..progress import clock
+from ..reporting.figures import losses, png
+from ..reporting.page import FILE as PAGE
+from ..reporting.page import Facts, Reached, page
+from ..reporting.settings import command, settings
 from ..run_folder import Json
 from .budget import shown
 from .loop import Outcome
+from .model import Model
+from .options import TuneOptions
 from .run_folder import TuningRun
+from .state import TuningState
 
 
 def write_report(
@@ -44,11 +56,55 @@ def write_report(
         result["gain"] = content["gain"]
     run.write_json("result.json", result)
     arrays = {"z": outcome.best_z} | ({} if prompt is None else {"p": prompt})
-    written |= {"prompt.npz": _npz(arrays), "loss.png": _plot(run.history(), outcome, engine.name)}
+    figure = losses(run.history(), outcome.start_dev, f"Prompt tuning, engine: {engine.name}", (6.4, 4.0))
+    written |= {"prompt.npz": _npz(arrays), "loss.png": png(figure)}
     for name, data in written.items():
         with run.writing(name):
             run.replace(name, data)
     return result
+
+
+def write_page(run: TuningRun, facts: Facts, reached: Reached, measured: bool = False) -> None:
+    """Put `report.html` beside the run's other files; `measured`: whether `evaluation.json` is this run's end."""
+    evaluation = parse_json((run.path / JSON_FILE).read_text("utf-8")) if measured else {}
+    with run.writing(PAGE):
+        run.replace(PAGE, page(facts, reached, run.history(), evaluation).encode())
+
+
+@contextmanager
+def page_of_what_is_there(run: TuningRun, facts: Facts) -> Iterator[None]:
+    """However the search ends before its time, the page shows how far it came; it says how to go on."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, SecfwtError):  # what has ended the run counts
+            if state := run.load_state():
+                write_page(run, facts, so_far(state))
+        raise
+
+
+def so_far(state: TuningState) -> Reached:
+    """Of a run that goes on."""
+    phases = {name: asdict(cost) for name, cost in state.phases.items()}
+    return Reached(
+        state.generation, state.evaluations, state.start_loss, state.best_train, state.start_dev, state.best_dev,
+        state.rejected, phases, state.opened,
+    )  # fmt: skip
+
+
+def facts_of(
+    run: TuningRun, options: TuneOptions, model: Model, engine: Engine, data: tuple[Sequence[str], Mapping[str, int]]
+) -> Facts:
+    """What the page says of a run that begins, or goes on; `data`: its labels, and how many examples each set has."""
+    labels, sizes = data
+    values, prints = options.to_json(), run.read_options(run.path)[1]
+    dim = model.plan.inputs("candidate")[0].size
+    return Facts(
+        model.name, model.described, engine.name, engine.private, labels, sizes, settings(TuneOptions, values), prints,
+        model.plan.outputs, model.options.clear_layers, options.search(dim).generations,
+        command("secfwt-tune", TuneOptions, values, CHOSEN if options.data else ()),
+        shlex.join(["secfwt-tune", "--resume", str(run.path)]),
+    )  # fmt: skip
 
 
 def _npz(arrays: Mapping[str, Floats]) -> bytes:
@@ -102,22 +158,3 @@ def summary(result: Json) -> str:
     if limited := shown(Left(**result["left"])):
         lines.append(f"limits       {limited} for these weights")
     return "\n".join(lines)
-
-
-def _plot(history: list[Json], outcome: Outcome, engine: str) -> bytes:
-    from matplotlib.figure import Figure  # no pyplot: no global state, no display
-
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    generations = [line["generation"] for line in history]
-    losses = [[v for v in line["losses"] if v is not None] for line in history]
-    axes.fill_between(generations, [min(v) for v in losses], [max(v) for v in losses], alpha=0.2, label="train, all")
-    axes.plot(generations, [float(np.mean(v)) for v in losses], label="train, mean")
-    dev = [(line["generation"], min(v for v in line["dev"] if v is not None)) for line in history
-           if any(v is not None for v in line.get("dev", []))]  # fmt: skip
-    axes.plot([0, *(g for g, _ in dev)], [outcome.start_dev, *(v for _, v in dev)], marker="o", label="dev, best")
-    axes.set(xlabel="generation", ylabel="loss", title=f"Prompt tuning, engine: {engine}")
-    axes.legend()
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()

@@ -6,6 +6,7 @@
 | `history.jsonl` | one line a generation | appended and synced every generation |
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
+| `report.html` | the same for people, in one file | at the end, and when the run is interrupted |
 | `evaluation.json`, `evaluation.png` | the test set under none and under the chosen prompt | at the end |
 | `opened.jsonl` | rows of logits that were opened (`opened.py`) | appended by this run and what uses its prompt |
 | `parties/` | logs of parties that the run started | all the time |

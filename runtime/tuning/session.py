@@ -15,15 +15,16 @@ from rich.console import Console
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES
-from ...codegen.estimate import attention_line
+from ...codegen.estimate import attention_line, placement_line
 from ...codegen.mpspdz.options import MpSpdzOptions
 from ..data.examples import Example, read_examples
 from ..data.labels import as_labelled, class_names
-from ..data.presets import PRESETS, PresetName, described, length, shots
+from ..data.presets import CHOSEN, PRESETS, PresetName, described, length, shots
 from ..data.splits import Splits, draw_splits
 from ..engine import Batch
 from ..evaluation.results import TUNED, measure
 from ..progress import Display, make_display
+from ..reporting.page import Reached
 from ..run_folder import Json
 from .budget import expected
 from .engines import open_engine
@@ -33,7 +34,7 @@ from .model import Model, model_of, token_counts
 from .objective import LabelledSet, Objective, PromptSpace
 from .opened import Opened
 from .options import TuneOptions
-from .report import summary, write_report
+from .report import facts_of, page_of_what_is_there, summary, write_page, write_report
 from .run_folder import TuningRun
 
 
@@ -64,7 +65,7 @@ def tune_splits(
     sizes = {name: len(examples) for name, examples in asdict_sets(splits).items()}
     display.note(f"data     {_counts(sizes)}; labels {', '.join(splits.labels)}")
     model = model_of(options, splits.labels, splits.places)
-    display.note(f"model    {_describe(model)}")
+    display.note(f"model    {model.name}: {model.described}")
     names, warnings = class_names(splits.places, model.spec.head.labels)
     for problem in [*model.warnings, *warnings]:
         display.note(f"warning  {problem.header}\n         {problem.detail}")
@@ -72,6 +73,8 @@ def tune_splits(
         display.note(f"classes  {', '.join(f'{label} is {name}' for label, name in names.items())}")
     if model.compiled is not None and model.compiled.ring.inputs("candidate"):
         display.note(f"attention {attention_line(model.compiled, len(splits.train))}")
+        if placement := placement_line(model.compiled, len(splits.train)):
+            display.note(f"prompt    {placement}")
     prints = {"data": data_fingerprint(splits), **model.fingerprints}
     named = asdict_sets(splits.renamed(names))
     sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}
@@ -87,19 +90,22 @@ def tune_splits(
         display.note(f"run      {run.path}")
         if run.unlocked:
             display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
-        engine = stack.enter_context(
-            open_engine(options, model, run.path / "parties", display, [len(each.batch) for each in sets.values()])
-        )
+        space = PromptSpace(model.plan, options.alpha)
+        canaries = Canaries(options.canaries if options.engine == "embedded" else 0)
+        counts = {name: len(each.labels) for name, each in sets.items()}
+        if model.compiled is not None and (
+            line := expected(model.compiled, counts, options.search(space.dim), canaries)
+        ):
+            display.note(f"expect   {line}")
+        engine = stack.enter_context(open_engine(options, model, run.path / "parties", display, list(counts.values())))
         display.note(f"engine   {engine.name}")
         display.note("keeps    the prompt with the lowest dev loss; none (z = 0) is among them")
-        space = PromptSpace(model.plan, options.alpha)
         objective = Objective(
-            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model),
-            Canaries(options.canaries if options.engine == "embedded" else 0),
+            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model), canaries
         )  # fmt: skip
-        if model.compiled is not None and (line := expected(model.compiled, objective, options.search(space.dim))):
-            display.note(f"expect   {line}")
-        outcome = tune(objective, options.search(space.dim), run, display, watch)
+        facts = facts_of(run, options, model, engine, (splits.labels, sizes))
+        with page_of_what_is_there(run, facts):
+            outcome = tune(objective, options.search(space.dim), run, display, watch)
         prompt = None
         if model.weights is not None:
             prompt = space.rows(outcome.best_z, model.weights)
@@ -115,9 +121,10 @@ def tune_splits(
             "wall_seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
         result = write_report(run, outcome, engine, context, prompt, measured)
+        write_page(run, facts, Reached.of(result), bool(measured))
     display.note(summary(result))
     display.note(
-        f"files        {run.path}: result.json, history.jsonl, prompt.npz, loss.png"
+        f"files        {run.path}: report.html, result.json, history.jsonl, prompt.npz, loss.png"
         + ", evaluation.json, evaluation.png" * bool(measured)
     )
     return result
@@ -135,7 +142,7 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
     """As `own_options`, for the examples of `read_files`."""
     options, preset, (train, dev, test) = TuneOptions(**given), PRESETS[name], files
     assert train is not None
-    wanted = {"sequence_length", "k_shot", "budget", "test_limit"} - given.keys()
+    wanted = set(CHOSEN) - given.keys()
     chosen: dict[str, Any] = {}
     if "k_shot" in wanted:
         chosen["k_shot"] = shots(preset, train, dev is not None, test is not None)
@@ -143,7 +150,9 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
         chosen["budget"] = preset.budget(options.intrinsic_dim, options.popsize)
     if "test_limit" in wanted:
         chosen["test_limit"] = preset.test
-    if "sequence_length" in wanted:
+    if "sequence_length" in wanted and preset.length:
+        chosen["sequence_length"] = preset.length
+    elif "sequence_length" in wanted:
         texts = [e.text for part in files if part for e in part]
         chosen["sequence_length"] = length(*token_counts(options, sorted({e.label for e in train}), texts))
     return TuneOptions(**{**given, **chosen}), described(name, chosen) if chosen else ""
@@ -205,15 +214,3 @@ def asdict_sets(splits: Splits) -> dict[str, list[Example]]:
 
 def _counts(sizes: dict[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in sizes.items())
-
-
-def _describe(model: Model) -> str:
-    spec, options = model.spec, model.options
-    features = "/".join(map(str, options.rfa_layer_features or (options.rfa_features,)))
-    attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
-    if options.attention == "rfa" and not model.adapted:
-        attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
-    return (
-        f"{model.name}: {spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
-        f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
-    )

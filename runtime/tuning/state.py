@@ -36,6 +36,14 @@ class TuningState:
     rejected: int = 0
     unhealthy: int = 0
     cost: Cost = field(default_factory=Cost)
+    phases: dict[str, Cost] = field(default_factory=dict)
+    """The cost by phase."""
+    opened: dict[str, int] = field(default_factory=dict)
+    """Numbers of every output that were opened; not those of a generation that was interrupted."""
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Earlier versions kept no phases, and counted nothing."""
+        self.__dict__.update({"phases": {"before": kept["cost"]}, "opened": {}} | kept)
 
 
 def _randn(owner: object, name: str) -> object:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from helpers.toy_decoders import HEAD_OPTIONS, save_decoder
+from safetensors.numpy import load_file, save_file
 from secfwt.codegen.compile import Compiled, compile_model
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.weights import Widened
@@ -17,16 +19,22 @@ TEXTS = ("a good film", "bad", "the news was")
 
 
 class DecoderRun(NamedTuple):
-    """A compiled toy, what it is given in ring elements, and what the float oracle makes of that."""
+    """A compiled toy, what it is given, in ring elements and as numbers, and what the float oracle makes of that."""
 
     compiled: Compiled
     words: dict[str, Words]
+    inputs: dict[str, Any]
     reference: dict[str, Any]
 
 
-def decoder_run(folder: Path, family: str, head: str, **options: Any) -> DecoderRun:
-    """A toy in `folder` with a prompt of two rows, for three texts and two candidates."""
+def decoder_run(
+    folder: Path, family: str, head: str, altered: Callable[[dict[str, Any]], None] | None = None, **options: Any
+) -> DecoderRun:
+    """A toy in `folder` with a prompt of two rows, for three texts and two candidates; `altered`: what is done to its
+    tensors."""
     save_decoder(folder, family, head, **({"num_labels": 3} if head == "classification" else {}))
+    if altered is not None:
+        alter(folder, altered)
     given: dict[str, Any] = {"attention": "softmax", "sequence_length": 30, "n_prompt_tokens": 2, "intrinsic_dim": 5}
     compiled = compile_model(folder, GenOptions(**(given | HEAD_OPTIONS[head] | options)))
     assert compiled.weights is not None
@@ -36,4 +44,12 @@ def decoder_run(folder: Path, family: str, head: str, **options: Any) -> Decoder
     words = compiled.lowered.words(Widened(compiled.weights))
     for kind in ("example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in compiled.ring.inputs(kind)}
-    return DecoderRun(compiled, words, run_plan(compiled.plan, compiled.weights, inputs))
+    return DecoderRun(compiled, words, inputs, run_plan(compiled.plan, compiled.weights, inputs))
+
+
+def alter(folder: Path, altered: Callable[[dict[str, Any]], None]) -> None:
+    """Change the tensors of a checkpoint in place."""
+    file = folder / "model.safetensors"
+    tensors = {name: np.array(value) for name, value in load_file(file).items()}
+    altered(tensors)
+    save_file(tensors, file, {"format": "pt"})

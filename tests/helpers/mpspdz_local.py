@@ -37,6 +37,14 @@ CONFIGS = {
         {"dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 32, "max_position_embeddings": 40},
     ),
 }
+LLAMA = SIZES | {"num_key_value_heads": 2, "max_position_embeddings": 40, "rms_norm_eps": 1e-5}
+DECODERS = {
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_inner": 32, "n_positions": 40},
+    "llama": LLAMA,
+    "mistral": LLAMA | {"sliding_window": None},
+    "qwen2": LLAMA,
+    "qwen3": LLAMA | {"head_dim": 8},
+}
 HEADS = {
     "classification": ("ForSequenceClassification", {"labels": ()}),
     "masked_lm": ("ForMaskedLM", {"label_words": ("good", "bad"), "template": "{text} {mask}"}),
@@ -58,6 +66,18 @@ def toy_plan(
     (folder / "config.json").write_text(json.dumps(config))
     defaults = {"sequence_length": 6, "n_prompt_tokens": 2, "intrinsic_dim": 4, "popsize": 3, "rfa_features": 8}
     options = GenOptions(**{**defaults, "head": head, **head_options, **choices})  # type: ignore[arg-type]
+    return build_plan(read_model(folder, options), options)
+
+
+def toy_decoder_plan(
+    folder: Path, family: str = "llama", sizes: Mapping[str, int] | None = None, **choices: object
+) -> Plan:
+    """Model plan of a toy decoder's config.json, whose template has two tokens behind the text."""
+    config = {"model_type": family, "architectures": ["ToyForCausalLM"], "vocab_size": 50, **DECODERS[family]}
+    (folder / "config.json").write_text(json.dumps(config | (sizes or {})))
+    defaults = {"sequence_length": 6, "n_prompt_tokens": 2, "intrinsic_dim": 4, "popsize": 3, "attention": "softmax"}
+    words = {"label_words": ("good", "bad"), "template": "{text} So it is", "template_rows": 2}
+    options = GenOptions(**{**defaults, **words, **choices})  # type: ignore[arg-type]
     return build_plan(read_model(folder, options), options)
 
 

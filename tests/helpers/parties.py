@@ -14,21 +14,24 @@ from secfwt.runtime.engine import Batch
 from secfwt.runtime.parties.certificates import client_context, make_certificates
 from secfwt.runtime.parties.connection import HEADER, MAGIC, Connection, Frame
 from secfwt.runtime.parties.deployment import Deployment
+from secfwt.runtime.parties.packing import packed_bytes
+from secfwt.runtime.parties.sharing import Elements, encode
 
-PROGRAM = """secfwt-program 2
-v 0 setup rep 16 4x3 weight - name=w
-v 1 example rep 16 2x4 example - name=x
-v 2 candidate rep 16 2x3 candidate - name=z
-v 3 example add 32 2x3 matmul 1,0
-v 4 example rep 16 2x3 trunc 3 shift=16 group=0
-v 5 pair add 32 2x3 mul 4,2
-v 6 pair rep 16 2x3 trunc 5 shift=16 group=1
-v 7 pair rep 16 2x1 sum 6 axis=-1
-v 8 pair rep 16 1x1 sum 7 axis=-2
-v 9 pair rep 16 1 reshape 8
-v 10 candidate rep 16 1 reduce_examples 9
-out loss 10
-out logits 6 max_candidates=1
+PROGRAM = """secfwt-program 3
+v 0 setup rep 16 4x3 weight - name=w ring=44
+v 1 example rep 16 2x4 example - name=x ring=21
+v 2 candidate rep 16 2x3 candidate - name=z ring=44
+v 3 example rep 16 2x4 lift 1 ring=44 group=0
+v 4 example add 32 2x3 matmul 3,0
+v 5 example rep 16 2x3 trunc 4 shift=16 ring=44 group=1
+v 6 pair add 32 2x3 mul 5,2
+v 7 pair rep 16 2x3 trunc 6 shift=16 ring=28 group=2
+v 8 pair rep 16 2x1 sum 7 axis=-1
+v 9 pair rep 16 1x1 sum 8 axis=-2
+v 10 pair rep 16 1 reshape 9
+v 11 candidate rep 16 1 reduce_examples 10
+out loss 11 ring=28
+out logits 7 ring=28 max_candidates=1
 end
 """
 RNG = np.random.default_rng(7)
@@ -37,8 +40,14 @@ LOSSES = np.einsum("eij,jk,cik->c", X, W, Z.reshape(3, 2, 3))
 TOLERANCE = 1e-3
 """Truncation and rounding at 16 bits over 30 products of standard normal numbers."""
 
-EXAMPLE_BYTES = 8 * 5 * 8
-CANDIDATE_BYTES = 3 * 6 * 8
+RINGS = {"w": 44, "x": 21, "z": 44}
+OPENED = 28
+EXAMPLE_BYTES, CANDIDATE_BYTES, ONE_CANDIDATE_BYTES = (packed_bytes(n, b) for n, b in ((40, 21), (18, 44), (6, 44)))
+
+
+def given(name: str, values: np.ndarray) -> list[Elements]:
+    """An input as a client sends it."""
+    return [Elements(encode(values, 16, name), RINGS[name])]
 
 
 def write_program(folder: Path, text: str = PROGRAM) -> Path:

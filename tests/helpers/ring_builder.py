@@ -41,7 +41,7 @@ class RingProgram:
     """A program under construction; every method appends a line and returns the new value's (or fit's) number."""
 
     def __init__(self) -> None:
-        self.lines = ["secfwt-program 2"]
+        self.lines = ["secfwt-program 3"]
         self.values = 0
         self.fits = 0
 
@@ -89,6 +89,13 @@ def unary(kind: str, shape: tuple[int, ...], keys: str, *, scale_in: int = 0, sc
 
 def trunc(n: int, shift: int) -> Simulator:
     return unary("trunc", (n,), f"shift={shift} group=0")
+
+
+def lift(n: int, source: int, ring: int) -> Simulator:
+    program = RingProgram()
+    x = program.v("candidate", (), (n,), name="x", ring=source)
+    y = program.v("lift", (x,), (n,), ring=ring, group=0)
+    return Simulator(program.text(y).replace(f"out o0 {y}", f"out o0 {y} ring={ring}"))
 
 
 def cos_sin(shape: tuple[int, ...], k: int) -> Simulator:

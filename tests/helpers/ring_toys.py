@@ -53,6 +53,7 @@ def toy(
     loud: float = 1.0,
     deep: bool = False,
     health: bool = False,
+    prompt_at: str = "end",
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -63,6 +64,7 @@ def toy(
         intrinsic_dim=DIM,
         rfa_features=FEATURES,
         deep=deep,
+        prompt_at=prompt_at,  # type: ignore[arg-type]
         health=health,
         rfa_variant="folded" if variant == "softmax" else variant,  # type: ignore[arg-type]
         loss=loss,  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from helpers.commands import run
 from helpers.mpspdz_local import OTHERS, Toy, installation
 from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, history, start, tune, write_toy
 from rich.console import Console
 from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
+from secfwt.runtime.commands.predict import main as predict_main
 from secfwt.runtime.engine import Batch, Engine
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.mpspdz import local as mpspdz_local
@@ -135,6 +138,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     return ["--model", model, "--data", data, *BASE, "--test-limit", 4]
 
 
+def predicted(run_folder: Path) -> list[float]:
+    """Probabilities of the first class, by `secfwt-predict`."""
+    done = run(predict_main, "--run", run_folder, "--text", "a very good film", "the film was bad", "news")
+    assert done.exit_code == 0, done.output
+    return [float(row["p(bad)"]) for row in csv.DictReader(done.stdout.splitlines())]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["private", "public"])
 def test_tune(tmp_path: Path, films: list[object], weights: str) -> None:
@@ -148,6 +158,9 @@ def test_tune(tmp_path: Path, films: list[object], weights: str) -> None:
     assert result["cost"]["bytes_sent"] > 0
     for key in ("start_loss", "best_loss", "start_dev", "best_dev"):
         assert result[key] == pytest.approx(clear[key], abs=0.01), key
+    if weights == "private":
+        said, expected = (predicted(tmp_path / name) for name in ("run", "clear"))
+        assert said == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.slow

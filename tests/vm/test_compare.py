@@ -26,14 +26,16 @@ from rich.console import Console
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.native.binaries import VM, BinaryMissing, find
 from secfwt.codegen.native.network import NETWORKS, Network
+from secfwt.codegen.native.rate import Rate
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.plan.oracle import run_plan
-from secfwt.codegen.ring.cost import generation_cost, traffic
+from secfwt.codegen.ring.cost import Estimate, generation_cost, traffic
 from secfwt.runtime.commands.compare import main
 from secfwt.runtime.comparison import session as comparison
 from secfwt.runtime.comparison.measure import Choices, Row, measure
 from secfwt.runtime.comparison.protocols import PROMISES, embedded_numbers
 from secfwt.runtime.comparison.report import table
+from secfwt.runtime.comparison.rounds import choices, lines, step_costs
 from secfwt.runtime.comparison.task import Size, Task, make_task
 from secfwt.runtime.engine import Batch, Cost
 from secfwt.runtime.errors import ServiceError
@@ -149,6 +151,32 @@ def test_expected_seconds() -> None:
     assert [str(n) for n in NETWORKS] == [
         "LAN 3 Gbit/s 0.8 ms", "WAN 200 Mbit/s 40 ms", "WAN 100 Mbit/s 80 ms",
     ]  # fmt: skip
+
+
+def test_the_better_variant_depends_on_the_network() -> None:
+    costs = {"default": Estimate(bytes=300_000_000, rounds=100), "few": Estimate(bytes=360_000_000, rounds=80)}
+    rate = Rate(macs_per_second=1e9, bytes_per_second=1e12)
+    found = choices(costs, rate)
+    # 20 MB more of a party against 20 latencies: 53 ms against 16, 0.8 s against 0.8, 1.6 s against 1.6
+    assert [choice.network for choice in found] == list(NETWORKS)
+    assert [choice.seconds["few"] - choice.seconds["default"] for choice in found] == pytest.approx(
+        [0.0533 - 0.016, 0.0, 0.0], abs=1e-3
+    )
+    assert found[0].best == "default"
+    lighter = costs | {"few": Estimate(bytes=330_000_000, rounds=80)}
+    assert [choice.best for choice in choices(lighter, rate)] == ["default", "few", "few"]
+    assert "WAN 100 Mbit/s 80 ms: --rounds few (default 16 s, few 15.2 s)" in "\n".join(lines(lighter, rate))
+
+
+def test_both_variants_of_a_task_are_costed(tmp_path: Path) -> None:
+    wider = CONFIG | {"architectures": ["BertModel"], "hidden_size": 64, "intermediate_size": 256}
+    wider |= {"max_position_embeddings": 40}
+    (tmp_path / "wider.json").write_text(json.dumps(wider))
+    task = make_task(tmp_path / "wider.json", Size(tokens=32, candidates=1, examples=2, attention="rfa"))
+    costs = step_costs(task)
+    assert costs["default"] == generation_cost(task.compiled.ring, 1, 2)
+    assert costs["few"].rounds < costs["default"].rounds
+    assert costs["few"].bytes > costs["default"].bytes
 
 
 def test_every_protocol_of_the_generator_has_its_promise() -> None:
@@ -323,6 +351,7 @@ def test_on_the_embedded_vm(config: Path, tmp_path: Path) -> None:
     assert int(float(row["step_bytes"])) == pytest.approx(3 * float(row["step_busiest_bytes"]), rel=0.1)
     assert min(float(row[name]) for name in ("step_seconds", "step_rounds", "load_bytes", "peak_bytes")) > 0
     assert "no MP-SPDZ at" in written["ring"]["failure"]
+    assert "LAN 3 Gbit/s 0.8 ms: --rounds " in outcome.output
 
 
 @pytest.mark.slow

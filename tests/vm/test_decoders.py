@@ -20,9 +20,12 @@ def flat(run: DecoderRun, kind: str) -> np.ndarray:
     return np.concatenate(parts).astype(np.uint64)
 
 
-@pytest.mark.parametrize(("family", "head"), [("llama", "causal_lm"), ("gpt2", "prototypes"), ("qwen3", "causal_lm")])
-def test_the_vm_follows_the_oracles(family: str, head: str, tmp_path: Path) -> None:
-    run = decoder_run(tmp_path, family, head)
+@pytest.mark.parametrize(
+    ("family", "head", "prompt_at"),
+    [("llama", "causal_lm", "start"), ("gpt2", "prototypes", "end"), ("qwen3", "causal_lm", "template")],
+)
+def test_the_vm_follows_the_oracles(family: str, head: str, prompt_at: str, tmp_path: Path) -> None:
+    run = decoder_run(tmp_path, family, head, prompt_at=prompt_at)
     ring = run.compiled.ring
     s = Simulator(program_text(ring), 1 << 22)
     s.weights(flat(run, "weight"))

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from secfwt.codegen.native.binaries import VM, find
 from secfwt.codegen.native.defaults import TILE_WORDS
 from secfwt.codegen.plan.graph import Stage
-from secfwt.codegen.ring.header import FIRST_LINE
+from secfwt.codegen.ring.header import FIRST_LINE, INPUT_KINDS
 from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS
 from secfwt.codegen.ring.program import PHASE, Sharing
 from secfwt.codegen.series.fits import MOST_SCALE
@@ -33,7 +33,7 @@ def described() -> Described:
 
 
 def test_the_wire(described: Described) -> None:
-    (seed, _), _, _ = sharing.share(np.zeros(1, np.int64))
+    (seed, _), _, _ = sharing.share([sharing.Elements(np.zeros(1, np.int64))])
     assert described["wire"] == {
         "magic": connection.MAGIC,
         "header_bytes": connection.HEADER.size,
@@ -73,10 +73,14 @@ def test_the_operations_of_programs(described: Described) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "key"),
-    [("public", "bits"), ("trunc", "shift"), ("cos_sin", "k"), ("cos_sin", "fc"), ("cos_sin", "fa"), ("trunc", "ring")],
-)
+    [
+        ("public", "bits"), ("trunc", "shift"), ("trunc", "ring"), ("cos_sin", "k"), ("cos_sin", "fc"),
+        ("cos_sin", "fa"), ("weight", "ring"), ("example", "ring"), ("candidate", "ring"),
+    ],
+)  # fmt: skip
 def test_the_ranges_of_keys(described: Described, kind: str, key: str) -> None:
-    least, most = described["program"]["ranges"][key]
+    given = kind in INPUT_KINDS and key == "ring"
+    least, most = described["program"]["ranges"]["input_ring" if given else key]
     holds = OPERATIONS[kind].keys[key].holds
     assert [holds(x) for x in (least - 1, least, most, most + 1)] == [False, True, True, False]
 

@@ -17,7 +17,7 @@ BEHIND = " film was new"
 
 
 STATES = """\
-secfwt-program 2
+secfwt-program 3
 v 0 candidate rep 0 2x3 candidate - name=rows
 v 1 example rep 0 1x3 example - name=x
 v 2 example rep 0 5x3 state - name=kept

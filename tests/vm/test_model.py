@@ -21,8 +21,17 @@ CASES = [
 ]
 
 
+RNG = np.random.default_rng(0)
+
+
 def flat(t: Toy, kind: str) -> np.ndarray:
-    return np.concatenate([t.words[v.attrs["name"]].reshape(-1) for v in t.ring.inputs(kind)]).astype(np.uint64)
+    """Inputs of a kind with noise above their rings, where nobody reads them."""
+    return np.concatenate([noisy(t.words[v.attrs["name"]], v.ring).reshape(-1) for v in t.ring.inputs(kind)])
+
+
+def noisy(words: np.ndarray, ring: int) -> np.ndarray:
+    noise = RNG.integers(0, 2 ** (64 - ring), words.shape, np.uint64) << np.uint64(ring % 64)
+    return words.astype(np.uint64) + noise
 
 
 def simulator(t: Toy, tile_words: int = 1 << 22) -> Simulator:
@@ -34,7 +43,7 @@ def simulator(t: Toy, tile_words: int = 1 << 22) -> Simulator:
 def outputs(t: Toy, s: Simulator) -> dict[str, np.ndarray]:
     candidates = len(t.inputs["z"])
     result = {}
-    z = t.words["z"].astype(np.uint64)
+    z = noisy(t.words["z"], t.ring.inputs("candidate")[0].ring)
     loss = t.ring.outputs[0]
     result["loss"] = decode(s.step(candidates, z, 0).view(np.int64), t.ring[loss.value].scale)
     logits = [s.step(1, z[c], 1).view(np.int64) for c in range(candidates)]

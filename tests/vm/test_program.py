@@ -14,7 +14,7 @@ from secfwt.codegen.ring.program import PHASE, RingValue, Sharing, Use
 
 GOOD = """\
 # a comment
-secfwt-program 2
+secfwt-program 3
 fit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1,3,5 re=-2.4,-0.2,-0.1 im=0,0,0
 v 0 setup rep 48 8x4 weight - name=w  # and another
 
@@ -45,7 +45,7 @@ def test_the_good_program_is_accepted() -> None:
 
 
 SYNTAX = [
-    (2, "secfwt-program 1", "'secfwt-program 2' expected"),
+    (2, "secfwt-program 1", "'secfwt-program 3' expected"),
     (4, "w 0 setup", "'w' found, fit, v, out or end expected"),
     (4, "v 1 setup rep 48 8x4 weight - name=w", "numbered in file order, 0 expected"),
     (4, "v 0 setup rep 48 8x4", "ends where a kind is expected"),
@@ -75,6 +75,9 @@ SYNTAX = [
     (16, "out total 0", "stage setup, an output must have another"),
     (17, "out total 9", "output 'total' is defined twice"),
     (16, "out total 10 max_candidates=0", "max_candidates is '0', must be an integer from 1"),
+    (16, "out total 10 ring=7", "ring is '7', must be an integer from 8 to 64"),
+    (6, "v 1 example rep 16 3x8 example - name=x ring=1", "ring is '1', must be an integer from 2 to 64"),
+    (8, f"v 3 setup pub 12 2x8 public - name=A ring=40 seed={'0' * 32} bits=13", "key 'ring' does not belong here"),
     (18, "end 1", "'1' found, end of line expected"),
 ]
 FITS = [
@@ -126,6 +129,9 @@ MEANING = [
     (13, "v 8 example add 92 3x4 mul 4,6", "additive input can be multiplied with a public one only"),
     (13, "v 8 pair rep 16 3x8 reshare 7 group=3", "its input's sharing is rep, must be add"),
     (13, "v 8 setup rep 12 2x8 trunc 3 shift=4 group=3", "its input is public, must be shared"),
+    (13, "v 8 pair rep 16 3x8 lift 7 ring=64 group=3", "lift: ring is 64, must be larger than its input's, .* 64 bits"),
+    (13, "v 8 example add 64 3x4 lift 4 ring=64 group=3", "lift: its input's sharing is add, must be rep"),
+    (13, "v 8 pair rep 17 3x8 lift 7 ring=64 group=3", "lift: scale is 17, 16 expected"),
     (13, "v 8 pair rep 16 3x9 concat 7,5 axis=-1", "shape is 3x9, 3x16 expected"),
     (13, "v 8 pair rep 16 6x8 concat 7,4 axis=-2", "shapes 3x8 and 3x4 must agree but for axis -2"),
     (13, "v 8 pair rep 16 3x3 slice 7 axis=-1 lo=5 hi=9", "lo=5 hi=9 must satisfy 0 <= lo < hi <= 8"),
@@ -193,14 +199,16 @@ def test_what_a_narrow_ring_cannot_be_used_for(line: str, message: str) -> None:
         Simulator(text)
 
 
-def test_outputs_have_the_whole_ring() -> None:
+def test_outputs_have_the_rings_of_their_values() -> None:
     text = change(14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=30 group=1")
-    with pytest.raises(SimulatorError, match=r"program line 16: value 10 has a ring of 30 bits, .* one of 64"):
+    message = "program line 16: output total is opened in a ring of 64 bits, value 10 has one of 30"
+    with pytest.raises(SimulatorError, match=message):
         Simulator(text)
+    Simulator(text.replace("out total 10", "out total 10 ring=30").replace("out pairs 9", "out pairs 9 ring=30"))
 
 
 STATES = """\
-secfwt-program 2
+secfwt-program 3
 v 0 candidate rep 16 2x4 candidate - name=rows
 v 1 example rep 16 6x4 state - name=kept
 v 2 pair rep 16 6x4 append 1,0
@@ -249,11 +257,11 @@ def test_sums_over_examples_cannot_meet_examples_again() -> None:
         ("", "line 1: the file ends"),
         (GOOD.replace("end\n", ""), "line 18: the file ends where a line 'end' is expected"),
         (GOOD + "v 11", "line 19: 'v 11' found after end"),
-        ("secfwt-program 2\nend\n", "no output"),
-        ("secfwt-program 2\nout a 0\nend\n", "line 2: value is '0'"),
-        ("secfwt-program 2\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
-        ("secfwt-program 2\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
-        ("secfwt-program 2\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
+        ("secfwt-program 3\nend\n", "no output"),
+        ("secfwt-program 3\nout a 0\nend\n", "line 2: value is '0'"),
+        ("secfwt-program 3\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
+        ("secfwt-program 3\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
+        ("secfwt-program 3\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
     ],
 )
 def test_files_that_are_not_programs(text: str, message: str) -> None:
@@ -276,6 +284,9 @@ def test_the_parser_knows_the_compilers_operations() -> None:
 
 
 LINES = {
+    "weight": (4, "v 0 setup rep 48 8x4 weight - name=w ring=64"),
+    "example": (6, "v 1 example rep 16 3x8 example - name=x ring=64"),
+    "candidate": (7, "v 2 candidate rep 16 8 candidate - name=z ring=64"),
     "public": (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=13"),
     "cos_sin": (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14 sum=64"),
     "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=64 group=1"),
@@ -308,6 +319,9 @@ def test_parser_and_compiler_refuse_the_same_scales_of_phasors() -> None:
 @pytest.mark.parametrize(
     ("kind", "key"),
     [
+        ("weight", "ring"),
+        ("example", "ring"),
+        ("candidate", "ring"),
         ("public", "bits"),
         ("cos_sin", "k"),
         ("cos_sin", "fc"),

@@ -8,7 +8,7 @@ from time import monotonic, perf_counter, sleep
 
 import numpy as np
 import pytest
-from helpers.ring_builder import RingProgram, Series, cos_sin, fourier, run, trunc, words
+from helpers.ring_builder import RingProgram, Series, cos_sin, fourier, lift, run, trunc, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from secfwt.codegen.native.simulator import Simulator
@@ -69,6 +69,48 @@ def test_trunc_of_an_additive_value_and_reshare() -> None:
     got, traffic = run(sim, z, 1)
     assert (got == z**2).all()
     assert (traffic.total, traffic.rounds) == (24 * n, 1)
+
+
+@pytest.mark.parametrize(("source", "ring"), [(2, 8), (3, 36), (20, 37), (27, 56), (62, 64)])
+def test_a_lift_is_exact_and_bounds_what_it_makes(source: int, ring: int) -> None:
+    """A quarter of all numbers of the small ring are smaller than it holds with two bits free: those stay as they are.
+    The others, and what stands above the ring, become something equal in it, and not much larger."""
+    n, limit = 3000, 2 ** (source - 2)
+    small = RNG.integers(-limit, limit, n, endpoint=True)
+    small[np.abs(small) == limit] = 0
+    got, traffic = run(lift(n, source, ring), small)
+    assert (got == small).all()
+    assert traffic.rounds == 2
+    bits = (ring, ring, 1, 1, ring - source)
+    assert traffic.total == sum(ceil(m * b / 8) for m in thirds(n) for b in bits)
+    above = RNG.integers(0, 2**64, n, dtype=np.uint64)
+    got, _ = run(lift(n, source, ring), above)
+    assert ((got.view(np.uint64) - above) % 2**source == 0).all()
+    assert np.abs(got).max() <= 3 * limit
+
+
+@pytest.mark.parametrize(("source", "shift", "ring"), [(36, 27, 37), (20, 1, 64), (40, 38, 8)])
+def test_a_truncation_that_takes_wraps_away_bounds_what_it_makes(source: int, shift: int, ring: int) -> None:
+    """Prompt rows, whatever a candidate is: at most three quarters of the small ring, and a unit."""
+    program = RingProgram()
+    x = program.v("candidate", (), (3000,), name="x", ring=source)
+    y = program.v("trunc", (x,), (3000,), shift=shift, ring=ring, group=0)
+    sim = Simulator(program.text(y).replace(f"out o0 {y}", f"out o0 {y} ring={ring}"))
+    got, _ = run(sim, RNG.integers(0, 2**64, 3000, dtype=np.uint64))
+    assert np.abs(got).max() <= 3 * 2 ** (source - 2 - shift) + 1
+
+
+def test_what_is_above_an_outputs_ring_stays_with_the_parties() -> None:
+    """Their words are right mod 2^30 only; the sum of what they send has nothing else."""
+    n = 1000
+    program = RingProgram()
+    x = program.v("candidate", (), (n,), name="x", ring=30)
+    y = program.v("candidate", (), (n,), name="y")
+    product = program.v("mul", (x, y), (n,), sharing="add")
+    text = program.text(product).replace(f"out o0 {product}", f"out o0 {product} ring=30")
+    a, b = RNG.integers(0, 2**64, (2, n), dtype=np.uint64)
+    got = Simulator(text).step(1, np.concatenate([a, b])).view(np.int64)
+    assert (got == ((a * b).view(np.int64) << 34) >> 34).all()
 
 
 def test_operations_of_a_group_share_their_rounds() -> None:
@@ -169,6 +211,7 @@ def assert_uniform(data: np.ndarray) -> None:
 
 
 PROTOCOLS: dict[str, Callable[[int], Simulator]] = {
+    "lift": lambda n: lift(n, 20, 37),
     "trunc": lambda n: trunc(n, 16),
     "cos_sin 16": lambda n: cos_sin((n, 1), 16),
     "cos_sin 32": lambda n: cos_sin((n, 1), 32),

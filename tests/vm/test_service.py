@@ -21,6 +21,8 @@ from helpers.parties import (
     CANDIDATE_BYTES,
     EXAMPLE_BYTES,
     LOSSES,
+    ONE_CANDIDATE_BYTES,
+    OPENED,
     PROGRAM,
     TOLERANCE,
     RawClient,
@@ -29,6 +31,7 @@ from helpers.parties import (
     X,
     Z,
     check_service,
+    given,
     parties_with_weights,
     write_program,
 )
@@ -39,7 +42,7 @@ from secfwt.runtime.embedded.weights import WeightsError, share_bundle, share_we
 from secfwt.runtime.engine import Batch
 from secfwt.runtime.errors import InputError, ServiceError
 from secfwt.runtime.parties.certificates import make_certificates
-from secfwt.runtime.parties.connection import HEADER, Frame
+from secfwt.runtime.parties.connection import HEADER, MAGIC, Frame
 from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.sharing import encode
 
@@ -84,10 +87,9 @@ def test_results_are_those_of_the_clear_computation(service: Running):
 
 def test_weights_and_examples_outlive_a_session(service: Running):
     check_service(service.deployment, service.header)
-    words = encode(Z, 16, "z").ravel()
     with Client(service.deployment, "data-owner", service.header.hash) as client:
         assert client.weights_loaded
-        assert client.step(0, 3, 0, 3, words) / 2.0**16 == pytest.approx(LOSSES, abs=TOLERANCE)
+        assert client.step(0, 3, 0, 3, given("z", Z), OPENED) / 2.0**16 == pytest.approx(LOSSES, abs=TOLERANCE)
 
 
 def test_new_weights_forget_the_examples_computed_with_the_old(service: Running):
@@ -97,7 +99,7 @@ def test_new_weights_forget_the_examples_computed_with_the_old(service: Running)
         Client(service.deployment, "data-owner", service.header.hash) as client,
         pytest.raises(ServiceError, match="no set of examples 0"),
     ):
-        client.step(0, 3, 0, 3, encode(Z, 16, "z").ravel())
+        client.step(0, 3, 0, 3, given("z", Z), OPENED)
 
 
 def test_stop_ends_all_parties_with_exit_code_0(own_service: Running):
@@ -176,6 +178,8 @@ def test_an_output_is_opened_for_no_more_candidates_than_the_program_says(servic
         (numbers(2**62), 2**63, f"{2**62} examples: this party can take 1 to"),
         (numbers(5), 8 + 16, "EXAMPLES has 24 bytes, expected "),
         (numbers(5), 2**40, "EXAMPLES has 1099511627776 bytes, expected "),
+        (numbers(5) + bytes(16 + 8 * 40), 8 + 16 + 8 * 40, "example inputs, packed to their rings"),
+        (numbers(5) + bytes(16 + 106), 8 + 16 + 106, "EXAMPLES has 130 bytes, expected "),
     ],
 )
 def test_sizes_are_checked_before_anything_is_allocated(service: Running, payload: bytes, length: int, message: str):
@@ -222,8 +226,8 @@ def test_a_party_cannot_pose_as_a_client(service: Running):
     "data",
     [
         HEADER.pack(0x12345678, 1, 0, 32) + bytes(32),
-        HEADER.pack(0x31544653, 1, 0, 2**60),
-        HEADER.pack(0x31544653, 4, 0, 32) + bytes(32),
+        HEADER.pack(MAGIC, 1, 0, 2**60),
+        HEADER.pack(MAGIC, 4, 0, 32) + bytes(32),
     ],
 )
 def test_the_first_frame_must_be_hello(service: Running, data: bytes):
@@ -231,6 +235,15 @@ def test_the_first_frame_must_be_hello(service: Running, data: bytes):
     client.connections[1].connect()
     client.raw(1, data)
     with pytest.raises(ServiceError, match="expected HELLO"):
+        client.read(1)
+    client.die()
+
+
+def test_a_client_of_another_wire_version_is_told_so(service: Running):
+    client = service.raw()
+    client.connections[1].connect()
+    client.raw(1, HEADER.pack(0x31544653, Frame.HELLO, 0, 32) + bytes(32))
+    with pytest.raises(ServiceError, match="speaks another version of this protocol than this party"):
         client.read(1)
     client.die()
 
@@ -261,15 +274,15 @@ def test_strangers_without_tls_change_nothing(service: Running):
 def upload(client: RawClient, bytes_per_party: tuple[int, int, int]) -> None:
     """EXAMPLES as far as some byte, different for each party."""
     for party, n in enumerate(bytes_per_party):
-        length = 8 + (32 if party == 0 else 16 + 5 * EXAMPLE_BYTES // 5)
-        data = HEADER.pack(0x31544653, Frame.EXAMPLES, 0, length) + numbers(5) + bytes(length - 8)
+        length = 8 + (32 if party == 0 else 16 + EXAMPLE_BYTES)
+        data = HEADER.pack(MAGIC, Frame.EXAMPLES, 0, length) + numbers(5) + bytes(length - 8)
         if n:
             client.raw(party, data[:n])
 
 
 def command(client: RawClient, party: int, candidates: int = 3) -> None:
-    words = CANDIDATE_BYTES // 3 * candidates
-    client.send(party, Frame.STEP, 0, numbers(candidates, 0, 0) + bytes(32 if party == 0 else 16 + words))
+    packed = ONE_CANDIDATE_BYTES * candidates
+    client.send(party, Frame.STEP, 0, numbers(candidates, 0, 0) + bytes(32 if party == 0 else 16 + packed))
 
 
 @pytest.mark.parametrize(
@@ -565,7 +578,7 @@ def test_files_that_cannot_be_used(certificates: Path, tmp_path: Path):
     key.write_bytes((certificates / "party0.key").read_bytes())
     key.chmod(0o640)
     assert f"key {key} has mode 0640" in fails_to_start(replaced(command, "--key", key))
-    program.write_text(PROGRAM.replace("matmul 1,0", "matmul 1,9"))
+    program.write_text(PROGRAM.replace("matmul 3,0", "matmul 3,9"))
     assert "program: " in fails_to_start(command)
 
 

@@ -12,13 +12,17 @@ from pathlib import Path
 import pytest
 from helpers.parties import (
     LOSSES,
+    ONE_CANDIDATE_BYTES,
+    OPENED,
     PROGRAM,
+    RINGS,
     TOLERANCE,
     Running,
     W,
     X,
     Z,
     check_service,
+    given,
     parties_with_weights,
     write_program,
 )
@@ -31,9 +35,9 @@ from secfwt.runtime.engine import Batch, Left
 from secfwt.runtime.errors import BudgetSpentError, ServiceError
 from secfwt.runtime.parties.certificates import key_pin, make_certificates, names, read_certificate
 from secfwt.runtime.parties.connection import Frame
-from secfwt.runtime.parties.sharing import encode
+from secfwt.runtime.parties.packing import packed_bytes
 
-LIMITED = PROGRAM.replace("out loss 10", "out loss 10 max_opened=8").replace(
+LIMITED = PROGRAM.replace("out loss 11", "out loss 11 max_opened=8").replace(
     "max_candidates=1", "max_candidates=1 max_opened=12"
 )
 """Eight losses, and the rows of twelve examples."""
@@ -102,9 +106,9 @@ def test_the_parties_refuse_what_is_beyond(
     """A client that does not count by itself. What has been refused is not counted."""
     running = start(LIMITED)
     with Client(running.deployment, "data-owner", running.header.hash) as client:
-        client.send_examples(0, len(X), encode(X, 16, "x").ravel())
+        client.send_examples(0, len(X), given("x", X))
         for _ in range(2):
-            client.step(0, candidates, output, size, encode(Z[:candidates], 16, "z").ravel())
+            client.step(0, candidates, output, size, given("z", Z[:candidates]), OPENED)
     for _ in range(2):
         with (
             Client(running.deployment, "data-owner", running.header.hash) as client,
@@ -112,7 +116,7 @@ def test_the_parties_refuse_what_is_beyond(
                 ServiceError, match=rf"output {name} is opened at most .*: {left} are left, .* asks for"
             ) as error,
         ):
-            client.step(0, candidates, output, size, encode(Z[:candidates], 16, "z").ravel())
+            client.step(0, candidates, output, size, given("z", Z[:candidates]), OPENED)
         assert error.value.failure == "refused"
 
 
@@ -125,13 +129,13 @@ def test_the_model_owner_is_not_told_the_count(start: Start) -> None:
 def test_a_step_whose_answer_is_lost_counts(start: Start) -> None:
     running = start(LIMITED)
     with Client(running.deployment, "data-owner", running.header.hash) as client:
-        client.send_examples(0, len(X), encode(X, 16, "x").ravel())
+        client.send_examples(0, len(X), given("x", X))
     raw = running.raw()
     raw.hello()
     for party in range(3):
         number = (1).to_bytes(8, "little") + bytes(16)
-        raw.send(party, Frame.STEP, 0, number + bytes(32 if party == 0 else 16 + 48))
-    with pytest.raises(ServiceError, match="sent 40 bytes as RESULT"):  # longer than this reader takes
+        raw.send(party, Frame.STEP, 0, number + bytes(32 if party == 0 else 16 + ONE_CANDIDATE_BYTES))
+    with pytest.raises(ServiceError, match="sent 36 bytes as RESULT"):  # longer than this reader takes
         raw.read(0)
     raw.die()
     engine = running.session()
@@ -146,7 +150,7 @@ def test_memory_is_refused_before_it_is_taken(start: Start) -> None:
     running = start()
     assert re.search(r"takes at most [\d.e+]+ MB of examples and candidates", running.log(0))
     with Client(running.deployment, "data-owner", running.header.hash) as client:
-        client.send_examples(0, len(X), encode(X, 16, "x").ravel())
+        client.send_examples(0, len(X), given("x", X))
     raw = running.raw()
     raw.hello()
     for party in range(3):
@@ -170,19 +174,19 @@ def test_an_idle_owner_makes_way_for_one_who_waits(start: Start) -> None:
     running = start(idle_timeout=1)
     with Client(running.deployment, "model-owner", running.header.hash) as idle:
         time.sleep(1.5)  # alone, it may idle as long as it likes
-        idle.send_weights(encode(W, 16, "w").ravel())
+        idle.send_weights(given("w", W))
         began = time.monotonic()
         Client(running.deployment, "data-owner", running.header.hash).close()
         assert 0.5 < time.monotonic() - began < 8
         with pytest.raises(ServiceError, match=r"nothing was asked for 1 s|ended the session"):
-            idle.send_weights(encode(W, 16, "w").ravel())
+            idle.send_weights(given("w", W))
 
 
 def examples_in_pieces(running: Running, count: int, piece: int, pause: float, seconds: float) -> tuple[float, str]:
     """EXAMPLES, to party 1 in pieces, for so long at most: after how many seconds it was answered, and how."""
     raw = running.raw()
     raw.hello()
-    words = bytes(8 * 8 * count)
+    words = bytes(packed_bytes(8 * count, RINGS["x"]))
     payloads = {0: bytes(32), 1: bytes(16) + words, 2: words + bytes(16)}
     for party, payload in payloads.items():
         raw.send(party, Frame.EXAMPLES, 0, count.to_bytes(8, "little"), 8 + len(payload))
@@ -213,7 +217,7 @@ def test_a_command_that_arrives_byte_by_byte_ends_its_session(start: Start) -> N
     assert "did not arrive completely in 1 s and one per 32 kB of shares" in said, said
     assert seconds < 8
     check_service(running.deployment, running.header)
-    seconds, said = examples_in_pieces(running, 2048, 20_000, 0.25, 10)
+    seconds, said = examples_in_pieces(running, 6144, 20_000, 0.25, 10)
     assert (said, seconds > 1.5) == ("DONE", True)
     check_service(running.deployment, running.header)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.tune_runs import write_toy
 
+from processes.service import PARTIES
 from survival.cells import run_cell, undisturbed
 from survival.documented import Cell, matrix
 from survival.prepare import prepare
-from survival.service import PARTIES
 
 QUICK = ("SIGKILL", "SIGTERM", "cut")
 """Faults of which nobody has to wait for the end."""

@@ -172,6 +172,3 @@ def test_a_decoder_from_its_gguf_file(tmp_path: Path) -> None:
     # without a prompt both compute the same model
     assert results["embedded"]["start_dev"] == pytest.approx(results["clear"]["start_dev"], abs=0.05)
     assert np.load(tmp_path / "embedded" / "prompt.npz")["p"].shape == (1, 2, 32)
-    refused = tune("--model", tmp_path / "toy.gguf", *choices, *words, "--engine", "mp-spdz")
-    assert refused.exit_code == 2
-    assert "is a decoder, --engine is mp-spdz" in refused.output + refused.stderr

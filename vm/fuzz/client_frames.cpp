@@ -70,7 +70,8 @@ struct Party {
 class Parties {
  public:
   Parties(const std::string& certificates, const std::string& text)
-      : hash_(hash_of(text)),
+      : program_(parse_program(text)),
+        hash_(hash_of(text)),
         data_owner_(identity(certificates, "data-owner", kDataOwner)),
         model_owner_(identity(certificates, "model-owner", kModelOwner)) {
     std::array<Address, 3> places;
@@ -136,11 +137,13 @@ class Parties {
     for (int i = 0; i < 3; ++i) {
       if (!(record.parties & 1 << i)) continue;
       std::vector<u64> prefix;
-      u64 words = 0;
-      if (kind == Frame::weights) words = 4 * 3;
-      if (kind == Frame::examples) prefix = {count}, words = 2 * 4 * std::min(count, kMost);
-      if (kind == Frame::step) prefix = {count, record.output, 0}, words = 2 * 3 * std::min(count, kMost);
-      const u64 shares = words ? (i == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64)) : 0;
+      u64 packed = 0;
+      if (kind == Frame::weights) packed = program_.packed_bytes(Kind::weight, 1);
+      if (kind == Frame::examples)
+        prefix = {count}, packed = program_.packed_bytes(Kind::example, std::min(count, kMost));
+      if (kind == Frame::step)
+        prefix = {count, record.output, 0}, packed = program_.packed_bytes(Kind::candidate, std::min(count, kMost));
+      const u64 shares = packed ? sizeof(Key) + (i == 0 ? sizeof(Key) : packed) : 0;
       FrameHeader header{FrameHeader::kMagic ^ record.magic, kind, record.argument,
                          prefix.size() * sizeof(u64) + shares + record.longer};
       std::vector<u8> bytes(sizeof header + prefix.size() * sizeof(u64) + shares);
@@ -193,6 +196,7 @@ class Parties {
     return wrong ? Frame::error : answer;
   }
 
+  const Program program_;
   const Hash hash_;
   const TlsContext data_owner_, model_owner_;
   std::array<std::unique_ptr<Party>, 3> parties_;

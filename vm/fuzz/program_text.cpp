@@ -12,40 +12,44 @@ namespace secfwt::fuzz {
 namespace {
 
 // Every kind of value and every key once.
-constexpr const char* kProgram = R"(secfwt-program 2
+constexpr const char* kProgram = R"(secfwt-program 3
 fit 0 k=16 fc=13 fa=13 ring=32 const=0.25 m=1,3 re=-0.4,-0.2 im=0,0.1
 fit 1 k=32 fc=14 fa=12 ring=64 const=-1 m=2 re=0.5 im=0
-v 0 setup rep 16 4x3 weight - name=w
-v 1 example rep 16 2x4 example - name=x
-v 2 candidate rep 16 2x3 candidate - name=z
+v 0 setup rep 16 4x3 weight - name=w ring=44
+v 1 example rep 16 2x4 example - name=x ring=20
+v 2 candidate rep 16 2x3 candidate - name=z ring=44
 v 3 setup pub 12 3x2 public - name=A seed=00112233445566778899aabbccddeeff bits=13
-v 4 example add 32 2x3 matmul 1,0
-v 5 example rep 16 2x3 trunc 4 shift=16 group=0
-v 6 pair add 32 2x3 mul 5,2
-v 7 pair rep 32 2x3 reshare 6 group=1
-v 8 pair rep 64 2x3 scale 7 by=-3
-v 9 pair rep 26 2x3 fourier 8 fit=0 group=2
-v 10 pair rep 26 2x3 fourier 8 fit=1 group=2
-v 11 pair rep 28 2x6 cos_sin 8 k=16 fc=14 fa=14 group=3
-v 12 pair rep 26 2x6 concat 9,10 axis=-1
-v 13 pair rep 26 6x2 permute 12 axes=1,0
-v 14 pair rep 26 2x2 slice 13 axis=-2 lo=1 hi=3
-v 15 pair rep 26 4 reshape 14
-v 16 pair rep 26 1 sum 15 axis=-1
-v 17 pair rep 26 2x3 sub 9,10
-v 18 pair rep 38 2x2 matmul 17,3
-v 19 candidate rep 26 1 reduce_examples 16
-v 20 candidate rep 26 1 add 19,19
-v 21 example rep 16 4x3 state - name=kept
-v 22 pair rep 16 4x3 append 21,2
-v 23 candidate pub 12 2x2 window 3 rows=2
-v 24 candidate rep 16 2x2 slice 2 axis=-1 lo=0 hi=2
-v 25 candidate rep 28 2x2 mul 24,23
-out loss 20
-out logits 11 max_candidates=1
-out rows 5
-out kept 22 max_candidates=1
-out turned 25
+v 4 setup pub 24 1 table - name=t numbers=-5
+v 5 example rep 16 2x4 lift 1 ring=44 group=0
+v 6 example add 32 2x3 matmul 5,0
+v 7 example rep 16 2x3 trunc 6 shift=16 ring=44 group=1
+v 8 pair add 32 2x3 mul 7,2
+v 9 pair rep 32 2x3 reshare 8 ring=40 group=2
+v 10 pair rep 64 2x3 scale 9 by=-50331648
+v 11 pair rep 24 2x3 fourier 10 fit=0 shift=2 ring=40 group=3
+v 12 pair rep 24 2x3 fourier 10 fit=1 shift=2 ring=40 group=3
+v 13 pair rep 28 2x6 cos_sin 10 k=16 fc=14 fa=14 sum=48 shift=0 ring=45 group=3
+v 14 pair rep 24 2x6 concat 11,12 axis=-1
+v 15 pair rep 24 6x2 permute 14 axes=1,0
+v 16 pair rep 24 2x2 slice 15 axis=-2 lo=1 hi=3
+v 17 pair rep 24 4 reshape 16
+v 18 pair rep 24 1 sum 17 axis=-1
+v 19 pair rep 24 2x3 sub 11,12
+v 20 pair rep 36 2x2 matmul 19,3
+v 21 candidate rep 24 1 reduce_examples 18
+v 22 candidate rep 24 1 add 21,4
+v 23 candidate rep 24 1 add 21,22
+v 24 example rep 16 4x3 state - name=kept
+v 25 pair rep 16 4x3 append 24,2
+v 26 candidate pub 12 2x2 window 3 rows=2
+v 27 candidate rep 16 2x2 slice 2 axis=-1 lo=0 hi=2
+v 28 candidate rep 28 2x2 mul 27,26
+out loss 23 ring=40
+out logits 13 ring=45 max_candidates=1
+out rows 20 ring=40 max_opened=8
+out first 7 ring=44
+out kept 25 ring=44 max_candidates=1
+out turned 28 ring=44
 end
 )";
 

@@ -10,6 +10,7 @@
 #include "mpc/reshare.h"
 #include "mpc/static_factors.h"
 #include "mpc/tiles.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {
@@ -38,6 +39,28 @@ std::vector<TuplePool*> all_pools(const Lanes& lanes) {
 const u64* additive(const Value& value, int id, const u64* zeros) {
   return value.sharing == Sharing::pub && id != 0 ? zeros : value.x[0].get();
 }
+
+// A component of the weights, read from its first word to its last. What has been read is let go.
+class Component {
+ public:
+  Component(Words words, const std::optional<Key>& seed) : words_(std::move(words)), seed_(seed) {}
+
+  bool has(std::size_t n) const { return seed_ || words_.size() == n; }
+  void read(u64* out, std::size_t n) {
+    if (seed_) {
+      expand_words(*seed_, next_, n, out);
+    } else {
+      std::copy_n(words_.data() + next_, n, out);
+      discard_pages(words_.data() + next_, n * sizeof(u64));
+    }
+    next_ += n;
+  }
+
+ private:
+  Words words_;
+  std::optional<Key> seed_;
+  std::size_t next_ = 0;
+};
 
 }  // namespace
 
@@ -120,15 +143,33 @@ void Engine::bind_inputs(Kind kind, std::size_t candidates, std::size_t examples
   }
 }
 
+// One weight after another: those that products alone read are packed, and never there as words all at once.
+void Engine::bind_weights(Shares shares, Environment& values) const {
+  const std::size_t expected = program_.words(Kind::weight);
+  Component x0(std::move(shares.x0), shares.seed0), x1(std::move(shares.x1), shares.seed1);
+  if (!x0.has(expected) || !x1.has(expected))
+    throw std::invalid_argument("weights: shares do not have the " + std::to_string(expected) +
+                                " ring elements that the program needs");
+  const std::vector<int> rings = packed_rings(program_);
+  for (std::size_t i = 0; i < program_.values.size(); ++i) {
+    const Node& node = program_.values[i];
+    if (node.kind != Kind::weight) continue;
+    values[i] = make_value(Sharing::rep, 1, 1, node.shape);
+    x0.read(values[i].x[0].get(), values[i].words());
+    x1.read(values[i].x[1].get(), values[i].words());
+    if (rings[i] > 0) pack_factor(values[i], main_.id, rings[i]);
+  }
+}
+
 void Engine::set_weights(Shares weights) {
   loaded_ = false;
   examples_.clear();
   setup_.clear();  // before the new ones take as much again
   Environment values(program_.values.size());
-  bind_inputs(Kind::weight, 1, 1, std::move(weights), "weights", values);
+  bind_weights(std::move(weights), values);
   run_section(program_, setup_section_, values, main_);
   const std::vector<int> rings = packed_rings(program_);
-  for (std::size_t i = 0; i < values.size(); ++i)
+  for (std::size_t i : setup_section_.nodes)
     if (!values[i].empty() && rings[i] > 0) pack_factor(values[i], main_.id, rings[i]);
   setup_ = std::move(values);
   loaded_ = true;
@@ -237,6 +278,8 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     result.assign(share, share + value.words());
   }
   add_zero_share(main_, result.data(), result.size());
+  const u64 mask = low_bits(program_.values[wanted.value].ring);
+  for (u64& share : result) share &= mask;
   compare_transcripts(lanes_);
   dealer_.step_done();
   return result;

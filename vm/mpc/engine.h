@@ -16,9 +16,11 @@
 
 namespace secfwt {
 
-// One party's half of replicated values: both components, same length.
+// One party's half of replicated values: both components, same length. Of weights, which are many, a component may
+// still be the seed of its words (AES-CTR from 0), and has none then.
 struct Shares {
   Words x0, x1;
+  std::optional<Key> seed0 = {}, seed1 = {};
 };
 
 class Engine {
@@ -56,7 +58,8 @@ class Engine {
 
   // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example
   // stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's
-  // additive share of the output, re-randomised: [C, shape], [C, E, shape] or [E, shape]. Throws std::invalid_argument
+  // additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E, shape]. What
+  // stands above that ring is zero: the sum of whole words would say more than the output. Throws std::invalid_argument
   // when the output's max_candidates is exceeded, Divergence where another party holds other values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
              std::size_t at = 0);
@@ -76,6 +79,7 @@ class Engine {
   Steps steps(const Output& output) const;
   Section section(const std::vector<bool>& needed, const std::function<bool(const Node&)>& belongs) const;
   std::vector<bool> needed(const Ids& roots) const;
+  void bind_weights(Shares shares, Environment& values) const;
   void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                    Environment& values) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <optional>
 
-#include "mpc/bits.h"
 #include "mpc/harmonics.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {

@@ -69,7 +69,7 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
   const u64* x = in.x[0].get();  // an additive share, also of a replicated value
   const int source = program.values[node.inputs[0]].ring;
   const auto target = [&](std::size_t at) { return Target{out.x[0].get() + at, out.x[1].get() + at}; };
-  const bool held = node.kind == Kind::trunc && in.sharing == Sharing::rep;
+  const bool held = node.kind == Kind::lift || (node.kind == Kind::trunc && in.sharing == Sharing::rep);
   if (node.kind == Kind::trunc && !held && node.ring <= source - node.shift) {
     tasks.push_back(std::make_unique<Reshare>(party, x, in.words(), node.shift, node.ring, target(0)));
     return;

@@ -31,6 +31,7 @@ enum class Kind {
   window,
   append,
   reduce_examples,
+  lift,
   trunc,
   reshare,
   cos_sin,
@@ -57,7 +58,7 @@ struct Operation {
   bool communicates = false;  // a protocol, which stands in a group; everything else a party does alone
 };
 constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
-inline constexpr std::array<Operation, 23> kOperations{{
+inline constexpr std::array<Operation, 24> kOperations{{
     // inputs
     {Kind::weight, "weight", 0, 0},
     {Kind::example, "example", 0, 0},
@@ -81,6 +82,7 @@ inline constexpr std::array<Operation, 23> kOperations{{
     {Kind::append, "append", 2, 2},
     {Kind::reduce_examples, "reduce_examples", 1, 1},
     // protocols
+    {Kind::lift, "lift", 1, 1, true},
     {Kind::trunc, "trunc", 1, 1, true},
     {Kind::reshare, "reshare", 1, 1, true},
     {Kind::cos_sin, "cos_sin", 1, 1, true},
@@ -92,6 +94,10 @@ constexpr const char* name(Sharing sharing) { return row_of(kSharings, sharing).
 constexpr const Operation& operation(Kind kind) { return row_of(kOperations, kind); }
 constexpr const char* name(Kind kind) { return operation(kind).name; }
 constexpr bool is_input(Kind kind) { return operation(kind).most_inputs == 0; }
+// Of an owner, who shares it: the others are public.
+constexpr bool is_shared_input(Kind kind) {
+  return kind == Kind::weight || kind == Kind::example || kind == Kind::candidate;
+}
 constexpr bool communicates(Kind kind) { return operation(kind).communicates; }
 
 }  // namespace secfwt

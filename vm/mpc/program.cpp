@@ -7,6 +7,7 @@
 #include "mpc/program_fit.h"
 #include "mpc/program_limits.h"
 #include "mpc/program_line.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {
@@ -94,6 +95,7 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       break;
   }
   derive_ring(before, node);
+  if (is_shared_input(node.kind)) node.ring = optional("ring", kInputRingBits, kWord);
   if (!communicates(node.kind)) return;
   node.ring = optional("ring", kRingBits, kWord);
   node.group = static_cast<u64>(line.integer_key("group", kCount));
@@ -133,10 +135,11 @@ Output parse_output(Line& line, const Program& program) {
   const Stage stage = program.values[output.value].stage;
   if (stage == Stage::setup)
     line.fail("value " + std::to_string(output.value) + " has stage setup, an output must have another");
-  if (const int ring = program.values[output.value].ring; ring != kWord)
-    line.fail("value " + std::to_string(output.value) + " has a ring of " + std::to_string(ring) +
-              " bits, an output must have one of " + std::to_string(kWord));
   line.take_keys();
+  const i64 ring = line.has("ring") ? line.integer_key("ring", kRingBits) : kWord;
+  if (const int whole = program.values[output.value].ring; ring != whole)
+    line.fail("output " + output.name + " is opened in a ring of " + std::to_string(ring) + " bits, value " +
+              std::to_string(output.value) + " has one of " + std::to_string(whole));
   if (line.has("max_candidates"))
     output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
   if (line.has("max_opened"))
@@ -163,6 +166,13 @@ std::size_t Program::last_place() const {
     last = std::min(last.value_or(room), room);
   }
   return last.value_or(0);
+}
+
+std::size_t Program::packed_bytes(Kind input, std::size_t count) const {
+  std::size_t bytes = 0;
+  for (const Node& node : values)
+    if (node.kind == input) bytes += secfwt::packed_bytes(count * volume(node.shape), node.ring);
+  return bytes;
 }
 
 // Every precision of cos_sin becomes a fit, once.

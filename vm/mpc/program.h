@@ -67,9 +67,10 @@ struct Node {
   int shift = 0;                  // trunc, cos_sin, fourier
   std::size_t fit = 0;            // fourier, cos_sin
   Fit precision;                  // cos_sin: k, fc, fa, and its sum's ring
-  u64 group = 0;                  // trunc, reshare, cos_sin, fourier
+  u64 group = 0;                  // lift, trunc, reshare, cos_sin, fourier
 };
 
+// What is opened of a value: all of it in its ring, and nothing that stands above.
 struct Output {
   std::string name;
   std::size_t value;
@@ -88,10 +89,13 @@ struct Program {
   // The last row at which a step may begin: its windows and what it appends end inside what they are taken of. 0 where
   // there are none.
   std::size_t last_place() const;
+  // Bytes of `count` instances of all inputs of a kind, as clients send them: one input after another, each packed to
+  // its ring (ring/packing.h) and ending with a whole byte.
+  std::size_t packed_bytes(Kind input, std::size_t count) const;
 };
 
 // The first line of a program.
-constexpr const char* kFirstLine = "secfwt-program 2";
+constexpr const char* kFirstLine = "secfwt-program 3";
 
 // Throws ProgramError.
 Program parse_program(const std::string& text);

@@ -202,6 +202,10 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
       if (in[0].sharing != Sharing::add)
         fail(node, std::string("its input's sharing is ") + name(in[0].sharing) + ", must be add");
       return Sharing::rep;
+    case Kind::lift:
+      if (in[0].sharing != Sharing::rep)
+        fail(node, std::string("its input's sharing is ") + name(in[0].sharing) + ", must be rep");
+      return Sharing::rep;
     case Kind::trunc:
     case Kind::cos_sin:
     case Kind::fourier:
@@ -231,6 +235,8 @@ void check_scale(const Program& before, const Node& node, const Inputs& in) {
         if (in[i].scale != in[0].scale)
           fail(node, "its inputs' scales " + std::to_string(in[0].scale) + " and " + std::to_string(in[i].scale) +
                          " must be equal");
+      return expect(in[0].scale);
+    case Kind::lift:
       return expect(in[0].scale);
     case Kind::cos_sin:
       expect_phase();
@@ -266,6 +272,11 @@ void check_series(const Node& node, const Fit& fit) {
 void check_ring(const Program& before, const Node& node, const Inputs& in) {
   const auto bits = [](int ring) { return std::to_string(ring) + " bits"; };
   switch (node.kind) {
+    case Kind::lift:
+      if (node.ring <= in[0].ring)
+        fail(node, "ring is " + std::to_string(node.ring) + ", must be larger than its input's, which has " +
+                       bits(in[0].ring));
+      return;
     case Kind::trunc:
       if (node.shift > in[0].ring - 2)
         fail(node, "shift is " + std::to_string(node.shift) + ", its input's ring has " + bits(in[0].ring));

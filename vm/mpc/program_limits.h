@@ -21,6 +21,7 @@ constexpr Range kAmplitudeBits{0, 40};  // `fc`
 constexpr Range kPhasorBits{0, 30};     // `fa`
 constexpr int kMostFitScale = 60;       // fc + fa: a value of 1 stays below 2^62 with its roundings
 constexpr Range kRingBits{8, 64};       // `ring`, and `sum` of cos_sin
+constexpr Range kInputRingBits{2, 64};  // `ring` of an input
 constexpr Range kHarmonic{1, 65535};    // `m`
 constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};
 constexpr Range kCount{0, INT64_MAX};

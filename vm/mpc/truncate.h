@@ -32,6 +32,9 @@ class Truncate : public Task {
 
 // The same of a replicated value, in a ring of any size: LEFT has component 0, RIGHT 1 and 2, so that nothing is handed
 // over. 2·ring bits a value and 1 round where ring <= source − shift, else what a PairShift sends.
+//
+// With shift 0 it is a `lift`: exact where |z| < 2^(source−2). Of any other number of Z_2^source it makes one that is
+// equal mod 2^source and at most 3·2^(source−2): whoever chose z cannot leave that range.
 class TruncateHeld : public Task {
  public:
   // `x0`, `x1`: this party's components, n words each.

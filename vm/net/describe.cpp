@@ -85,6 +85,7 @@ Object program() {
                          .add("fc", kAmplitudeBits)
                          .add("fa", kPhasorBits)
                          .add("ring", kRingBits)
+                         .add("input_ring", kInputRingBits)
                          .add("m", kHarmonic));
 }
 

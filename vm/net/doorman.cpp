@@ -224,6 +224,8 @@ void Doorman::hear_hello(Guest& guest) {
     if (got == 0) return;
     if (bytes.size() < FrameHeader::kBytes) continue;
     std::memcpy(&header, bytes.data(), sizeof header);
+    if (header.magic != FrameHeader::kMagic && header.magic << 8 == FrameHeader::kMagic << 8)
+      return turn_away(guest, Complaint::refused, "the client speaks another version of this protocol than this party");
     if (header.magic != FrameHeader::kMagic || header.kind != Frame::hello || header.length != sizeof(Hash))
       return turn_away(guest, Complaint::refused, "expected HELLO with a program hash of 32 bytes as the first frame");
   }

@@ -5,6 +5,7 @@
 
 #include "net/heartbeat.h"
 #include "net/log.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {
@@ -105,7 +106,10 @@ Service::Reply Service::perform(const Proposal& command) {
   switch (static_cast<Frame>(command.kind)) {
     case Frame::hello: {
       const u64 words[kHelloWords] = {engine_.has_weights() ? u64{1} : u64{0}, sessions_++};
-      return {Frame::hello, static_cast<u64>(engine_.party()), Words(words, words + kHelloWords), limited_counts()};
+      Words greeting(words, words + kHelloWords);
+      const Words counts = limited_counts();
+      greeting.insert(greeting.end(), counts.begin(), counts.end());
+      return {Frame::hello, static_cast<u64>(engine_.party()), std::move(greeting), {}};
     }
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
@@ -118,9 +122,13 @@ Service::Reply Service::perform(const Proposal& command) {
       return {Frame::done, 0, cost(), {}};
     case Frame::step: {
       opened_[command.output] += instances(command);  // now: what is lost on its way may have been read
-      Words result =
+      const Words result =
           engine_.step(command.argument, command.count, command.output, std::move(payload_), progress, command.at);
-      return {Frame::result, 0, cost(), std::move(result)};
+      const Program& program = engine_.program();
+      const int ring = program.values[program.outputs[command.output].value].ring;
+      std::vector<u8> packed(packed_bytes(result.size(), ring));
+      pack_bits(result.data(), result.size(), ring, packed.data());
+      return {Frame::result, 0, cost(), std::move(packed)};
     }
     default:  // STOP
       return {Frame::done, 0, cost(), {}};
@@ -136,14 +144,14 @@ void Service::tell_progress() {
 
 // A client that does not take its answer cannot stop the computation, which the other parties are part of: it loses its
 // session afterwards.
-void Service::answer(Frame kind, u64 argument, const Words& payload, const Words& tail) {
+void Service::answer(Frame kind, u64 argument, const Words& payload, const std::vector<u8>& tail) {
   if (client_broken_) return;
   try {
     auto head = frame(kind, argument, payload);
-    const u64 length = (payload.size() + tail.size()) * sizeof(u64);
+    const u64 length = payload.size() * sizeof(u64) + tail.size();
     std::memcpy(head.data() + offsetof(FrameHeader, length), &length, sizeof length);
     client_->stream.write_all(head.data(), head.size(), kAnswer);
-    client_->stream.write_all(tail.data(), tail.size() * sizeof(u64), kAnswer);
+    client_->stream.write_all(tail.data(), tail.size(), kAnswer);
   } catch (const ConnectionLost&) {
     client_broken_ = true;
   }

@@ -37,13 +37,15 @@ class Service {
 
   Proposal read_command();
   void read(void* out, std::size_t n);
-  Shares read_shares(u64 words);
+  // Of that many instances of all inputs of a kind.
+  Shares read_shares(Kind kind, u64 count);
+  Words read_packed(Kind kind, u64 count, Hash& digest);
   u64 room() const;
   void say_room() const;
   u64 checked_examples(const Proposal& command) const;
   u64 checked_candidates(const Proposal& step) const;
   u64 checked_count(u64 count, const char* what, u64 each, u64 held) const;
-  u64 share_bytes(u64 words) const;
+  u64 share_bytes(Kind kind, u64 count) const;
 
   Stage opened_stage(const Proposal& step) const;
   // What a STEP opens: one instance of its output per candidate, example or pair.
@@ -55,11 +57,12 @@ class Service {
   struct Reply {
     Frame kind;
     u64 argument;
-    Words payload, tail;
+    Words payload;
+    std::vector<u8> tail;
   };
   Reply perform(const Proposal& command);
   void tell_progress();
-  void answer(Frame kind, u64 argument, const Words& payload, const Words& tail = {});
+  void answer(Frame kind, u64 argument, const Words& payload, const std::vector<u8>& tail = {});
   void drop(Complaint complaint, const std::string& text);
 
   Engine& engine_;

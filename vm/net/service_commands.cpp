@@ -6,13 +6,15 @@
 #include "net/heartbeat.h"
 #include "net/log.h"
 #include "net/service.h"
+#include "ring/packing.h"
 
 namespace secfwt {
 namespace {
 
 using std::chrono::seconds;
 
-constexpr u64 kSlowest = 32 << 10;  // bytes per second that shares must come at
+constexpr u64 kSlowest = 32 << 10;                    // bytes per second that shares must come at
+constexpr std::size_t kBlock = std::size_t{1} << 15;  // ring elements that are read at a time
 
 // The client asked for something it may not have; the text is for it.
 struct Refusal : std::runtime_error {
@@ -107,6 +109,13 @@ Proposal Service::read_command() {
       throw Refusal(std::string(name(header.kind)) + " has " + std::to_string(header.length) + " bytes, expected " +
                     std::to_string(bytes));
   };
+  const auto take_shares = [&](Kind kind, u64 count, u64 before) {
+    if (header.length != before + share_bytes(kind, count))
+      throw Refusal(std::string(name(header.kind)) + " has " + std::to_string(header.length) + " bytes, expected " +
+                    std::to_string(before + share_bytes(kind, count)) + " for " + std::to_string(count) +
+                    " × the program's " + name(kind) + " inputs, packed to their rings");
+    payload_ = read_shares(kind, count);
+  };
   const auto prefix = [&](u64* words, u64 n) {
     if (header.length < n * sizeof(u64)) require(n * sizeof(u64));
     read(words, n * sizeof(u64));
@@ -120,17 +129,14 @@ Proposal Service::read_command() {
       if (words > limits_.memory / 2 / (2 * sizeof(u64)))
         throw Refusal("weights of " + megabytes(2 * sizeof(u64) * words) + ": this party can take " +
                       megabytes(limits_.memory / 2));
-      require(share_bytes(words));
-      payload_ = read_shares(words);
+      take_shares(Kind::weight, 1, 0);
       break;
     }
     case Frame::examples: {
       permit(kDataOwner);
       if (!engine_.has_weights()) throw Refusal("the model owner has not sent the weights yet");
       prefix(&command.count, 1);
-      const u64 words = program.words(Kind::example) * checked_examples(command);
-      require(8 + share_bytes(words));
-      payload_ = read_shares(words);
+      take_shares(Kind::example, checked_examples(command), 8);
       break;
     }
     case Frame::step: {
@@ -152,11 +158,10 @@ Proposal Service::read_command() {
       if (command.at > program.last_place())
         throw Refusal("a step cannot begin at row " + std::to_string(command.at) + "; the last one is " +
                       std::to_string(program.last_place()));
-      const u64 words = program.words(Kind::candidate) * checked_candidates(command);
+      const u64 count = checked_candidates(command);
       command.opened = opened_[command.output];
       check_budget(command);
-      require(24 + share_bytes(words));
-      payload_ = read_shares(words);
+      take_shares(Kind::candidate, count, 24);
       break;
     }
     case Frame::stop:
@@ -200,8 +205,8 @@ Words Service::limited_counts() const {
   return counts;
 }
 
-u64 Service::share_bytes(u64 words) const {
-  return engine_.party() == 0 ? 2 * sizeof(Key) : sizeof(Key) + words * sizeof(u64);
+u64 Service::share_bytes(Kind kind, u64 count) const {
+  return engine_.party() == 0 ? 2 * sizeof(Key) : sizeof(Key) + engine_.program().packed_bytes(kind, count);
 }
 
 // Memory for sets of examples and for a step: half of what the weights leave.
@@ -240,33 +245,56 @@ u64 Service::checked_count(u64 count, const char* what, u64 each, u64 held) cons
   return count;
 }
 
-// Two halves, each as words or as the seed of them. Those of a large model take seconds to hash or expand, which must
-// keep neither the client from sending nor from hearing of this party.
-Shares Service::read_shares(u64 words) try {
-  due_ += seconds(share_bytes(words) / kSlowest);
+// Two halves, each as numbers of its inputs' rings or as the seed of words; seeds of weights stay seeds. Others take
+// seconds to expand: the client hears of this party meanwhile.
+Shares Service::read_shares(Kind kind, u64 count) try {
+  due_ += seconds(share_bytes(kind, count) / kSlowest);
   Shares shares;
   const std::array<Words*, 2> halves{&shares.x0, &shares.x1};
   const std::array<bool, 2> given{engine_.party() == 2, engine_.party() == 1};
   std::array<Key, 2> seeds;
   for (std::size_t i = 0; i < 2; ++i) {
     if (given[i]) {
-      halves[i]->resize(words);
-      read(halves[i]->data(), words * sizeof(u64));
+      *halves[i] = read_packed(kind, count, digests_[i]);
     } else {
       read(seeds[i].data(), seeds[i].size());
+      digests_[i] = hash_of(seeds[i].data(), sizeof seeds[i]);
     }
   }
   const Heartbeat alive(kHeartbeat, [this] { tell_progress(); });
   for (std::size_t i = 0; i < 2; ++i) {
-    digests_[i] =
-        given[i] ? hash_of(halves[i]->data(), words * sizeof(u64)) : hash_of(seeds[i].data(), sizeof seeds[i]);
     if (given[i]) continue;
-    halves[i]->resize(words);
-    expand(seeds[i], 0, halves[i]->data(), words * sizeof(u64));
+    if (kind == Kind::weight) {
+      (i == 0 ? shares.seed0 : shares.seed1) = seeds[i];
+      continue;
+    }
+    halves[i]->resize(count * engine_.program().words(kind));
+    expand(seeds[i], 0, halves[i]->data(), halves[i]->size() * sizeof(u64));
   }
   return shares;
 } catch (const std::bad_alloc&) {
-  throw Refusal("out of memory for " + std::to_string(words) + " values");
+  throw Refusal("out of memory for " + std::to_string(count * engine_.program().words(kind)) + " values");
+}
+
+// Hashed and unpacked block by block, as it comes.
+Words Service::read_packed(Kind kind, u64 count, Hash& digest) {
+  const Program& program = engine_.program();
+  Words words(count * program.words(kind));
+  std::vector<u8> block(kBlock * sizeof(u64));
+  Hashing hashing;
+  u64* out = words.data();
+  for (const Node& node : program.values) {
+    if (node.kind != kind) continue;
+    for (std::size_t left = count * volume(node.shape); left > 0;) {
+      const std::size_t n = std::min(left, kBlock), bytes = packed_bytes(n, node.ring);
+      read(block.data(), bytes);
+      hashing.add(block.data(), bytes);
+      unpack_bits(block.data(), n, node.ring, out);
+      out += n, left -= n;
+    }
+  }
+  digest = hashing.result();
+  return words;
 }
 
 }  // namespace secfwt

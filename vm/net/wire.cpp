@@ -1,6 +1,7 @@
 #include "net/wire.h"
 
-#include <openssl/sha.h>
+#include <new>
+#include <stdexcept>
 
 namespace secfwt {
 namespace {
@@ -14,10 +15,24 @@ std::vector<u8> join(const FrameHeader& header, const void* payload) {
 
 }  // namespace
 
-Hash hash_of(const void* data, std::size_t bytes) {
+Hashing::Hashing() : state_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  if (!state_ || !EVP_DigestInit_ex(state_.get(), EVP_sha256(), nullptr)) throw std::bad_alloc();
+}
+
+void Hashing::add(const void* data, std::size_t bytes) {
+  if (!EVP_DigestUpdate(state_.get(), data, bytes)) throw std::runtime_error("SHA-256 failed");
+}
+
+Hash Hashing::result() {
   Hash hash;
-  SHA256(static_cast<const u8*>(data), bytes, hash.data());
+  if (!EVP_DigestFinal_ex(state_.get(), hash.data(), nullptr)) throw std::runtime_error("SHA-256 failed");
   return hash;
+}
+
+Hash hash_of(const void* data, std::size_t bytes) {
+  Hashing hashing;
+  hashing.add(data, bytes);
+  return hashing.result();
 }
 
 std::string hex(const Hash& hash) {

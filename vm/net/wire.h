@@ -1,8 +1,11 @@
 // Frames between clients and a party (docs/wire.md).
 #pragma once
 
+#include <openssl/evp.h>
+
 #include <array>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,7 +49,7 @@ inline constexpr std::array<Named<Complaint>, 3> kComplaints{{
 
 // The 24 bytes before every payload.
 struct FrameHeader {
-  static constexpr u32 kMagic = 0x31544653;  // "SFT1"
+  static constexpr u32 kMagic = 0x32544653;  // "SFT2"
   static constexpr std::size_t kBytes = 24;
 
   u32 magic = kMagic;
@@ -58,7 +61,16 @@ static_assert(sizeof(FrameHeader) == FrameHeader::kBytes && __BYTE_ORDER__ == __
 
 using Hash = std::array<u8, 32>;
 
-// SHA-256.
+// SHA-256 of what is added, part by part.
+class Hashing {
+ public:
+  Hashing();
+  void add(const void* data, std::size_t bytes);
+  Hash result();
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> state_;
+};
 Hash hash_of(const void* data, std::size_t bytes);
 inline Hash hash_of(const std::string& text) { return hash_of(text.data(), text.size()); }
 std::string hex(const Hash& hash);

@@ -54,7 +54,7 @@ SECFWT_TARGET void pack_a(const Block& a, std::size_t m, std::size_t k, u64* out
         x[part] = i < m ? avx512::load(a, i, l + 8 * part, k) : _mm512_setzero_si512();
       split(x, words_to_planes);
       for (std::size_t plane = 0; plane < Bytes; ++plane)
-        _mm512_store_si512(step + plane * kTileBytes + i * 64, x[plane]);
+        _mm512_storeu_si512(step + plane * kTileBytes + i * 64, x[plane]);
     }
 }
 
@@ -72,7 +72,7 @@ SECFWT_TARGET void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out
       }
       split(x, words_to_planes);
       for (std::size_t plane = 0; plane < Bytes; ++plane)
-        _mm512_store_si512(step + plane * kTileBytes + i * 64, _mm512_permutexvar_epi8(quads, x[plane]));
+        _mm512_storeu_si512(step + plane * kTileBytes + i * 64, _mm512_permutexvar_epi8(quads, x[plane]));
     }
 }
 

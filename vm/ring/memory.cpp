@@ -5,6 +5,7 @@
 #endif
 
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <vector>
@@ -78,6 +79,15 @@ void trim_memory() {
     for (void* block : blocks) std::free(block);
     blocks.clear();
   }
+}
+
+void discard_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#ifdef __linux__
+  constexpr std::size_t page = 4096;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(memory) + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+#endif
 }
 
 }  // namespace secfwt

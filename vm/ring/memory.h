@@ -14,6 +14,8 @@ void* acquire(std::size_t bytes);
 void release(void* memory, std::size_t bytes) noexcept;
 // Gives what is kept and not in use back to the system.
 void trim_memory();
+// The whole pages within this memory hold nothing that is still needed; it remains its owner's.
+void discard_pages(void* memory, std::size_t bytes) noexcept;
 
 // For std::vector: elements that are not given a value are not initialised.
 template <class T>

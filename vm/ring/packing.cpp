@@ -26,8 +26,6 @@
 namespace secfwt {
 namespace {
 
-std::size_t packed_bytes(std::size_t n, int bits) { return (n * static_cast<std::size_t>(bits) + 7) / 8; }
-
 template <class R>
 void pack_portable(const R* words, std::size_t n, int bits, u8* out) {
   const u64 mask = low_bits(bits);

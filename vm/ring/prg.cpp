@@ -94,6 +94,16 @@ void expand(const Key& key, u64 first_block, void* out, std::size_t bytes, u64 n
   });
 }
 
+void expand_words(const Key& key, u64 first, std::size_t n, u64* out) {
+  if (n > 0 && first % 2 == 1) {  // from the middle of a block
+    u64 block[2];
+    expand(key, first / 2, block, sizeof block);
+    *out++ = block[1];
+    ++first, --n;
+  }
+  expand(key, first / 2, out, n * sizeof(u64));
+}
+
 u64 Stream::reserve(std::size_t bytes) {
   u64 block = next_;
   next_ += (static_cast<u64>(bytes) + 15) / 16;

@@ -17,6 +17,9 @@ Key random_key();
 // block number·2^64. Thread-safe.
 void expand(const Key& key, u64 first_block, void* out, std::size_t bytes, u64 number = 0);
 
+// n words of the stream of a key, from word `first` on.
+void expand_words(const Key& key, u64 first, std::size_t n, u64* out);
+
 // A stream with a position. Both holders reserve the same lengths in the same order; a reserved range is used for one
 // purpose, once.
 class Stream {

@@ -37,7 +37,7 @@ std::vector<u8> view(const Protocol& protocol, const Words& z, int liar) {
 
 // A series of a phase, products, a reshare: without truncations every message of a lane is compared with something.
 const char* const kCompared =
-    "secfwt-program 2\n"
+    "secfwt-program 3\n"
     "fit 0 k=16 fc=13 fa=13 ring=64 const=0.5 m=1,3 re=1,0 im=0,0.5\n"
     "v 0 candidate rep 64 400 candidate - name=z\n"
     "v 1 candidate rep 26 400 fourier 0 fit=0 group=0\n"

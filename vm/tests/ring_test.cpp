@@ -15,6 +15,7 @@
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
 #include "ring/host_memory.h"
+#include "ring/memory.h"
 #include "ring/packing.h"
 #include "ring/parallel.h"
 #include "ring/phasor.h"
@@ -362,6 +363,27 @@ TEST(prg_any_part_in_any_order) {
     CHECK(std::equal(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(bytes), all.data() + 16 * block));
     CHECK_EQ(part[bytes], 0xab);
   }
+}
+
+TEST(prg_words_from_anywhere) {
+  const Key key = random_key();
+  Words all(100);
+  expand(key, 0, all.data(), all.size() * sizeof(u64));
+  for (std::size_t first : {0, 1, 2, 7, 40})
+    for (std::size_t n : {0, 1, 2, 3, 8, 59}) {
+      Words part(n + 1, 7);
+      expand_words(key, first, n, part.data());
+      CHECK(std::equal(part.begin(), part.end() - 1, all.begin() + static_cast<std::ptrdiff_t>(first)));
+      CHECK_EQ(part[n], u64{7});
+    }
+}
+
+TEST(discarded_pages_leave_their_neighbours) {
+  Words words(10000, 7);
+  discard_pages(words.data() + 1, 8 * 9000);
+  CHECK_EQ(words[0], u64{7});
+  CHECK(std::all_of(words.begin() + 9001, words.end(), [](u64 word) { return word == 7; }));
+  discard_pages(words.data(), 0);
 }
 
 TEST(prg_stream_reserves_whole_blocks) {

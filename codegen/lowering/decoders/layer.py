@@ -15,10 +15,10 @@ from ...ring.values import Floats
 from ...series.ranges import Ranges
 from ..health import Health, Watch
 from ..layer_norm import Norm, centred
-from ..scales import ROW, STREAM
+from ..scales import ROW
 from .attention import CausalAttention, Keys
 from .feed_forward import FeedForward
-from .norm import normalised
+from .norm import normalised, stream_scale
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,17 @@ class DecoderLowering:
 
         m = r.weight(weight, (r[attention].shape[-1], hidden), self.sum_scale - ROW, lambda w: matrix(w[weight].T))
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: matrix(w[bias]))
-        y = self._row(r.add(r.matmul(attention, m), b), x)
+        scale = min(stream_scale(self.ranges, f"{p}.ffn_norm_var"), self.sum_scale - 1)
+        y = self._row(r.add(r.matmul(attention, m), b), x, scale)
         rows = r[y].shape[0]
         live = r.slice(mask, -1, 0, rows) if len(parts) == 1 and rows == r[parts[0]].shape[0] else None
         hat = normalised(r, self.ranges, y, a["eps"], f"{p}.ffn_norm_var", watch=self._watching(live))
-        return self._row(FeedForward(r, self.ranges, v, self.sum_scale, matrix)(hat), y)
+        return self._row(FeedForward(r, self.ranges, v, self.sum_scale, matrix)(hat), y, scale)
 
-    def _row(self, added: int, x: int) -> int:
-        """x and what is added to it, at scale `STREAM`."""
+    def _row(self, added: int, x: int, scale: int) -> int:
+        """x and what is added to it at a scale."""
         r = self.r
-        return r.trunc(r.add(added, r.raise_scale(x, self.sum_scale)), STREAM)
+        return r.trunc(r.add(added, r.raise_scale(x, self.sum_scale)), scale)
 
     def _watch(self, mask: int, parts: tuple[int, ...]) -> Watch | None:
         return self._watching(self.r.slice(mask, -1, 0, self.r[parts[0]].shape[0]) if len(parts) == 1 else None)

@@ -6,7 +6,7 @@ One opening per row: its squared length becomes the phase of a fit of the invers
 
 from __future__ import annotations
 
-from math import sqrt
+from math import floor, log2, sqrt
 
 from ...commandline.problems import Problem, ProblemsFound
 from ...ring.builder import RingBuilder
@@ -14,10 +14,21 @@ from ...series.nonlinear import SLACK, inverse_root
 from ...series.ranges import Ranges
 from ..health import Watch
 from ..layer_norm import STRETCH, inverse_scale
-from ..scales import ROW
+from ..scales import ROW, STREAM
 
 WORST = 0.02
 """Relative error of a fit that is still accepted: intervals whose ends differ by up to some 10,000."""
+
+
+def longest_row(ranges: Ranges, site: str, n: int) -> float:
+    """What a row of n columns before the norm `site` is no longer than, with room for twice the interval's longest: one
+    beyond is the caller's risk, not an overflow."""
+    return 2 * sqrt(n * ranges.variance(site)[1])
+
+
+def stream_scale(ranges: Ranges, site: str) -> int:
+    """Scale of rows of the residual stream whose mean squares are observed at `site`."""
+    return STREAM - floor(log2(ranges.variance(site)[0]) / 2)
 
 
 def normalised(
@@ -31,10 +42,9 @@ def normalised(
     """
     n = r[x].shape[-1]
     low, high = ranges.variance(site)
-    # a row inside the interval is no longer than √(n·high); one outside is the caller's risk, not an overflow
-    most = 4 * n * high
-    x = r.declare(x, bound=sqrt(most), norm=sqrt(most))
-    square = r.sum(r.mul(x, x), -1, bound=most)
+    longest = longest_row(ranges, site, n)
+    x = r.declare(x, bound=longest, norm=longest)
+    square = r.sum(r.mul(x, x), -1, bound=longest**2)
     theta, period = r.phase(square, SLACK * n * (high - low))
     fit = inverse_root(n * low, n * high, period, divisor=n, eps=eps)
     if fit.error > WORST:
@@ -48,5 +58,5 @@ def normalised(
         watch.norm(square, inverse, n, fit, eps / low)
     if live is not None:
         inverse = r.reshare(r.mul(inverse, r.reshape(live, r[inverse].shape), bound=fit.bound))
-    longest = (1 + max(STRETCH, fit.error)) * sqrt(n)
-    return r.declare(r.trunc(r.mul(x, inverse, bound=longest), ROW), norm=longest)
+    unit = (1 + max(STRETCH, fit.error)) * sqrt(n)
+    return r.declare(r.trunc(r.mul(x, inverse, bound=unit), ROW), norm=unit)

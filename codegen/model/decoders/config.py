@@ -8,33 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from ...commandline.problems import Report
+from ..config import ModelConfig
 from .rope import Rope, Scaling
 
 SCALINGS = get_args(Scaling)
 """Kinds of `rope_scaling` that are read."""
 
 
-class DecoderConfig(BaseModel):
-    """Fields that all families share; defaults are those of `transformers`."""
+class DecoderConfig(ModelConfig):
+    """What decoders have besides."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
-
-    architectures: list[str] = []
-    hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
-    vocab_size: PositiveInt
     tie_word_embeddings: bool = False
     add_cross_attention: Literal[False] = False
     bos_token_id: int | None = Field(None, ge=0)
     eos_token_id: int | list[int] | None = None
     pad_token_id: int | None = None
-    id2label: dict[int, str] | None = None
-    num_labels: PositiveInt | None = None
-    problem_type: str | None = None
 
 
 class Gpt2Config(DecoderConfig):
@@ -67,7 +58,7 @@ class LlamaConfig(DecoderConfig):
     partial_rotary_factor: float = Field(1.0, ge=1.0, le=1.0)
     attention_bias: bool = False
     mlp_bias: bool = False
-    layer_types: list[Literal["full_attention"]] = []
+    layer_types: list[Literal["full_attention"]] = Field(default_factory=list)
 
 
 class MistralConfig(LlamaConfig):

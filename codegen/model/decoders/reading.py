@@ -37,9 +37,9 @@ def decoder_spec(
     if llama and head_dim % 2:
         report.error(f"a head has {head_dim} columns", "Rotary positions turn pairs of them.")
     window = raw.get("sliding_window", MISTRAL_WINDOW) if raw["model_type"] == "mistral" else None
-    if window is not None and window < options.sequence_length + options.n_prompt_tokens + 1:
+    if window is not None and window < (rows := 1 + options.sequence_length + options.own_rows):
         report.error(
-            f"sliding_window is {window}, sequences have {options.sequence_length + options.n_prompt_tokens + 1} rows",
+            f"sliding_window is {window}, sequences have {rows} rows",
             "Rows would see windows of others: accepted are windows that hold all.",
         )
     rope = rope_of(llama, report) if llama else None

@@ -36,12 +36,11 @@ def test_weights_are_encoded_in_program_order() -> None:
     plan = layer.encoder_plan(TOY, 4, 1, 4)
     weights = RandomWeights(TOY, GenOptions(rfa_features=4, attention="rfa"), plan)
     lowered = service.lowered(plan, weights, layer.layer_inputs(TOY, 4))
-    words = service.encoded(lowered, weights)
-    first, *_, last = lowered.ring.inputs("weight")
-    for value, part in ((first, words[: first.size]), (last, words[-last.size :])):
+    for value, given in zip(lowered.ring.inputs("weight"), service.folded(lowered, weights), strict=True):
         fold = lowered.folds[value.attrs["name"]]
-        exact = np.asarray(fold.make(weights)).ravel() * 2.0**fold.scale
-        np.testing.assert_allclose(part.astype(float), exact, atol=0.5 + 1e-9)
+        exact = np.asarray(fold.make(weights)) * 2.0**fold.scale
+        np.testing.assert_allclose(given.words.astype(float), exact, atol=0.5 + 1e-9)
+        assert given.ring == value.ring
 
 
 def test_log_sums_of_random_weights_are_estimated_on_other_rows() -> None:

@@ -21,6 +21,8 @@ from secfwt.codegen.series.ranges import Ranges
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("llama", "causal_lm", {}),
     ("gpt2", "causal_lm", {"prompt_at": "template"}),
+    ("qwen2", "causal_lm", {"prompt_at": "start"}),
+    ("llama", "prototypes", {"prompt_at": "start", "prompt_layer": 1}),
     ("qwen2", "classification", {"prompt_layer": 1}),
     ("qwen3", "prototypes", {}),
     ("llama-biased-untied", "causal_lm", {"n_prompt_tokens": 0}),
@@ -35,6 +37,20 @@ def test_the_ring_follows_the_model(family: str, head: str, options: dict[str, A
     for o in run.compiled.ring.outputs:
         got = decode(fixed[o.name], run.compiled.ring[o.value].scale).reshape(run.reference[o.name].shape)
         assert np.abs(got - run.reference[o.name]).max() < 0.1 * spread
+
+
+@pytest.mark.parametrize("factor", [1e-2, 1e4])
+def test_a_residual_stream_may_have_any_size(factor: float, tmp_path: Path) -> None:
+    def altered(tensors: dict[str, Any]) -> None:
+        for name, value in tensors.items():
+            if any(part in name for part in ("embed_tokens", "o_proj", "down_proj")):
+                value *= factor
+
+    run = decoder_run(tmp_path, "llama-biased-untied", "causal_lm", altered, n_prompt_tokens=0)
+    (logits,) = run_program(run.compiled.ring, run.words, ("logits",)).values()
+    scale = run.compiled.ring[run.compiled.ring.outputs[1].value].scale
+    spread = max(1.0, float(np.abs(run.reference["logits"]).max()))
+    np.testing.assert_allclose(decode(logits, scale), run.reference["logits"], atol=0.1 * spread)
 
 
 def test_a_pair_costs_the_rows_behind_the_text_alone(tmp_path: Path) -> None:

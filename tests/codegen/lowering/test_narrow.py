@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from helpers.ring_toys import toy
-from secfwt.codegen.lowering.narrow import narrow
+from secfwt.codegen.lowering.narrow import OPENED, narrow
 from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
@@ -106,7 +106,7 @@ def test_a_small_number_keeps_the_bits_that_are_cut_off() -> None:
     x = r.example("x", (4,), 15, bound=0.004)
     y = r.trunc(r.reshare(r.mul(x, x)), 10)
     found = narrow(replace(r.program, outputs=[Output("y", r.trunc(r.mul(y, y), 10))]))
-    assert [v.ring for v in found if v.kind == "trunc"] == [found[y].ring, WORD]
+    assert [v.ring for v in found if v.kind == "trunc"] == [found[y].ring, 1 + OPENED]
     assert all(found[v.inputs[0]].ring >= v.attrs["shift"] + 2 for v in found if v.kind == "trunc")
 
 
@@ -116,4 +116,51 @@ def test_a_phase_needs_few_bits_of_the_number_it_is_made_of() -> None:
     zeros = (factor & -factor).bit_length() - 1
     found = rings(replace(program, outputs=[Output("series", len(program.values) - 1)]))
     assert found["trunc"] == WORD - zeros < 32
-    assert found["fourier"] == WORD  # an output's
+    assert found["fourier"] == 13 + OPENED
+
+
+# Inputs and outputs
+
+
+@pytest.mark.parametrize(("head", "variant"), TOYS)
+def test_examples_are_lifted_from_rings_of_their_range(head: str, variant: str) -> None:
+    t = toy(head, variant=variant, health=True)
+    for x in t.ring.inputs("example"):
+        assert x.scale + np.log2(x.bound) <= x.ring - 2 < x.scale + np.log2(x.bound) + 2
+        assert {v.kind for v in t.ring if x.id in v.inputs} == {"lift"}
+
+
+@pytest.mark.parametrize(("head", "variant"), TOYS)
+def test_candidates_are_truncated_from_a_ring_of_the_prompts_range(head: str, variant: str) -> None:
+    ring = toy(head, variant=variant, deep=True).ring
+    (z,) = ring.inputs("candidate")
+    reached, truncated = {z.id}, []
+    for v in ring:
+        if not reached.isdisjoint(v.inputs):
+            if v.kind in COMMUNICATING:
+                truncated.append(v)
+            else:
+                reached.add(v.id)
+    for v in truncated:
+        (i,) = v.inputs
+        assert v.kind == "trunc"
+        assert v.ring > ring[i].ring - v.attrs["shift"]
+        assert ring[i].ring <= z.ring < ring[i].scale + np.log2(ring[i].bound) + 4
+    assert truncated
+
+
+@pytest.mark.parametrize(("head", "variant"), TOYS)
+def test_outputs_have_room_for_values_that_cannot_be(head: str, variant: str) -> None:
+    ring = toy(head, variant=variant).ring
+    for o in ring.outputs:
+        v = ring[o.value]
+        assert v.scale + np.log2(v.bound) + 9 <= v.ring < WORD
+
+
+def test_a_lift_that_nobody_needs_is_left_out() -> None:
+    r = RingBuilder()
+    x = r.example("x", (4,), 20, bound=100.0)
+    y = r.candidate("y", (4,), 2, bound=1.0)
+    product = r.declare(r.reshape(r.shift(x, 18), (4,)), bound=1.0)
+    found = narrow(replace(r.program, outputs=[Output("y", r.mul(product, y))]))
+    assert [v.kind for v in found if "lift" in v.kind] == []

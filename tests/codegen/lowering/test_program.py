@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from helpers.ring_toys import DIM, FEATURES, HEAD_SPECS, HEADS, HIDDEN, LAYERS, PROMPT, TOKENS, Toy, toy
 from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.commandline.units import amount
+from secfwt.codegen.estimate import uploads_line
 from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.lowering.scales import ROW
 from secfwt.codegen.model.options import GenOptions
@@ -16,7 +18,7 @@ from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.arithmetic import ring_matmul
 from secfwt.codegen.ring.builder import RingBuilder
-from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic
+from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, traffic, uploaded_bytes
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.operations import COMMUNICATING
 from secfwt.codegen.ring.oracle import Machine, run_program
@@ -24,7 +26,7 @@ from secfwt.codegen.ring.program import RingValue
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series.ranges import Ranges
-from secfwt.runtime.parties.sharing import RangeError
+from secfwt.runtime.parties.sharing import Elements, RangeError, share
 from secfwt.runtime.parties.sharing import encode as encode_shared
 
 CASES = [
@@ -50,6 +52,18 @@ def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str,
     for output in t.ring.outputs:
         got = decode(result[output.name], t.ring[output.value].scale).reshape(t.reference[output.name].shape)
         assert np.abs(got - t.reference[output.name]).max() < 0.02 * max(1.0, spread)
+
+
+@pytest.mark.parametrize("head", ["prototypes", "masked_lm"])
+def test_a_prompt_before_the_text_is_normalised(head: str) -> None:
+    t = toy(head, variant="softmax", prompt_layer=0, prompt_at="start")
+    for longer in (1.0, 3.0):  # rows of z are as long as a search may make them, and longer than public text's
+        inputs = {**t.inputs, "z": longer * t.inputs["z"]}
+        expected = run_plan(t.plan, t.weights, inputs)["logits"]
+        result = run_program(t.ring, {**t.words, "z": encode(inputs["z"], t.ring.inputs("candidate")[0].scale)})
+        value = next(each.value for each in t.ring.outputs if each.name == "logits")
+        got = decode(result["logits"], t.ring[value].scale).reshape(expected.shape)
+        assert np.abs(got - expected).max() < 0.02 * max(1.0, np.abs(expected).max())
 
 
 def test_the_candidates_matter() -> None:
@@ -187,7 +201,7 @@ def test_text_is_deterministic_and_round_trips() -> None:
     first, second = (toy("prototypes") for _ in range(2))
     text = program_text(first.ring)
     assert text == program_text(second.ring)
-    assert text.startswith("secfwt-program 2\n")
+    assert text.startswith("secfwt-program 3\n")
     assert text.endswith("end\n")
     assert text.count("\nv ") == len(first.ring.values)
 
@@ -254,6 +268,22 @@ def test_kept_memory_is_what_later_stages_read() -> None:
     queries = HEADS * 2 * FEATURES
     # and the residual of the one row that the head reads, additive; labels and the example's weight
     assert kept_bytes(t.ring, Stage.EXAMPLE) == 16 * (sums + queries + labels + 1) + 8 * HIDDEN
+
+
+@pytest.mark.parametrize(("kind", "instances"), [("weight", 1), ("example", 3), ("candidate", 2)])
+def test_uploads_are_what_clients_send(kind: str, instances: int) -> None:
+    t = toy("masked_lm")
+    payloads = share([Elements(t.words[v.attrs["name"]], v.ring) for v in t.ring.inputs(kind)])
+    assert sum(len(part) for payload in payloads for part in payload) == uploaded_bytes(t.ring, kind, instances)
+    elements = instances * sum(v.size for v in t.ring.inputs(kind))
+    assert uploaded_bytes(t.ring, kind, instances) < 0.9 * 16 * elements
+
+
+def test_the_estimate_says_what_owners_send() -> None:
+    ring = toy("bert").ring
+    line = uploads_line(ring)
+    for kind, what in (("weight", "of weights"), ("example", "per example"), ("candidate", "per candidate")):
+        assert f"{amount(uploaded_bytes(ring, kind), 'B')} {what}" in line
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 2), (1, 1, 1), (4, 0, 3), (17, 300, 9)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.toys import save_toy
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.model.decoders.rope import Rope
 from secfwt.codegen.model.hf import read_model
@@ -62,6 +63,12 @@ def test_what_is_not_computed_is_refused_by_name(changes: dict[str, Any], said: 
     with pytest.raises(ProblemsFound) as found:
         read(tmp_path, **changes)
     assert said in str(found.value)
+
+
+def test_only_a_decoders_prompt_has_a_place(tmp_path: Path) -> None:
+    save_toy(tmp_path, "bert", "classification")
+    with pytest.raises(ProblemsFound, match="--prompt-at is start, the model is an encoder"):
+        read_model(tmp_path, GenOptions(attention="softmax", prompt_at="start"))
 
 
 def test_random_features_and_deep_prompts_are_for_encoders(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.mpspdz_local import CONFIGS, HEADS, toy_plan
+from helpers.mpspdz_local import CONFIGS, DECODERS, HEADS, toy_decoder_plan, toy_plan
 from jinja2 import nodes
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
-from secfwt.codegen.mpspdz.program import Ref
+from secfwt.codegen.mpspdz.program import Call, Ref
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
 from secfwt.codegen.mpspdz.text import environment, render
 from secfwt.codegen.series.softmax import period
@@ -46,6 +46,18 @@ def test_golden(tmp_path: Path, family: str, head: str) -> None:
 
 def test_golden_softmax(tmp_path: Path) -> None:
     is_golden("bert_softmax", text(tmp_path, attention="softmax"))
+
+
+PLACES = {"mistral": "start", "qwen2": "template"}
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_golden_decoder(tmp_path: Path, family: str) -> None:
+    plan = toy_decoder_plan(tmp_path, family, prompt_at=PLACES.get(family, "end"))
+    is_golden(
+        f"{family}_causal_lm",
+        render(plan, SMALL, version="0.1.0", source_hash="sha256 of the toy", command=COMMAND),
+    )
 
 
 def is_golden(name: str, got: str) -> None:
@@ -81,6 +93,67 @@ def test_layers_below_the_prompt_run_once_an_example(tmp_path: Path) -> None:
     assert [call.kernel for call in program.load if "encoder" in call.kernel] == ["encoder.encoder_stack"]
     assert list(program.stacks) == ["layers_0", "layers_1"]
     assert [c.shape for c in program.kept if c.name.startswith("encoder")] == [(2, 2, 6, 16)]
+
+
+def kernels_of(calls: list[Call]) -> list[str]:
+    return [call.kernel for call in calls if call.kernel.startswith("decoder.")]
+
+
+def test_a_decoders_text_runs_once_an_example_and_its_keys_are_kept_by_layer(tmp_path: Path) -> None:
+    program = translate(toy_decoder_plan(tmp_path, sizes={"num_hidden_layers": 5}, prompt_layer=1), SMALL)
+    assert kernels_of(program.load) == ["decoder.rows", "decoder.rows_and_keys"]
+    assert kernels_of(program.evaluate) == ["decoder.rows_behind", "decoder.last_row_behind", "decoder.final_norm"]
+    layers = [dict(call.keywords).get("layers") for call in program.load + program.evaluate if "decoder" in call.kernel]
+    assert layers == [(0, 1), (1, 5), (1, 4), (4, 5), None]
+    keys = next(c for c in program.kept if c.name.startswith("keys"))
+    assert keys.shape == (2, 4, 2, 5 * 2 * (2 * 4 + 1))  # tiles, layers, examples, text rows × key heads × columns
+    readers = [call for call in program.evaluate if Ref(f"kept_{keys.name}") in call.arguments]
+    assert [Ref("tiles") in call.arguments for call in readers] == [True, True]
+
+
+@pytest.mark.parametrize(("layers", "place"), [(1, "end"), (2, "template"), (3, "start")])
+def test_a_prompt_in_the_last_layer_of_a_decoder(tmp_path: Path, layers: int, place: str) -> None:
+    sizes = {"num_hidden_layers": layers}
+    program = translate(toy_decoder_plan(tmp_path, sizes=sizes, prompt_layer=layers - 1, prompt_at=place), SMALL)
+    below = ["decoder.rows"] if layers > 1 else []
+    behind = place != "start"
+    assert kernels_of(program.load) == below + (["decoder.rows_and_keys"] if behind else [])
+    assert kernels_of(program.evaluate)[0] == ("decoder.last_row_behind" if behind else "decoder.last_row")
+
+
+def test_a_decoders_norms_are_folded_by_the_model_owner(tmp_path: Path) -> None:
+    plan = toy_decoder_plan(tmp_path, "qwen3")
+    program = translate(plan, SMALL)
+    stack = program.stacks["layers_0"]
+    assert not [role for role in stack if role.startswith(("input_norm", "ffn_norm"))]
+    assert stack["ffn_in.bias"].weights == {
+        f"layers.{i}.{name}" for i in (0, 1) for name in
+        ("ffn_in.bias", "ffn_in.weight", "ffn_norm.gamma", "ffn_norm.beta")
+    }  # fmt: skip
+    assert {name for c in program.wire for name in c.weights} == {name for v in plan for name in v.weights.values()}
+    assert (stack["q.weight"].factor, stack["q_norm.gamma"].factor) == (1.0, 8**-0.5)
+
+
+def test_few_layers_whose_activations_reach_far_do_not_widen_all_others(tmp_path: Path) -> None:
+    plan = toy_decoder_plan(tmp_path, sizes={"num_hidden_layers": 5}, prompt_at="start")
+    plan.meta["calibration"] = {
+        f"layers.{i}.activation": {"min": -width, "max": width, "q0.0001": -width, "q0.9999": width}
+        for i, width in enumerate((5.0, 20.0, 4.0, 15.0, 5.0))
+    }
+    for protocol, reach in (("ring", [6.0, 24.0, 6.0, 24.0]), ("rep4-ring", [24.0] * 4)):
+        (call,) = (
+            call
+            for call in translate(plan, replace(SMALL, protocol=protocol)).evaluate
+            if call.kernel == "decoder.rows"
+        )
+        assert dict(call.keywords)["reach"] == reach
+
+
+def test_rows_that_fixed_point_does_not_serve_are_refused_with_their_numbers(tmp_path: Path) -> None:
+    plan = toy_decoder_plan(tmp_path)
+    plan.meta["calibration"] = {"layers.1.ffn_norm_var": {"min": 2.0, "max": 4e6}}
+    with pytest.raises(ProblemsFound, match=r"layer 1, ffn_norm: mean squares of rows lie from 1 to 8e\+06"):
+        translate(plan, SMALL)
 
 
 def test_every_weight_of_the_plan_is_sent_once(tmp_path: Path) -> None:
@@ -159,7 +232,7 @@ def test_softmax_weighs_by_a_series_where_openings_are_masked(tmp_path: Path, pr
     assert all(set(keywords) & {"period", "mean", "amplitudes", "plateau"} == by for keywords in layers)
 
 
-def test_softmax_layers_of_a_stack_take_as_many_harmonics_and_the_widest_period(tmp_path: Path) -> None:
+def test_neighbours_that_take_as_many_harmonics_share_the_widest_period(tmp_path: Path) -> None:
     plan = toy_plan(tmp_path, attention="softmax", sizes={"num_hidden_layers": 4})
     lowest = (-60.0, -12.5, -13.2, -14.0)
     plan.meta["calibration"] = {
@@ -167,7 +240,11 @@ def test_softmax_layers_of_a_stack_take_as_many_harmonics_and_the_widest_period(
     }
     program = translate(plan, SMALL)
     layers = [dict(call.keywords) for call in program.evaluate if call.kernel.startswith("encoder.")]
-    assert [stack["v.weight"].shape[0] for stack in program.stacks.values()] == [1, 2, 1]
+    assert [keywords.get("layers") for keywords in layers] == [(0, 1), (1, 3), None]
+    # owners read a bundle's program without calibration: it must not decide what is sent in which order
+    assert (
+        program.wire == translate(toy_plan(tmp_path, attention="softmax", sizes={"num_hidden_layers": 4}), SMALL).wire
+    )
     assert [keywords["period"] for keywords in layers] == [period(-72.0), period(-16.0), period(-17.0)]
 
 
@@ -222,12 +299,14 @@ def test_even_waves_are_right_up_to_where_they_bend_back(width: float, harmonics
 
 SECTIONS = ("Shapes:", "Scale:", "Interval:", "Error:", "Rounds:", "Opens:")
 KERNEL_MODULES = (
-    "activations", "attention", "bit_phasors", "encoder", "heads", "linear", "losses", "masked_opening",
-    "normalization", "phasors", "pooling", "polynomial", "prompt", "softmax", "trigonometry",
+    "activations", "attention", "bit_phasors", "decoder", "encoder", "feed_forward", "heads", "linear", "losses",
+    "masked_opening", "normalization", "phasors", "pooling", "polynomial", "prompt", "rotary", "softmax",
+    "trigonometry",
 )  # fmt: skip
 LOCAL = {
     "fit", "split", "degree_at", "feature_addresses", "strided", "rows_of", "to_turns", "heads_last", "plus",
     "block_product", "per_score", "rounding_shift", "chosen", "factors", "gelu_even", "angle", "slope_of",
+    "gelu_new_even", "silu_even", "shorter", "stream_numbers", "up_to_own", "numbers", "scale_of",
 }  # fmt: skip
 """Helpers that compute on public numbers, only move data, or do one local step."""
 
@@ -258,3 +337,7 @@ def test_every_kernel_that_the_target_calls_exists(tmp_path: Path) -> None:
         for loss in ("ce", "hinge"):
             program = translate(toy_plan(tmp_path, head=head, loss=loss), SMALL)
             assert {call.kernel for call in program.load + program.evaluate} <= names | {"picked"}
+    for place in ("start", "end", "template"):
+        more = {"head": "prototypes", "label_words": (), "label_texts": ("a", "b")} if place == "end" else {}
+        program = translate(toy_decoder_plan(tmp_path, prompt_at=place, **more), SMALL)
+        assert {call.kernel for call in program.load + program.evaluate} <= names | {"picked"}

@@ -76,9 +76,9 @@ def mean_embeddings(model: Any, embedder: Any, token: int, texts: Any) -> torch.
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("prompt_at", ["end", "template"])
+@pytest.mark.parametrize("prompt_at", ["start", "end", "template"])
 @pytest.mark.parametrize("layer", [0, 1])
-def test_a_prompt_is_added_to_rows_behind_the_text(prompt_at: Any, layer: int, tmp_path: Path) -> None:
+def test_a_prompt_is_added_to_rows_ahead_of_the_text_or_behind_it(prompt_at: Any, layer: int, tmp_path: Path) -> None:
     model = save_decoder(tmp_path, "llama", "causal_lm")
     more = {"n_prompt_tokens": 3, "prompt_layer": layer, "intrinsic_dim": 6, "prompt_at": prompt_at}
     spec, options, weights, embedder = opened(tmp_path, **more, **HEAD_OPTIONS["causal_lm"])
@@ -92,11 +92,12 @@ def test_a_prompt_is_added_to_rows_behind_the_text(prompt_at: Any, layer: int, t
     token = first_token(embedder.tokenizer, spec, weights, PROBES)
     words = [embedder.tokenizer.encode(f" {w}", add_special_tokens=False).ids[0] for w in ("good", "bad")]
     own, end = embedder.settings.layout.prompt_ids, len(embedder.tokenizer.encode(" So it is").ids)
-    assert (len(own), options.template_rows) == (3 if prompt_at == "end" else 0, end)
+    assert (len(own), options.template_rows) == (0 if prompt_at == "template" else 3, end)
     for e, text in enumerate(TEXTS):
         ids = [token, *embedder.tokens((text,)).ids]
-        ids = [*ids[:-end], *own, *ids[-end:]]
-        at = len(ids) - (end + 3 if prompt_at == "end" else 3)
+        at = 1 if prompt_at == "start" else len(ids) - end
+        ids = [*ids[:at], *own, *ids[at:]]
+        at = len(ids) - 3 if prompt_at == "template" else at
         for c, point in enumerate(z):
             added = torch.zeros(1, len(ids), 32)
             added[0, at : at + 3] = torch.tensor((point @ a).reshape(3, 32) * 2.0**options.prompt_bits)
@@ -107,6 +108,14 @@ def test_a_prompt_is_added_to_rows_behind_the_text(prompt_at: Any, layer: int, t
                 expected = model(torch.tensor([ids])).logits[0, -1, words]
             hook.remove()
             np.testing.assert_allclose(outputs["logits"][c, e], expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_text_behind_a_prompt_is_a_pairs_from_its_layer_on(tmp_path: Path) -> None:
+    save_decoder(tmp_path, "qwen3", "causal_lm")
+    more = {"n_prompt_tokens": 3, "prompt_at": "start", "prompt_layer": 1}
+    spec, options, *_ = opened(tmp_path, **more, **HEAD_OPTIONS["causal_lm"])
+    layers = [(v.attrs["layer"], v.shape[0], v.stage) for v in build_plan(spec, options) if v.kind == "decoder_layer"]
+    assert layers == [(0, 1 + TOKENS + 3, Stage.EXAMPLE), (1, 1, Stage.PAIR)]
 
 
 def test_rows_of_text_are_an_examples_in_all_layers(tmp_path: Path) -> None:

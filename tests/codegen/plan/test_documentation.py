@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from helpers.places import ROOT
 from secfwt.codegen.model.decoders.rope import Rope
-from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.options import GenOptions, Place
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
 from secfwt.codegen.plan.build import build_plan
 
@@ -43,10 +43,18 @@ def built() -> dict[str, tuple[set[str], set[str]]]:
     ]
     plans += [
         build_plan(
-            ModelSpec("llama", 16, 3, 4, 24, "silu", 1e-5, 50, 40, 0, 0, 0, head, causal=True, rope=Rope(1e4)),
-            GenOptions(sequence_length=8, attention="softmax", max_new_tokens=4),
+            ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, head),
+            GenOptions(sequence_length=8, prompt_at="start"),
         )
-        for head in DECODERS
+        for head in HEADS
+        if head.rows != "first"
+    ]
+    plans += [
+        build_plan(
+            ModelSpec("llama", 16, 3, 4, 24, "silu", 1e-5, 50, 40, 0, 0, 0, head, causal=True, rope=Rope(1e4)),
+            GenOptions(sequence_length=8, attention="softmax", prompt_at=place, max_new_tokens=4),
+        )
+        for head, place in product(DECODERS, get_args(Place))
     ]
     for v in (v for plan in plans for v in plan):
         attrs, weights = found.setdefault(v.kind, (set(), set()))

@@ -58,6 +58,7 @@ def test_documentation_has_the_rows() -> None:
 
 
 SAMPLES = [
+    ("lift", {"source": 20, "ring": 37, "rep": True}),
     ("trunc", {"source": 64, "shift": 28, "ring": 36}),
     ("trunc", {"source": 64, "shift": 28, "ring": 37}),
     ("trunc", {"source": 40, "shift": 10, "ring": 64}),
@@ -115,6 +116,9 @@ REFUSED = [
     ("trunc", (value(ring=40),), {"shift": 39, "ring": 20}, "shift is 39, the input's ring has 40 bits"),
     ("trunc", (ADD,), {"shift": 6, "ring": 65}, "ring is 65, accepted: 8…64"),
     ("reshare", (value(sharing=Sharing.ADD, ring=40),), {"ring": 41}, "ring is 41, the input's is 40"),
+    ("lift", (value(ring=20),), {"ring": 20}, "ring is 20, the input's is 20"),
+    ("lift", (value(sharing=Sharing.ADD, ring=20),), {"ring": 40}, "sharing is add, it must be rep"),
+    ("example", (), {"name": "x", "ring": 1}, "ring is 1, accepted: 2…64"),
     ("fourier", (value(scale=64, ring=63),), {"fit": 0, "shift": 0, "ring": 64}, "63 bits, a phase has 64"),
     (
         "cos_sin", (PHASES,), {"k": 33, "fc": 14, "fa": 14, "sum": 64, "shift": 0, "ring": 64},

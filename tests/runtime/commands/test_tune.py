@@ -55,7 +55,7 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -
     assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
     assert {path.name for path in run.iterdir()} == {
         "evaluation.json", "evaluation.png", "history.jsonl", "loss.png", "opened.jsonl", "options.json", "prompt.npz",
-        "result.json", "state",
+        "report.html", "result.json", "state",
     }  # fmt: skip
 
 
@@ -125,6 +125,8 @@ def test_label_texts_that_say_nothing(tmp_path: Path, model: Path) -> None:
     outcome = tune(*arguments, "--label-text", "0=very good", "--label-text", "1=!")
     assert outcome.exit_code == 0, outcome.output
     assert "warning  label texts are '!': examples are compared with" in outcome.output
+    assert "--label-text '0=what 0 means' '1=what 1 means'" in outcome.output
+    assert "preset   demo:" not in outcome.output
 
 
 @pytest.mark.parametrize("below", [("--frozen-layers", 1), ("--weights", "public")])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from secfwt.runtime.data.examples import Example
 from secfwt.runtime.data.presets import PRESETS, described, length, shots
+from secfwt.runtime.tuning.options import TuneOptions
+from secfwt.runtime.tuning.session import own_options
 
 STANDARD = PRESETS["standard"]
 
@@ -34,6 +36,14 @@ def test_the_budget_is_whole_generations() -> None:
     assert [PRESETS[name].budget(32, 8) for name in ("quick", "standard", "thorough")] == [80, 400, 800]
     assert STANDARD.budget(50, 20) % 20 == 0
     assert STANDARD.budget(1, 20) == 20
+
+
+def test_the_demo_is_what_nobody_has_to_say() -> None:
+    options, line = own_options({}, "demo")
+    assert options == TuneOptions()
+    assert line == "demo: 21 tokens (--sequence-length), 4 shots (--k-shot), 80 evaluations, 2.5 per dimension " + (
+        "(--budget), up to 100 test examples (--test-limit)"
+    )
 
 
 def test_only_what_was_chosen_is_said() -> None:

@@ -14,14 +14,24 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from secfwt.codegen.ring.header import ProgramTextError, read_program
+from secfwt.codegen.ring.header import InputSpec, ProgramTextError, read_program
 from secfwt.runtime.embedded.client import Client
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.parties import connection
 from secfwt.runtime.parties.certificates import make_certificates, make_set
 from secfwt.runtime.parties.connection import HEADER, MAGIC, Frame
 from secfwt.runtime.parties.deployment import Deployment
-from secfwt.runtime.parties.sharing import RangeError, decode, encode, join, reconstruct, share
+from secfwt.runtime.parties.packing import pack, packed_bytes, unpack
+from secfwt.runtime.parties.sharing import (
+    Elements,
+    Payload,
+    RangeError,
+    decode,
+    encode,
+    encoded,
+    reconstruct,
+    share,
+)
 
 HASH = bytes(range(32))
 Behaviour = Callable[[ssl.SSLSocket], None]
@@ -139,8 +149,8 @@ def test_answers_and_costs_are_added_up(fakes: FakeParties):
     seen: list[tuple[int, int]] = []
     with fakes.client(progress=lambda done, total: seen.append((done, total))) as client:
         assert client.weights_loaded
-        client.send_examples(3, 2, np.arange(10))
-        assert client.step(3, 5, 0, 1, np.arange(5)).tolist() == [15]
+        client.send_examples(3, 2, [Elements(np.arange(10))])
+        assert client.step(3, 5, 0, 1, [Elements(np.arange(5))]).tolist() == [15]
         cost = client.cost
     assert (cost.seconds, cost.bytes_sent, cost.rounds, cost.peak_bytes, cost.steps) == (2.0, 6000, 14, 10**6, 1)
     assert seen == [(1, 2), (1, 2)]
@@ -195,7 +205,7 @@ def test_a_party_that_disappears_is_named_at_once(fakes: FakeParties):
     client = fakes.client()
     began = time.monotonic()
     with pytest.raises(ServiceError, match=r"party 1: the connection to .* is lost") as error:
-        client.step(0, 1, 0, 1, np.arange(5))
+        client.step(0, 1, 0, 1, [Elements(np.arange(5))])
     assert time.monotonic() - began < 5
     assert (error.value.party, error.value.failure) == (1, "lost")
 
@@ -213,7 +223,7 @@ def leaves_in_a_step(connection: ssl.SSLSocket) -> None:
 def test_a_loss_is_told_from_an_orderly_end(fakes: FakeParties, behaviour: Behaviour, reason: str):
     fakes.start([silent_in_a_step, behaviour, silent_in_a_step])
     with pytest.raises(ServiceError, match=f"party 1: the connection to .* is lost: {reason}"):
-        fakes.client().step(0, 1, 0, 1, np.arange(5))
+        fakes.client().step(0, 1, 0, 1, [Elements(np.arange(5))])
 
 
 def hear_goodbye(heard: list[bytes]) -> Behaviour:
@@ -262,7 +272,7 @@ def test_a_party_that_is_stopped_is_told_from_those_that_compute(fakes: FakePart
     with pytest.raises(
         ServiceError, match="party 1: no sign of life for 1 s: it is stopped, or its host hangs"
     ) as error:
-        client.step(0, 1, 0, 1, np.arange(5))
+        client.step(0, 1, 0, 1, [Elements(np.arange(5))])
     assert error.value.failure == "lost"
 
 
@@ -284,7 +294,7 @@ def test_a_party_that_takes_nothing_is_named(fakes: FakeParties):
 
     fakes.start([takes_all, takes_nothing, takes_all])
     with pytest.raises(ServiceError, match="party 1: no sign of life for 1 s: it is stopped, or its host hangs"):
-        fakes.client().send_weights(np.zeros(2 << 20, np.int64))
+        fakes.client().send_weights([Elements(np.zeros(2 << 20, np.int64))])
     done.set()
 
 
@@ -305,7 +315,7 @@ def test_slow_parties_are_waited_for(fakes: FakeParties):
     fakes.start([slow] * 3)
     seen: list[tuple[int, int]] = []
     with fakes.client(progress=lambda done, total: seen.append((done, total))) as client:
-        assert client.step(0, 1, 0, 1, np.arange(5)).tolist() == [0]
+        assert client.step(0, 1, 0, 1, [Elements(np.arange(5))]).tolist() == [0]
     assert seen == []  # nothing was counted
 
 
@@ -323,7 +333,7 @@ def test_a_result_has_the_size_that_was_asked_for(fakes: FakeParties, size: int,
 
     fakes.start([answer] * 3)
     with pytest.raises(ServiceError, match=message):
-        fakes.client().step(0, 1, 0, 1, np.arange(5))
+        fakes.client().step(0, 1, 0, 1, [Elements(np.arange(5))])
 
 
 def complaining(text: bytes, argument: int) -> Behaviour:
@@ -341,14 +351,14 @@ def test_an_error_is_heard_during_a_long_upload(fakes: FakeParties):
     fakes.start([complaining(b"no more space", 0)] * 3)
     client = fakes.client()
     with pytest.raises(ServiceError, match=r"party \d: no more space"):
-        client.send_weights(np.zeros(4 << 20, np.int64))
+        client.send_weights([Elements(np.zeros(4 << 20, np.int64))])
 
 
 def test_the_cause_is_raised_not_its_consequences(fakes: FakeParties):
     fakes.start([complaining(b"party 2 ended the session", 1)] * 2 + [complaining(b"out of memory", 0)])
     client = fakes.client()
     with pytest.raises(ServiceError, match="party 2: out of memory"):
-        client.step(0, 1, 0, 1, np.arange(5))
+        client.step(0, 1, 0, 1, [Elements(np.arange(5))])
 
 
 def test_busy_parties_are_asked_again(fakes: FakeParties):
@@ -370,6 +380,7 @@ def test_busy_parties_are_asked_again(fakes: FakeParties):
     ("data", "message"),
     [
         (bytes(24), "not a frame"),
+        (HEADER.pack(0x31544653, Frame.DONE, 0, 0), "speaks another version of this protocol"),
         (HEADER.pack(MAGIC, Frame.RESULT, 0, 1 << 60), "sent 1152921504606846976 bytes as RESULT, at most 0 were"),
         (HEADER.pack(MAGIC, Frame.DONE, 0, 33), "sent 33 bytes as DONE, at most 32 were"),
         (HEADER.pack(MAGIC, Frame.ERROR, 0, 1 << 20), "sent 1048576 bytes as ERROR, at most 65536 were"),
@@ -387,7 +398,7 @@ def test_answers_that_make_no_sense(fakes: FakeParties, data: bytes, message: st
     fakes.start([answer_all, odd, answer_all])
     client = fakes.client()
     with pytest.raises(ServiceError, match=message):
-        client.send_examples(0, 1, np.arange(3))
+        client.send_examples(0, 1, [Elements(np.arange(3))])
 
 
 # Sharing
@@ -398,25 +409,65 @@ def stream(seed: bytes, words: int) -> np.ndarray:
     return np.frombuffer(cipher.update(bytes(8 * words)), np.uint64)
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, (1 << 20) + 3])
-def test_three_messages_add_up(n: int):
-    values = np.random.default_rng(n).integers(-(2**63), 2**63 - 1, n)
-    (seed0, seed1), (again1, x2), (again2, again0) = share(values.copy())
+def components(payloads: tuple[Payload, Payload, Payload], sizes: list[tuple[int, int]]) -> list[list[np.ndarray]]:
+    """Of every input `(elements, ring)` its three components, each word as the party that holds it reads it."""
+    (seed0, seed1), (again1, x2), (again2, again0) = payloads
     assert (bytes(again0), bytes(again1), bytes(again2)) == (bytes(seed0), bytes(seed1), bytes(x2))
-    components = [stream(bytes(seed0), n), stream(bytes(seed1), n), np.frombuffer(x2, np.uint64)]
-    assert np.array_equal(reconstruct(components), values)
+    total = sum(n for n, _ in sizes)
+    x0, x1 = stream(bytes(seed0), total), stream(bytes(seed1), total)
+    found, word, byte = [], 0, 0
+    for n, ring in sizes:
+        size = packed_bytes(n, ring)
+        found.append([x0[word : word + n], x1[word : word + n], unpack(x2[byte : byte + size], n, ring)])
+        word, byte = word + n, byte + size
+    assert byte == len(x2)
+    return found
+
+
+@pytest.mark.parametrize(
+    "sizes", [[(0, 64)], [(1, 2)], [(7, 37)], [(5, 20), (64, 3), (1, 64), (130, 52)], [((1 << 20) + 3, 36), (9, 23)]]
+)
+def test_three_messages_add_up(sizes: list[tuple[int, int]]):
+    rng = np.random.default_rng(len(sizes))
+    values = [rng.integers(-(2 ** (ring - 1)), 2 ** (ring - 1) - 1, n, endpoint=True) for n, ring in sizes]
+    inputs = [Elements(words.copy(), ring) for words, (_, ring) in zip(values, sizes, strict=True)]
+    shared = components(share(inputs), sizes)
+    for parts, words, (n, ring) in zip(shared, values, sizes, strict=True):
+        assert np.array_equal(reconstruct([pack(x, ring) for x in parts], n, ring), words)
+
+
+def test_nothing_above_a_ring_is_sent():
+    """Words that are equal in the ring, and differ above it, have the same explicit share where seeds are the same."""
+    x2s = []
+    for above in (0, 1 << 20, -(1 << 40)):
+        payloads = share([Elements(np.arange(100) + above, 20)])
+        ((x0, x1, x2),) = components(payloads, [(100, 20)])
+        assert len(payloads[1][1]) == 250
+        x2s.append((x0 + x1 + x2) & np.uint64((1 << 20) - 1))
+    assert np.array_equal(x2s[0], np.arange(100))
+    assert np.array_equal(x2s[0], x2s[1])
+    assert np.array_equal(x2s[0], x2s[2])
 
 
 def test_seeds_are_never_used_twice():
-    seeds = [bytes(part) for _ in range(50) for part in share(np.zeros(1, np.int64))[0]]
+    seeds = [bytes(part) for _ in range(50) for part in share([Elements(np.zeros(1, np.int64))])[0]]
     assert len(set(seeds)) == 100
 
 
-def test_the_explicit_share_hides_the_value():
-    """Every bit of x2 is a fair coin, whatever the value: 6 standard deviations over 64,000 bits."""
-    for value in (0, -1, 1 << 20):
-        x2 = np.frombuffer(share(np.full(1000, value, np.int64))[1][1], np.uint8)
-        assert abs(np.unpackbits(x2).mean() - 0.5) < 6 * 0.5 / 64000**0.5
+@pytest.mark.parametrize("ring", [3, 20, 37, 64])
+@pytest.mark.parametrize("value", [0, -1, 1 << 20])
+def test_what_one_party_is_given_hides_the_value(ring: int, value: int):
+    """The explicit share, the same with the stream that the party also has, and both of one value shared twice: every
+    bit is a fair coin, 7 standard deviations."""
+    n = 6400
+    seen = []
+    for _ in range(2):
+        ((x0, x1, x2),) = components(share([Elements(np.full(n, value, np.int64), ring)]), [(n, ring)])
+        seen.append([x2, x2 + x1, x2 + x0])  # party 1 lacks x0's seed, party 2 x1's
+    for view in [*seen[0], *(a ^ b for a, b in zip(*seen, strict=True)), np.diff(seen[0][0])]:
+        bits = np.unpackbits(view.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")[:, :ring]
+        assert abs(bits.mean() - 0.5) < 7 * 0.5 / bits.size**0.5
+        assert np.abs(bits.mean(axis=0) - 0.5).max() < 7 * 0.5 / len(bits) ** 0.5
 
 
 @settings(max_examples=50, deadline=None)
@@ -437,9 +488,38 @@ def test_values_out_of_range_are_refused(value: float):
         encode(np.array([0.0, value]), 16, "weight w")
 
 
-def test_join_keeps_the_order():
-    assert join([np.array([[1, 2], [3, 4]]), np.array([5])]).tolist() == [1, 2, 3, 4, 5]
-    assert join([]).tolist() == []
+@pytest.mark.parametrize("kind", ["example", "candidate"])
+def test_what_the_data_owner_shares_leaves_two_bits_of_its_ring_free(kind: str):
+    spec = InputSpec("x", kind, kind, 13, (1,), 20)
+    assert encoded(np.array([31.9]), spec, "x").words.tolist() == [261325]
+    with pytest.raises(RangeError, match="x: magnitude 32 is too large for scale 13; values must stay below 32"):
+        encoded(np.array([-32.0]), spec, "x")
+
+
+def test_a_weight_may_be_larger_than_its_ring():
+    """Nobody reads what is above."""
+    spec = InputSpec("w", "weight", "setup", 13, (1,), 20)
+    assert encoded(np.array([32.0]), spec, "w").words.tolist() == [32 << 13]
+
+
+# Packing
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint64, st.integers(0, 200), elements=st.integers(0, 2**64 - 1)), st.integers(1, 64))
+def test_numbers_are_packed_tightly(words: np.ndarray, bits: int):
+    packed = pack(words, bits)
+    low = [int(word) % 2**bits for word in words]
+    assert len(packed) == packed_bytes(len(words), bits) == -(-len(words) * bits // 8)
+    assert int.from_bytes(packed, "little") == sum(word << bits * i for i, word in enumerate(low))
+    assert unpack(packed, len(words), bits).tolist() == low
+
+
+def test_long_sequences_are_packed_like_short_ones():
+    words = np.random.default_rng(3).integers(0, 2**64, 150_001, dtype=np.uint64)
+    packed = pack(words, 37)
+    assert packed[:370] == pack(words[:80], 37)
+    assert np.array_equal(unpack(packed, len(words), 37), words & np.uint64(2**37 - 1))
 
 
 # Programs as clients read them
@@ -448,17 +528,18 @@ def test_join_keeps_the_order():
 def test_a_program_is_read(tmp_path: Path):
     path = tmp_path / "program.txt"
     path.write_text(
-        "secfwt-program 2\nfit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1 re=-2.4 im=0\n# a comment\n"
-        "v 0 setup rep 48 4x3 weight - name=w\nv 1 example rep 16 3 example - name=x\n"
+        "secfwt-program 3\nfit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1 re=-2.4 im=0\n# a comment\n"
+        "v 0 setup rep 48 4x3 weight - name=w ring=40\nv 1 example rep 16 3 example - ring=21 name=x\n"
         "v 2 candidate rep 12 2 candidate - name=z\nv 3 pair add 60 4 matmul 0,1 site=there\n"
-        "out logits 3 max_candidates=1\nout loss 2\nend\n"
+        "out logits 3 ring=21 max_candidates=1\nout loss 2\nend\n"
     )
     header = read_program(path)
-    assert [(s.name, s.kind, s.stage, s.scale, s.shape) for s in header.inputs] == [
-        ("w", "weight", "setup", 48, (4, 3)),
-        ("x", "example", "example", 16, (3,)),
-        ("z", "candidate", "candidate", 12, (2,)),
-    ]
+    assert header.inputs == (
+        InputSpec("w", "weight", "setup", 48, (4, 3), 40),
+        InputSpec("x", "example", "example", 16, (3,), 21),
+        InputSpec("z", "candidate", "candidate", 12, (2,), 64),
+    )
+    assert [output.ring for output in header.outputs] == [21, 64]
     assert header.output("loss")[0] == 1
     assert (header.outputs[0].stage, header.outputs[0].scale, header.outputs[0].max_candidates) == ("pair", 60, 1)
 
@@ -466,12 +547,12 @@ def test_a_program_is_read(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "1: expected 'secfwt-program 2'"),
+        ("", "1: expected 'secfwt-program 3'"),
         ("secfwt-program 1\n", "1: expected"),
-        ("secfwt-program 2\nv 0 setup rep x 4 weight - name=w\n", "2: cannot read"),
-        ("secfwt-program 2\nv 0 setup rep 16 4 weight -\n", "2: cannot read"),
-        ("secfwt-program 2\nout loss 7\n", "2: cannot read"),
-        ("secfwt-program 2\nv 0\n", "2: cannot read"),
+        ("secfwt-program 3\nv 0 setup rep x 4 weight - name=w\n", "2: cannot read"),
+        ("secfwt-program 3\nv 0 setup rep 16 4 weight -\n", "2: cannot read"),
+        ("secfwt-program 3\nout loss 7\n", "2: cannot read"),
+        ("secfwt-program 3\nv 0\n", "2: cannot read"),
     ],
 )
 def test_a_file_that_is_no_program_is_refused(tmp_path: Path, text: str, message: str):

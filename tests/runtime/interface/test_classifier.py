@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +72,7 @@ def test_fit_and_ask(clear: PromptClassifier, toy: tuple[Path, list[str], list[s
 
 @pytest.mark.parametrize("kind", [int, bool, np.int64])
 def test_labels_come_back_as_they_were(
-    clear: PromptClassifier, toy: tuple[Path, list[str], list[str]], kind: Any
+    clear: PromptClassifier, toy: tuple[Path, list[str], list[str]], kind: Any, tmp_path: Path
 ) -> None:
     _, texts, labels = toy
     numbers = [kind(label == "good") for label in labels]
@@ -84,12 +82,22 @@ def test_labels_come_back_as_they_were(
     assert clear.classes_.tolist() == [0, 1]
     assert clear.classes_.dtype == np.array(numbers).dtype
     assert 0 <= clear.score(texts, numbers) <= 1
+    clear.save(tmp_path / "kept")
+    again = PromptClassifier.load(tmp_path / "kept")
+    assert again.classes_.dtype == clear.classes_.dtype
+    assert again.predict(NEW).tolist() == clear.predict(NEW).tolist()
 
 
 def test_on_parties_of_this_machine(toy: tuple[Path, list[str], list[str]]) -> None:
     model, texts, labels = toy
     private = PromptClassifier(model=model, **{**SMALL, "budget": 4}).fit(texts[:8], labels[:8])
     assert children() == []
+    steps = [("train", 1), ("dev", 1), ("train", 4), ("dev", 2)]
+    assert private.result_["opened"] == {"losses": sum(candidates + 1 for _, candidates in steps)}  # and a canary each
+    phases = private.result_["phases"]
+    assert list(phases) == ["examples", "losses without a prompt", "search", "dev choice"]
+    for what in ("bytes_sent", "rounds", "steps"):
+        assert sum(cost[what] for cost in phases.values()) == private.result_["cost"][what]
     with private:
         first = private.predict_proba(NEW)
         assert len(children()) == 3
@@ -172,15 +180,10 @@ def test_columns_of_pandas(clear: PromptClassifier, toy: tuple[Path, list[str], 
     assert clear.predict(frame["text"]).shape == (24,)
 
 
-class Columns(dict[str, list[str]]):
-    """What is asked of a `datasets.Dataset`."""
-
-    column_names = ("id", "text", "label")
-
-
 def test_a_dataset(clear: PromptClassifier, toy: tuple[Path, list[str], list[str]]) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
     _, texts, labels = toy
-    data = Columns(text=texts, label=labels)
+    data = datasets.Dataset.from_dict({"id": list(range(len(texts))), "text": texts, "label": labels})
     assert clear.fit(data).score(data) == clear.score(texts, labels)
 
 
@@ -218,28 +221,43 @@ def test_a_tuner_on_files(toy: tuple[Path, list[str], list[str]], tmp_path: Path
     assert told == [1, 2, 3, 4]
 
 
-def test_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: dict[str, float] = {}
-    module = types.ModuleType("tensorboardX")
+def test_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    from tensorboardX.proto.event_pb2 import Event
 
-    class SummaryWriter:
-        def __init__(self, folder: str) -> None:
-            assert folder == "logs"
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written[name] = value
-            assert step == 2
-
-        def close(self) -> None:
-            written["closed"] = 1
-
-    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # it would want another package
     line = {"generation": 2, "losses": [1.0, None, 3.0], "sigma": 0.5, "best_train": 0.9, "best_dev": 0.8}
-    with TensorBoard("logs") as board:
-        board(json.loads(json.dumps({**line, "cost": {"seconds": 2.0}})))
-    assert written == {
+    with TensorBoard(str(tmp_path)) as board:
+        board({**line, "cost": {"seconds": 2.0}})
+    (file,) = tmp_path.iterdir()
+    content, at, written = file.read_bytes(), 0, {}
+    while at < len(content):  # records: length, its checksum, the event, its checksum
+        length = int.from_bytes(content[at : at + 8], "little")
+        event = Event.FromString(content[at + 12 : at + 12 + length])
+        written |= {value.tag: (value.simple_value, event.step) for value in event.summary.value}
+        at += length + 16
+    expected = {
         "loss/best": 0.9, "dev/best": 0.8, "search/sigma": 0.5, "loss/mean": 2.0, "loss/lowest": 1.0,
-        "cost/seconds": 2.0, "closed": 1,
+        "cost/seconds": 2.0,
     }  # fmt: skip
+    assert written == {name: (pytest.approx(value), 2) for name, value in expected.items()}
+
+
+def test_a_deployment_object(toy: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
+    from secfwt import Deployment
+    from secfwt.runtime.errors import SecfwtError
+
+    parties = [{"host": "127.0.0.1", "port": port} for port in (1, 2, 3)]
+    deployment = Deployment(parties=parties, certificates=tmp_path / "none", pins={"party0": "a" * 64}, threads=2)
+    deployment.save(tmp_path / "d.toml")
+    assert Deployment.load(tmp_path / "d.toml") == deployment
+    _, texts, labels = toy
+    remote = PromptClassifier(deployment=deployment, bundle=tmp_path / "bundle", run=tmp_path / "run")
+    with pytest.raises(SecfwtError, match="bundle"):
+        remote.fit(texts, labels)
+    assert Deployment.load(tmp_path / "run" / "deployment.toml") == deployment
+    with pytest.raises(SecfwtError, match="bundle"):
+        PromptTuner(deployment=deployment, bundle=tmp_path / "bundle", data=toy[0].parent / "films.jsonl").tune(
+            tmp_path / "files"
+        )
+    assert (tmp_path / "files" / "deployment.toml").exists()

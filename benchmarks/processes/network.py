@@ -1,4 +1,4 @@
-"""A network of proxies between the processes of a deployment: slow on demand, and cut in the middle of a message."""
+"""A network of proxies between the processes of a deployment: late and limited, slow on demand, cut in mid-message."""
 
 from __future__ import annotations
 
@@ -7,22 +7,47 @@ import socket
 import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
 LOCALHOST = "127.0.0.1"
 CHUNK = 1 << 16
+BACKLOG_SECONDS = 0.005
+"""What a limited link takes in before it has sent it: what is behind waits at the sender, as with TCP."""
 REACH_SECONDS = 20.0
 CUT_SECONDS = 1.0
 """How long a cut waits for a message to be in the middle of."""
 
 
-class Wire:
-    """All connections of one process to one port of another. Bytes arrive `delay` seconds after they were sent."""
+class Uplink:
+    """All that one process sends, one piece after the other at `bytes_per_second`; 0: at any rate."""
 
-    def __init__(self, port: int, delay: float) -> None:
+    def __init__(self, bytes_per_second: float) -> None:
+        self._rate = bytes_per_second
+        self._free = 0.0
+        self._lock = threading.Lock()
+
+    def send(self, size: int) -> float:
+        """When the last of that many bytes has left; returns once little is in front of the next."""
+        now = time.monotonic()
+        if not self._rate:
+            return now
+        with self._lock:
+            self._free = left = max(now, self._free) + size / self._rate
+        time.sleep(max(0.0, left - now - BACKLOG_SECONDS))
+        return left
+
+
+class Wire:
+    """All connections of one process to one port of another. Bytes arrive `delay` seconds after they have left: there
+    on the one's `uplink`, back on the `other`'s.
+    """
+
+    def __init__(self, port: int, delay: float, uplink: Uplink, other: Uplink) -> None:
         self.delay = delay
+        self._uplinks = uplink, other
         self._target = port
         self._sockets: list[socket.socket] = []
         self._cutting = False
@@ -85,8 +110,9 @@ class Wire:
         self._sockets += [near, far]
         for each in (near, far):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._pump(near, far, self._gated())
-        self._pump(far, near, lambda data: data)
+        there, back = self._uplinks
+        self._pump(near, far, there, self._gated())
+        self._pump(far, near, back, lambda data: data)
         return None
 
     def _gated(self) -> Callable[[bytes], bytes]:
@@ -102,8 +128,10 @@ class Wire:
 
         return hold
 
-    def _pump(self, source: socket.socket, target: socket.socket, hold: Callable[[bytes], bytes]) -> None:
-        """Two threads: one reads and notes when, the other writes when it is time."""
+    def _pump(
+        self, source: socket.socket, target: socket.socket, uplink: Uplink, hold: Callable[[bytes], bytes]
+    ) -> None:
+        """Two threads: one reads and notes when that has left, the other writes when it is time."""
         waiting: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
         def read() -> None:
@@ -113,13 +141,13 @@ class Wire:
                     data = source.recv(CHUNK)
                 except OSError:
                     data = b""
-                waiting.put((time.monotonic(), data))
+                waiting.put((uplink.send(len(data)), data))
 
         def write() -> None:
             with suppress(OSError):
                 while True:
-                    sent, data = waiting.get()
-                    time.sleep(max(0.0, sent + self.delay - time.monotonic()))
+                    left, data = waiting.get()
+                    time.sleep(max(0.0, left + self.delay - time.monotonic()))
                     if not data:
                         target.shutdown(socket.SHUT_WR)
                         return
@@ -135,17 +163,20 @@ class Wire:
 
 
 class Network:
-    """Wires from every process to every party that it connects to; `delay` of all at first."""
+    """Wires from every process to every party that it connects to; `delay` of all at first, and no process sends more
+    than `bytes_per_second` (0: any number) to all others together.
+    """
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, delay: float, bytes_per_second: float = 0.0) -> None:
         self._delay = delay
+        self._uplinks: dict[str, Uplink] = defaultdict(partial(Uplink, bytes_per_second))
         self._wires: dict[tuple[str, str, int], Wire] = {}
 
     def port(self, viewer: str, target: str, port: int) -> int:
         """Where `viewer` reaches that port of `target`."""
         key = viewer, target, port
         if key not in self._wires:
-            self._wires[key] = Wire(port, self._delay)
+            self._wires[key] = Wire(port, self._delay, self._uplinks[viewer], self._uplinks[target])
         return self._wires[key].port
 
     def wire(self, viewer: str, target: str) -> Wire:

@@ -1,4 +1,4 @@
-"""The proxies between the processes of a cell, and the cells that there are."""
+"""The proxies between processes: late, limited, held and cut."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from survival.documented import documented, matrix
-from survival.faults import FAULTS
-from survival.network import Network
+from processes.network import Network, Uplink
 
 
 @contextmanager
@@ -36,9 +34,9 @@ def echo() -> Iterator[int]:
 
 
 @contextmanager
-def connected(delay: float = 0.0) -> Iterator[tuple[Network, socket.socket]]:
+def connected(delay: float = 0.0, bytes_per_second: float = 0.0) -> Iterator[tuple[Network, socket.socket]]:
     with echo() as port:
-        network = Network(delay)
+        network = Network(delay, bytes_per_second)
         with socket.create_connection(("127.0.0.1", network.port("a", "b", port))) as there:
             there.settimeout(10)
             yield network, there
@@ -56,6 +54,28 @@ def test_bytes_arrive_late_but_whole() -> None:
         there.sendall(b"again")
         assert there.recv(100) == b"again"
         assert time.monotonic() - began < 5
+
+
+def test_a_link_takes_as_long_as_its_rate_says_both_ways() -> None:
+    with connected(0.0, 2e6) as (_, there):
+        began, received = time.monotonic(), 0
+        thread = threading.Thread(target=there.sendall, args=[bytes(400_000)])
+        thread.start()
+        while received < 400_000:
+            received += len(there.recv(1 << 16))
+        thread.join()
+        # the way back overlaps with the way there, but for the first piece
+        assert 0.2 < time.monotonic() - began < 2
+
+
+def test_what_a_process_sends_to_several_shares_its_link() -> None:
+    uplink = Uplink(1e6)
+    began = time.monotonic()
+    left = [uplink.send(50_000) for _ in range(4)]
+    assert left == sorted(left)
+    assert left[-1] - began >= 0.2 - 1e-6
+    assert time.monotonic() - began > 0.15, "it takes no more in than it can send"
+    assert Uplink(0.0).send(1 << 40) <= time.monotonic()
 
 
 def test_a_cut_comes_in_the_middle_of_a_message() -> None:
@@ -86,10 +106,3 @@ def test_a_gate_holds_what_is_behind_it() -> None:
         there.settimeout(10)
         wire.open()
         assert there.recv(100) == b"5678"
-
-
-def test_every_process_meets_every_fault_at_every_moment() -> None:
-    cells = matrix()
-    assert len(set(cells)) == len(cells) == 6 * (6 + 2 + 3 * 7) + 6 * (7 + 2 + 3 * 7)
-    assert {cell.fault for cell in cells} == set(FAULTS)
-    assert all(documented(cell).goes_on or documented(cell).ends for cell in cells)

@@ -18,7 +18,7 @@ import psutil
 from secfwt.runtime.mpspdz.machines import HOST, local_addresses
 from secfwt.runtime.parties.deployment import PartyAddress
 
-from survival.network import Network
+from processes.network import Network
 
 EngineName = Literal["embedded", "mp-spdz"]
 ENGINES: tuple[EngineName, ...] = ("embedded", "mp-spdz")
@@ -26,7 +26,7 @@ PARTIES = ("party 0", "party 1", "party 2")
 OWNERS = ("data owner", "model owner")
 ROLES = (*OWNERS, *PARTIES)
 DELAYS = {"embedded": 0.002, "mp-spdz": 0.0005}
-"""Seconds of every wire: a step of MP-SPDZ has hundreds of rounds."""
+"""Seconds of every wire where nothing else is said: a step of MP-SPDZ has hundreds of rounds."""
 START_SECONDS = 120.0
 
 
@@ -101,7 +101,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all cells of an engine share: a bundle, data for it, certificates."""
+    """What all runs of an engine share: a bundle, data for it, certificates."""
 
     engine: EngineName
     bundle: Path
@@ -111,11 +111,13 @@ class Prepared:
 
 
 class Service:
-    """The processes of one cell in one folder. `disks[role]` is a folder that this role alone writes to."""
+    """The processes of one run in one folder. `disks[role]` is a folder that this role alone writes to."""
 
-    def __init__(self, prepared: Prepared, folder: Path, disks: dict[str, Path]) -> None:
+    def __init__(
+        self, prepared: Prepared, folder: Path, disks: dict[str, Path], network: Network | None = None
+    ) -> None:
         self.prepared, self.folder, self.disks = prepared, folder, disks
-        self.network = Network(DELAYS[prepared.engine])
+        self.network = network or Network(DELAYS[prepared.engine])
         self.processes: dict[str, Process] = {}
         addresses = local_addresses(3)
         for role in ROLES:
@@ -165,15 +167,15 @@ class Service:
         return self.orphans()
 
     def orphans(self) -> list[str]:
-        """Processes of this cell's folder that nobody has an eye on, once they have had a moment to end."""
+        """Processes of this run's folder that nobody has an eye on, once they have had a moment to end."""
         deadline = time.monotonic() + 5.0
-        while left := [line for process in psutil.process_iter() if (line := self._of_cell(process))]:
+        while left := [line for process in psutil.process_iter() if (line := self._of_run(process))]:
             if time.monotonic() > deadline:
                 return left
             time.sleep(0.1)
         return []
 
-    def _of_cell(self, process: psutil.Process) -> str:
+    def _of_run(self, process: psutil.Process) -> str:
         own = {each.pid for each in self.processes.values() if each.running}
         try:
             line = " ".join(process.cmdline())
