@@ -125,7 +125,8 @@ def _write_secret(path: Path, tensors: Mapping[str, Any]) -> None:
 
 def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
     """The model plan and what is public about the program, as JSON; deterministic."""
-    per_example = generation_cost(compiled.ring, compiled.options.popsize, 1)
+    candidates = 1 if compiled.spec.head.kind == "tokens" else compiled.options.popsize
+    per_example = generation_cost(compiled.ring, candidates, 1)
     values = [
         {
             "id": v.id, "kind": v.kind, "inputs": v.inputs, "shape": v.shape, "stage": v.stage.label,
@@ -142,7 +143,7 @@ def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
         "mp_spdz": asdict(mp_spdz),
         "covered": asdict(compiled.covered),
         "plan": {"values": values, "outputs": [asdict(o) for o in compiled.plan.outputs]},
-        "estimate": {"candidates": compiled.options.popsize, "per_example": asdict(per_example)},
+        "estimate": {"candidates": candidates, "per_example": asdict(per_example)},
     }
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 

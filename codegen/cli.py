@@ -63,9 +63,10 @@ def generate_command(typed: Typed) -> None:
     )  # fmt: skip
     for problem in bare_label_texts(options.label_texts):
         print(problem)
-    print(f"attention  {attention_line(compiled, mp_spdz.examples)}")
-    if placement := placement_line(compiled, mp_spdz.examples):
-        print(f"prompt     {placement}")
+    if compiled.spec.head.kind != "tokens":
+        print(f"attention  {attention_line(compiled, mp_spdz.examples)}")
+        if placement := placement_line(compiled, mp_spdz.examples):
+            print(f"prompt     {placement}")
     show(compiled, mp_spdz.examples)
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")

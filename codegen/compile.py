@@ -16,6 +16,7 @@ from .model.hf import read_model
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
+from .owners import continuations
 from .owners.embed import Embedder
 from .owners.prepare import prepare_weights, settled
 from .owners.public_text import fewer_texts, fitting_texts, of_random_words, of_texts, reads
@@ -99,9 +100,8 @@ def compile_chosen(
     report = Report()
     spec = read_model(source, options)
     bare = not has_checkpoint(source)
-    options = options if bare else settled(source, spec, options)
-    plan = build_plan(spec, options)
     if bare:
+        plan = build_plan(spec, options)
         for name, value in (
             ("--adapter", given), ("--calibration-text", calibration), ("--initial-prompt", prompt),
         ):  # fmt: skip
@@ -109,6 +109,16 @@ def compile_chosen(
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
         report.check()
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
+    options = settled(source, spec, options)
+    return compile_settled(source, spec, options, given, calibration, prompt)
+
+
+def compile_settled(
+    source: Path, spec: ModelSpec, options: GenOptions, given: Adapter | None = None,
+    calibration: list[str] | None = None, prompt: Path | None = None,
+) -> Compiled:  # fmt: skip
+    """Lower a model directory's model, whose options are `settled`. Raises `ProblemsFound`."""
+    plan = build_plan(spec, options)
     weights, embedder = prepare_weights(source, spec, options, given, prompt)
     lowered = calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
     return Compiled(spec, options, plan, lowered, weights, embedder)
@@ -130,6 +140,9 @@ def calibrate_plan(
     show the head and the loss, which are in no adapter's record, and what a tokenizer knows that has not the words of
     the texts. Raises `ProblemsFound`.
     """
+    if spec.head.kind == "tokens":
+        continued = continuations.of_texts(plan, spec, options, embedder, texts or public_sentences())
+        return serve(plan, weights, options, [continued], adapted=False)
     known = given.description.calibration if given is not None and texts is None else None
     inputs = []
     if known is None:

@@ -157,14 +157,34 @@ def _sent(ring: RingProgram, candidates: int, examples: int) -> str:
     return amount(generation_cost(ring, candidates, examples).bytes, "B")
 
 
+def text_table(compiled: Compiled, rate: Rate | None = None) -> Table:
+    """What a text and a step behind it cost, of a program that generates; with a rate, how long they take here and on
+    the networks of `compare.py`."""
+    ring, options = compiled.ring, compiled.options
+    costs = {
+        f"a text of up to {options.sequence_length} tokens": stage_cost(ring, Stage.EXAMPLE, 1),
+        f"a step of {options.step_rows} rows": generation_cost(ring, 1, 1),
+    }
+    if rate is None:
+        table = _table(f"text, and up to {options.max_new_tokens} tokens", "part", "traffic", "rounds", "MACs")
+        for name, cost in costs.items():
+            table.add_row(name, *_cells(cost))
+        return table
+    table = _table("expected time", "parties", *costs)
+    table.add_row("on this machine", *(seconds(rate.seconds(cost)) for cost in costs.values()))
+    for network in NETWORKS:
+        table.add_row(str(network), *(seconds(rate.on(network, cost)) for cost in costs.values()))
+    return table
+
+
 def show(compiled: Compiled, examples: int, console: Console | None = None) -> None:
     """Print both tables, and what their numbers are."""
     console = console or Console(highlight=False)
-    ring = compiled.ring
-    console.print(cost_table(compiled, examples))
+    ring, text = compiled.ring, compiled.spec.head.kind == "tokens"
+    console.print(text_table(compiled) if text else cost_table(compiled, examples))
     try:
         rate = measure()
-        console.print(time_table(compiled, examples, rate))
+        console.print(text_table(compiled, rate) if text else time_table(compiled, examples, rate))
         computing = (
             f"{amount(rate.macs_per_second, 'MAC')} and {amount(rate.bytes_per_second, 'B')} of traffic per second"
         )
@@ -175,7 +195,8 @@ def show(compiled: Compiled, examples: int, console: Console | None = None) -> N
         f"memory: between steps a party keeps {amount(kept_bytes(ring, Stage.SETUP), 'B')} of shares of the model "
         f"and {amount(kept_bytes(ring, Stage.EXAMPLE), 'B')} per example"
     )
-    for line in (*NOTES.splitlines(), rings_line(ring), here, kept, uploads_line(ring)):
+    notes = [line for line in NOTES.splitlines() if not (text and line.startswith(("before", "unstaged")))]
+    for line in (*notes, rings_line(ring), here, kept, uploads_line(ring)):
         console.print(line, markup=False)
 
 

@@ -21,8 +21,10 @@ from .model.weights import Weights, Widened
 from .owners.calibration import calibrate, with_outliers
 from .owners.log_sum import log_sums
 from .plan.graph import Plan
+from .plan.oracle import Session as PlanSession
 from .plan.oracle import run_plan
 from .ring.encoding import Words, decode, encode
+from .ring.oracle import Session as ProgramSession
 from .ring.oracle import run_program
 from .series.ranges import Ranges
 
@@ -30,6 +32,8 @@ Inputs = Mapping[str, NDArray[Any]]
 """Of a plan: examples `[E, *shape]` and candidates `[C, *shape]` by name."""
 TRIED = 2
 """Examples that a program is tried on, under one candidate."""
+TRIED_STEPS = 4
+"""Steps behind each, of a program that generates."""
 WIDENED = 0.05
 """Error from which on intervals are widened to the outliers, in the units of `ACCEPTED`."""
 ACCEPTED = 0.1
@@ -85,6 +89,8 @@ def _tried(plan: Plan, weights: Weights, inputs: Sequence[Inputs]) -> tuple[Lowe
 
 def _error(plan: Plan, weights: Weights, lowered: Lowered, words: Mapping[str, Words], inputs: Inputs) -> float:
     ring = lowered.ring
+    if "rows" in inputs:
+        return _error_of_steps(plan, weights, lowered, words, inputs)
     given = {
         v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale)
         for kind in ("example", "candidate") for v in ring.inputs(kind)
@@ -97,6 +103,38 @@ def _error(plan: Plan, weights: Weights, lowered: Lowered, words: Mapping[str, W
     return float(np.max(errors) / max(1.0, np.abs(exact["logits"]).max()))  # NaN stays NaN
 
 
+def _error_of_steps(
+    plan: Plan, weights: Weights, lowered: Lowered, words: Mapping[str, Words], inputs: Inputs
+) -> float:
+    """The same of a program that generates: what the last row of each text and a few steps open, in logits."""
+    ring = lowered.ring
+    given = {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("example")}
+    (step,) = ring.inputs("candidate")
+    tied = plan[plan.outputs[0].value].kind == "opened_row"
+    table = weights["embeddings.word"].T if tied else None
+    scale = ring[ring.outputs[0].value].scale
+    errors, largest = [], 1.0
+
+    def compare(got: Words, exact: NDArray[Any]) -> None:
+        nonlocal largest
+        pair = [np.asarray(x if table is None else x @ table) for x in (decode(got, scale), exact)]
+        errors.append(float(np.abs(pair[0] - pair[1]).max()))
+        largest = max(largest, float(np.abs(pair[1]).max()))
+
+    for e in range(len(inputs["rows"])):
+        rows = inputs["rows"][e : e + 1]
+        one = {name: values[e : e + 1] for name, values in inputs.items()}
+        ours = ProgramSession(ring, {**words, **{name: values[e : e + 1] for name, values in given.items()}})
+        theirs = PlanSession(plan, weights, one)
+        compare(ours.example("first"), theirs.example("first"))
+        n = step.shape[0]
+        for at in range(0, min(TRIED_STEPS * n, rows.shape[1] - n + 1), n):
+            part = rows[:, at : at + n]
+            got = ours.step("next", {"rows": encode(part, step.scale)}, at)
+            compare(got[0], theirs.step("next", part, at))
+    return float(np.max(errors) / largest)
+
+
 def _some(plan: Plan, inputs: Inputs) -> dict[str, NDArray[Any]]:
     """A few of the examples, far from each other, under the last candidate."""
     some = dict(inputs)
@@ -104,11 +142,15 @@ def _some(plan: Plan, inputs: Inputs) -> dict[str, NDArray[Any]]:
         name = v.attrs["name"]
         count = len(inputs[name])
         some[name] = inputs[name][:: max(1, count // TRIED)][:TRIED]
+    if "rows" in inputs:
+        return some | {"rows": inputs["rows"][:: max(1, len(inputs["rows"]) // TRIED)][:TRIED]}
     some["example_weight"] = np.full((len(some["mask"]), 1), 1 / len(some["mask"]))
     return some | {v.attrs["name"]: inputs[v.attrs["name"]][-1:] for v in plan.inputs("candidate")}
 
 
 def _advice(options: GenOptions, adapted: bool) -> str:
+    if options.head == "tokens":
+        return "Sums over few and over many keys spread as well: give fewer --max-new-tokens, or a longer text."
     if options.attention == "softmax":
         return "Its values spread too far for short series. Give --attention rfa and an adapter (secfwt-convert)."
     if adapted:

@@ -111,11 +111,11 @@ class Simulator {
     examples_[id] = count;
   }
 
-  void step(u64 id, std::size_t candidates, std::size_t output, const u64* x, std::size_t n, u64* result,
-            std::size_t n_result) {
+  void step(u64 id, std::size_t candidates, std::size_t output, std::size_t at, const u64* x, std::size_t n,
+            u64* result, std::size_t n_result) {
     auto shares = share(x, n);
     Words parts[3];
-    each([&](int i) { parts[i] = seats_[i].engine->step(id, candidates, output, std::move(shares[i])); });
+    each([&](int i) { parts[i] = seats_[i].engine->step(id, candidates, output, std::move(shares[i]), {}, at); });
     if (parts[0].size() != n_result)
       throw std::invalid_argument("step: the result has " + std::to_string(parts[0].size()) + " words, room for " +
                                   std::to_string(n_result) + " was given");
@@ -131,8 +131,9 @@ class Simulator {
     if (output >= program_.outputs.size()) return 0;
     const Node& node = program_.values[program_.outputs[output].value];
     const auto count = examples_.find(id);
-    const std::size_t examples = node.stage != Stage::pair ? 1 : count == examples_.end() ? 0 : count->second;
-    return candidates * examples * volume(node.shape);
+    const auto depends = [&](Stage stage) { return (static_cast<int>(node.stage) & static_cast<int>(stage)) != 0; };
+    const std::size_t examples = !depends(Stage::example) ? 1 : count == examples_.end() ? 0 : count->second;
+    return (depends(Stage::candidate) ? candidates : 1) * examples * volume(node.shape);
   }
 
   // What each party has sent so far.
@@ -266,9 +267,9 @@ std::size_t secfwt_result_words(const Simulator* simulator, u64 id, std::size_t 
   return simulator->result_words(id, candidates, output);
 }
 
-int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_t output, const u64* x, std::size_t n,
-                u64* result, std::size_t n_result, char* error, std::size_t error_size) {
-  return guarded(error, error_size, [&] { simulator->step(id, candidates, output, x, n, result, n_result); });
+int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_t output, std::size_t at, const u64* x,
+                std::size_t n, u64* result, std::size_t n_result, char* error, std::size_t error_size) {
+  return guarded(error, error_size, [&] { simulator->step(id, candidates, output, at, x, n, result, n_result); });
 }
 
 void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { simulator->counters(bytes, rounds); }

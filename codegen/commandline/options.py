@@ -22,8 +22,8 @@ from .problems import Report
 T = TypeVar("T")
 
 DATA, MODEL, LABELS, ATTENTION = "Data", "Model and program", "Head and labels", "Attention"
-SEARCH, TRAINING, ENGINE, RUN = "Search", "Training", "Engine", "Run"
-PANELS = (DATA, MODEL, LABELS, ATTENTION, SEARCH, TRAINING, ENGINE, RUN)
+SEARCH, TRAINING, GENERATION, ENGINE, RUN = "Search", "Training", "Generation", "Engine", "Run"
+PANELS = (DATA, MODEL, LABELS, ATTENTION, SEARCH, TRAINING, GENERATION, ENGINE, RUN)
 """Groups of options in the order in which every command shows them."""
 
 

@@ -25,7 +25,7 @@ COSINE_ERROR = 3e-4
 def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> int:
     """act(W x + b); `norm`: of the layer norm whose affine part x still lacks. `width`: largest |W x + b|.
 
-    Without activation the result is a vector, logits, at scale `LOGIT`; else it is a row, at `ROW`.
+    Without activation the result is logits, as `v` has them, at scale `LOGIT`; else it is a row, at `ROW`.
     """
     weight, bias = v.weights["weight"], v.weights["bias"]
     out, act = v.shape[-1], v.attrs["act"]
@@ -42,12 +42,21 @@ def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> 
         return r.add(r.matmul(x, m), b)
 
     if act == "none":
-        return r.reshape(r.trunc(product("", WEIGHT, 1.0), LOGIT), (out,))
+        return r.reshape(r.trunc(product("", WEIGHT, 1.0), LOGIT), v.shape)
     phase = r.turns(product(".phase", TURN, 1 / (4 * width)))
     if act == "tanh":
         return r.declare(r.trunc(r.fourier(phase, tanh(width)), ROW), bound=1.01)
     linear = product("", WEIGHT, 0.5)
     return r.trunc(r.add(linear, r.fourier(phase, precise_even_part(act, width), r[linear].scale)), ROW)
+
+
+def opened_row(r: RingBuilder, v: Value, x: int) -> int:
+    """γ∘x̂ + β at scale `LOGIT`: what the output layer is given."""
+    gamma, beta = v.weights["gamma"], v.weights["beta"]
+    size = (v.shape[-1],)
+    g = r.weight(gamma, size, WEIGHT, lambda w: np.asarray(w[gamma]))
+    b = r.weight(beta, size, WEIGHT + ROW, lambda w: np.asarray(w[beta]))
+    return r.reshape(r.trunc(r.add(r.mul(x, g), b), LOGIT), v.shape)
 
 
 def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float, watch: Watch | None = None) -> int:

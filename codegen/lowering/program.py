@@ -20,7 +20,7 @@ from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
 from .decoders.norm import longest_row, normalised, stream_scale
-from .head import cosine, dense
+from .head import cosine, dense, opened_row
 from .heads import Part
 from .health import Health, Watch
 from .layer import LayerLowering
@@ -32,8 +32,9 @@ from .scales import LOGIT, ROW, SUMS
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
 (`runtime.tuning.objective.PromptSpace`): z itself may be anything that the ring holds."""
-TAKEN_APART = ("affine", "insert")
-"""Operations that are never computed: what reads them folds γ and β into weights, or takes both parts by themselves."""
+TAKEN_APART = ("affine", "insert", "recall")
+"""Operations that are never computed: what reads them folds γ and β into weights, takes both parts by themselves, or
+remembers keys and values in place of rows."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +134,23 @@ class _Lowering:
 
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
-        scale = {"x": self.rows, "select": 20, "example_weight": 24}.get(name, 0)
+        scale = {"x": self.rows, "z": ROW, "select": 20, "example_weight": 24}.get(name, 0)
         longest = _row_norm(v)
-        if longest == inf:  # a decoder's rows: what its first norm takes
-            first = next(layer for layer in self.source if layer.kind == "decoder_layer")
-            longest = longest_row(self.ranges, f"layers.{first.attrs['layer']}.input_norm_var", v.shape[-1])
-        i = self.ring.example(name, v.shape, scale, bound=min(v.bound, longest or inf))
+        if name == "x" and longest == inf:  # a decoder's rows: what its first norm takes
+            longest = self._longest_row(v)
+        bound = min(v.bound, longest or inf)
+        i = self.ring.example(name, v.shape, scale, bound=min(bound, 2.0 ** (30 - scale)) if name == "z" else bound)
         return self.ring.declare(i, norm=longest)
 
+    def _longest_row(self, v: Value) -> float:
+        """What a row of a decoder's input is no longer than."""
+        first = next(layer for layer in self.source if layer.kind == "decoder_layer")
+        return longest_row(self.ranges, f"layers.{first.attrs['layer']}.input_norm_var", v.shape[-1])
+
     def _candidate(self, v: Value) -> int:
+        if v.attrs["name"] == "rows":
+            longest = self._longest_row(v)
+            return self.ring.declare(self.ring.candidate("rows", v.shape, self.rows, bound=longest), norm=longest)
         # `runtime.parties.sharing.encode` refuses what reaches that
         i = self.ring.candidate(v.attrs["name"], v.shape, ROW, bound=min(v.bound, 2.0 ** (HEADROOM - ROW)))
         return self.ring.declare(i, norm=_row_norm(v))
@@ -192,6 +201,9 @@ class _Lowering:
 
     def _decoder_layer(self, v: Value) -> int:
         reads, mask, *parts = v.inputs
+        if self.source[parts[-1]].kind == "recall":
+            before, capacity = (self._value(part) for part in parts[:-1]), self.source[parts[-1]].shape[0]
+            return self.decoder.step(v, self._value(mask), tuple(before), self._value(reads), capacity)
         cut = self.source[reads]
         taken = None if reads == parts[-1] else (cut.attrs["lo"], cut.attrs["hi"])
         return self.decoder.layer(v, self._value(mask), tuple(self._value(part) for part in parts), taken)
@@ -266,6 +278,9 @@ class _Lowering:
         return self.ring.slice(self._value(v.inputs[0]), -1, 0, v.shape[0])
 
     # heads
+
+    def _opened_row(self, v: Value) -> int:
+        return opened_row(self.ring, v, self._value(v.inputs[0]))
 
     def _dense(self, v: Value) -> int:
         return dense(self.ring, v, *self._row(v.inputs[0]), self.ranges.half_width("head.dense"))

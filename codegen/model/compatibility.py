@@ -68,10 +68,12 @@ def _check_start(spec: ModelSpec, options: GenOptions, report: Report) -> None:
 
 
 def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None:
-    rows = 1 + options.sequence_length + options.own_rows
+    tokens = spec.head.kind == "tokens"
+    rows = 1 + options.sequence_length + options.own_rows + (options.remembered_rows if tokens else 0)
     if rows > spec.max_positions:
+        new = ", --max-new-tokens, --step-rows" if tokens else ""
         report.error(
-            f"a sequence has {rows} rows: --sequence-length, --n-prompt-tokens and the first token",
+            f"a sequence has {rows} rows: --sequence-length, --n-prompt-tokens{new} and the first token",
             f"The model has positions for {spec.max_positions}.",
         )
     if options.attention == "rfa":

@@ -212,7 +212,8 @@ def _decoder_head(config: DecoderConfig, options: GenOptions, report: Report) ->
     choice = _choice(available_heads(config), architecture, options, False, report)
     if choice is None:
         return None
-    return HeadSpec(choice, "mean" if choice == "prototypes" else "last", _labels(choice, config, options, report))
+    labels = () if choice == "tokens" else _labels(choice, config, options, report)
+    return HeadSpec(choice, "mean" if choice == "prototypes" else "last", labels)
 
 
 def _choice(

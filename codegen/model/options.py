@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from ..commandline.options import ATTENTION, LABELS, MODEL, SEARCH, Option, check, flag
+from ..commandline.options import ATTENTION, GENERATION, LABELS, MODEL, SEARCH, Option, check, flag
 from ..commandline.problems import Report
 from ..series.names import ActivationName
 
@@ -21,7 +21,7 @@ INITIAL_PROMPT = Option(
     "Prompt of PEFT's prompt tuning that the search begins from, with --prompt-at start.", MODEL, metavar="DIR",
     path=True, default="separators",
 )  # fmt: skip
-HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "prototypes"]
+HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,10 @@ class GenOptions(ProgramOptions):
         RoundsChoice,
         Option("few sends more bytes in fewer rounds: for few texts, or distant parties. Embedded VM only.", MODEL),
     ] = "default"
-    head: Annotated[HeadChoice, Option("How logits are read off; auto asks the checkpoint's architecture.", LABELS)] = (
-        "auto"
-    )
+    head: Annotated[
+        HeadChoice,
+        Option("How logits are read off; auto asks the checkpoint's architecture. tokens: to generate text.", LABELS),
+    ] = "auto"
     labels: Annotated[
         tuple[str, ...],
         Option(
@@ -199,6 +200,38 @@ class GenOptions(ProgramOptions):
     seed: Annotated[
         int, Option("Of everything public and random: features, the projection from z.", SEARCH, at_least=0)
     ] = 1
+    max_new_tokens: Annotated[
+        int, Option("With --head tokens: tokens that a text is continued by, at most.", GENERATION, at_least=1)
+    ] = 64
+    step_rows: Annotated[
+        int,
+        Option(
+            "With --head tokens: rows of a step. One continues a text by a token; more check as many drafted ones, but "
+            "one.",
+            GENERATION, at_least=1, at_most=64,
+        ),
+    ] = 1  # fmt: skip
+    max_prompts: Annotated[
+        int,
+        Option(
+            "With --head tokens: texts that the parties begin to continue in all, before they want new weights; 0: any "
+            "number.",
+            GENERATION, at_least=0,
+        ),
+    ] = 0  # fmt: skip
+    max_tokens: Annotated[
+        int,
+        Option(
+            "With --head tokens: rows that they open in all behind these texts; a step opens --step-rows. 0: any "
+            "number.",
+            GENERATION, at_least=0,
+        ),
+    ] = 0  # fmt: skip
+
+    @property
+    def remembered_rows(self) -> int:
+        """Rows of steps that there is room for: the last step may begin with the last token."""
+        return self.max_new_tokens + self.step_rows - 1
 
     def __post_init__(self) -> None:
         report = check(self)
@@ -219,6 +252,10 @@ class GenOptions(ProgramOptions):
             )
         if self.health and self.reveal == "logits":
             report.error("--health is given, --reveal is logits", "It is opened behind losses: give --reveal losses.")
+        if 0 < self.max_tokens < self.step_rows:
+            report.error(
+                f"--max-tokens is {self.max_tokens}, --step-rows {self.step_rows}", "One step would open more."
+            )
         if any(count < 1 for count in self.rfa_layer_features):
             report.error(f"the adapter's features are {self.rfa_layer_features}", "Each must be at least 1.")
         if self.activation not in (accepted := get_args(AdaptedActivation)):

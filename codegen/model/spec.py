@@ -11,7 +11,7 @@ from ..series.names import DecoderActivationName
 from .decoders.rope import Rope
 
 Family = Literal["bert", "roberta", "distilbert", "gpt2", "llama"]
-HeadKind = Literal["classification", "masked_lm", "causal_lm", "prototypes"]
+HeadKind = Literal["classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 Rows = Literal["first", "select", "last", "mean"]
 
 
@@ -23,7 +23,7 @@ class HeadSpec:
     rows: Rows
     """The row that is read: row 0, the mask token's, the last, or the mean over the tokens."""
     labels: tuple[str, ...]
-    """Label names in logit order."""
+    """Label names in logit order; none where all tokens are told apart."""
     dense_act: Literal["tanh", DecoderActivationName] | None = None
     """Activation of the dense layer before the output; None: no such layer."""
     norm: bool = False

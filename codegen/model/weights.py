@@ -99,6 +99,8 @@ def _decoder_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, Sha
         if spec.qk_norm:
             shapes |= {f"{p}.{name}.gamma": (spec.head_dim,) for name in ("q_norm", "k_norm")}
     shapes |= _norm("final_norm", h)
+    if spec.head.kind == "tokens":
+        return shapes if spec.tied else shapes | _dense("head.out", spec.vocab_size, h)
     if spec.head.kind != "prototypes":
         shapes |= _dense("head.out", labels or spec.head.num_labels, h)
     return shapes

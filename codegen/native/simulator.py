@@ -63,7 +63,7 @@ def _library() -> ctypes.CDLL:
         "secfwt_examples": (c_int, (c_void_p, c_uint64, c_size_t, words, c_size_t, *error)),
         "secfwt_step": (
             c_int,
-            (c_void_p, c_uint64, c_size_t, c_size_t, words, c_size_t, words, c_size_t, *error),
+            (c_void_p, c_uint64, c_size_t, c_size_t, c_size_t, words, c_size_t, words, c_size_t, *error),
         ),
         "secfwt_result_words": (c_size_t, (c_void_p, c_uint64, c_size_t, c_size_t)),
         "secfwt_counters": (None, (c_void_p, words, words)),
@@ -194,16 +194,18 @@ class Simulator:
         words = _words(values)
         self._call("secfwt_examples", set_id, count, _pointer(words), words.size)
 
-    def step(self, candidates: int, values: ArrayLike, output: int = 0, set_id: int = 0) -> Words:
-        """Evaluate one output (by its place in the program) for all `candidate` inputs, each `[candidates, *shape]`.
+    def step(self, candidates: int, values: ArrayLike, output: int = 0, set_id: int = 0, at: int = 0) -> Words:
+        """Evaluate one output (by its place in the program) for all `candidate` inputs, each `[candidates, *shape]`;
+        `at`: the row that windows and appended rows begin with.
 
-        Returns the ring elements in a row: `[candidates, *shape]`, for a pair value `[candidates, examples, *shape]`.
+        Returns the ring elements in a row: `[candidates, *shape]`, for a pair value `[candidates, examples, *shape]`,
+        for an example's, which takes no candidates, `[examples, *shape]`.
         """
         self._need_setup()
         inputs = _words(values)
         result = np.empty(self._library.secfwt_result_words(self._handle, set_id, candidates, output), np.uint64)
         self._call(
-            "secfwt_step", set_id, candidates, output, _pointer(inputs), inputs.size, _pointer(result), result.size
+            "secfwt_step", set_id, candidates, output, at, _pointer(inputs), inputs.size, _pointer(result), result.size
         )  # fmt: skip
         return result
 

@@ -58,4 +58,6 @@ class FrozenLayers:
         )  # fmt: skip
         plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]
+        if self.spec.causal and self.spec.norm == "layer":
+            rows = rows - rows.mean(axis=-1, keepdims=True)  # the program's norms take rows to be centred
         return np.asarray(rows[0], np.float32)

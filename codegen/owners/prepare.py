@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from ..commandline.problems import Problem, ProblemsFound, note
 from ..hub.chat import asked, chat_template
+from ..hub.ends import end_ids
 from ..hub.gguf import gguf_file
 from ..hub.tokenizer import continued_ids, first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
@@ -27,7 +28,7 @@ from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
 from .peft import check_place, from_words, read_prompt
-from .sequences import Layout, template_end
+from .sequences import Layout, in_template, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
@@ -59,7 +60,7 @@ def prepare_weights(
         weights = apply_adapter(weights, spec, options, adapter)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
-    layout = _layout(tokenizer, spec, options) if spec.causal else None
+    layout = _layout(_place(path), tokenizer, spec, options) if spec.causal else None
     embedder = Embedder(tokenizer, embedding_tables(weights), Settings.of(spec, options, layout), frozen)
     check_embedder(embedder)
     if spec.prompt:
@@ -90,7 +91,12 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
         raise ProblemsFound([Problem("error", header, f"Accepted with --prompt-at template: 0 to {end}.")])
     if not options.n_prompt_tokens:
         return options
-    plain = replace(options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0)
+    # as long as the probes are, so that it does not depend on a program's length
+    longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
+    plain = replace(
+        options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
+        sequence_length=max(2, min(longest, spec.max_positions - 1)),
+    )  # fmt: skip
     weights, embedder = prepare_weights(path, spec, plain)
     inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])
     rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
@@ -119,12 +125,13 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
     return first_token_ids(tokenizer, options.label_words) if spec.head.kind == "causal_lm" else []
 
 
-def _layout(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
+def _layout(model: Path, tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
     """A prompt of its own begins as the template's end, repeated, or as line breaks: as what stands there anyway."""
     end = continued_ids(tokenizer, template_end(options.template))
     first, count = options.prompt_at == "start", options.own_rows
     own = ([] if first else end) or continued_ids(tokenizer, "\n") or [0]
-    return Layout(spec.norm == "layer", len(end), tuple((own * count)[:count]), first)
+    ends = end_ids(model, tokenizer)
+    return Layout(spec.norm == "layer", len(end), tuple((own * count)[:count]), first, ends)
 
 
 def initial_prompt(

@@ -35,6 +35,8 @@ class Layout:
     """Tokens of a prompt's own rows, what a search begins with."""
     prompt_first: bool = False
     """Whether they stand ahead of the text."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens that the model ends its texts with."""
 
     def inputs(
         self, tables: Mapping[str, Floats], ids: Sequence[Sequence[int]], length: int
@@ -58,6 +60,13 @@ class Layout:
         if self.centred:
             x = x - x.mean(axis=-1, keepdims=True)
         return x * mask[..., None], mask, given
+
+    def rows(self, tables: Mapping[str, Floats], ids: Sequence[int], first: int) -> Floats:
+        """Rows `[n, h]` of tokens behind a text, the first at position `first`."""
+        x = tables["word"][np.asarray(ids, np.int64)]
+        if "position" in tables:
+            x = x + tables["position"][first : first + len(ids)]
+        return np.asarray(x - x.mean(axis=-1, keepdims=True) if self.centred else x)
 
 
 def template_end(template: str) -> str:

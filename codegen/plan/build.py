@@ -10,6 +10,7 @@ from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import prompt_name, prompted_layers
 from .decoder import decoder_row, decoder_rows
+from .generation import add_generation
 from .graph import LOSS_HEALTH, Output, Plan, Stage, Visibility
 from .inputs import affine, candidate, example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
@@ -20,13 +21,17 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
 
     Inputs: `z` [d] a candidate; `x` [T, h] normalised embedding rows, `mask` [T], `labels` [L] one-hot,
     `example_weight` [1] and, when the head reads a mask token or a mean, `select` [T] an example.
-    A decoder's `x`, `mask` and `select` have more rows (`decoder.py`), and its embeddings are not normalised.
+    A decoder's `x`, `mask` and `select` have more rows (`decoder.py`), and its embeddings are not normalised. With
+    `--head tokens` it is another program, which generates (`generation.py`).
     Raises `ProblemsFound` when options and model do not fit each other.
     """
     check_fit(spec, options)
     if options.attention == "auto":
         raise ValueError("whoever reads the model decides the attention (`model.adapter.choose_attention`)")
     plan = _empty(spec, options)
+    if spec.head.kind == "tokens":
+        add_generation(plan, spec, options)
+        return plan
     pooled = (decoder_row if spec.causal else _pooled_row)(plan, spec, options)
     logits = _head(plan, spec, options, pooled)
     labels = example(plan, "labels", (spec.head.num_labels,), 1.0)

@@ -18,13 +18,13 @@ from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import prompted_layers
 from .graph import Plan
-from .inputs import affine, candidate, example
+from .inputs import affine, candidate, example, prompt_of_example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
 
 def decoder_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool = True) -> int:
     """The row that the head reads, `[h]`, behind the last norm: the last one, or the mean of the text's."""
-    decoder = _Decoder(plan, spec, options, prompt)
+    decoder = Decoder(plan, spec, options, prompt)
     parts = decoder.parts
     for layer in range(options.clear_layers, spec.num_hidden_layers):
         parts = decoder.prompted(layer, parts)
@@ -32,16 +32,16 @@ def decoder_row(plan: Plan, spec: ModelSpec, options: GenOptions, prompt: bool =
         parts = decoder.last_row(layer, parts) if last else decoder.layer(layer, parts)
     if spec.head.rows == "last":
         row = plan.add("first_row", parts, shape=(spec.hidden_size,))
-        return affine(plan, _final_norm(plan, spec, row), "final_norm")
+        return affine(plan, final_norm(plan, spec, row), "final_norm")
     rows = parts[0] if len(parts) == 1 else plan.add("join_rows", parts, shape=(decoder.rows, spec.hidden_size))
     select = example(plan, "select", (decoder.rows,), 1.0)
-    mean = plan.add("mean_rows", (_final_norm(plan, spec, rows, decoder.mask), select), shape=(spec.hidden_size,))
+    mean = plan.add("mean_rows", (final_norm(plan, spec, rows, decoder.mask), select), shape=(spec.hidden_size,))
     return affine(plan, mean, "final_norm")
 
 
 def decoder_rows(plan: Plan, spec: ModelSpec, options: GenOptions, layers: int) -> int:
     """The rows that enter layer `layers`, without a prompt's offset."""
-    decoder = _Decoder(plan, spec, options, prompt=False)
+    decoder = Decoder(plan, spec, options, prompt=False)
     parts = decoder.parts
     for layer in range(options.clear_layers, layers):
         parts = decoder.layer(layer, parts)
@@ -53,12 +53,15 @@ def sequence_rows(options: GenOptions) -> int:
     return 1 + options.sequence_length + options.own_rows
 
 
-def _final_norm(plan: Plan, spec: ModelSpec, x: int, *mask: int) -> int:
+def final_norm(plan: Plan, spec: ModelSpec, x: int, *mask: int) -> int:
+    """The norm behind the last layer, without its affine part; 0 where the mask is."""
     return plan.add("final_norm", (x, *mask), shape=plan[x].shape, norm=spec.norm, eps=spec.layer_norm_eps)
 
 
 @dataclass
-class _Decoder:
+class Decoder:
+    """A sequence of `plan`: its inputs, and its rows in parts, layer by layer."""
+
     plan: Plan
     spec: ModelSpec
     options: GenOptions
@@ -71,7 +74,9 @@ class _Decoder:
         self.behind = options.template_rows + options.own_rows
         self.parts: tuple[int, ...] = (example(plan, "x", (self.rows, self.spec.hidden_size)),)
         self.mask = example(plan, "mask", (self.rows,), 1.0)
-        self.z = candidate(plan, self.spec, options) if self.prompt else None
+        # a text that is continued has one prompt, which is shared with it
+        given = candidate if self.spec.head.kind != "tokens" else prompt_of_example
+        self.z = given(plan, self.spec, options) if self.prompt else None
 
     def prompted(self, layer: int, parts: tuple[int, ...]) -> tuple[int, ...]:
         """The rows that enter a layer, with its prompt's offset if it has one."""
@@ -94,12 +99,12 @@ class _Decoder:
 
     def layer(self, layer: int, parts: tuple[int, ...]) -> tuple[int, ...]:
         """All rows behind a layer, part by part: each attends to those before it and to itself."""
-        return tuple(self._layer(layer, part, parts[: i + 1]) for i, part in enumerate(parts))
+        return tuple(self.rows_behind(layer, part, parts[: i + 1]) for i, part in enumerate(parts))
 
     def last_row(self, layer: int, parts: tuple[int, ...]) -> tuple[int, ...]:
         """The last row behind a layer."""
         rows = self.plan[parts[-1]].shape[0]
-        return (self._layer(layer, self.cut(parts[-1], rows - 1, rows), parts),)
+        return (self.rows_behind(layer, self.cut(parts[-1], rows - 1, rows), parts),)
 
     def cut(self, rows: int, lo: int, hi: int) -> int:
         """Rows lo ≤ i < hi."""
@@ -107,7 +112,8 @@ class _Decoder:
             return rows
         return self.plan.add("slice_rows", (rows,), shape=(hi - lo, self.spec.hidden_size), lo=lo, hi=hi)
 
-    def _layer(self, layer: int, reads: int, parts: tuple[int, ...]) -> int:
+    def rows_behind(self, layer: int, reads: int, parts: tuple[int, ...]) -> int:
+        """The rows `reads`, which are the last of all `parts`, behind a layer."""
         spec, p = self.spec, f"layers.{layer}"
         dense = ["q", "k", "v", "log_sum", "o", *(["ffn_gate"] if spec.gated else []), "ffn_in", "ffn_out"]
         roles = [f"{name}.{part}" for name in dense for part in ("weight", "bias")]

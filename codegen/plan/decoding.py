@@ -24,6 +24,15 @@ class DecoderOperations(Execution):
     def _join_rows(self, v: Value, *parts: Array) -> Array:
         return stacked(parts)
 
+    def _recall(self, v: Value, rows: Array) -> Array:
+        """The rows of all steps up to this one."""
+        kept = self.memory.get(v.id, rows[:, :, :0])[:, :, : self.at]
+        self.memory[v.id] = stacked((kept, rows))
+        return self.memory[v.id]
+
+    def _opened_row(self, v: Value, x: Array) -> Array:
+        return x * self._weight(v, "gamma") + self._weight(v, "beta")
+
     def _offset(self, v: Value, z: Array) -> Array:
         first, dim = v.attrs["first"], v.attrs["intrinsic_dim"]
         a = public_matrix(v.attrs["seed"], v.attrs["bits"], (dim, v.size))
@@ -49,6 +58,7 @@ class DecoderOperations(Execution):
         site = f"layers.{v.attrs['layer']}"
         x = stacked(parts)
         rows, read = x.shape[2], slice(x.shape[2] - reads.shape[2], x.shape[2])
+        mask = _extended(mask, rows)
         keep, live = mask[:, :, :rows], mask[:, :, read]
         x = self._stream_norm(v, x, f"{site}.input_norm", keep)
         x *= self._weight(v, "input_norm.gamma")
@@ -135,6 +145,12 @@ class DecoderOperations(Execution):
         square = np.square(x).mean(axis=-1, keepdims=True)
         self._see(f"{site}_var", square, live)
         return np.asarray(x / np.sqrt(square + v.attrs["eps"]))
+
+
+def _extended(mask: Array, rows: int) -> Array:
+    """A mask for so many rows or more: those of steps are all there."""
+    more = max(0, rows - mask.shape[2])
+    return np.concatenate([mask, np.ones_like(mask[:, :, :1]).repeat(more, axis=2)], axis=2) if more else mask
 
 
 def first_slot(mask: Array) -> Array:

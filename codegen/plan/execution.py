@@ -20,6 +20,10 @@ class Execution:
     def __init__(self, weights: dict[str, Array], observe: Observer | None) -> None:
         self._weights = weights
         self._observe = observe
+        self.memory: dict[int, Array] = {}
+        """By id of a `recall`: the rows of all steps so far, `[c, e, N, h]`."""
+        self.at = 0
+        """The row that a step begins with."""
 
     def _weight(self, v: Value, role: str) -> Array:
         return self._weights[v.weights[role]]

@@ -19,6 +19,11 @@ def candidate(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:
     return plan.add("candidate", shape=(size,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="z")
 
 
+def prompt_of_example(plan: Plan, spec: ModelSpec, options: GenOptions) -> int:
+    """The same vector, once for every example."""
+    return example(plan, "z", (options.intrinsic_dim * len(prompted_layers(spec, options)),))
+
+
 def affine(plan: Plan, x: int, name: str) -> int:
     """gamma∘x̂ + beta."""
     return plan.add("affine", (x,), shape=plan[x].shape, weights={p: f"{name}.{p}" for p in ("gamma", "beta")})

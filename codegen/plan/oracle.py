@@ -38,7 +38,10 @@ def run_plan(
     Returns candidate outputs as `[C, *shape]`, all others as `[c, E, *shape]`; a shape of `(1,)` is dropped: `loss` is
     `[C]`, `logits` `[C, E, L]`. `observe(site, values)` sees values of live rows only (those the mask keeps).
     Work goes in tiles of candidates × examples of about `tile_bytes`; the result does not depend on it beyond rounding.
+    A plan that generates (`generation.py`) takes one step: `rows` `[E, n, h]` are those behind each example.
     """
+    if any(v.kind == "recall" for v in plan):
+        return _run_step(plan, weights, inputs, observe, dtype, tile_bytes)
     counts = {
         kind: len(inputs[given[0].attrs["name"]]) if (given := plan.inputs(kind)) else 1
         for kind in ("candidate", "example")
@@ -60,6 +63,55 @@ def run_plan(
     return {output.name: _join(plan[output.value], results[output.name]) for output in plan.outputs}
 
 
+def _run_step(
+    plan: Plan, weights: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]], observe: Observer | None,
+    dtype: type[np.floating[Any]], tile_bytes: int,
+) -> dict[str, Array]:  # fmt: skip
+    found: dict[str, list[Array]] = {"first": [], "next": []}
+    step = max(1, tile_bytes // _bytes_per_text(plan, inputs["rows"].shape[1], np.dtype(dtype).itemsize))
+    for e in range(0, len(inputs["rows"]), step):
+        part = {name: values[e : e + step] for name, values in inputs.items()}
+        session = Session(plan, weights, part, dtype, observe)
+        found["first"].append(session.example("first"))
+        found["next"].append(session.step("next", part["rows"], 0))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+class Session:
+    """A plan whose steps recall rows, on one set of examples: one step after the other, of any number of rows."""
+
+    def __init__(
+        self, plan: Plan, weights: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]],
+        dtype: type[np.floating[Any]] = np.float64, observe: Observer | None = None,
+    ) -> None:  # fmt: skip
+        """`inputs`: examples, `[E, *shape]`."""
+        self._plan, self._dtype = plan, dtype
+        names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
+        self._executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe)
+        count = len(inputs[plan.inputs("example")[0].attrs["name"]])
+        given = _slices(plan, inputs, "example", 0, count, dtype)
+        self._early = self._executor.evaluate(plan, Stage.EXAMPLE, {}, given)
+
+    def example(self, output: str) -> Array:
+        """An output of the example stage, `[E, *shape]`."""
+        found: Array = self._early[self._opened(output)][0]
+        return found
+
+    def step(self, output: str, rows: NDArray[Any], at: int) -> Array:
+        """An output of a step, `[E, n, …]`, given its rows `[E, n, h]`, or `[1, n, h]` for all; they are remembered
+        from row `at` on."""
+        (v,) = self._plan.inputs("candidate")
+        self._executor.at = at
+        values = self._executor.evaluate(
+            self._plan, Stage.PAIR, self._early, {v.id: np.asarray(rows[None], self._dtype)}
+        )
+        found: Array = values[self._opened(output)][0]
+        return found
+
+    def _opened(self, name: str) -> int:
+        return next(o.value for o in self._plan.outputs if o.name == name)
+
+
 def _estimates(name: str) -> bool:
     """Whether a weight only estimates what this module computes exactly: a row's log-sum-exp."""
     return ".log_sum." in name
@@ -73,6 +125,13 @@ def _bytes_per_pair(plan: Plan, itemsize: int) -> int:
         for v in layers
     ]
     return itemsize * int(max(widths, default=1))
+
+
+def _bytes_per_text(plan: Plan, rows: int, itemsize: int) -> int:
+    """What a layer holds of one text and so many rows behind it."""
+    v = next(v for v in plan if v.kind == "decoder_layer")
+    whole = plan[v.inputs[1]].shape[0] + rows
+    return itemsize * int(whole) * int(3 * v.attrs["intermediate"] + 6 * v.shape[-1] + 3 * v.attrs["heads"] * whole)
 
 
 def _slices(

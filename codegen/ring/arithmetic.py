@@ -39,11 +39,15 @@ def ring_matmul(a: Words, b: Words) -> Words:
 
 
 class Arithmetic:
-    """What operations compute with: the program's fits and inputs, and a product of matrices."""
+    """What operations compute with: the program's fits and inputs, what steps have left, and a product of matrices."""
 
     def __init__(self, fits: Sequence[Fit], inputs: Mapping[str, Words]) -> None:
         self.fits = fits
         self.inputs = inputs
+        self.states: dict[int, Words] = {}
+        """By id of a `state`: what `append` has made of it."""
+        self.at = 0
+        """The row that a step begins with."""
 
     def product(self, a: Words, b: Words) -> Words:
         """a @ b mod 2^64; batch axes in front."""
@@ -85,7 +89,20 @@ def table(m: Arithmetic, v: RingValue) -> Words:
     return np.array(v.attrs["numbers"], np.int64).reshape(1, 1, *v.shape)
 
 
+def state(m: Arithmetic, v: RingValue) -> Words:
+    """What it has become."""
+    return m.states.get(v.id, np.zeros((1, 1, *v.shape), np.int64))
+
+
 # local operations
+
+
+def append(m: Arithmetic, v: RingValue, state: Words, rows: Words) -> Words:
+    """Rows written into a state, which keeps them."""
+    made = np.broadcast_to(state, (*np.broadcast_shapes(state.shape[:2], rows.shape[:2]), *v.shape)).copy()
+    made[:, :, m.at : m.at + rows.shape[2]] = rows
+    m.states[v.inputs[0]] = made
+    return made
 
 
 def matmul(m: Arithmetic, v: RingValue, a: Words, b: Words) -> Words:

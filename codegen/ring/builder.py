@@ -117,6 +117,16 @@ class RingBuilder(RangedValues):
         i = self._add("slice", a, bound=v.bound, axis=axis, lo=lo, hi=hi)
         return i if axis == -1 else self.declare(i, norm=self.norm(a))
 
+    def window(self, a: int, rows: int) -> int:
+        """So many rows of a setup value, from the row on that a step begins with."""
+        return self._add("window", a, bound=self[a].bound, rows=rows)
+
+    def append(self, name: str, rows: int, capacity: int) -> int:
+        """A state `[capacity, …]` of the rows that steps have appended, with this step's `[n, …]` in their place."""
+        v = self[rows]
+        state = self._add("state", bound=v.bound, shape=(capacity, *v.shape[1:]), scale=v.scale, name=name)
+        return self.declare(self._add("append", state, rows, bound=v.bound), norm=self.norm(rows))
+
     def concat(self, parts: tuple[int, ...], axis: int) -> int:
         """Parts joined along one axis (negative)."""
         i = self._add("concat", *parts, bound=max(self[p].bound for p in parts), axis=axis)

@@ -91,6 +91,12 @@ ROWS = (
         result="pub; the numbers of the text, as many as the shape has",
     ),
     Operation(
+        kind="state", arity=_NONE, keys=_NAMED, stage=Stage.EXAMPLE,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        clear=arithmetic.state,
+        result="rep; zeros, and what `append` has written in the steps before; nothing else reads it",
+    ),
+    Operation(
         kind="example", arity=_NONE, keys=_GIVEN, stage=Stage.EXAMPLE,
         shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale, ring=rules.asked_ring,
         clear=arithmetic.example,
@@ -154,6 +160,16 @@ ROWS = (
         kind="slice", keys={"axis": rules.AXIS, "lo": rules.COUNT, "hi": rules.COUNT}, shape=rules.sliced,
         clear=arithmetic.cut,
         result="elements lo ≤ i < hi",
+    ),
+    Operation(
+        kind="window", keys={"rows": rules.COUNT}, shape=rules.windowed, stage=Stage.CANDIDATE,
+        clear=lambda m, v, a: a[:, :, m.at : m.at + v.attrs["rows"]],
+        result="rows of a setup value, from the row on that the step begins with",
+    ),
+    Operation(
+        kind="append", arity=_TWO, shape=rules.appended, sharing=rules.all_replicated, stage=Stage.PAIR,
+        clear=arithmetic.append,
+        result="the state a with rows b from that row on, which it keeps",
     ),
     Operation(
         kind="reduce_examples", stage=Stage.CANDIDATE,

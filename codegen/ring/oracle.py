@@ -40,6 +40,39 @@ def run_program(
     return result
 
 
+class Session:
+    """A program whose steps leave states, on one set of examples: one step after the other."""
+
+    def __init__(self, program: RingProgram, inputs: Mapping[str, Words]) -> None:
+        """`inputs`: weights and examples, as for `run_program`."""
+        self._program = program
+        self._machine = Machine(program.fits, inputs)
+        self._values: dict[int, Words] = {}
+        self._evaluate(self._values, Stage.EXAMPLE)
+
+    def example(self, output: str) -> Words:
+        """An output of the example stage, `[E, *shape]`."""
+        found: Words = self._values[self._opened(output)][0]
+        return found
+
+    def step(self, output: str, inputs: Mapping[str, Words], at: int) -> Words:
+        """An output of a step, `[C, E, *shape]`, given its candidates; rows are appended from row `at` on."""
+        self._machine.inputs = {**self._machine.inputs, **inputs}
+        self._machine.at = at
+        values = {i: x for i, x in self._values.items() if self._program[i].kind != "state"}
+        self._evaluate(values, Stage.PAIR)
+        return values[self._opened(output)]
+
+    def _opened(self, name: str) -> int:
+        return next(o.value for o in self._program.outputs if o.name == name)
+
+    def _evaluate(self, values: dict[int, Words], stage: Stage) -> None:
+        with np.errstate(over="ignore"):
+            for v in self._program:
+                if v.id not in values and v.stage | stage == stage:
+                    values[v.id] = self._machine.run(v, *(values[i] for i in v.inputs))
+
+
 class Machine(Arithmetic):
     """Computes one value after the other; arrays are `[c, e, *shape]`."""
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..plan.graph import Stage
 from ..series.fits import MOST_SCALE, Format
 from .program import PHASE, WORD, Shape, Sharing, Use
 
@@ -124,6 +125,28 @@ def joined(use: Use) -> Shape:
     return _with_axis(use, lambda length: sum(shape[axis] for shape in shapes))
 
 
+def windowed(use: Use) -> Shape:
+    """`rows` rows, the first axis, of what the setup stage has made."""
+    first, *rest = use.inputs[0].shape
+    if use.inputs[0].stage != Stage.SETUP:
+        raise ValueError(f"the input's stage is {use.inputs[0].stage.label}, it must be setup")
+    if not 1 <= use["rows"] <= first:
+        raise ValueError(f"rows is {use['rows']}, the input has {first}")
+    return (use["rows"], *rest)
+
+
+def appended(use: Use) -> Shape:
+    """A state's, which holds the rows."""
+    state, rows = use.inputs
+    if state.kind != "state" or not rows.stage & Stage.CANDIDATE:
+        raise ValueError(
+            f"{rows.kind} of stage {rows.stage.label} is appended to {state.kind}: rows of a step go to a state"
+        )
+    if rows.shape[1:] != state.shape[1:] or rows.shape[0] > state.shape[0]:
+        raise ValueError(f"rows {rows.shape} do not fit a state {state.shape}")
+    return state.shape
+
+
 def doubled(use: Use) -> Shape:
     """The last axis twice as long."""
     *rest, last = use.inputs[0].shape
@@ -145,6 +168,13 @@ def replicated(use: Use) -> Sharing:
     """Shared by its owner, or by a protocol whose input is shared."""
     if any(v.sharing is Sharing.PUB for v in use.inputs):
         raise ValueError("the input is public, it must be shared")
+    return Sharing.REP
+
+
+def all_replicated(use: Use) -> Sharing:
+    """Of replicated values alone."""
+    if any(v.sharing is not Sharing.REP for v in use.inputs):
+        raise ValueError(f"sharings are {', '.join(v.sharing.value for v in use.inputs)}, they must be rep")
     return Sharing.REP
 
 

@@ -8,8 +8,9 @@ _PLACES = {
     "PromptClassifier": "interface.classifier",
     "PromptTuner": "interface.tuner",
     "TensorBoard": "interface.callbacks",
+    "TextGenerator": "interface.generator",
 }
-__all__ = ["Deployment", "PromptClassifier", "PromptTuner", "TensorBoard"]
+__all__ = ["Deployment", "PromptClassifier", "PromptTuner", "TensorBoard", "TextGenerator"]
 
 
 def __getattr__(name: str) -> Any:

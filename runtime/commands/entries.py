@@ -6,7 +6,7 @@ from ...codegen.commandline.entry import entry
 
 FOLDER = __name__.rpartition(".")[0]
 
-certs, convert, doctor, evaluate, export, party, predict, weights = (
+certs, convert, doctor, evaluate, export, generate, party, predict, weights = (
     entry(f"{FOLDER}.{name}")
-    for name in ("certs", "convert", "doctor", "evaluate", "export", "party", "predict", "weights")
+    for name in ("certs", "convert", "doctor", "evaluate", "export", "generate", "party", "predict", "weights")
 )

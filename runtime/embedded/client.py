@@ -91,12 +91,12 @@ class Client(Closing):
         self._done(self._ask(Frame.EXAMPLES, set_id, _prefixed(share(inputs), count), Frame.DONE))
 
     def step(
-        self, set_id: int, count: int, output: int, size: int, inputs: Iterable[Elements], ring: int = WORD
+        self, set_id: int, count: int, output: int, size: int, inputs: Iterable[Elements], ring: int = WORD, at: int = 0
     ) -> Words:
-        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements, signed numbers of its
-        ring."""
+        """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements, signed numbers of its ring.
+        `at`: the row that windows and appended rows begin with."""
         expected = COST_BYTES + packed_bytes(size, ring)
-        answers = self._ask(Frame.STEP, set_id, _prefixed(share(inputs), count, output), Frame.RESULT, expected)
+        answers = self._ask(Frame.STEP, set_id, _prefixed(share(inputs), count, output, at), Frame.RESULT, expected)
         for party, answer in enumerate(answers):
             if len(answer) != expected:
                 self.close()

@@ -11,7 +11,7 @@ from ...codegen.ring.header import OutputSpec, ProgramHeader
 from ..engine import Batch, Cost, Floats, Left, Progress
 from ..errors import BudgetSpentError, InputError, ServiceError
 from ..parties.deployment import Deployment
-from ..parties.sharing import decode, encoded
+from ..parties.sharing import Elements, decode, encoded
 from .client import Client
 
 
@@ -80,6 +80,24 @@ class EmbeddedEngine:
         _, count = self._set(name)
         return self._step(name, "logits", z[None]).reshape(count, -1)
 
+    def first(self, name: str) -> Floats:
+        """Of a program that generates: what the last row of each text of a set opens, `[E, …]`. Raises BudgetSpentError
+        as `losses` does."""
+        return self._opened(name, "first", 0, [], 0)
+
+    def next(self, name: str, rows: Floats, at: int) -> Floats:
+        """What the rows `[n, h]` open that stand from place `at` on behind each text of a set, `[E, n, …]`; their keys
+        and values stay there for the steps that follow. Raises BudgetSpentError as `losses` does."""
+        (spec,) = self._program.of_kind("candidate")
+        if rows.shape != spec.shape:
+            raise InputError(f"a step has rows {list(rows.shape)}, the program takes {list(spec.shape)}")
+        opened: Floats = self._opened(name, "next", 1, [encoded(rows, spec, "rows of a step")], at)[0]
+        return opened
+
+    def left(self, output: str) -> int | None:
+        """How often an output may still be opened; None: any number of times."""
+        return self._left.get(output)
+
     def allowance(self) -> Left:
         """What the program's limits leave, of what all sessions with these weights may ask for."""
         return Left(self._left.get(self._losses), self._left.get("logits"))
@@ -119,23 +137,22 @@ class EmbeddedEngine:
         self._left[output.name] = left - asked
 
     def _step(self, name: str, output: str, z: Floats) -> Floats:
+        (candidate,) = self._program.of_kind("candidate")
+        if z[0].size != candidate.size:
+            raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
+        return self._opened(name, output, len(z), [encoded(z, candidate, f"candidates of set {name}")], 0)
+
+    def _opened(self, name: str, output: str, candidates: int, inputs: list[Elements], at: int) -> Floats:
+        """An output for so many candidates."""
         set_id, examples = self._set(name)
         try:
             index, spec = self._program.output(output)
         except KeyError:
             known = ", ".join(o.name for o in self._program.outputs)
             raise InputError(f"the program does not open {output!r}; it opens: {known}") from None
-        (candidate,) = self._program.of_kind("candidate")
-        if z[0].size != candidate.size:
-            raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
-        inputs = [encoded(z, candidate, f"candidates of set {name}")]
-        shape = _shape(spec, len(z), examples)
-        self._spend(spec, len(z) * (examples if spec.stage == "pair" else 1))
+        batch = {"candidate": (candidates,), "pair": (candidates, examples), "example": (examples,)}[spec.stage]
+        shape = (*batch, *spec.shape)
+        self._spend(spec, math.prod(batch))
         self._progress(0, 0)
-        opened = self._client.step(set_id, len(z), index, math.prod(shape), inputs, spec.ring)
+        opened = self._client.step(set_id, candidates, index, math.prod(shape), inputs, spec.ring, at)
         return decode(opened, spec.scale).reshape(shape)
-
-
-def _shape(spec: OutputSpec, candidates: int, examples: int) -> tuple[int, ...]:
-    batch = (candidates, examples) if spec.stage == "pair" else (candidates,)
-    return (*batch, *spec.shape)

@@ -49,7 +49,7 @@ class PromptSpace:
 
     def __init__(self, plan: Plan, alpha: float) -> None:
         """`plan` is a model plan; every A is public and expands from its seed."""
-        (z,) = plan.inputs("candidate")
+        (z,) = (v for v in plan if v.attrs.get("name") == "z")  # a candidate's, or of a text that is continued
         self.dim = z.size
         self.alpha = alpha
         self.prompts = [_prompt(v) for v in plan if v.kind in ("prompt", "offset")]

@@ -11,7 +11,7 @@ from secfwt.runtime.embedded.engine import EmbeddedEngine
 from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.embedded.weights import share_weights
 from secfwt.runtime.engine import Batch
-from secfwt.runtime.parties.certificates import client_context
+from secfwt.runtime.parties.certificates import client_context, make_certificates
 from secfwt.runtime.parties.connection import HEADER, MAGIC, Connection, Frame
 from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.packing import packed_bytes
@@ -54,6 +54,17 @@ def write_program(folder: Path, text: str = PROGRAM) -> Path:
     path = folder / "program.txt"
     path.write_text(text)
     return path
+
+
+def write_deployment(folder: Path) -> Deployment:
+    """Certificates and `deployment.toml` of three local parties."""
+    make_certificates(folder / "certificates")
+    deployment = Deployment.local(folder / "certificates")
+    lines = ['certificates = "certificates"']
+    for party in deployment.parties:
+        lines += ["[[parties]]", f'host = "{party.host}"', f"port = {party.port}"]
+    (folder / "deployment.toml").write_text("\n".join(lines) + "\n")
+    return deployment
 
 
 def check_service(deployment: Deployment, program: ProgramHeader) -> None:

@@ -72,7 +72,7 @@ SYNTAX = [
     (11, "v 6 example rep 26 3x4 fourier 4 fit=1 group=0", "fit is '1', must be an integer from 0 to 0"),
     (14, "v 9 pair rep 16 3x8 trunc 8 shift=63 group=1", "shift is '63', must be an integer from 1 to 62"),
     (16, "out total 11", "value is '11', must be an integer from 0 to 10"),
-    (16, "out total 6", "stage example, an output must have stage candidate or pair"),
+    (16, "out total 0", "stage setup, an output must have another"),
     (17, "out total 9", "output 'total' is defined twice"),
     (16, "out total 10 max_candidates=0", "max_candidates is '0', must be an integer from 1"),
     (16, "out total 10 ring=7", "ring is '7', must be an integer from 8 to 64"),
@@ -141,6 +141,10 @@ MEANING = [
     (13, "v 8 pair rep 16 3x8 sum 7 axis=-3", "axis is '-3', must be an integer from -2 to -1"),
     (15, "v 10 candidate rep 16 8 reduce_examples 2", "its input has stage candidate, must have stage pair"),
     (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=7 group=1", "ring is '7', must be an integer from 8 to 64"),
+    (13, "v 8 candidate pub 12 3x8 window 3 rows=3", "rows=3 must be at most 2"),
+    (13, "v 8 candidate rep 16 3x8 window 7 rows=3", "its input has stage pair, must have stage setup"),
+    (13, "v 8 setup pub 12 1x8 window 3 rows=1", "stage is setup, candidate expected"),
+    (13, "v 8 pair rep 16 3x8 append 1,7", "its first input is a example, must be a state"),
     (10, "v 5 example rep 8 3x8 cos_sin 4 k=16 fc=14 fa=14 sum=20 shift=20 group=0", "its sum's ring has 20 bits"),
 ]
 
@@ -201,6 +205,44 @@ def test_outputs_have_the_rings_of_their_values() -> None:
     with pytest.raises(SimulatorError, match=message):
         Simulator(text)
     Simulator(text.replace("out total 10", "out total 10 ring=30").replace("out pairs 9", "out pairs 9 ring=30"))
+
+
+STATES = """\
+secfwt-program 3
+v 0 candidate rep 16 2x4 candidate - name=rows
+v 1 example rep 16 6x4 state - name=kept
+v 2 pair rep 16 6x4 append 1,0
+out all 2 max_candidates=1
+end
+"""
+
+
+def test_a_state_is_accepted() -> None:
+    Simulator(STATES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("v 2 pair", "v 2 example", "append: stage is example, pair expected"),
+        ("6x4 append 1,0", "6x4 add 1,1", "add: stage is pair, example expected"),
+        (
+            "v 2 pair rep 16 6x4 append 1,0",
+            "v 2 example rep 16 6x4 add 1,1",
+            "add: reads a state, which only append may",
+        ),
+        ("6x4 append", "2x4 append", "append: shape is 2x4, 6x4 expected"),
+        ("16 2x4 candidate", "16 7x4 candidate", "append: shape 7x4 holds no rows of 6x4"),
+        ("16 2x4 candidate", "17 2x4 candidate", "append: its inputs' scales 16 and 17 must be equal"),
+        ("1,0\n", "1,0\nv 3 pair rep 16 6x4 append 1,0\n", "append: its state has another append"),
+        (" max_candidates=1", "", "append: output 'all' depends on append: it must have max_candidates=1"),
+        (" max_candidates=1", " max_candidates=2", "append: output 'all' depends on append"),
+        ("v 1 example rep 16 6x4 state", "v 1 setup rep 16 6x4 state", "state: stage is setup, example expected"),
+    ],
+)
+def test_refused_states(old: str, new: str, message: str) -> None:
+    with pytest.raises(SimulatorError, match=message):
+        Simulator(STATES.replace(old, new))
 
 
 def test_sums_over_examples_cannot_meet_examples_again() -> None:

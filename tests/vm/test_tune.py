@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from helpers.commands import run as run_command
+from helpers.parties import write_deployment
 from helpers.toy_decoders import save_decoder
 from helpers.toy_gguf import save_gguf
 from helpers.tune_runs import BASE, ends_for_a_lost_party, goes_on, start, tune, write_data, write_toy
@@ -23,8 +24,6 @@ from secfwt.codegen.ring.header import read_program
 from secfwt.runtime.commands.predict import main as predict
 from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.embedded.weights import share_weights
-from secfwt.runtime.parties.certificates import make_certificates
-from secfwt.runtime.parties.deployment import Deployment
 
 try:
     find(VM)
@@ -104,12 +103,7 @@ def remote(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[tuple[Path, Path]
     bundle = tmp_path / "bundle"
     compiled = generate(toy[0], options, bundle, target="embedded")
     (bundle / "model_owner" / "weights.safetensors").unlink()
-    make_certificates(tmp_path / "certificates")
-    deployment = Deployment.local(tmp_path / "certificates")
-    lines = ['certificates = "certificates"']
-    for party in deployment.parties:
-        lines += ["[[parties]]", f'host = "{party.host}"', f"port = {party.port}"]
-    (tmp_path / "deployment.toml").write_text("\n".join(lines) + "\n")
+    deployment = write_deployment(tmp_path)
     program = bundle / "public" / "program.txt"
     with LocalParties(deployment, program, tmp_path / "logs"):
         share_weights(deployment, read_program(program), encoded_weights(compiled))

@@ -142,7 +142,7 @@ class Parties {
       if (kind == Frame::examples)
         prefix = {count}, packed = program_.packed_bytes(Kind::example, std::min(count, kMost));
       if (kind == Frame::step)
-        prefix = {count, record.output}, packed = program_.packed_bytes(Kind::candidate, std::min(count, kMost));
+        prefix = {count, record.output, 0}, packed = program_.packed_bytes(Kind::candidate, std::min(count, kMost));
       const u64 shares = packed ? sizeof(Key) + (i == 0 ? sizeof(Key) : packed) : 0;
       FrameHeader header{FrameHeader::kMagic ^ record.magic, kind, record.argument,
                          prefix.size() * sizeof(u64) + shares + record.longer};

@@ -39,9 +39,17 @@ v 20 pair rep 36 2x2 matmul 19,3
 v 21 candidate rep 24 1 reduce_examples 18
 v 22 candidate rep 24 1 add 21,4
 v 23 candidate rep 24 1 add 21,22
+v 24 example rep 16 4x3 state - name=kept
+v 25 pair rep 16 4x3 append 24,2
+v 26 candidate pub 12 2x2 window 3 rows=2
+v 27 candidate rep 16 2x2 slice 2 axis=-1 lo=0 hi=2
+v 28 candidate rep 28 2x2 mul 27,26
 out loss 23 ring=40
 out logits 13 ring=45 max_candidates=1
 out rows 20 ring=40 max_opened=8
+out first 7 ring=44
+out kept 25 ring=44 max_candidates=1
+out turned 28 ring=44
 end
 )";
 
@@ -75,7 +83,8 @@ void compute(const Program& program) {
       engine.set_weights(noise(program.words(Kind::weight)));
       engine.set_examples(0, kExamples, noise(kExamples * program.words(Kind::example)));
       for (std::size_t output = 0; output < program.outputs.size(); ++output)
-        engine.step(0, kCandidates, output, noise(kCandidates * program.words(Kind::candidate)));
+        engine.step(0, kCandidates, output, noise(kCandidates * program.words(Kind::candidate)), {},
+                    program.last_place());
     } catch (...) {
       errors[static_cast<std::size_t>(i)] = std::current_exception();
       prev[i].reset(), next[i].reset();  // the others do not wait

@@ -23,8 +23,8 @@ Value compact(const Value& value) {
   return out;
 }
 
-Value zero_value(Sharing sharing, std::size_t candidates, const Shape& shape) {
-  Value out = make_value(sharing, candidates, 1, shape);
+Value zero_value(Sharing sharing, std::size_t candidates, std::size_t examples, const Shape& shape) {
+  Value out = make_value(sharing, candidates, examples, shape);
   for (int p = 0; p < out.parts(); ++p) std::fill_n(out.x[p].get(), out.words(), 0);
   return out;
 }
@@ -181,11 +181,12 @@ std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count;
 u64 Engine::setup_words() const { return 2 * program_.words(Kind::weight) + peak_words(program_, setup_section_); }
 
 u64 Engine::example_words() const {
-  return 4 * program_.words(Kind::example) + kept_words(program_, example_section_);  // as they came, and what is kept
+  // as they came, and what is kept
+  return 4 * program_.words(Kind::example) + kept_words(program_, example_section_) + state_words();
 }
 
 u64 Engine::held_words(std::optional<u64> replaced) const {
-  const u64 each = 2 * program_.words(Kind::example) + kept_words(program_, example_section_);
+  const u64 each = 2 * program_.words(Kind::example) + kept_words(program_, example_section_) + state_words();
   u64 words = 0;
   for (const auto& [id, set] : examples_)
     if (id != replaced) words += set.count * each;
@@ -233,37 +234,45 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
   });
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (!inputs[i].empty() && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
+  for (std::size_t i = 0; i < program_.values.size(); ++i)
+    if (const Node& node = program_.values[i]; node.kind == Kind::state && example_section_.keep[i])
+      set.values[i] = zero_value(node.sharing, 1, count, node.shape);
   examples_[id] = std::move(set);
   trim_memory();  // steps need other sizes
 }
 
-Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress) {
+Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress,
+                   std::size_t at) {
   static const ExampleSet none;
   if (!loaded_) throw std::invalid_argument("step: the weights must be loaded first");
   if (output >= program_.outputs.size())
     throw std::invalid_argument("step: output " + std::to_string(output) + " asked for, the program has " +
                                 std::to_string(program_.outputs.size()));
   const Output& wanted = program_.outputs[output];
-  if (candidates == 0) throw std::invalid_argument("step: at least 1 candidate is needed");
+  const bool opens_examples = program_.values[wanted.value].stage == Stage::example;
+  if (candidates == 0 && !opens_examples) throw std::invalid_argument("step: at least 1 candidate is needed");
   if (candidates > wanted.max_candidates.value_or(candidates))
     throw std::invalid_argument("step: " + std::to_string(candidates) + " candidates asked for, output '" +
                                 wanted.name + "' allows " + std::to_string(*wanted.max_candidates));
+  if (at > program_.last_place())
+    throw std::invalid_argument("step: it begins at row " + std::to_string(at) + ", the last one is " +
+                                std::to_string(program_.last_place()));
   const Steps& steps = steps_[output];
   const auto found = examples_.find(id);
-  if (found == examples_.end() && !steps.pairs.nodes.empty())
+  if (found == examples_.end() && (opens_examples || !steps.pairs.nodes.empty()))
     throw std::invalid_argument("step: there is no example set " + std::to_string(id));
   const ExampleSet& set = found == examples_.end() ? none : found->second;
 
   Environment values = setup_;
   bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
   dealer_.step_begins();
-  run_section(program_, steps.before, values, main_);
+  run_section(program_, steps.before, values, main_, at);
 
   Words result;
-  if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, progress, values, result);
-  run_section(program_, steps.after, values, main_);
+  if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, at, progress, values, result);
+  run_section(program_, steps.after, values, main_, at);
   if (result.empty()) {
-    const Value& value = values[wanted.value];
+    const Value& value = (opens_examples ? set.values : values)[wanted.value];
     const Words zeros(value.words());
     const u64* share = additive(value, main_.id, zeros.data());
     result.assign(share, share + value.words());
@@ -277,7 +286,7 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
 }
 
 void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
-                       const Progress& progress, Environment& values, Words& result) {
+                       std::size_t at, const Progress& progress, Environment& values, Words& result) {
   const bool opens_pairs = program_.values[output].stage == Stage::pair;
   const std::size_t words = volume(program_.values[output].shape);
   if (opens_pairs) result.resize(candidates * set.count * words);
@@ -286,7 +295,7 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
   for (Environment& total : totals)
     for (std::size_t i : steps.pairs.nodes)
       if (program_.values[i].kind == Kind::reduce_examples)
-        total[i] = zero_value(program_.values[i].sharing, candidates, program_.values[i].shape);
+        total[i] = zero_value(program_.values[i].sharing, candidates, 1, program_.values[i].shape);
 
   const std::size_t most = tile_items(candidates * set.count, steps.pair_words);
   const Cut tiles = cut(candidates, set.count, most, lanes_.size());
@@ -300,7 +309,7 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
     for (std::size_t i = 0; i < values.size(); ++i)
       for (const Environment* from : sources)
         if (!(*from)[i].empty()) tile[i] = (*from)[i].slice(c0, c1, e0, e1);
-    run_section(program_, steps.pairs, tile, lanes_[lane]);
+    run_section(program_, steps.pairs, tile, lanes_[lane], at);
     if (opens_pairs) {
       const Value& value = tile[output];
       const Words zero(value.words());

@@ -56,11 +56,13 @@ class Engine {
   u64 held_words(std::optional<u64> replaced = {}) const;
   u64 candidate_words(std::size_t output, std::size_t examples) const;
 
-  // All `candidate` inputs in program order, each [count, shape]. Returns this party's additive share of the output,
-  // re-randomised, in the output's ring: [C, shape] or [C, E, shape]. What stands above that ring is zero: the sum of
-  // whole words would say more than the output. Throws std::invalid_argument when the output's max_candidates is
-  // exceeded, Divergence where another party holds other values of what both have.
-  Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {});
+  // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example
+  // stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's
+  // additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E, shape]. What
+  // stands above that ring is zero: the sum of whole words would say more than the output. Throws std::invalid_argument
+  // when the output's max_candidates is exceeded, Divergence where another party holds other values of what both have.
+  Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
+             std::size_t at = 0);
 
  private:
   struct ExampleSet {
@@ -81,8 +83,9 @@ class Engine {
   void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                    Environment& values) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;
-  void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
+  void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output, std::size_t at,
                  const Progress& progress, Environment& values, Words& result);
+  u64 state_words() const { return 2 * program_.words(Kind::state); }
 
   Program program_;
   Lanes& lanes_;

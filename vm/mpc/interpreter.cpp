@@ -24,7 +24,7 @@ Value table_value(const Node& node) {
   return out;
 }
 
-Value run_local(const Node& node, const Environment& values, int id) {
+Value run_local(const Node& node, const Environment& values, int id, std::size_t at) {
   const auto in = [&](std::size_t i) -> const Value& { return values[node.inputs[i]]; };
   switch (node.kind) {
     case Kind::public_:
@@ -49,6 +49,10 @@ Value run_local(const Node& node, const Environment& values, int id) {
       return permute(in(0), node.axes);
     case Kind::slice:
       return slice(in(0), node.axis, node.lo, node.hi);
+    case Kind::window:
+      return slice(in(0), in(0).shape.size(), at, at + node.rows);
+    case Kind::append:
+      return append(in(0), in(1), at);
     case Kind::concat: {
       std::vector<Value> inputs;
       for (std::size_t i : node.inputs) inputs.push_back(values[i]);
@@ -94,7 +98,7 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
 
 }  // namespace
 
-void run_section(const Program& program, const Section& section, Environment& values, Party& party) {
+void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at) {
   const Ids& nodes = section.nodes;
   std::vector<std::size_t> last_use(program.values.size(), 0);
   for (std::size_t i = 0; i < nodes.size(); ++i)
@@ -117,7 +121,7 @@ void run_section(const Program& program, const Section& section, Environment& va
     } else if (first.kind == Kind::reduce_examples) {
       accumulate_examples(values[first.inputs[0]], values[nodes[i]]);
     } else {
-      values[nodes[i]] = run_local(first, values, party.id);
+      values[nodes[i]] = run_local(first, values, party.id, at);
     }
     for (; i < end; ++i)
       for (std::size_t input : program.values[nodes[i]].inputs)

@@ -19,6 +19,7 @@ struct Section {
 };
 
 // `reduce_examples` adds to what its place in the environment holds: the caller sets it to zero before the first tile.
-void run_section(const Program& program, const Section& section, Environment& values, Party& party);
+// `at`: the row that the step's windows and what it appends begin with.
+void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at = 0);
 
 }  // namespace secfwt

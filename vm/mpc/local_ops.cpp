@@ -148,6 +148,15 @@ Value slice(const Value& a, std::size_t axis, std::size_t lo, std::size_t hi) {
   return out;
 }
 
+Value append(const Value& state, const Value& rows, std::size_t at) {
+  const std::size_t row = state.instance() / state.shape[0], written = rows.instance();
+  for (int p = 0; p < state.parts(); ++p)
+    for (std::size_t e = 0; e < state.examples; ++e)
+      std::copy_n(rows.x[p].get() + (rows.examples > 1 ? e : 0) * written, written,
+                  state.x[p].get() + e * state.instance() + at * row);
+  return state;
+}
+
 Value reshape(const Value& a, const Shape& shape) {
   Value out = a;
   out.shape = shape;

@@ -24,6 +24,9 @@ Value scale(const Value& a, u64 factor);
 Value sum(const Value& a, std::size_t axis);
 Value concat(const std::vector<Value>& inputs, std::size_t axis, int id);
 Value slice(const Value& a, std::size_t axis, std::size_t lo, std::size_t hi);
+// Writes rows [n, …] into a state [N, …] from row `at` on, and returns the state: the one operation that changes what
+// is there.
+Value append(const Value& state, const Value& rows, std::size_t at);
 Value permute(const Value& a, const std::vector<std::size_t>& axes);
 Value reshape(const Value& a, const Shape& shape);
 

@@ -17,6 +17,7 @@ enum class Kind {
   candidate,
   public_,
   table,
+  state,
   matmul,
   mul,
   add,
@@ -27,6 +28,8 @@ enum class Kind {
   permute,
   concat,
   slice,
+  window,
+  append,
   reduce_examples,
   lift,
   trunc,
@@ -55,13 +58,14 @@ struct Operation {
   bool communicates = false;  // a protocol, which stands in a group; everything else a party does alone
 };
 constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
-inline constexpr std::array<Operation, 21> kOperations{{
+inline constexpr std::array<Operation, 24> kOperations{{
     // inputs
     {Kind::weight, "weight", 0, 0},
     {Kind::example, "example", 0, 0},
     {Kind::candidate, "candidate", 0, 0},
     {Kind::public_, "public", 0, 0},
     {Kind::table, "table", 0, 0},
+    {Kind::state, "state", 0, 0},
     // arithmetic
     {Kind::matmul, "matmul", 2, 2},
     {Kind::mul, "mul", 2, 2},
@@ -74,6 +78,8 @@ inline constexpr std::array<Operation, 21> kOperations{{
     {Kind::permute, "permute", 1, 1},
     {Kind::concat, "concat", 1, kAnyNumber},
     {Kind::slice, "slice", 1, 1},
+    {Kind::window, "window", 1, 1},
+    {Kind::append, "append", 2, 2},
     {Kind::reduce_examples, "reduce_examples", 1, 1},
     // protocols
     {Kind::lift, "lift", 1, 1, true},

@@ -42,6 +42,7 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
     case Kind::weight:
     case Kind::example:
     case Kind::candidate:
+    case Kind::state:
       node.name = line.key("name");
       break;
     case Kind::public_:
@@ -68,6 +69,9 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       node.axis = axis();
       node.lo = static_cast<std::size_t>(line.integer_key("lo", {0, kMaxElements}));
       node.hi = static_cast<std::size_t>(line.integer_key("hi", {0, kMaxElements}));
+      break;
+    case Kind::window:
+      node.rows = static_cast<std::size_t>(line.integer_key("rows", {1, kMaxElements}));
       break;
     case Kind::permute:
       for (const std::string& part : split(line.key("axes"), ','))
@@ -129,9 +133,8 @@ Output parse_output(Line& line, const Program& program) {
   const i64 last = static_cast<i64>(program.values.size()) - 1;
   output.value = static_cast<std::size_t>(line.integer(line.take("a value's number"), "value", {0, last}));
   const Stage stage = program.values[output.value].stage;
-  if (stage != Stage::candidate && stage != Stage::pair)
-    line.fail("value " + std::to_string(output.value) + " has stage " + name(stage) +
-              ", an output must have stage candidate or pair");
+  if (stage == Stage::setup)
+    line.fail("value " + std::to_string(output.value) + " has stage setup, an output must have another");
   line.take_keys();
   const i64 ring = line.has("ring") ? line.integer_key("ring", kRingBits) : kWord;
   if (const int whole = program.values[output.value].ring; ring != whole)
@@ -152,6 +155,17 @@ std::size_t Program::words(Kind input) const {
   for (const Node& node : values)
     if (node.kind == input) n += volume(node.shape);
   return n;
+}
+
+std::size_t Program::last_place() const {
+  std::optional<std::size_t> last;
+  for (const Node& node : values) {
+    if (node.kind != Kind::window && node.kind != Kind::append) continue;
+    const std::size_t rows = node.kind == Kind::window ? node.rows : values[node.inputs[1]].shape[0];
+    const std::size_t room = values[node.inputs[0]].shape[0] - rows;
+    last = std::min(last.value_or(room), room);
+  }
+  return last.value_or(0);
 }
 
 std::size_t Program::packed_bytes(Kind input, std::size_t count) const {
@@ -227,6 +241,7 @@ Program parse_program(const std::string& text) {
   if (!ended) last.fail("the file ends where a line 'end' is expected");
   if (program.outputs.empty()) last.fail("the program has no output: a line 'out <name> <value>' is expected");
   check_groups(program);
+  check_states(program);
   add_precisions(program);
   return program;
 }

@@ -62,6 +62,7 @@ struct Node {
   i64 by = 0;                     // scale
   std::size_t axis = 0;           // sum, concat, slice: counted from the right, 1 is the last
   std::size_t lo = 0, hi = 0;     // slice
+  std::size_t rows = 0;           // window
   std::vector<std::size_t> axes;  // permute
   int shift = 0;                  // trunc, cos_sin, fourier
   std::size_t fit = 0;            // fourier, cos_sin
@@ -85,6 +86,9 @@ struct Program {
 
   // Ring elements of all inputs of a kind, for one instance.
   std::size_t words(Kind input) const;
+  // The last row at which a step may begin: its windows and what it appends end inside what they are taken of. 0 where
+  // there are none.
+  std::size_t last_place() const;
   // Bytes of `count` instances of all inputs of a kind, as clients send them: one input after another, each packed to
   // its ring (ring/packing.h) and ending with a whole byte.
   std::size_t packed_bytes(Kind input, std::size_t count) const;
@@ -97,10 +101,11 @@ constexpr const char* kFirstLine = "secfwt-program 3";
 Program parse_program(const std::string& text);
 
 // The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes;
-// groups are independent. Called by parse_program for each value in turn and once at the end. derive_ring before: where
-// no key says the ring, it follows from the inputs'.
+// groups are independent; a state is read by one `append`, in steps of one candidate. Called by parse_program for each
+// value in turn and once at the end. derive_ring before: where no key says the ring, it follows from the inputs'.
 void derive_ring(const Program& before, Node& node);
 void check_value(const Program& before, const Node& node);
 void check_groups(const Program& program);
+void check_states(const Program& program);
 
 }  // namespace secfwt

@@ -111,6 +111,21 @@ Shape expected_shape(const Node& node, const Inputs& in) {
       dim = node.hi - node.lo;
       return shape;
     }
+    case Kind::window: {
+      Shape shape = in[0].shape;
+      if (node.rows > shape[0])
+        fail(node, "rows=" + std::to_string(node.rows) + " must be at most " + std::to_string(shape[0]));
+      shape[0] = node.rows;
+      return shape;
+    }
+    case Kind::append: {
+      Shape rows = in[1].shape;
+      const bool fits = rows[0] <= in[0].shape[0];
+      rows[0] = in[0].shape[0];
+      if (!fits || rows != in[0].shape)
+        fail(node, "shape " + text(in[1].shape) + " holds no rows of " + text(in[0].shape));
+      return in[0].shape;
+    }
     case Kind::cos_sin: {
       Shape shape = in[0].shape;
       shape.back() *= 2;
@@ -128,9 +143,18 @@ Stage expected_stage(const Node& node, const Inputs& in) {
     case Kind::table:
       return Stage::setup;
     case Kind::example:
+    case Kind::state:
       return Stage::example;
     case Kind::candidate:
       return Stage::candidate;
+    case Kind::window:
+      if (in[0].stage != Stage::setup)
+        fail(node, std::string("its input has stage ") + name(in[0].stage) + ", must have stage setup");
+      return Stage::candidate;
+    case Kind::append:
+      if ((static_cast<int>(in[1].stage) & static_cast<int>(Stage::candidate)) == 0)
+        fail(node, std::string("its rows have stage ") + name(in[1].stage) + ", must have stage candidate or pair");
+      return Stage::pair;
     case Kind::reduce_examples:
       if (in[0].stage != Stage::pair)
         fail(node, std::string("its input has stage ") + name(in[0].stage) + ", must have stage pair");
@@ -153,6 +177,7 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
     case Kind::weight:
     case Kind::example:
     case Kind::candidate:
+    case Kind::state:
       return Sharing::rep;
     case Kind::public_:
     case Kind::table:
@@ -167,6 +192,12 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
     case Kind::sub:
     case Kind::concat:
       return any(Sharing::add) ? Sharing::add : any(Sharing::rep) ? Sharing::rep : Sharing::pub;
+    case Kind::append:
+      if (in[0].kind != Kind::state)
+        fail(node, std::string("its first input is a ") + name(in[0].kind) + ", must be a state");
+      if (in[1].sharing != Sharing::rep)
+        fail(node, std::string("the sharing of its rows is ") + name(in[1].sharing) + ", must be rep");
+      return Sharing::rep;
     case Kind::reshare:
       if (in[0].sharing != Sharing::add)
         fail(node, std::string("its input's sharing is ") + name(in[0].sharing) + ", must be add");
@@ -198,6 +229,7 @@ void check_scale(const Program& before, const Node& node, const Inputs& in) {
   switch (node.kind) {
     case Kind::add:
     case Kind::sub:
+    case Kind::append:
     case Kind::concat:
       for (std::size_t i = 1; i < node.inputs.size(); ++i)
         if (in[i].scale != in[0].scale)
@@ -303,6 +335,27 @@ void check_groups(const Program& program) {
       if (input >= first)
         fail(node, "depends on value " + std::to_string(input) + " of its own group " + std::to_string(node.group));
   }
+}
+
+// What a state holds was written by one operation, so that its ring is that one's, and by one candidate.
+void check_states(const Program& program) {
+  std::vector<bool> written(program.values.size()), appends(program.values.size());
+  for (std::size_t i = 0; i < program.values.size(); ++i) {
+    const Node& node = program.values[i];
+    appends[i] = node.kind == Kind::append;
+    for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+      const std::size_t input = node.inputs[k];
+      appends[i] = appends[i] || appends[input];
+      if (program.values[input].kind != Kind::state) continue;
+      if (node.kind != Kind::append || k != 0) fail(node, "reads a state, which only append may");
+      if (written[input]) fail(node, "its state has another append");
+      written[input] = true;
+    }
+  }
+  for (const Output& output : program.outputs)
+    if (appends[output.value] && output.max_candidates != std::size_t{1})
+      fail(program.values[output.value],
+           "output '" + output.name + "' depends on append: it must have max_candidates=1");
 }
 
 }  // namespace secfwt

@@ -18,15 +18,16 @@ struct Proposal {
   u64 kind = 0;     // a Frame, or kEnd
   u64 argument = 0, count = 0, output = 0;
   u64 opened = 0;  // instances of the output that were opened before
+  u64 at = 0;      // the row that a step begins with
 
   static constexpr u64 kEnd = ~u64{0};  // no session here, or it has ended
   bool ends() const { return kind == kEnd; }
   bool operator==(const Proposal& other) const {
     return round == other.round && session == other.session && kind == other.kind && argument == other.argument &&
-           count == other.count && output == other.output && opened == other.opened;
+           count == other.count && output == other.output && opened == other.opened && at == other.at;
   }
 };
-static_assert(sizeof(Proposal) == 56);
+static_assert(sizeof(Proposal) == 64);
 
 // Hashes of what the client sent of both components that a party holds: the one that the previous party has too, then
 // the next one's. Each goes to that party and to no other: whoever lacks a component could try guesses of the values.

@@ -122,7 +122,8 @@ Service::Reply Service::perform(const Proposal& command) {
       return {Frame::done, 0, cost(), {}};
     case Frame::step: {
       opened_[command.output] += instances(command);  // now: what is lost on its way may have been read
-      const Words result = engine_.step(command.argument, command.count, command.output, std::move(payload_), progress);
+      const Words result =
+          engine_.step(command.argument, command.count, command.output, std::move(payload_), progress, command.at);
       const Program& program = engine_.program();
       const int ring = program.values[program.outputs[command.output].value].ring;
       std::vector<u8> packed(packed_bytes(result.size(), ring));

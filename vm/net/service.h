@@ -47,7 +47,8 @@ class Service {
   u64 checked_count(u64 count, const char* what, u64 each, u64 held) const;
   u64 share_bytes(Kind kind, u64 count) const;
 
-  // What a STEP opens: one instance of its output per candidate, or pair.
+  Stage opened_stage(const Proposal& step) const;
+  // What a STEP opens: one instance of its output per candidate, example or pair.
   u64 instances(const Proposal& step) const;
   void check_budget(const Proposal& step) const;
   // For the data owner, of every output with a limit: how many were opened.

@@ -143,10 +143,11 @@ Proposal Service::read_command() {
       permit(kDataOwner);
       if (!sets_.count(header.argument))
         throw Refusal("there is no set of examples " + std::to_string(header.argument));
-      u64 prefixes[2];
-      prefix(prefixes, 2);
+      u64 prefixes[3];
+      prefix(prefixes, 3);
       command.count = prefixes[0];
       command.output = prefixes[1];
+      command.at = prefixes[2];
       if (command.output >= program.outputs.size())
         throw Refusal("there is no output " + std::to_string(command.output) + "; the program has " +
                       std::to_string(program.outputs.size()));
@@ -154,10 +155,13 @@ Proposal Service::read_command() {
       if (output.max_candidates && command.count > *output.max_candidates)
         throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
                       " candidates a step, not " + std::to_string(command.count));
+      if (command.at > program.last_place())
+        throw Refusal("a step cannot begin at row " + std::to_string(command.at) + "; the last one is " +
+                      std::to_string(program.last_place()));
       const u64 count = checked_candidates(command);
       command.opened = opened_[command.output];
       check_budget(command);
-      take_shares(Kind::candidate, count, 16);
+      take_shares(Kind::candidate, count, 24);
       break;
     }
     case Frame::stop:
@@ -170,9 +174,15 @@ Proposal Service::read_command() {
   return command;
 }
 
-u64 Service::instances(const Proposal& step) const {
+Stage Service::opened_stage(const Proposal& step) const {
   const Program& program = engine_.program();
-  if (program.values[program.outputs[step.output].value].stage != Stage::pair) return step.count;
+  return program.values[program.outputs[step.output].value].stage;
+}
+
+u64 Service::instances(const Proposal& step) const {
+  const Stage stage = opened_stage(step);
+  if (stage == Stage::candidate) return step.count;
+  if (stage == Stage::example) return engine_.example_count(step.argument);
   u64 pairs;
   return __builtin_mul_overflow(step.count, engine_.example_count(step.argument), &pairs) ? ~u64{0} : pairs;
 }
@@ -215,6 +225,10 @@ u64 Service::checked_examples(const Proposal& command) const {
 }
 
 u64 Service::checked_candidates(const Proposal& step) const {
+  if (opened_stage(step) == Stage::example) {
+    if (step.count != 0) throw Refusal("what is opened of examples takes no candidates");
+    return 0;
+  }
   const u64 each = engine_.candidate_words(step.output, engine_.example_count(step.argument));
   return checked_count(step.count, "candidates", each, engine_.held_words());
 }

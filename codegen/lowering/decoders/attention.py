@@ -61,21 +61,48 @@ class CausalAttention(SoftmaxAttention):
         query = r.trunc(rotated(r, self._heads("q", x, a["head_dim"] ** -0.5), a["rope"], end), ROW)
         centre = self._centre(x)
         block = rows if own is None else max(BLOCKS, ceil(rows / BLOCKS))
-        numerators, sums = [], []
+        outs = []
         longest = max(r[part.value].bound for part in (*before, *([own] if own else [])))
         for lo in range(0, rows, block):
             hi = min(lo + block, rows)
-            asked = tuple(self._grouped(r.slice(part, -3, lo, hi), groups) for part in (query, centre))
+            asked, shift = (self._grouped(r.slice(part, -3, lo, hi), groups) for part in (query, centre))
             parts: list[tuple[Keys, int | None]] = [(part, None) for part in before]
             if own is not None:
                 parts += [(_cut(self, own, 0, lo), None)] if lo else []
                 parts += [(_cut(self, own, lo, hi), self._triangle(hi - lo))]
-            weighed = [(self._weights(asked[0], part.key, asked[1], allowed), part) for part, allowed in parts]
-            numerator = reduce(r.add, (r.matmul(w, part.value) for w, part in weighed))
-            total = reduce(r.add, (r.sum(w, -1) if p.mask is None else r.matmul(w, p.mask) for w, p in weighed))
-            numerators.append(self._by_head(numerator, hi - lo))
-            sums.append(self._by_head(total, hi - lo))
-        return self._divided(r.concat(tuple(sums), -2), r.concat(tuple(numerators), -2), longest)
+            outs.append(self._weighed(asked, shift, parts, hi - lo))
+        totals, numerators = zip(*outs, strict=True)
+        return self._divided(r.concat(totals, -2), r.concat(numerators, -2), longest)
+
+    def stepped(self, x: int, end: int, capacity: int, before: Sequence[Keys]) -> int:
+        """All heads' outputs `[n, H·D]` at scale `ROW` for a step's rows x̂, over the keys `before` slot `end`, those
+        of the steps before, and their own up to each; their keys and values go to states for `capacity` rows."""
+        r, a = self.r, self.v.attrs
+        rows, groups, site = r[x].shape[0], a["kv_heads"], f"layers.{a['layer']}"
+
+        def turned(y: int) -> int:
+            return r.trunc(rotated(r, y, a["rope"], end, steps=capacity), ROW)
+
+        query = turned(self._heads("q", x, a["head_dim"] ** -0.5))
+        key = r.append(f"{site}.key", turned(self._heads("k", x, 1.0)), capacity)
+        value = r.append(f"{site}.value", r.trunc(self._biased("v", x, 1.0, None, None), ROW), capacity)
+        own = Keys(r.permute(key, (1, 2, 0)), r.permute(value, (1, 0, 2)), None)
+        # row i of the step that begins with row t sees rows j ≤ t + i; what is behind has not been written, or is old
+        seen = r.window(r.table(f"seen.{capacity}", np.tri(capacity), 0), rows)
+        seen = r.concat((seen,) * (a["heads"] // groups), -2)
+        asked, shift = (self._grouped(part, groups) for part in (query, self._centre(x)))
+        parts: list[tuple[Keys, int | None]] = [*((part, None) for part in before), (own, seen)]
+        longest = max(r[part.value].bound for part, _ in parts)
+        return self._divided(*self._weighed(asked, shift, parts, rows), longest)
+
+    def _weighed(self, query: int, centre: int, parts: Sequence[tuple[Keys, int | None]], rows: int) -> tuple[int, int]:
+        """Sums of weights `[H, R, 1]`, and what they weigh `[H, R, D]`, of grouped queries over parts of the keys, each
+        with what its rows may see."""
+        r = self.r
+        weighed = [(self._weights(query, part.key, centre, allowed), part) for part, allowed in parts]
+        numerator = reduce(r.add, (r.matmul(w, part.value) for w, part in weighed))
+        total = reduce(r.add, (r.sum(w, -1) if p.mask is None else r.matmul(w, p.mask) for w, p in weighed))
+        return self._by_head(total, rows), self._by_head(numerator, rows)
 
     # rows of heads
 

@@ -35,13 +35,9 @@ class DecoderLowering:
     def layer(self, v: Value, mask: int, parts: tuple[int, ...], taken: tuple[int, int] | None) -> int:
         """Rows behind layer `v`: those of the last of `parts`, or its rows lo ≤ i < hi (`taken`). `mask` `[R]` keeps
         rows of the first part; all others are there."""
-        r, a = self.r, v.attrs
-        norm = Norm(*(f"layers.{a['layer']}.input_norm.{part}" for part in ("gamma", "beta")))
-        attention = CausalAttention(r, self.ranges, v, norm, self._watch(mask, parts))
-        keys, end = [], 0
-        for i, part in enumerate(parts):
-            lo, end = end, end + r[part].shape[0]
-            keys.append(self._part(attention, part, mask if i == 0 else None, lo, end))
+        r = self.r
+        attention = self._attention(v, self._watch(mask, parts))
+        keys, end = self._all_keys(attention, mask, parts)
         x, hat = parts[-1], self._hat(v, parts[-1], mask if len(parts) == 1 else None)
         if taken is None:
             out = attention.causal(hat, end, keys[:-1], keys[-1])
@@ -49,6 +45,25 @@ class DecoderLowering:
             x, hat = (r.slice(each, -2, *taken) for each in (x, hat))
             out = attention.causal(hat, end, keys, None)
         return self._sums(v, x, out, mask, parts)
+
+    def step(self, v: Value, mask: int, parts: tuple[int, ...], rows: int, capacity: int) -> int:
+        """A step's rows `[n, h]` behind layer `v`, where `capacity` rows of all steps are remembered."""
+        attention = self._attention(v, None)
+        keys, end = self._all_keys(attention, mask, parts)
+        out = attention.stepped(self._hat(v, rows, None), end, capacity, keys)
+        return self._sums(v, rows, out, mask, (*parts, rows))
+
+    def _attention(self, v: Value, watch: Watch | None) -> CausalAttention:
+        norm = Norm(*(f"layers.{v.attrs['layer']}.input_norm.{part}" for part in ("gamma", "beta")))
+        return CausalAttention(self.r, self.ranges, v, norm, watch)
+
+    def _all_keys(self, attention: CausalAttention, mask: int, parts: tuple[int, ...]) -> tuple[list[Keys], int]:
+        """Keys and values of all parts, and the slot that they end at."""
+        keys, end = [], 0
+        for i, part in enumerate(parts):
+            lo, end = end, end + self.r[part].shape[0]
+            keys.append(self._part(attention, part, mask if i == 0 else None, lo, end))
+        return keys, end
 
     def _part(self, attention: CausalAttention, part: int, mask: int | None, lo: int, end: int) -> Keys:
         """Keys and values of a part, made once for all layers' rows that attend to it."""

@@ -61,6 +61,7 @@ def available_heads(config: DecoderConfig) -> dict[HeadKind, bool]:
     architecture = config.architectures[0] if config.architectures else ""
     return {
         "classification": architecture.endswith("ForSequenceClassification"),
-        "causal_lm": architecture.endswith(("ForCausalLM", "LMHeadModel")),
+        "causal_lm": (language := architecture.endswith(("ForCausalLM", "LMHeadModel"))),
+        "tokens": language,
         "prototypes": True,
     }

@@ -25,6 +25,7 @@ CHOICES: list[dict[str, Any]] = [
 ]  # fmt: skip
 DECODERS = [
     HeadSpec("causal_lm", "last", ("a", "b")), HeadSpec("prototypes", "mean", ("a", "b")),
+    HeadSpec("tokens", "last", ()),
 ]  # fmt: skip
 ALL_OF_A_LAYER = ("encoder_layer", "decoder_layer")
 """Their weights are listed elsewhere (`model/weights.py`)."""
@@ -51,7 +52,7 @@ def built() -> dict[str, tuple[set[str], set[str]]]:
     plans += [
         build_plan(
             ModelSpec("llama", 16, 3, 4, 24, "silu", 1e-5, 50, 40, 0, 0, 0, head, causal=True, rope=Rope(1e4)),
-            GenOptions(sequence_length=8, attention="softmax", prompt_at=place),
+            GenOptions(sequence_length=8, attention="softmax", prompt_at=place, max_new_tokens=4),
         )
         for head, place in product(DECODERS, get_args(Place))
     ]

@@ -1,0 +1,66 @@
+"""Text of a decoder from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+
+from ..generation.options import GenerateOptions
+from ..generation.texts import Texts
+from ..progress import make_display
+
+
+class TextGenerator:
+    """Continues texts by private inference. Parameters are the options of `secfwt-generate`, by their names, but for
+    the text: `TextGenerator(model="MODEL_DIR", max_new_tokens=40)`.
+
+    `sequence_length` is 64 by default, as one program serves all texts: longer ones are cut, with a warning. Local
+    parties run while a method needs them, and in a `with` block between calls.
+
+    Raises ProblemsFound (a SecfwtError) for parameters and models that do not fit.
+    """
+
+    def __init__(self, *, sequence_length: int = 64, verbose: bool = False, **options: Any) -> None:
+        given: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in options.items()}
+        if not options.get("bundle"):
+            given["sequence_length"] = sequence_length
+        self.options = GenerateOptions(**given)
+        self._display = make_display(Console(stderr=True, quiet=not verbose, highlight=False))
+        self._texts: Texts | None = None
+        self._kept = False
+
+    def __enter__(self) -> Self:
+        self._open()
+        self._kept = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End parties that were started here. Safe to call twice."""
+        texts, self._texts, self._kept = self._texts, None, False
+        if texts is not None:
+            texts.close()
+
+    def stream(self, prompt: str) -> Iterator[str]:
+        """What follows a text, piece by piece. Opens to the caller what each row says of the next token."""
+        try:
+            yield from self._open().continued(prompt)
+        finally:
+            if not self._kept:
+                self.close()
+
+    def generate(self, prompt: str) -> str:
+        """What follows a text, in one piece."""
+        return "".join(self.stream(prompt))
+
+    def _open(self) -> Texts:
+        if self._texts is None:
+            self._texts = Texts(self.options, self._display).__enter__()
+        return self._texts
