@@ -13,6 +13,7 @@
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
     python benchmarks/run.py fidelity --texts 334 --tokens 32 64
+    python benchmarks/run.py perplexity --model FILE.gguf --texts 16 --tokens 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
     python benchmarks/run.py faults --cells 20
     python benchmarks/run.py figures
@@ -42,6 +43,7 @@ COMMANDS = {
     "mpspdz-layer": "peers.mpspdz_layer",
     "accuracy": "accuracy.run",
     "fidelity": "accuracy.fidelity",
+    "perplexity": "accuracy.perplexity",
     "explore": "accuracy.explore",
     "faults": "faults",
     "figures": "performance.figures",

@@ -19,7 +19,7 @@ from .model.weights import Weights, Widened
 from .owners import continuations
 from .owners.embed import Embedder
 from .owners.prepare import prepare_weights, settled
-from .owners.public_text import fitting_texts, of_random_words, of_texts, reads
+from .owners.public_text import fewer_texts, fitting_texts, of_random_words, of_texts, reads
 from .plan.build import build_plan
 from .plan.graph import Plan
 from .ring.encoding import Words
@@ -147,6 +147,7 @@ def calibrate_plan(
     inputs = []
     if known is None:
         fitting = fitting_texts(texts or public_sentences(), options)
+        fitting = fewer_texts(fitting, options) if spec.causal else fitting
         inputs.append(of_texts(plan, spec, options, embedder, fitting))
     if known is not None or not reads(embedder, fitting):
         inputs.append(of_random_words(plan, spec, options, embedder))

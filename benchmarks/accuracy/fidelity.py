@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,9 @@ from accuracy.fixed import TabledMachine, evaluated
 from accuracy.tasks import DATA
 from performance.sweeps import at_least
 from rows import RESULTS, command, commit
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Array = NDArray[Any]
 BATCH = 48
@@ -203,12 +206,12 @@ def processor() -> str:
     return f"{len(names)} x {names[0]}" if names else platform.processor()
 
 
-def append(path: Path, row: FidelityRow) -> None:
+def append(path: Path, row: DataclassInstance) -> None:
     """Add one row; a new file gets a header."""
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(FidelityRow)])
+        writer = csv.DictWriter(file, [f.name for f in fields(row)])
         if new:
             writer.writeheader()
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})

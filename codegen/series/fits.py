@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, floor, log2, pi
+from math import floor, log2, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -104,19 +104,24 @@ class Fit:
         return float(np.max(np.abs(self.const + np.fft.irfft(spectrum, points))))
 
     def tails(self) -> Iterator[Tail]:
-        """The last 1, 2, … harmonics, in the smallest ring that holds their sum as a signed number and one bit more.
+        """The last 1, 2, … harmonics, in the smallest ring Z_2^b with |their sum| < 2^(b-2), roundings included.
+
+        n amplitudes are off by up to √½ units of 2^-fc each, and a phasor is up to 2^fa + 1 units long: + 3 where it
+        is a product of two table entries (vm/ring/phasor.h).
 
         A phasor that is off by 2^-fa makes an amplitude A err by A·2^-fa. A tail's phasors keep as many bits as make
         them err by as much, in the root of squares, as all the others' do.
         """
         sizes = np.hypot(self.re, self.im)[::-1]
         sums, squares = np.cumsum(sizes), np.cumsum(sizes**2)
+        rests = np.cumsum(sizes[::-1] ** 2)[::-1]
+        form, longer = self.format, 1 if self.format.phase_bits <= 16 else 3
         for n in range(1, len(sizes)):
-            rest = squares[-1] - squares[n - 1]
-            spared = max(0, floor(log2(rest / squares[n - 1]) / 2)) if squares[n - 1] else self.format.phasor_bits
-            bits = max(0, self.format.phasor_bits - spared)
-            magnitude = ceil(self.format.amplitude_bits + bits + log2(max(sums[n - 1], 2.0**-60)) + ROUNDINGS)
-            yield Tail(harmonics=n, phasor_bits=bits, ring_bits=max(LEAST_RING, magnitude + 2))
+            rest, square = rests[n], squares[n - 1]
+            spared = max(0, floor(log2(rest / square) / 2)) if rest and square else 0
+            bits = max(0, form.phasor_bits - spared)
+            most = (2.0**bits + longer) * (sums[n - 1] * 2.0**form.amplitude_bits + n * sqrt(0.5))
+            yield Tail(harmonics=n, phasor_bits=bits, ring_bits=max(LEAST_RING, floor(log2(most)) + 3))
 
     def __call__(self, theta: Floats) -> Floats:
         """The series at phases `theta` (turns, any shape)."""

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 
 #include "mpc/footprint.h"
@@ -40,12 +41,18 @@ const u64* additive(const Value& value, int id, const u64* zeros) {
   return value.sharing == Sharing::pub && id != 0 ? zeros : value.x[0].get();
 }
 
+void check_length(const Program& program, Kind kind, std::size_t instances, std::size_t words, const char* what) {
+  if (words != instances * program.words(kind))
+    throw std::invalid_argument(std::string(what) + ": shares have " + std::to_string(words) +
+                                " ring elements, the program needs " + std::to_string(instances * program.words(kind)) +
+                                " for " + std::to_string(instances) + " × its " + name(kind) + " inputs");
+}
+
 // A component of the weights, read from its first word to its last. What has been read is let go.
 class Component {
  public:
   Component(Words words, const std::optional<Key>& seed) : words_(std::move(words)), seed_(seed) {}
 
-  bool has(std::size_t n) const { return seed_ || words_.size() == n; }
   void read(u64* out, std::size_t n) {
     if (seed_) {
       expand_words(*seed_, next_, n, out);
@@ -120,12 +127,7 @@ Engine::Steps Engine::steps(const Output& output) const {
 // Views of the inputs of a kind; each is [candidates, examples, shape], one after another.
 void Engine::bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                          Environment& values) const {
-  const std::size_t expected = candidates * examples * program_.words(kind);
-  for (const Words* x : {&shares.x0, &shares.x1})
-    if (x->size() != expected)
-      throw std::invalid_argument(std::string(what) + ": shares have " + std::to_string(x->size()) +
-                                  " ring elements, the program needs " + std::to_string(expected) + " for " +
-                                  std::to_string(candidates * examples) + " × its " + name(kind) + " inputs");
+  for (const Words* x : {&shares.x0, &shares.x1}) check_length(program_, kind, candidates * examples, x->size(), what);
   const auto owner = std::make_shared<Shares>(std::move(shares));
   std::size_t at = 0;
   for (std::size_t i = 0; i < program_.values.size(); ++i) {
@@ -145,11 +147,9 @@ void Engine::bind_inputs(Kind kind, std::size_t candidates, std::size_t examples
 
 // One weight after another: those that products alone read are packed, and never there as words all at once.
 void Engine::bind_weights(Shares shares, Environment& values) const {
-  const std::size_t expected = program_.words(Kind::weight);
+  for (const auto& [x, seed] : {std::tie(shares.x0, shares.seed0), std::tie(shares.x1, shares.seed1)})
+    if (!seed) check_length(program_, Kind::weight, 1, x.size(), "weights");
   Component x0(std::move(shares.x0), shares.seed0), x1(std::move(shares.x1), shares.seed1);
-  if (!x0.has(expected) || !x1.has(expected))
-    throw std::invalid_argument("weights: shares do not have the " + std::to_string(expected) +
-                                " ring elements that the program needs");
   const std::vector<int> rings = packed_rings(program_);
   for (std::size_t i = 0; i < program_.values.size(); ++i) {
     const Node& node = program_.values[i];

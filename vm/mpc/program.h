@@ -34,7 +34,7 @@ struct Fit {
   int tail_ring = 0;     // bits of the ring that they are added up in
   double constant = 0;
   std::vector<Harmonic> harmonics;
-  double most = 1, tail_most = 0;  // bounds on |f|, and on what the tail adds to it
+  double most = 1;  // a bound on |f|
 
   std::size_t head() const { return harmonics.size() - tail; }
   // Bits of the ring that the tail's sum is lifted into, to be added to the rest's.

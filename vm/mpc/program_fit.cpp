@@ -8,37 +8,40 @@
 namespace secfwt {
 namespace {
 
-// A bound on |f| of the harmonics from `first` on, and the constant, which is at most |const| + Σ|A_m|. Where that says
+// A bound on |f|, which is at most |const| + Σ|A_m|. Where that says
 // too little, from 16 points per period of the highest harmonic M: between points, a trigonometric polynomial of degree
 // M exceeds the largest of N of them by a factor of 1/cos(πM/N) at most (Ehlich and Zeller 1964).
-double largest(double constant, const Harmonic* first, const Harmonic* last, double enough) {
-  double sum = std::abs(constant);
+double largest(const Fit& fit, double enough) {
+  double sum = std::abs(fit.constant);
   u32 highest = 1;
-  for (const Harmonic* h = first; h != last; ++h) sum += std::hypot(h->re, h->im), highest = std::max(highest, h->m);
+  for (const Harmonic& h : fit.harmonics) sum += std::hypot(h.re, h.im), highest = std::max(highest, h.m);
   const std::size_t points = 16 * std::size_t{highest};
-  if (sum < enough || points * static_cast<std::size_t>(last - first) > std::size_t{1} << 28) return sum;
+  if (sum < enough || points * fit.harmonics.size() > std::size_t{1} << 28) return sum;
   const double turn = 2 * std::acos(-1.0) / static_cast<double>(points);
-  std::vector<double> cosine(points), f(points, constant);
+  std::vector<double> cosine(points), f(points, fit.constant);
   for (std::size_t i = 0; i < points; ++i) cosine[i] = std::cos(turn * static_cast<double>(i));
   const std::size_t quarter = 3 * points / 4;  // sin x = cos(x + 3/4 turn)
-  for (const Harmonic* h = first; h != last; ++h)
-    for (std::size_t i = 0, at = 0; i < points; ++i, at = (at + h->m) % points)
-      f[i] += h->re * cosine[at] - h->im * cosine[(at + quarter) % points];
+  for (const Harmonic& h : fit.harmonics)
+    for (std::size_t i = 0, at = 0; i < points; ++i, at = (at + h.m) % points)
+      f[i] += h.re * cosine[at] - h.im * cosine[(at + quarter) % points];
   double most = 0;
   for (const double value : f) most = std::max(most, std::abs(value));
   return most / std::cos(std::acos(-1.0) / 16);
 }
 
-// What is added up on its own must be a signed number of its ring where that is lifted: |tail|·2^(fc+tail_fa) below
-// 2^(tail_ring-2).
+// What is added up on its own must be below 2^(tail_ring-2) where it is lifted, roundings included: n amplitudes are
+// off by up to √½ units each, and a phasor is up to 2^tail_fa + 1 units long, or + 3 where it is a product of two table
+// entries (ring/phasor.h).
 void parse_tail(Line& line, Fit& fit) {
   fit.tail = static_cast<std::size_t>(line.integer_key("tail", {1, static_cast<i64>(fit.harmonics.size())}));
   fit.tail_fa = static_cast<int>(line.integer_key("tail_fa", {0, fit.fa}));
   fit.tail_ring = static_cast<int>(line.integer_key("tail_ring", {kRingBits.least, fit.ring}));
-  const Harmonic* end = fit.harmonics.data() + fit.harmonics.size();
-  fit.tail_most = largest(0, end - fit.tail, end, std::ldexp(1.0, fit.tail_ring - 2 - fit.fc - fit.tail_fa));
-  const double bits = std::log2(fit.tail_most) + fit.fc + fit.tail_fa;
-  if (fit.lifts() && bits >= fit.tail_ring - 2)
+  if (!fit.lifts()) return;
+  double sum = 0;
+  for (std::size_t i = fit.head(); i < fit.harmonics.size(); ++i)
+    sum += std::ldexp(std::hypot(fit.harmonics[i].re, fit.harmonics[i].im), fit.fc) + std::sqrt(0.5);
+  const double bits = std::log2(sum * (std::ldexp(1.0, fit.tail_fa) + (fit.angle_bits() == 16 ? 1 : 3)));
+  if (bits >= fit.tail_ring - 2)
     line.fail("the tail's sum at scale fc + tail_fa reaches 2^" + std::to_string(bits) + ", must be below 2^" +
               std::to_string(fit.tail_ring - 2) + " in a ring of " + std::to_string(fit.tail_ring) + " bits");
 }
@@ -72,8 +75,7 @@ Fit parse_fit(Line& line) {
       line.fail("harmonic " + m[i] + ": |amplitude|·2^fc must be below 2^50 (fc is " + std::to_string(fit.fc) + ")");
     fit.harmonics.push_back(h);
   }
-  const Harmonic *begin = fit.harmonics.data(), *end = begin + fit.harmonics.size();
-  fit.most = largest(fit.constant, begin, end, std::ldexp(1.0, fit.ring - 2 - fit.fc - fit.fa));
+  fit.most = largest(fit, std::ldexp(1.0, fit.ring - 2 - fit.fc - fit.fa));
   if (line.has("tail")) parse_tail(line, fit);
   return fit;
 }

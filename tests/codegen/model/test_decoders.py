@@ -65,10 +65,10 @@ def test_what_is_not_computed_is_refused_by_name(changes: dict[str, Any], said: 
     assert said in str(found.value)
 
 
-def test_only_a_decoders_prompt_has_a_place(tmp_path: Path) -> None:
+def test_an_encoders_template_holds_no_prompt(tmp_path: Path) -> None:
     save_toy(tmp_path, "bert", "classification")
-    with pytest.raises(ProblemsFound, match="--prompt-at is start, the model is an encoder"):
-        read_model(tmp_path, GenOptions(attention="softmax", prompt_at="start"))
+    with pytest.raises(ProblemsFound, match="--prompt-at is template, the model is an encoder"):
+        read_model(tmp_path, GenOptions(attention="softmax", prompt_at="template"))
 
 
 def test_random_features_and_deep_prompts_are_for_encoders(tmp_path: Path) -> None:

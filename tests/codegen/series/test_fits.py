@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 from secfwt.codegen.series.activations import gelu_even, relu_even
-from secfwt.codegen.series.fits import Fit, Format, cheapest, fold_even, fold_odd, interval
+from secfwt.codegen.series.fits import LEAST_RING, Fit, Format, cheapest, fold_even, fold_odd, interval
 from secfwt.codegen.series.harmonics import fit_harmonics, series
-from secfwt.codegen.series.nonlinear import LOSS, PRECISE, ROOT, hinge_bend, inverse_root, softplus_even
+from secfwt.codegen.series.nonlinear import LOSS, PRECISE, ROOT, even_part, hinge_bend, inverse_root, softplus_even
 
 SHORT = Format(phase_bits=16, amplitude_bits=13, phasor_bits=13, ring_bits=32)
 
@@ -130,3 +130,28 @@ def test_text_is_exact_and_stable() -> None:
     keys = dict(part.split("=") for part in fit.text().split())
     assert [float(x) for x in keys["re"].split(",")] == list(fit.re)
     assert fit.text() == fold_even(gelu_even, 8, 8, SHORT).text()
+
+
+@pytest.mark.parametrize(("act", "width", "n"), [("gelu", 6.0, 10), ("gelu_new", 10.75, 24), ("silu", 9.5, 16)])
+def test_a_tail_keeps_two_bits_of_its_ring_free(act: str, width: float, n: int) -> None:
+    """What LEFT and RIGHT lift: amplitudes and phasors rounded as the parties round them, at every mask near a phase
+    of 0, where all harmonics meet."""
+    fit = even_part(act, width, n)
+    rng = np.random.default_rng(1)
+    masks = rng.random(2000)
+    theta = np.concatenate([np.zeros(1000), rng.random(1000)])
+    for tail in fit.tails():
+        total = np.zeros(2000)
+        for m, re in list(zip(fit.m, fit.re, strict=True))[-tail.harmonics :]:
+            shared = np.exp(-2j * np.pi * m * masks) * np.ldexp(re, fit.format.amplitude_bits)
+            phasor = np.exp(2j * np.pi * m * (theta + masks)) * 2.0**tail.phasor_bits
+            rounded = (np.rint(part.real) + 1j * np.rint(part.imag) for part in (shared, phasor))
+            total += (next(rounded) * next(rounded)).real
+        assert np.abs(total).max() < 2.0 ** (tail.ring_bits - 2)
+        assert np.abs(total).max() > 2.0 ** (tail.ring_bits - 5) or tail.ring_bits == LEAST_RING
+
+
+def test_a_fit_without_a_head_has_tails() -> None:
+    form = Format(phase_bits=16, amplitude_bits=12, phasor_bits=12)
+    (tail,) = Fit(form, 0.0, (1, 2), (0.0, 1.0), (0.0, 0.0), 0.0).tails()
+    assert tail.phasor_bits == 12
