@@ -40,13 +40,13 @@ class InputSpec:
 @dataclass(frozen=True)
 class OutputSpec:
     """One output: opened to the data owner, for at most `max_candidates` candidates a step, and `max_opened` instances
-    in all since the weights arrived: one per candidate, or with stage `pair` one per candidate and example. None: any
-    number.
+    in all since the weights arrived: one per candidate, with stage `pair` one per candidate and example, with stage
+    `example` one per example. None: any number.
     """
 
     name: str
     stage: str
-    """`candidate` or `pair`."""
+    """`candidate`, `pair` or `example`."""
     scale: int
     shape: tuple[int, ...]
     ring: int

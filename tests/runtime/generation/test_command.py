@@ -29,7 +29,8 @@ from secfwt.runtime.embedded.processes import LocalParties
 from secfwt.runtime.embedded.weights import share_bundle
 from secfwt.runtime.generation.engines import ClearText
 
-PROMPT = ("--prompt", "a good film", "--max-new-tokens", 6)
+PROMPT = ("--prompt", "an old film", "--max-new-tokens", 6)
+"""The likeliest token leads by 3 % of the largest logit in all toys: noise, of up to 0.3 %, decides nowhere."""
 
 
 def generate(*words: object) -> Ended:
@@ -48,7 +49,7 @@ def test_private_tokens_are_those_in_the_clear(family: str, tmp_path: Path) -> N
     options = GenOptions(head="tokens", attention="softmax", n_prompt_tokens=0, sequence_length=16, max_new_tokens=6)
     spec = read_model(tmp_path, options)
     weights, _ = prepare_weights(tmp_path, spec, options)
-    ids = [first_token(tokenizer, spec, weights, PROBES), *tokenizer.encode("a good film").ids]
+    ids = [first_token(tokenizer, spec, weights, PROBES), *tokenizer.encode("an old film").ids]
     with torch.no_grad():
         made = model.generate(torch.tensor([ids]), max_new_tokens=6, do_sample=False, eos_token_id=None)[0, len(ids) :]
     expected = tokenizer.decode(made.tolist()) + "\n"
@@ -132,7 +133,7 @@ def test_parties_elsewhere_hold_the_limits(tmp_path: Path) -> None:
     made = run(secfwt_gen, tmp_path / "model", *options, *limits, "-o", bundle)
     assert made.exit_code == 0, made.output
     assert "a step of 1 rows" in made.output
-    common = ("--deployment", tmp_path / "deployment.toml", "--bundle", bundle, "--prompt", "a good film")
+    common = ("--deployment", tmp_path / "deployment.toml", "--bundle", bundle, "--prompt", "an old film")
     with LocalParties(deployment, bundle / "public" / "program.txt", tmp_path / "logs"):
         share_bundle(deployment, bundle)
         first = generate(*common, "--max-new-tokens", 4)
@@ -151,7 +152,7 @@ def test_parties_elsewhere_hold_the_limits(tmp_path: Path) -> None:
 
 def test_an_interrupted_command_leaves_no_party(tmp_path: Path) -> None:
     save_decoder(tmp_path / "model", "gpt2", "causal_lm")
-    words = ["--model", tmp_path / "model", "--prompt", "a good film", "--max-new-tokens", 40]
+    words = ["--model", tmp_path / "model", "--prompt", "an old film", "--max-new-tokens", 40]
     code = "from secfwt.runtime.commands.generate import main; main()"
     command = [sys.executable, "-u", "-c", code, *map(str, words)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
