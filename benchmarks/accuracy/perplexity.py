@@ -158,9 +158,9 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
 
 def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
+    read = {kind: texts_of(kind, options.data, options.texts) for kind in options.kinds}
     model = LanguageModel.of(options.model, options.tokens)
-    for kind in options.kinds:
-        texts = texts_of(kind, options.data, options.texts)
+    for kind, texts in read.items():
         row = measure(model, Path(kind).stem, texts, options.model.stem, options.tokens)
         print(row, flush=True)
         append(options.out, row)
