@@ -74,7 +74,8 @@ class PerplexityRow:
     def __str__(self) -> str:
         return (
             f"{self.kind}, {self.texts} texts in {self.tokens}, {self.predicted} tokens: "
-            f"perplexity {self.private:.2f}, in the clear {self.clear:.2f}; KL {self.kl:.4f}, {self.same_top:.1%} of top tokens the same; "
+            f"perplexity {self.private:.2f}, in the clear {self.clear:.2f}; "
+            f"KL {self.kl:.4f}, {self.same_top:.1%} of top tokens the same; "
             f"{self.megabytes:.1f} MB, {self.rounds} rounds, {self.seconds:.0f} s"
         )
 
