@@ -204,7 +204,10 @@ def test_without_scikit_learn(toy: tuple[Path, list[str], list[str]]) -> None:
 def test_the_package_imports_nothing_until_asked() -> None:
     code = "import secfwt, sys; print(sorted(secfwt.__dir__())); print('numpy' in sys.modules, hasattr(secfwt, 'x'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['Deployment', 'PromptClassifier', 'PromptTuner', 'TensorBoard', 'TextGenerator']\nFalse False\n"
+    assert (
+        done.stdout
+        == "['Deployment', 'PromptClassifier', 'PromptTuner', 'TensorBoard', 'TextGenerator']\nFalse False\n"
+    )
 
 
 def test_a_tuner_on_files(toy: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
