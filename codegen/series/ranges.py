@@ -59,6 +59,13 @@ class Ranges:
             return default
         return max(4.0, float(ceil(self.margin * max(abs(seen["q0.0001"]), abs(seen["q0.9999"])))))
 
+    def largest(self, site: str, default: float = HALF_WIDTH) -> float:
+        """Largest magnitude of all values, outliers included, with margin, rounded up to an integer of at least 4."""
+        seen = self.sites.get(site)
+        if seen is None:
+            return default
+        return max(4.0, float(ceil(self.margin * max(abs(seen["min"]), abs(seen["max"])))))
+
     def interval(self, site: str, default: tuple[float, float]) -> tuple[float, float]:
         """Smallest and largest value of a positive quantity, with margin."""
         seen = self.sites.get(site)
@@ -66,12 +73,13 @@ class Ranges:
             return default
         return seen["min"] / self.reach, seen["max"] * self.reach
 
-    def activation_width(self, site: str, linear_beyond: float) -> float:
-        """Half width w to fit an activation's even part on, so that the fit holds on all of the site's range.
+    def activation_width(self, site: str, linear_beyond: float, *, outliers: bool = False) -> float:
+        """Half width w to fit an activation's even part on, so that the fit holds on all of the site's range;
+        `outliers`: of those values too that are too rare to count as a rule.
 
         A fit on ±w holds up to 2w - `linear_beyond`, the point from which the activation is linear (`fits.fold_even`).
         """
-        return (self.half_width(site) + linear_beyond) / 2
+        return ((self.largest if outliers else self.half_width)(site) + linear_beyond) / 2
 
     def variance(self, site: str) -> tuple[float, float]:
         """A layer norm's variances."""

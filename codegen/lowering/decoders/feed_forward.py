@@ -52,7 +52,10 @@ class FeedForward:
     def _fit(self) -> tuple[Fit, float]:
         """The activation's even part, and the half width that it is made for."""
         act = OF_DECODERS[self.v.attrs["act"]]
-        width = self.ranges.activation_width(f"{self._site}.activation", act.linear_beyond)
+        # a gate's outliers meet those of what it lets through: SmolLM2's layer 2 makes the rows of names thirty times
+        # longer by one gate of 15. With intervals that leave 0.01 % of gates out its perplexity is 5 % higher
+        outliers = bool(self.v.attrs["gated"])
+        width = self.ranges.activation_width(f"{self._site}.activation", act.linear_beyond, outliers=outliers)
         fit = even_part(act.name, width)
         if fit.error > WORST:
             raise ProblemsFound([Problem(
@@ -86,8 +89,8 @@ class FeedForward:
         half = r.trunc(self._product(x, "ffn_gate", WEIGHT, 0.5), ROW)
         up = r.trunc(self._product(x, "ffn_in", WEIGHT, 1.0), ROW)
         gate = r.add(bent, half)
-        # eight times what calibration saw, as such products have heavy tails: one beyond that is the caller's risk
-        largest = 8 * self.ranges.half_width(f"{p}.product", 2.0**14)
+        # four times what calibration saw, as such products have heavy tails: one beyond that is the caller's risk
+        largest = 4 * self.ranges.largest(f"{p}.product", 2.0**15)
         inner = r.declare(r.trunc(r.mul(gate, up, bound=largest), ROW), bound=largest)
         return self._out(inner, lambda w: np.asarray(w[f"{p}.ffn_out.bias"]))
 

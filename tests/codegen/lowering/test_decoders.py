@@ -11,7 +11,9 @@ from helpers.decoder_runs import decoder_run
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.lowering.decoders.norm import normalised
 from secfwt.codegen.lowering.decoders.rotation import rotated
+from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.model.decoders.rope import Rope
+from secfwt.codegen.model.weights import Widened
 from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.ring.builder import RingBuilder
 from secfwt.codegen.ring.encoding import decode, encode
@@ -51,6 +53,26 @@ def test_a_residual_stream_may_have_any_size(factor: float, tmp_path: Path) -> N
     scale = run.compiled.ring[run.compiled.ring.outputs[1].value].scale
     spread = max(1.0, float(np.abs(run.reference["logits"]).max()))
     np.testing.assert_allclose(decode(logits, scale), run.reference["logits"], atol=0.1 * spread)
+
+
+def test_a_gates_outliers_are_right_however_rare(tmp_path: Path) -> None:
+    def altered(tensors: dict[str, Any]) -> None:
+        for name, value in tensors.items():
+            if "gate_proj" in name:
+                value *= 4
+
+    run = decoder_run(tmp_path, "llama", "causal_lm", altered, n_prompt_tokens=0)
+    sites = run.compiled.plan.meta["calibration"]
+    rare = {"q0.0001": -0.1, "q0.9999": 0.1}
+    sites |= {name: site | rare for name, site in sites.items() if name.endswith((".activation", ".product"))}
+    assert run.compiled.weights is not None
+    assert max(site["max"] for name, site in sites.items() if name.endswith(".activation")) > 10
+    wide = Widened(run.compiled.weights)
+    lowered = lower(run.compiled.plan, wide, Ranges(sites))
+    (logits,) = run_program(lowered.ring, run.words | lowered.words(wide), ("logits",)).values()
+    scale = next(lowered.ring[o.value].scale for o in lowered.ring.outputs if o.name == "logits")
+    got, spread = decode(logits, scale), max(1.0, float(np.abs(run.reference["logits"]).max()))
+    np.testing.assert_allclose(got.reshape(run.reference["logits"].shape), run.reference["logits"], atol=0.02 * spread)
 
 
 def test_a_pair_costs_the_rows_behind_the_text_alone(tmp_path: Path) -> None:
