@@ -149,8 +149,7 @@ def prepared(engine: EngineName) -> Iterator[Prepared]:
     with TemporaryDirectory(prefix="secfwt-bundle-") as name:
         folder = Path(name)
         make_certificates(folder / "certificates")
-        target: EngineName = engine
-        write_bundle(compiled, folder / "bundle", target=target, mp_spdz=options_for("ring", [SMALL] * 3))
+        write_bundle(compiled, folder / "bundle", target=engine, mp_spdz=options_for("ring", [SMALL] * 3))
         data = [] if engine == "embedded" else _small(folder)
         yield Prepared(engine, folder / "bundle", folder / "certificates", data)
 

@@ -236,6 +236,7 @@ class _Lowering:
         differences, which are local."""
         r = self.ring
         x, mask, offset = (self._value(i) for i in v.inputs)
+        offset = r.trunc(offset, r[x].scale)
         rows, n = r[x].shape[0], r[offset].shape[0]
 
         def behind(j: int) -> int:
@@ -244,10 +245,7 @@ class _Lowering:
 
         begun = [r.reshape(behind(j), (rows, 1)) for j in range(n + 1)]
         places = r.concat(tuple(r.sub(a, b) for a, b in pairwise(begun)), -1)
-        added, scale = r.matmul(places, offset, bound=r[offset].bound), r[x].scale
-        if r[added].scale > scale:
-            return r.add(x, r.trunc(added, scale))
-        return r.add(x, r.raise_scale(r.reshare(added), scale))
+        return r.add(x, r.reshare(r.matmul(places, offset, bound=r[offset].bound)))
 
     def _final_norm(self, v: Value) -> int:
         x, *mask = (self._value(i) for i in v.inputs)

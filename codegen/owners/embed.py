@@ -52,9 +52,8 @@ class Settings:
     @classmethod
     def of(cls, spec: ModelSpec, options: GenOptions, layout: Layout | None = None) -> Settings:
         """The settings that a program was generated with."""
-        before = 0 if spec.causal else options.rows_before
         return cls(
-            options.sequence_length, spec.position_offset + before, spec.layer_norm_eps,
+            options.sequence_length, spec.position_offset + options.rows_before, spec.layer_norm_eps,
             spec.pad_token_id, spec.head.rows, spec.head.labels,
             options.template or (spec.prompt and f"{spec.prompt}{{text}}"), layout,
         )  # fmt: skip

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.model.options import GenOptions
+from ..closing import Closing
 from ..engine import Cost
 from ..errors import BudgetSpentError, RunFolderError
 from ..prediction.tuned import TunedRun
@@ -27,7 +28,7 @@ from .sampling import Sampling
 from .streaming import Stream
 
 
-class Texts:
+class Texts(Closing):
     """Continues texts with a model, or under a run's prompt, as options say."""
 
     def __init__(self, options: GenerateOptions, display: Display, example: str = "") -> None:
@@ -57,11 +58,6 @@ class Texts:
         self._engine = ClearText(self.model) if parties is None else PrivateText(parties)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the session, and parties that were started for it. Safe to call twice."""
         self._engine = None
@@ -83,17 +79,22 @@ class Texts:
         stream = Stream(model.embedder.tokenizer, ids, options.stop)
         generator = Generator(model, engine, sampling, self._rng, drafter)
         most = self._allowed(options.max_new_tokens or model.options.max_new_tokens)
-        costs, times = [_sum(engine.cost())], [time.monotonic()]
+        costs, times = [replace(engine.cost())], [time.monotonic()]
         count = 0
+
+        def mark() -> None:
+            costs.append(replace(engine.cost()))
+            times.append(time.monotonic())
+
         for token in generator.tokens(text, inputs, most, layout.end_ids if layout else ()):
             count += 1
             if count == 1:  # what the text itself took
-                costs, times = [*costs, _sum(engine.cost())], [*times, time.monotonic()]
+                mark()
             yield stream.add(token)
             if stream.stopped:
                 break
         yield stream.end()
-        costs, times = [*costs, _sum(engine.cost())], [*times, time.monotonic()]
+        mark()
         self._display.note(f"\n{_shown(generator.counts, costs, times, count)}")
 
     def _allowed(self, most: int) -> int:
@@ -112,10 +113,6 @@ class Texts:
         if allowed < most:
             self._display.note(f"limits   of {most} tokens they leave {allowed}")
         return allowed
-
-
-def _sum(cost: Cost) -> tuple[int, int]:
-    return cost.bytes_sent, cost.rounds
 
 
 def model_of(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> TextModel:
@@ -160,19 +157,16 @@ def draft_of(options: GenerateOptions, model: TextModel) -> TextModel:
     return draft
 
 
-def _shown(counts: Counts, costs: Sequence[tuple[int, int]], times: Sequence[float], tokens: int) -> str:
+def _shown(counts: Counts, costs: Sequence[Cost], times: Sequence[float], tokens: int) -> str:
     """Time, steps, traffic and the draft's success; `costs` and `times` before the text, behind it, and at the end."""
-    text, rest = (
-        tuple(later - earlier for earlier, later in zip(a, b, strict=True))
-        for a, b in ((costs[0], costs[1]), (costs[1], costs[2]))
-    )
+    text, rest = costs[1].since(costs[0]), costs[2].since(costs[1])
     seconds = times[1] - times[0], times[2] - times[1]
-    traffic = f", {text[0] / 1e6:.1f} MB, {text[1]} rounds" if text[0] else ""
+    traffic = f", {text.bytes_sent / 1e6:.1f} MB, {text.rounds} rounds" if text.bytes_sent else ""
     lines = [f"text     {seconds[0]:.1f} s{traffic}"]
     behind = max(tokens - 1, 1)
     parts = [f"tokens   {tokens}, {seconds[1] / behind:.2f} s per token behind the first", f"{counts.steps} steps"]
     if counts.drafted:
         parts.append(f"{counts.kept} of {counts.drafted} drafted tokens kept")
-    if rest[0]:
-        parts.append(f"{rest[0] / 1e6 / behind:.2f} MB and {rest[1] / behind:.0f} rounds per token")
+    if rest.bytes_sent:
+        parts.append(f"{rest.bytes_sent / 1e6 / behind:.2f} MB and {rest.rounds / behind:.0f} rounds per token")
     return "\n".join([*lines, ", ".join(parts)])

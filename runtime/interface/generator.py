@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 
+from ..closing import Closing
 from ..generation.options import GenerateOptions
 from ..generation.texts import Texts
 from ..progress import make_display
 
 
-class TextGenerator:
+class TextGenerator(Closing):
     """Continues texts by private inference. Parameters are the options of `secfwt-generate`, by their names, but for
     the text: `TextGenerator(model="MODEL_DIR", max_new_tokens=40)`.
 
@@ -36,11 +36,6 @@ class TextGenerator:
         self._open()
         self._kept = True
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End parties that were started here. Safe to call twice."""

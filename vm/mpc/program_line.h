@@ -1,7 +1,6 @@
 // A line of a ring program: words separated by one space, then key=value pairs; and the messages about what is wrong.
 #pragma once
 
-#include <array>
 #include <map>
 #include <string>
 #include <vector>
