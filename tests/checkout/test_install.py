@@ -28,7 +28,9 @@ NEEDED = {
     "secfwt/bin/secfwt-vm",
     "secfwt/bin/libsecfwt_simulator.so",
 }
-NAMES = ("gen", "tune", "predict", "evaluate", "export", "party", "certs", "weights", "convert", "compare", "doctor")
+NAMES = (
+    "gen", "tune", "predict", "evaluate", "export", "generate", "party", "certs", "weights", "convert", "compare", "doctor",
+)  # fmt: skip
 COMMANDS = {f"secfwt-{name}" for name in NAMES}
 CONFIG = {
     "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 16, "num_hidden_layers": 1,
