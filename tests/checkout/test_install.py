@@ -29,7 +29,8 @@ NEEDED = {
     "secfwt/bin/libsecfwt_simulator.so",
 }
 NAMES = (
-    "gen", "tune", "predict", "evaluate", "export", "generate", "party", "certs", "weights", "convert", "compare", "doctor",
+    "gen", "tune", "predict", "evaluate", "export", "generate", "party", "certs", "weights", "convert", "compare",
+    "doctor",
 )  # fmt: skip
 COMMANDS = {f"secfwt-{name}" for name in NAMES}
 CONFIG = {
