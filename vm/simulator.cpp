@@ -84,7 +84,8 @@ struct Seated {
 
 class Simulator {
  public:
-  Simulator(const std::string& text, std::size_t tile_words, std::size_t lanes, u64 ahead, Network network)
+  Simulator(const std::string& text, std::size_t tile_words, std::size_t lanes, u64 ahead, bool background,
+            Network network)
       : program_(parse_program(text)) {
     if (lanes < 1 || lanes > 64) throw std::invalid_argument("lanes: 1 to 64, not " + std::to_string(lanes));
     for (int i = 0; i < 3; ++i) {
@@ -95,7 +96,7 @@ class Simulator {
     each([&](int i) {
       Seated& seat = seats_[i];
       seat.lanes = connect_lanes(i, lanes, program_.fits, *seat.prev, *seat.next);
-      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words, ahead);
+      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words, ahead, background);
     });
   }
 
@@ -124,6 +125,10 @@ class Simulator {
       const u64 sum = (parts[0][j] + parts[1][j] + parts[2][j]) << free;
       result[j] = static_cast<u64>(static_cast<i64>(sum) >> free);  // the signed number
     }
+  }
+
+  void deal_ahead() {
+    each([&](int i) { seats_[i].engine->deal_ahead(); });
   }
 
   // Length of an output; 0 where there is no such output or example set.
@@ -241,13 +246,14 @@ using secfwt::u8;
 
 extern "C" {
 
-// `ahead`: bytes of tuples that may be dealt before a step needs them. Between the parties lies a network with a
-// latency in seconds, one way, and bytes a second in each direction (0: any number). nullptr on failure.
-Simulator* secfwt_create(const char* program, std::size_t tile_words, std::size_t lanes, u64 ahead, double latency,
-                         double bytes_per_second, char* error, std::size_t error_size) {
+// `ahead`: bytes of tuples that may be dealt before a step needs them; `background`: by threads, else at the end of a
+// step and by secfwt_deal. Between the parties lies a network with a latency in seconds, one way, and bytes a second in
+// each direction (0: any number). nullptr on failure.
+Simulator* secfwt_create(const char* program, std::size_t tile_words, std::size_t lanes, u64 ahead, int background,
+                         double latency, double bytes_per_second, char* error, std::size_t error_size) {
   Simulator* out = nullptr;
   const secfwt::Network network{std::chrono::duration<double>(latency), bytes_per_second};
-  guarded(error, error_size, [&] { out = new Simulator(program, tile_words, lanes, ahead, network); });
+  guarded(error, error_size, [&] { out = new Simulator(program, tile_words, lanes, ahead, background != 0, network); });
   return out;
 }
 
@@ -273,6 +279,11 @@ int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_
 }
 
 void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { simulator->counters(bytes, rounds); }
+
+// Where no threads deal: all that the next step should find.
+int secfwt_deal(Simulator* simulator, char* error, std::size_t error_size) {
+  return guarded(error, error_size, [&] { simulator->deal_ahead(); });
+}
 
 void secfwt_dealt(const Simulator* simulator, u64 totals[2]) { simulator->dealt(totals); }
 

@@ -57,7 +57,7 @@ def _library() -> ctypes.CDLL:
     library = load(SIMULATOR)
     words, error = POINTER(c_uint64), (c_char_p, c_size_t)
     signatures: dict[str, tuple[object, tuple[object, ...]]] = {
-        "secfwt_create": (c_void_p, (c_char_p, c_size_t, c_size_t, c_uint64, c_double, c_double, *error)),
+        "secfwt_create": (c_void_p, (c_char_p, c_size_t, c_size_t, c_uint64, c_int, c_double, c_double, *error)),
         "secfwt_free": (None, (c_void_p,)),
         "secfwt_weights": (c_int, (c_void_p, words, c_size_t, *error)),
         "secfwt_examples": (c_int, (c_void_p, c_uint64, c_size_t, words, c_size_t, *error)),
@@ -67,6 +67,7 @@ def _library() -> ctypes.CDLL:
         ),
         "secfwt_result_words": (c_size_t, (c_void_p, c_uint64, c_size_t, c_size_t)),
         "secfwt_counters": (None, (c_void_p, words, words)),
+        "secfwt_deal": (c_int, (c_void_p, *error)),
         "secfwt_dealt": (None, (c_void_p, words)),
         "secfwt_record": (None, (c_void_p, c_int)),
         "secfwt_received": (c_size_t, (c_void_p, c_int, c_int, POINTER(c_uint8))),
@@ -154,19 +155,20 @@ class Simulator:
 
     Methods raise `SimulatorError` with the parties' message. `tile_words` is the engine's memory limit: pairs of
     candidates and examples beyond it are computed tile by tile, in `lanes` at the same time. `ahead` bytes of
-    randomness may be dealt before a step needs them. `network` puts a latency
-    (seconds, one way) and a bandwidth (bytes a second each way, 0: any) between the parties.
+    randomness may be dealt before a step needs them: by threads in the `background`, else at the end of a step, as much
+    as threads that are never late deal during it, and by `deal()`. `network` puts a latency (seconds, one way) and a
+    bandwidth (bytes a second each way, 0: any) between the parties.
     """
 
     def __init__(
         self, program_text: str, tile_words: int = TILE_WORDS, *, lanes: int = LANES, ahead: int = 0,
-        network: tuple[float, float] = (0, 0),
+        background: bool = True, network: tuple[float, float] = (0, 0),
     ) -> None:  # fmt: skip
         self._handle: int | None = None
         self._library = _library()
         error = ctypes.create_string_buffer(_ERROR_SIZE)
         self._handle = self._library.secfwt_create(
-            program_text.encode(), tile_words, lanes, ahead, *network, error, _ERROR_SIZE
+            program_text.encode(), tile_words, lanes, ahead, background, *network, error, _ERROR_SIZE
         )
         if not self._handle:
             raise SimulatorError(error.value.decode())
@@ -214,6 +216,10 @@ class Simulator:
         sent, rounds = (c_uint64 * 3)(), c_uint64()
         self._library.secfwt_counters(self._handle, sent, byref(rounds))
         return Counters((sent[0], sent[1], sent[2]), rounds.value)
+
+    def deal(self) -> None:
+        """Deal all that the next step should find ahead; where no threads do."""
+        self._call("secfwt_deal")
 
     def dealt(self) -> Dealt:
         """What has become of the tuples that were dealt."""

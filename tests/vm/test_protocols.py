@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import ceil, hypot, pi, sqrt
 from time import monotonic, perf_counter, sleep
 
@@ -293,7 +294,7 @@ def test_openings_are_independent_and_reduced() -> None:
 AHEAD = Series(16, 13, 13, 32, 0.5, [1, 2, 5], [1.0, 0.0, 0.25], [0.0, 2.0, 0.5])
 
 
-def ahead_program(n: int, ahead: int, lanes: int = 2) -> Simulator:
+def ahead_program(n: int, ahead: int, lanes: int = 2, background: bool = True) -> Simulator:
     """A series and a cos_sin of every pair."""
     program = RingProgram()
     fit = program.fit(AHEAD)
@@ -303,7 +304,7 @@ def ahead_program(n: int, ahead: int, lanes: int = 2) -> Simulator:
     wave = program.v("fourier", (pair,), (n,), "pair", scale=26, fit=fit, group=0)
     circle = program.v("cos_sin", (pair,), (2 * n,), "pair", scale=26, k=16, fc=13, fa=13, group=0)
     both = program.v("concat", (wave, circle), (3 * n,), "pair", scale=26, axis=-1)
-    return Simulator(program.text(both), ahead=ahead, lanes=lanes)
+    return Simulator(program.text(both), ahead=ahead, lanes=lanes, background=background)
 
 
 def expected_pairs(x: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -315,7 +316,7 @@ def expected_pairs(x: np.ndarray, z: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("ahead", [0, 20_000, 1 << 30])
 def test_results_and_traffic_do_not_depend_on_what_was_dealt_ahead(ahead: int, lanes: int) -> None:
-    """Steps of two sizes in turn, with pauses in which tuples are dealt."""
+    """Steps of two sizes in turn, with pauses in which threads deal tuples."""
     n, count = 130, 4
     sim = ahead_program(n, ahead, lanes)
     x = RNG.integers(0, 2**64, (count, n), dtype=np.uint64)
@@ -332,10 +333,13 @@ def test_results_and_traffic_do_not_depend_on_what_was_dealt_ahead(ahead: int, l
         sleep(0.05)
 
 
-def wait_for_tuples(sim: Simulator, expected: int) -> None:
-    """Until that many bytes lie ahead: a busy machine deals late."""
-    deadline = monotonic() + 120
-    while sim.dealt().ahead < expected:
+def test_threads_deal_while_nobody_steps() -> None:
+    sim = ahead_program(1536, 1 << 30)
+    sim.examples(2, RNG.integers(0, 2**64, (2, 1536), dtype=np.uint64))
+    sim.step(1, RNG.integers(0, 2**64, 1536, dtype=np.uint64))
+    taken = sim.dealt().late
+    deadline = monotonic() + 120  # a busy machine deals late
+    while sim.dealt().ahead < taken:
         assert monotonic() < deadline, sim.dealt()
         sleep(0.01)
 
@@ -351,7 +355,7 @@ def test_a_step_does_not_wait_for_what_was_dealt_ahead() -> None:
     z = program.v("candidate", (), (n,), scale=64, name="z")
     pair = program.v("add", (x, z), (n,), "pair", scale=64)
     wave = program.v("fourier", (pair,), (n,), "pair", scale=26, fit=fit, group=0)
-    sim = Simulator(program.text(wave), ahead=1 << 30, network=(0, bandwidth))
+    sim = Simulator(program.text(wave), ahead=1 << 30, background=False, network=(0, bandwidth))
     sim.examples(count, RNG.integers(0, 2**64, (count, n), dtype=np.uint64))
     z_values = RNG.integers(0, 2**64, n, dtype=np.uint64)
     tuples = n * count * harmonics * 16 * 65 // 64
@@ -361,35 +365,38 @@ def test_a_step_does_not_wait_for_what_was_dealt_ahead() -> None:
     assert perf_counter() - start > tuples / 3 / bandwidth  # one third of them on each link
     assert sim.dealt().late == tuples
     for _ in range(3):
-        wait_for_tuples(sim, tuples)
+        sim.deal()
+        assert sim.dealt().ahead == tuples
         sim.step(1, z_values)
     assert sim.dealt().late == tuples
 
 
 def test_steps_without_a_pause_fill_the_store_little_by_little() -> None:
-    """Of what a step takes, which is not what the examples took."""
-    sim = ahead_program(4096, 1 << 30)
-    x, z = (RNG.integers(0, 2**64, (8, 4096), dtype=np.uint64) for _ in range(2))
-    sim.examples(8, x)
-    sim.step(1, z[0])
-    taken = sim.dealt().late
-    ahead = sim.dealt().ahead
-    for _ in range(2):
-        sim.step(1, z[0])
-        now, ahead = ahead, sim.dealt().ahead
-        assert ahead < now + 0.6 * taken
-    wait_for_tuples(sim, int(0.9 * taken))
+    """A quarter of what a step takes in each, which is not what the examples took."""
+    sim = ahead_program(4096, 1 << 30, background=False)
+    x, z = (RNG.integers(0, 2**64, (n, 4096), dtype=np.uint64) for n in (16, 2))
+    sim.examples(16, x)
+    dealt = [sim.dealt()]
+    for _ in range(7):
+        sim.step(2, z)
+        dealt.append(sim.dealt())
+    taken = dealt[1].late  # nothing was ahead of the first step
+    batch = 6 * 512 * (3 * 2 * 4 + 2 * 8) * 65 // 64  # of 3 harmonics, of cos and sin: at 3 parties in 2 lanes
+    assert taken >= 16 * batch  # each step may be one short
+    for i, (before, after) in enumerate(pairwise(dealt)):
+        assert after.ahead == pytest.approx(min(i / 4, 1) * taken, abs=4 * batch)
+        assert after.late - before.late == pytest.approx(taken - before.ahead, abs=batch)
 
 
 def test_views_stay_uniform_and_fresh_when_dealt_ahead() -> None:
     n, count = 5120, 3
-    sim = ahead_program(n, 1 << 30, lanes=1)
+    sim = ahead_program(n, 1 << 30, lanes=1, background=False)
     same = np.full(n, 2**61 - 1, np.uint64)
     sim.examples(count, np.tile(same, count))
     views = []
     for _ in range(3):
         views.append(step_views(sim, same))
-        wait_for_tuples(sim, n * count * (3 * 2 * 4 + 2 * 8) * 65 // 64)  # of 3 harmonics, of cos and sin
+        sim.deal()
     for runs in zip(*views, strict=True):
         assert len({view.size for view in runs}) == 1
         for i, first in enumerate(runs):

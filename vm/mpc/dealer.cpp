@@ -15,9 +15,9 @@ constexpr u64 kFills = 4;                             // steps without a pause t
 
 }  // namespace
 
-Dealer::Dealer(std::vector<TuplePool*> pools, u64 bytes) : bytes_(bytes) {
+Dealer::Dealer(std::vector<TuplePool*> pools, u64 bytes, bool background) : bytes_(bytes), background_(background) {
   for (TuplePool* pool : pools) goals_.push_back({pool});
-  if (bytes > 0) thread_ = std::thread([this] { run(); });
+  if (bytes > 0 && background) thread_ = std::thread([this] { run(); });
 }
 
 Dealer::~Dealer() {
@@ -40,7 +40,8 @@ void Dealer::step_begins() {
 }
 
 void Dealer::step_done() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!background_) deal_all(lock);
   stepping_ = false;
   if (error_) std::rethrow_exception(error_);
   double bytes = 0;
@@ -76,22 +77,33 @@ Dealer::Goal* Dealer::neediest() {
   return found;
 }
 
+void Dealer::deal(const Goal& goal, std::unique_lock<std::mutex>& lock) {
+  const u64 wanted = target(goal), ahead = goal.pool->ahead();
+  if (ahead >= wanted) return;  // the step has gone on
+  lock.unlock();
+  goal.pool->deal_ahead(wanted - ahead);
+  lock.lock();
+}
+
+void Dealer::deal_all(std::unique_lock<std::mutex>& lock) {
+  while (const Goal* const goal = neediest()) deal(*goal, lock);
+}
+
+void Dealer::deal() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  deal_all(lock);
+}
+
 void Dealer::run() try {
 #ifdef __linux__
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
 #endif
   std::unique_lock<std::mutex> lock(mutex_);
   while (!stopping_) {
-    Goal* const goal = neediest();
-    if (!goal) {
+    if (const Goal* const goal = neediest())
+      deal(*goal, lock);
+    else
       stepping_ ? void(changed_.wait_for(lock, kLook)) : changed_.wait(lock);
-      continue;
-    }
-    const u64 wanted = target(*goal), ahead = goal->pool->ahead();
-    if (ahead >= wanted) continue;  // the step has gone on
-    lock.unlock();
-    goal->pool->deal_ahead(wanted - ahead);
-    lock.lock();
   }
 } catch (const PeerLost&) {
   // Whoever computes is about to notice.

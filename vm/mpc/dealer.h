@@ -1,4 +1,5 @@
-// Deals tuples ahead of their use, in a thread of its own: while a party waits for messages, and between steps.
+// Deals tuples ahead of their use, in a thread of its own: while a party waits for messages, and between steps. Or
+// without one, so that what lies ahead does not depend on time: for tests.
 #pragma once
 
 #include <condition_variable>
@@ -14,11 +15,14 @@ namespace secfwt {
 class Dealer {
  public:
   // `bytes`: how much may be dealt and not used, in all. It lies in the memory of the next party.
-  Dealer(std::vector<TuplePool*> pools, u64 bytes);
+  Dealer(std::vector<TuplePool*> pools, u64 bytes, bool background);
   ~Dealer();
   void step_begins();
-  // Expects the next step to take as much as the last. Throws what has ended the thread, but for PeerLost.
+  // Expects the next step to take as much as the last. Throws what has ended the thread, but for PeerLost. Where there
+  // is no thread, it deals what one that is never late would have dealt during the step.
   void step_done();
+  // Where there is no thread: deals all that should lie ahead.
+  void deal();
 
  private:
   struct Goal {
@@ -32,8 +36,11 @@ class Dealer {
   void run();
   u64 target(const Goal& goal) const;
   Goal* neediest();
+  void deal(const Goal& goal, std::unique_lock<std::mutex>& lock);
+  void deal_all(std::unique_lock<std::mutex>& lock);
 
   const u64 bytes_;
+  const bool background_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Goal> goals_;

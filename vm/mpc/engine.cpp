@@ -71,12 +71,12 @@ class Component {
 
 }  // namespace
 
-Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead)
+Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead, bool background)
     : program_(std::move(program)),
       lanes_(lanes),
       main_(lanes.at(0)),
       tile_words_(std::max<std::size_t>(tile_words / lanes.size(), 1)),
-      dealer_(all_pools(lanes), ahead) {
+      dealer_(all_pools(lanes), ahead, background) {
   Ids roots;
   for (const Output& output : program_.outputs) roots.push_back(output.value);
   const std::vector<bool> all = needed(roots);

@@ -29,8 +29,8 @@ class Engine {
   // in all lanes together (more pairs than that are computed tile by tile). Tiles are computed in as many lanes at the
   // same time as there are: while one waits for messages, another computes. The same at all parties.
   // `ahead`: bytes of tuples that may be dealt before they are needed, by this party; they lie in the next one's
-  // memory.
-  Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead);
+  // memory. `background`: by a thread; else at the end of a step and by deal_ahead() (see mpc/dealer.h).
+  Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead, bool background = true);
 
   const Program& program() const { return program_; }
   int party() const { return main_.id; }
@@ -63,6 +63,9 @@ class Engine {
   // when the output's max_candidates is exceeded, Divergence where another party holds other values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
              std::size_t at = 0);
+
+  // Where no thread does: deals all that the next step should find.
+  void deal_ahead() { dealer_.deal(); }
 
  private:
   struct ExampleSet {
