@@ -57,16 +57,16 @@ class Fourier : public Task {
         for (const u8* message : in) add_angles(message, n, opened_.data() + lo);
       });
       seat_.with(peer).values.add(opened_.data(), n_ * sizeof(Angle));
-      std::vector<Angle> rho;
+      Scratch<Angle> rho;
       if (seat_.role() == RIGHT) rho = opened_sample();
-      std::vector<R> sample(pool_.checked(first_, n_) * pool_.parts());
+      Scratch<R> sample(pool_.checked(first_, n_) * pool_.parts());
       pool_.template amplitudes<R>(
           seat_.role(), first_, n_, [&](std::size_t lo, std::size_t n, const R* re) { evaluate(lo, n, re); },
           sample.data());
       if (seat_.role() == RIGHT) pool_.expect(rho.data(), rho.size(), sample.data());
       seat_.with(peer).tuples.add(sample.data(), sample.size() * sizeof(R));
     }
-    std::vector<Angle>().swap(opened_);
+    Scratch<Angle>().swap(opened_);
   }
 
  private:
@@ -112,7 +112,7 @@ class Fourier : public Task {
   // LEFT: its pads of the checked tuples, for RIGHT.
   void open_sample() {
     const std::size_t n = pool_.checked(first_, n_);
-    std::vector<Angle> pads(n);
+    Scratch<Angle> pads(n);
     pool_.checked_pads(LEFT, first_, n_, pads.data());
     Blocks(n).send(std::array<Flow, 1>{{flow(RIGHT)}}, [&](std::size_t lo, std::size_t count, const auto& message) {
       pack_angles(pads.data() + lo, count, message[0]);
@@ -120,8 +120,8 @@ class Fourier : public Task {
   }
 
   // RIGHT: ρ of the checked tuples.
-  std::vector<Angle> opened_sample() {
-    std::vector<Angle> rho(pool_.checked(first_, n_));
+  Scratch<Angle> opened_sample() {
+    Scratch<Angle> rho(pool_.checked(first_, n_));
     pool_.checked_pads(RIGHT, first_, n_, rho.data());
     Blocks(rho.size()).recv(std::array<Flow, 1>{{flow(LEFT)}}, [&](std::size_t lo, std::size_t n, const auto& message) {
       add_angles(message[0], n, rho.data() + lo);
@@ -178,7 +178,7 @@ class Fourier : public Task {
       blocks_.each([&](std::size_t lo, std::size_t n) {
         for (std::size_t i = Outputs * lo; i < Outputs * (lo + n); ++i) sum[i] += tail_[i] << (fit_.fa - fit_.tail_fa);
       });
-    std::vector<u64>().swap(tail_);
+    Scratch<u64>().swap(tail_);
   }
 
   Seat seat_;
@@ -189,8 +189,8 @@ class Fourier : public Task {
   std::size_t n_, width_;
   const Fit& fit_;
   PairShift finish_;
-  std::vector<Angle> opened_;  // this party's message, then δ
-  std::vector<u64> tail_;      // LEFT's and RIGHT's summand of the tail
+  Scratch<Angle> opened_;  // this party's message, then δ
+  Scratch<u64> tail_;      // LEFT's and RIGHT's summand of the tail
   std::optional<PairLift> lift_;
 };
 

@@ -147,7 +147,7 @@ void TuplePool::amplitudes(Role role, u64 first, std::size_t n,
         rest_.assign(buffer.end() - static_cast<std::ptrdiff_t>(batch_bytes()), buffer.end());
     }
     parallel_for(batches, 1, [&](std::size_t lo, std::size_t hi) {
-      std::vector<R> words(batch_words());
+      Scratch<R> words(batch_words());
       R* const at = words.data();
       for (u64 batch = start + lo; batch < start + hi; ++batch) {
         if (role == LEFT)
@@ -183,7 +183,7 @@ void TuplePool::exact(const Angle* rho, std::size_t n, R* out, std::size_t row) 
 template <class Angle, class R>
 void TuplePool::expect(const Angle* rho, std::size_t count, R* sample) const {
   const R head = static_cast<R>(low_bits(fit_.ring)), tail = static_cast<R>(low_bits(std::max(1, fit_.tail_ring)));
-  std::vector<R> whole(parts() * kMost);
+  Scratch<R> whole(parts() * kMost);
   for (std::size_t done = 0; done < count; done += kMost) {
     const std::size_t n = std::min(kMost, count - done);
     exact(rho + done, n, whole.data(), kMost);
@@ -213,13 +213,13 @@ void TuplePool::deal(std::size_t batches, bool threaded) {
   const u64 first = dealt_ / batch_;
   const bool short_angles = fit_.angle_bits() == 16;
   const auto body = [&](std::size_t lo, std::size_t hi) {
-    for (; lo < hi; ++lo) {
-      u8* const out = message.data() + lo * batch_bytes();
-      if (fit_.ring <= 32)
-        short_angles ? deal_batch<u16, u32>(first + lo, out) : deal_batch<u32, u32>(first + lo, out);
-      else
-        short_angles ? deal_batch<u16, u64>(first + lo, out) : deal_batch<u32, u64>(first + lo, out);
-    }
+    u8* const out = message.data() + lo * batch_bytes();
+    if (fit_.ring <= 32)
+      short_angles ? deal_batches<u16, u32>(first + lo, hi - lo, out)
+                   : deal_batches<u32, u32>(first + lo, hi - lo, out);
+    else
+      short_angles ? deal_batches<u16, u64>(first + lo, hi - lo, out)
+                   : deal_batches<u32, u64>(first + lo, hi - lo, out);
   };
   if (threaded)
     parallel_for(batches, 1, body);
@@ -231,16 +231,18 @@ void TuplePool::deal(std::size_t batches, bool threaded) {
 
 // LEFT's part of a batch: c_m − RIGHT's part, which is a pad.
 template <class Angle, class R>
-void TuplePool::deal_batch(u64 batch, u8* out) const {
+void TuplePool::deal_batches(u64 first, std::size_t n, u8* out) const {
   Angle rho[kMost + kSpare], other[kMost + kSpare];
-  tuple_pads(helper_left_pads_, batch, rho);
-  tuple_pads(helper_right_pads_, batch, other);
-  for (std::size_t i = 0; i < row(); ++i) rho[i] = static_cast<Angle>(rho[i] + other[i]);
-  std::vector<R> words(batch_words()), pads(batch_words());
-  exact(rho, row(), words.data(), row());
-  helper_amplitudes_.fill(0, amplitudes_index<R>(batch), pads.data(), pads.size() * sizeof(R));
-  for (std::size_t i = 0; i < words.size(); ++i) words[i] -= pads[i];
-  pack(words.data(), out);
+  Scratch<R> words(batch_words()), pads(batch_words());
+  for (u64 batch = first; batch < first + n; ++batch, out += batch_bytes()) {
+    tuple_pads(helper_left_pads_, batch, rho);
+    tuple_pads(helper_right_pads_, batch, other);
+    for (std::size_t i = 0; i < row(); ++i) rho[i] = static_cast<Angle>(rho[i] + other[i]);
+    exact(rho, row(), words.data(), row());
+    helper_amplitudes_.fill(0, amplitudes_index<R>(batch), pads.data(), pads.size() * sizeof(R));
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] -= pads[i];
+    pack(words.data(), out);
+  }
 }
 
 template <class R>

@@ -103,7 +103,7 @@ class TuplePool {
   void exact(const Angle* rho, std::size_t n, R* out, std::size_t row) const;
   void deal(std::size_t batches, bool threaded);
   template <class Angle, class R>
-  void deal_batch(u64 batch, u8* out) const;
+  void deal_batches(u64 first, std::size_t n, u8* out) const;
   // A batch as it is sent: the head's amplitudes, and behind them the tail's, each tightly packed.
   template <class R>
   void pack(const R* words, u8* out) const;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <new>
 #include <utility>
+#include <vector>
 
 namespace secfwt {
 
@@ -37,5 +38,9 @@ struct Uninitialized {
   friend bool operator==(const Uninitialized&, const Uninitialized&) { return true; }
   friend bool operator!=(const Uninitialized&, const Uninitialized&) { return false; }
 };
+
+// For values that are all written before they are read.
+template <class T>
+using Scratch = std::vector<T, Uninitialized<T>>;
 
 }  // namespace secfwt
