@@ -51,12 +51,17 @@ class Protocol:
         return self.adversary == "malicious"
 
     @property
-    def settings(self) -> dict[str, bool | int]:
+    def dealer_number(self) -> int | None:
+        """Of the party that deals."""
+        return self.parties - 1 if self.dealer else None
+
+    @property
+    def settings(self) -> dict[str, bool | int | None]:
         """The keywords of `settings.configure` that it decides: what `compile.py -E` would set, said in the program
         itself so that it is the same program everywhere."""
         return {
             "trunc_pr": self.trunc_pr, "split": self.split, "edabit": self.edabit, "active": self.active,
-            "masked_openings": self.masked_openings,
+            "masked_openings": self.masked_openings, "dealer": self.dealer_number,
         }  # fmt: skip
 
 

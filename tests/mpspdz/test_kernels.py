@@ -77,19 +77,60 @@ from lib import masked_opening
 phase = get({n}, kind=sint)
 for _ in range(2):
     own = masked_opening.own_number(phase.get_vector())
-    for party in masked_opening.OPENED, masked_opening.MASK:
-        personal(party, own).binary_output()
+    for party in {parties}:
+        sint(personal(party, own)).reveal().binary_output(0)
+        break_point()
 """
 
 
-def test_each_party_sees_a_fresh_uniform_number_and_the_phase_is_the_difference(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("protocol", "parties"), [("ring", (0, 1)), ("dealer-ring", (0, 2)), ("dealer-ring", (1, 2))])
+def test_each_side_sees_a_fresh_uniform_number_and_the_phase_is_the_difference(
+    tmp_path: Path, protocol: str, parties: tuple[int, int]
+) -> None:
     count = 4000
     phase = np.full(count, 12345)
-    run_kernels(tmp_path, configure() + OPENINGS.format(n=count), [phase])
-    views = [np.fromfile(tmp_path / "Player-Data" / f"Binary-Output-P{party}-0", "<i8") for party in (0, 1)]
+    source = configure(protocol) + OPENINGS.format(n=count, parties=parties)
+    run_kernels(tmp_path, source, [phase], protocol)
+    views = words_written(tmp_path).reshape(2, 2, count).swapaxes(0, 1).reshape(2, -1)
     np.testing.assert_array_equal(views[0] - views[1], np.tile(phase, 2))
     for view in views:
         is_fresh_and_uniform(view)
+
+
+SUMMANDS = """
+from Compiler.types import personal
+from lib import masked_opening
+
+def tells_the_dealer_registers():
+    made = (each for block in program.curr_tape.basicblocks for each in block.instructions)
+    return any("convmodp" in type(each).__name__ for each in made)
+
+phase = get({n}, kind=sint).get_vector()
+masked_opening.cos_sin(phase), masked_opening.wave(phase, [0.5, 0.25])
+told = []
+reveal = sint.reveal_to
+sint.reveal_to = lambda value, party: told.append(reveal(value, party)) or told[-1]
+own = masked_opening.own_number(phase)
+assert not tells_the_dealer_registers()
+for view in [*told, personal(2, own)]:
+    sint(view).reveal().binary_output(0)
+    break_point()
+assert tells_the_dealer_registers()
+"""
+
+
+def test_no_computing_party_knows_more_than_a_summand_of_the_dealers_mask(tmp_path: Path) -> None:
+    count = 4000
+    source = configure("dealer-ring") + SUMMANDS.format(n=count)
+    run_kernels(tmp_path, source, [np.full(count, 12345)], "dealer-ring")
+    left, right, mask = words_written(tmp_path).reshape(3, count)
+    np.testing.assert_array_equal(left + right, mask)
+    for view in (left, right):
+        is_fresh_and_uniform(view)
+
+
+def words_written(folder: Path) -> np.ndarray:
+    return np.fromfile(folder / "Player-Data" / "Binary-Output-P0-0", "<i8")
 
 
 def is_fresh_and_uniform(view: np.ndarray) -> None:
@@ -113,8 +154,7 @@ def test_the_phase_is_opened_under_a_fresh_uniform_mask_whose_bits_are_shared(tm
     phase = np.full(count, 12345)
     source = configure(trunc_pr=False) + MASKED.format(n=count, low=low)
     run_kernels(tmp_path, source, [phase])
-    words = np.fromfile(tmp_path / "Player-Data" / "Binary-Output-P0-0", "<i8").reshape(2, 2, count)
-    opened, masks = words.swapaxes(0, 1).reshape(2, -1)
+    opened, masks = words_written(tmp_path).reshape(2, 2, count).swapaxes(0, 1).reshape(2, -1)
     is_fresh_and_uniform(opened)
     assert np.abs(opened - masks - 12345).max() <= 2 ** (low - 1)
 
