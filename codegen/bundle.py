@@ -150,12 +150,13 @@ def plan_json(compiled: Compiled, command: str, mp_spdz: MpSpdzOptions) -> str:
 
 def generate(
     source: Path, options: GenOptions, out: Path, *, adapter: Path | None = None, calibration: list[str] | None = None,
-    prompt: Path | None = None, target: Target = "all", mp_spdz: MpSpdzOptions | None = None, command: str = "",
+    prompt: Path | None = None, lora: Path | None = None, target: Target = "all",
+    mp_spdz: MpSpdzOptions | None = None, command: str = "",
 ) -> Compiled:  # fmt: skip
     """`compile_model` and `write_bundle`; what forbids writing is found first."""
     check_output(out)
     target = target_of(options, target)
-    compiled = compile_model(source, options, adapter, calibration, prompt)
+    compiled = compile_model(source, options, adapter, calibration, prompt, lora)
     write_bundle(compiled, out, target=target, mp_spdz=mp_spdz, command=command)
     return compiled
 

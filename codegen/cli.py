@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from .commandline.command import Command, Typed
 from .commandline.options import ATTENTION, ENGINE, MODEL, RUN, Option
 from .commandline.problems import Problem, ProblemsFound
-from .model.options import INITIAL_PROMPT, AttentionChoice, GenOptions
+from .model.options import INITIAL_PROMPT, LORA, AttentionChoice, GenOptions, WeightsChoice
 from .mpspdz.options import MpSpdzOptions
 
 
@@ -27,6 +27,7 @@ class Generation:
     )
     target: Annotated[Literal["all", "embedded", "mp-spdz"], Option("Which programs to write.", ENGINE)] = "all"
     adapter: Annotated[Path | None, Option("Random-feature adapter (a directory).", ATTENTION, metavar="DIR")] = None
+    lora: Annotated[Path | None, LORA] = None
     calibration_text: Annotated[
         Path | None,
         Option("Public text, one per line, to calibrate intervals with.", MODEL, metavar="FILE"),
@@ -36,9 +37,11 @@ class Generation:
 
 @dataclass(frozen=True)
 class ProgramChoices(GenOptions):
-    """The generator's options with the command line's default: the attention that the model is fit for."""
+    """The generator's options with the command line's defaults: the attention that the model is fit for, and a public
+    base where there is an adapter of it."""
 
     attention: AttentionChoice = "auto"
+    weights: WeightsChoice = "auto"
 
 
 COMMAND = Command(
@@ -58,8 +61,8 @@ def generate_command(typed: Typed) -> None:
     choices, mp_spdz, options = typed.make(Generation, MpSpdzOptions, ProgramChoices)
     compiled = generate(
         choices.model, options, choices.output, adapter=choices.adapter,
-        calibration=_lines(choices.calibration_text), prompt=choices.initial_prompt, target=choices.target,
-        mp_spdz=mp_spdz, command=typed.line(leave_out=("output",)),
+        calibration=_lines(choices.calibration_text), prompt=choices.initial_prompt, lora=choices.lora,
+        target=choices.target, mp_spdz=mp_spdz, command=typed.line(leave_out=("output",)),
     )  # fmt: skip
     for problem in bare_label_texts(options.label_texts):
         print(problem)

@@ -13,6 +13,8 @@ from .lowering.loss import loss_width
 from .lowering.program import Lowered, lower
 from .model.adapter import Adapter, choose_attention
 from .model.hf import read_model
+from .model.lora.changes import Lora
+from .model.lora.choice import choose_weights
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
@@ -75,12 +77,13 @@ def compile_model(
     adapter: Path | None = None,
     calibration: list[str] | None = None,
     prompt: Path | None = None,
+    lora: Path | None = None,
 ) -> Compiled:
     """Read a model, decide its attention, and lower it (`compile_chosen`).
 
     Raises `ProblemsFound` with all problems of the step that found any.
     """
-    return compile_chosen(source, *choose_attention(source, adapter, options), calibration, prompt)
+    return compile_chosen(source, *choose_attention(source, adapter, options), calibration, prompt, lora)
 
 
 def compile_chosen(
@@ -89,37 +92,39 @@ def compile_chosen(
     given: Adapter | None,
     calibration: list[str] | None = None,
     prompt: Path | None = None,
+    lora: Path | None = None,
 ) -> Compiled:
     """Lower a model with the attention that `options` name.
 
     `source`: a config.json (program only, ranges and norms assumed) or a model directory. `given`: the adapter that
     the options are of. `calibration`: public texts that the intervals of the non-linearities are taken from; without
     them the adapter's own record, or what ships. `prompt`: folder of a prompt of PEFT's, which the search begins from.
-    Raises `ProblemsFound` with all problems of the step that found any.
+    `lora`: folder of a LoRA adapter of PEFT's. Raises `ProblemsFound` with all problems of the step that found any.
     """
     report = Report()
     spec = read_model(source, options)
-    bare = not has_checkpoint(source)
-    if bare:
-        plan = build_plan(spec, options)
+    if not has_checkpoint(source):
         for name, value in (
-            ("--adapter", given), ("--calibration-text", calibration), ("--initial-prompt", prompt),
+            ("--adapter", given), ("--calibration-text", calibration), ("--initial-prompt", prompt), ("--lora", lora),
         ):  # fmt: skip
             if value is not None:
                 report.error(f"{name} is given, but {source} holds no weights", "Give a model directory.")
         report.check()
+        options, _ = choose_weights(spec, options, None)
+        plan = build_plan(spec, options)
         return Compiled(spec, options, plan, lower(plan, None, Ranges()), None, None)
-    options = settled(source, spec, options)
-    return compile_settled(source, spec, options, given, calibration, prompt)
+    options, changes = choose_weights(spec, options, lora, given)
+    options = settled(source, spec, options, changes)
+    return compile_settled(source, spec, options, given, calibration, prompt, changes)
 
 
 def compile_settled(
     source: Path, spec: ModelSpec, options: GenOptions, given: Adapter | None = None,
-    calibration: list[str] | None = None, prompt: Path | None = None,
+    calibration: list[str] | None = None, prompt: Path | None = None, lora: Lora | None = None,
 ) -> Compiled:  # fmt: skip
     """Lower a model directory's model, whose options are `settled`. Raises `ProblemsFound`."""
     plan = build_plan(spec, options)
-    weights, embedder = prepare_weights(source, spec, options, given, prompt)
+    weights, embedder = prepare_weights(source, spec, options, given, prompt, lora)
     lowered = calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
     return Compiled(spec, options, plan, lowered, weights, embedder)
 

@@ -84,7 +84,7 @@ class Declared:
         """The value of one typed word. Raises ValueError saying what is accepted."""
         if self.many and self.option.separator:
             return tuple(part.strip() for part in text.split(self.option.separator) if part.strip())
-        if self.option.path:
+        if self.option.path and self.kind is str:
             return str(Path(text).absolute())
         if self.kind in (int, float):
             try:

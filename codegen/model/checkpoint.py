@@ -1,9 +1,8 @@
-"""Hugging Face checkpoints to canonical tensors: a plain dict of names a family, one report of what does not fit."""
+"""Hugging Face checkpoints to canonical tensors, with one report of what does not fit."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,78 +12,20 @@ from ..commandline.texts import parse_json
 from ..hub.files import pointer_problem
 from ..hub.gguf import GgufFile, gguf_file, open_gguf
 from ..hub.layout import transformer_folder
-from .decoders.names import BASES, BENIGN, Stored, stored
-from .names import plain_names
-from .spec import Family, HeadKind, ModelSpec
+from .decoders.names import BASES
+from .lora.changes import Lora
+from .names import benign_names, plain_names, sources_of
+from .spec import ModelSpec
 from .tensors import TensorFile
-from .weights import Shape, Weights, absent_shapes, checkpoint_shapes
-
-# Names after all that stands before the base model's own (`bert.`, `module.roberta.`) is taken away; `.weight`/`.bias`
-# are appended to both sides, `.gamma`/`.beta` on the right for layer norms.
-_EMBEDDINGS = {
-    "embeddings.word_embeddings": "embeddings.word",
-    "embeddings.position_embeddings": "embeddings.position",
-    "embeddings.token_type_embeddings": "embeddings.token_type",
-}
-_BERT_LAYER = {
-    "encoder.layer.{i}.attention.self.query": "layers.{i}.q",
-    "encoder.layer.{i}.attention.self.key": "layers.{i}.k",
-    "encoder.layer.{i}.attention.self.value": "layers.{i}.v",
-    "encoder.layer.{i}.attention.output.dense": "layers.{i}.o",
-    "encoder.layer.{i}.attention.output.LayerNorm": "layers.{i}.attention_norm",
-    "encoder.layer.{i}.intermediate.dense": "layers.{i}.ffn_in",
-    "encoder.layer.{i}.output.dense": "layers.{i}.ffn_out",
-    "encoder.layer.{i}.output.LayerNorm": "layers.{i}.output_norm",
-}
-_LAYERS: dict[Family, dict[str, str]] = {
-    "bert": _BERT_LAYER,
-    "roberta": _BERT_LAYER,
-    "distilbert": {
-        "transformer.layer.{i}.attention.q_lin": "layers.{i}.q",
-        "transformer.layer.{i}.attention.k_lin": "layers.{i}.k",
-        "transformer.layer.{i}.attention.v_lin": "layers.{i}.v",
-        "transformer.layer.{i}.attention.out_lin": "layers.{i}.o",
-        "transformer.layer.{i}.sa_layer_norm": "layers.{i}.attention_norm",
-        "transformer.layer.{i}.ffn.lin1": "layers.{i}.ffn_in",
-        "transformer.layer.{i}.ffn.lin2": "layers.{i}.ffn_out",
-        "transformer.layer.{i}.output_layer_norm": "layers.{i}.output_norm",
-    },
-}
-_HEADS: dict[tuple[Family, HeadKind], dict[str, str]] = {
-    ("bert", "classification"): {"pooler.dense": "head.dense", "classifier": "head.out"},
-    ("roberta", "classification"): {"classifier.dense": "head.dense", "classifier.out_proj": "head.out"},
-    ("distilbert", "classification"): {"pre_classifier": "head.dense", "classifier": "head.out"},
-    ("bert", "masked_lm"): {
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
-        "cls.predictions.decoder": "head.out",
-        "cls.predictions": "head.out",  # cls.predictions.bias
-    },
-    ("roberta", "masked_lm"): {
-        "lm_head.dense": "head.dense",
-        "lm_head.layer_norm": "head.norm",
-        "lm_head.decoder": "head.out",
-        "lm_head": "head.out",  # lm_head.bias
-    },
-    ("distilbert", "masked_lm"): {
-        "vocab_transform": "head.dense",
-        "vocab_layer_norm": "head.norm",
-        "vocab_projector": "head.out",
-    },
-}
-# What checkpoints may hold beside the tensors that are read here: buffers, heads that are not used, and a converted
-# model's features (`adapter.py`).
-_BENIGN = re.compile(
-    r"(rfa\.|embeddings\.position_ids|pooler\.|cls\.|lm_head\.|vocab_\w+\.|(pre_)?classifier\.|qa_outputs\.)"
-)
+from .weights import Weights, absent_shapes, whole_shapes
 
 
-def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) -> Weights:
+def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = (), lora: Lora | None = None) -> Weights:
     """Canonical tensors, float32, of the checkpoint in `path` (a directory, or any file in it).
 
     A GGUF file is one as well. `label_ids`: heads of language models keep only these tokens' output rows. Biases and
-    betas that the model does not have are zeros. Raises `ProblemsFound` with every missing,
-    unexpected, mis-shaped or non-finite tensor.
+    betas that the model does not have are zeros. `lora`: what is merged into them. Raises `ProblemsFound` with every
+    missing, unexpected, mis-shaped or non-finite tensor.
     """
     report = Report()
     there = {name: file for file in _opened(path, report) for name in file.names()}
@@ -95,9 +36,9 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) 
     }
     report.check()
     language = spec.head.kind in ("masked_lm", "causal_lm")
-    shapes = checkpoint_shapes(spec, spec.vocab_size if language else None)
-    sources = _sources(spec, shapes, tensors)
-    benign = BENIGN if spec.causal else _BENIGN
+    shapes = whole_shapes(spec)
+    sources = sources_of(spec, shapes, tensors)
+    benign = benign_names(spec)
     for name in sorted(tensors.keys() - {source.name for source in sources.values()}):
         if not benign.match(name):
             report.error(f"unexpected tensor {name}", "The configuration describes no such part.")
@@ -115,6 +56,8 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = ()) 
         except ValueError as e:
             report.error(str(e))
             continue
+        if lora is not None:
+            value = lora.merged(canonical, value)
         if language and canonical.startswith("head.out."):
             value = value[list(label_ids)]
         if not np.isfinite(value).all():
@@ -165,34 +108,3 @@ def _files(directory: Path, report: Report) -> list[TensorFile]:
 
 def _pickles(directory: Path) -> bool:
     return any(directory.glob("*.bin"))
-
-
-def _sources(spec: ModelSpec, shapes: Mapping[str, Shape], available: Iterable[str]) -> dict[str, Stored]:
-    """Canonical name to what the checkpoint holds, for every tensor of this model."""
-    if spec.causal:
-        return {canonical: stored(spec, canonical, shape) for canonical, shape in shapes.items()}
-    names = _name_map(spec, available)
-    if spec.head.kind == "masked_lm" and "head.out.weight" not in names and "embeddings.word" in names:
-        names["head.out.weight"] = names["embeddings.word"]  # the output layer is tied to the input
-    return {canonical: Stored(name, shapes.get(canonical, ())) for canonical, name in names.items()}
-
-
-def _name_map(spec: ModelSpec, available: Iterable[str]) -> dict[str, str]:
-    """Canonical name to the checkpoint's, for every tensor of this model that is there."""
-    modules = _EMBEDDINGS | {"embeddings.LayerNorm": "embeddings"}
-    for i in range(spec.num_hidden_layers):
-        modules |= {k.format(i=i): v.format(i=i) for k, v in _LAYERS[spec.family].items()}
-    modules |= _HEADS.get((spec.family, spec.head.kind), {})
-    return {canonical: name for name in available if (canonical := _canonical(name, modules)) is not None}
-
-
-def _canonical(name: str, modules: Mapping[str, str]) -> str | None:
-    module, _, part = name.rpartition(".")
-    target = modules.get(module)
-    if target is None or part not in ("weight", "bias"):
-        return None
-    if module in _EMBEDDINGS:
-        return target
-    if module.lower().endswith(("layernorm", "layer_norm")):
-        return f"{target}.{'gamma' if part == 'weight' else 'beta'}"
-    return f"{target}.{part}"

@@ -1,11 +1,17 @@
-"""Names of a checkpoint's tensors without what training code puts around a model."""
+"""Names of a checkpoint's tensors: what training code puts around them, and where each canonical one lies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..commandline.problems import Report, note
+from .decoders.names import BASES, Stored, stored
+from .decoders.names import BENIGN as DECODERS_BENIGN
+from .encoders.names import BENIGN as ENCODERS_BENIGN
+from .encoders.names import name_map
+from .spec import ModelSpec
+from .weights import Shape
 
 _BASE = "(bert|roberta|distilbert|electra|ernie|data2vec_text)"
 _WORDS = "embeddings.word_embeddings.weight"
@@ -45,3 +51,24 @@ def plain_names(names: Sequence[str], report: Report, words: str = _WORDS, base_
         twice = sorted(name for name, short in plain.items() if list(plain.values()).count(short) > 1)
         report.error(f"tensors are there twice, under several names: {', '.join(twice)}", "Accepted: each tensor once.")
     return plain
+
+
+def inner_name(spec: ModelSpec, name: str) -> str:
+    """A name of a model's tensor, or module, without wrappers and the base model's prefix."""
+    _, base = BASES.get(spec.family, ("", _BASE))
+    return re.sub(rf"^{base}\.", "", _WRAPPERS.sub(r"\1", name))
+
+
+def sources_of(spec: ModelSpec, shapes: Mapping[str, Shape], available: Iterable[str]) -> dict[str, Stored]:
+    """Canonical name to what the checkpoint holds, for every tensor of this model."""
+    if spec.causal:
+        return {canonical: stored(spec, canonical, shape) for canonical, shape in shapes.items()}
+    names = name_map(spec, available)
+    if spec.head.kind == "masked_lm" and "head.out.weight" not in names and "embeddings.word" in names:
+        names["head.out.weight"] = names["embeddings.word"]  # the output layer is tied to the input
+    return {canonical: Stored(name, shapes.get(canonical, ())) for canonical, name in names.items()}
+
+
+def benign_names(spec: ModelSpec) -> re.Pattern[str]:
+    """Names of what checkpoints may hold beside what is read."""
+    return DECODERS_BENIGN if spec.causal else ENCODERS_BENIGN

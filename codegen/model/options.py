@@ -13,6 +13,7 @@ from ..series.names import ActivationName
 AdaptedActivation = Literal["", ActivationName]
 RoundsChoice = Literal["default", "few"]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
+WeightsChoice = Literal["auto", "private", "base", "public"]
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
 Place = Literal["start", "end", "template"]
@@ -20,6 +21,10 @@ Place = Literal["start", "end", "template"]
 INITIAL_PROMPT = Option(
     "Prompt of PEFT's prompt tuning that the search begins from, with --prompt-at start.", MODEL, metavar="DIR",
     path=True, default="separators",
+)  # fmt: skip
+LORA = Option(
+    "LoRA adapter of PEFT's: the model owner's secret. What it is an adapter of is public (--weights says otherwise).",
+    MODEL, metavar="DIR", path=True,
 )  # fmt: skip
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 
@@ -62,8 +67,13 @@ class ProgramOptions:
         ),
     ] = 0
     weights: Annotated[
-        Literal["private", "public"],
-        Option("public: an open model; the data owner runs all layers below the prompt in the clear.", MODEL),
+        WeightsChoice,
+        Option(
+            "public: an open model; the data owner runs all layers below the prompt in the clear. base: all is open "
+            "but what --lora changes, and the data owner runs the layers below that. auto: base with --lora, else "
+            "private.",
+            MODEL,
+        ),
     ] = "private"
     intrinsic_dim: Annotated[
         int,
@@ -154,6 +164,8 @@ class GenOptions(ProgramOptions):
             at_most=1_000_000,
         ),
     ] = 0.02
+    private_tensors: tuple[str, ...] = ()
+    """With `weights` base: canonical tensors that a LoRA adapter changes, the only ones that are secret."""
     activation: AdaptedActivation = ""
     """The feed-forward network's, where an adapter changed it; empty: the model's own."""
     activation_harmonics: int = 0

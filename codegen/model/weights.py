@@ -81,6 +81,11 @@ def checkpoint_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, S
     return shapes
 
 
+def whole_shapes(spec: ModelSpec) -> dict[str, Shape]:
+    """The same as checkpoints have them: output layers of language models with the rows of all tokens."""
+    return checkpoint_shapes(spec, spec.vocab_size if spec.head.kind in ("masked_lm", "causal_lm") else None)
+
+
 def _decoder_shapes(spec: ModelSpec, labels: int | None = None) -> dict[str, Shape]:
     """Tensors of a pre-norm decoder, with all biases and betas."""
     h, inner = spec.hidden_size, spec.intermediate_size

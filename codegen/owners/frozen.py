@@ -53,8 +53,8 @@ class FrozenLayers:
         """Normalised rows `[E, T, h]` entering layer 0 → those entering the first layer that is not frozen."""
         length = x.shape[1] - 1 if self.spec.causal else x.shape[1]
         clear = replace(
-            self.options, weights="private", frozen_layers=0, n_prompt_tokens=0, deep=False, attention="softmax",
-            activation="", sequence_length=length, prompt_at="end",
+            self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
+            attention="softmax", activation="", sequence_length=length, prompt_at="end",
         )  # fmt: skip
         plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]

@@ -18,6 +18,7 @@ from ..hub.tokenizer import continued_ids, first_token_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
 from ..model.features import add_features
+from ..model.lora.changes import Lora
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import Weights, prompt_name, prompted_layers
@@ -42,17 +43,18 @@ SAME = 1e-6
 
 
 def prepare_weights(
-    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None, prompt: Path | None = None
-) -> tuple[Weights, Embedder]:
+    path: Path, spec: ModelSpec, options: GenOptions, adapter: Adapter | None = None, prompt: Path | None = None,
+    lora: Lora | None = None,
+) -> tuple[Weights, Embedder]:  # fmt: skip
     """All canonical tensors of a program, float32, and the embedder that the data owner will use.
 
     `path`: a model directory or any file in it. `options` must already be the adapter's (`Adapter.options`).
-    `prompt`: folder of a prompt of PEFT's, which the search begins from.
+    `prompt`: folder of a prompt of PEFT's, which the search begins from. `lora`: what is merged into the checkpoint's.
     Raises `ProblemsFound`.
     """
     tokenizer = fitting_tokenizer(_place(path), spec)
     label_ids = _label_ids(tokenizer, spec, options)
-    weights = load_checkpoint(path, spec, label_ids)
+    weights = load_checkpoint(path, spec, label_ids, lora)
     if spec.causal:
         weights |= sink_weights(spec, weights, first_token(tokenizer, spec, weights, PROBES))
     frozen = FrozenLayers.of(spec, options, weights)  # an adapter's tensors are for random features
@@ -76,7 +78,7 @@ def prepare_weights(
     return weights, embedder
 
 
-def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
+def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None = None) -> GenOptions:
     """The options with what follows from a decoder's own files: the template inside its chat template, how long the
     template's end is, and how large the rows are that a prompt is added to. Raises `ProblemsFound`."""
     if not spec.causal:
@@ -95,9 +97,9 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions) -> GenOptions:
     longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
     plain = replace(
         options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
-        sequence_length=max(2, min(longest, spec.max_positions - 1)),
+        private_tensors=(), sequence_length=max(2, min(longest, spec.max_positions - 1)),
     )  # fmt: skip
-    weights, embedder = prepare_weights(path, spec, plain)
+    weights, embedder = prepare_weights(path, spec, plain, lora=lora)
     inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])
     rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
     square = np.square(rows[0][inputs["mask"] > 0]).mean()

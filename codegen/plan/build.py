@@ -28,6 +28,8 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     check_fit(spec, options)
     if options.attention == "auto":
         raise ValueError("whoever reads the model decides the attention (`model.adapter.choose_attention`)")
+    if options.weights == "auto":
+        raise ValueError("whoever reads the model decides whose its weights are (`model.lora.choice.choose_weights`)")
     plan = _empty(spec, options)
     if spec.head.kind == "tokens":
         add_generation(plan, spec, options)

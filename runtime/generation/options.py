@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ...codegen.commandline.options import DATA, ENGINE, GENERATION, MODEL, RUN, Option, check
+from ...codegen.model.options import LORA, WeightsChoice
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class GenerateOptions:
     model: Annotated[
         str, Option("Model directory or GGUF file.", MODEL, metavar="DIR", path=True, default="the run's")
     ] = ""
+    lora: Annotated[str, LORA] = ""
     bundle: Annotated[
         str, Option("Bundle of secfwt-gen --head tokens, with --deployment.", MODEL, metavar="DIR", path=True)
     ] = ""
@@ -39,6 +41,10 @@ class GenerateOptions:
     frozen_layers: Annotated[
         int, Option("Lowest layers that are public: the data owner runs them in the clear.", MODEL, at_least=0)
     ] = 0
+    weights: Annotated[
+        WeightsChoice,
+        Option("What is public: nothing; base, all but what --lora changes. auto: base with --lora.", MODEL),
+    ] = "auto"
     max_new_tokens: Annotated[
         int,
         Option(
@@ -85,12 +91,14 @@ class GenerateOptions:
             report.error("--deployment is given without --bundle", "Give the bundle whose program these parties run.")
         if self.bundle and self.model:
             report.error("--model and --bundle are given", "Choose one.")
-        for name in ("template", "chat", "sequence_length", "frozen_layers"):
+        for name in ("lora", "template", "chat", "sequence_length", "frozen_layers"):
             if self.bundle and getattr(self, name):
                 report.error(f"--{name.replace('_', '-')} is given with --bundle", "Its program has settled that.")
-        for name in ("template", "chat", "frozen_layers"):
+        for name in ("lora", "template", "chat", "frozen_layers"):
             if self.run and getattr(self, name):
                 report.error(f"--{name.replace('_', '-')} is given with --run", "The run has settled that.")
+        if (self.bundle or self.run) and self.weights != "auto":
+            report.error(f"--weights is {self.weights}", "The bundle, or the run, has settled that.")
         if self.template and "{text}" not in self.template:
             report.error(f"--template is {self.template!r}", "It must hold {text}.")
         if "" in self.stop:

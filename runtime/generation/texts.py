@@ -135,13 +135,17 @@ def model_of(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> T
     most = options.max_new_tokens or base.max_new_tokens
     chosen = GenOptions(**{**base.__dict__, "max_new_tokens": most, "step_rows": rows})
     path = Path(options.model or (tuned.options.model if tuned else ""))
-    return load_text_model(path, chosen, prompt, length=options.sequence_length, private=options.engine == "embedded")
+    lora = tuned.options.lora if tuned else options.lora
+    return load_text_model(
+        path, chosen, prompt, lora=Path(lora) if lora else None, length=options.sequence_length,
+        private=options.engine == "embedded",
+    )  # fmt: skip
 
 
 def _plain(options: GenerateOptions) -> GenOptions:
     return GenOptions(
         head="tokens", attention="softmax", n_prompt_tokens=0, frozen_layers=options.frozen_layers,
-        template=options.template, chat=options.chat,
+        weights=options.weights, template=options.template, chat=options.chat,
     )  # fmt: skip
 
 

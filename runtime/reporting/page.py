@@ -42,6 +42,8 @@ class Facts:
     """Of the program."""
     clear_layers: int
     """Lowest layers that the data owner runs."""
+    weights: str
+    """Whose the weights are, as `--weights` says it."""
     generations: int
     """Of the whole search."""
     repeat: str
@@ -77,7 +79,7 @@ class Reached:
 
 def page(facts: Facts, reached: Reached, history: Sequence[Json], evaluation: Json) -> str:
     """The whole page; `evaluation` as in `evaluation.json`, empty where nothing was measured."""
-    seen = views(facts.outputs, reached.opened, facts.private, facts.clear_layers)
+    seen = views(facts.outputs, reached.opened, facts.private, facts.clear_layers, facts.weights)
     figure = losses(history, reached.start_dev, "", (4.6, 3.2))
     return _environment().get_template("report.html.j2").render(
         version=VERSION, facts=facts, reached=reached, figure=svg_uri(figure), kept=kept(reached, history), seen=seen,

@@ -26,17 +26,30 @@ WHAT = {
 }
 
 
-def views(outputs: Sequence[Output], opened: Mapping[str, int], private: bool, clear_layers: int) -> list[Seen]:
+PUBLIC = {
+    "base": "; all of the model is public but what its LoRA adapter changes",
+    "public": "; all of the model is public",
+}
+"""By whose the weights are (`--weights`), what the data owner may know besides."""
+
+
+def views(
+    outputs: Sequence[Output], opened: Mapping[str, int], private: bool, clear_layers: int, weights: str = "private"
+) -> list[Seen]:
     """Who saw what of a program with these outputs, of which so many of each kind were `opened`.
 
-    `clear_layers`: lowest layers that the data owner runs.
+    `clear_layers`: lowest layers that the data owner runs. `weights`: whose they are.
     """
     if not private:
         return [Seen("this process", "weights, examples, prompts, losses and logits, as they are", "always")]
     below = f" and the lowest {clear_layers} layers" if clear_layers else ""
     return [
         *(Seen("data owner", WHAT[each.name], _often(each, opened)) for each in outputs),
-        Seen("data owner", f"the model's embedding tables{below}, its own texts and prompts", "always"),
+        Seen(
+            "data owner",
+            f"the model's embedding tables{below}, its own texts and prompts{PUBLIC.get(weights, '')}",
+            "always",
+        ),
         Seen("model owner", "its own weights; no result", "always"),
         Seen(
             "each computing party",

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_chosen
+from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_settled, has_checkpoint
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts
 from ...codegen.model.hf import has_classifier, is_decoder, read_model
+from ...codegen.model.lora.choice import choose_weights
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
@@ -60,9 +61,11 @@ class Model:
         attention = options.attention if options.attention == "softmax" else f"rfa, {features} features"
         if options.attention == "rfa" and not self.adapted:
             attention += " without adapter (untrained: expect a weaker model; see secfwt-convert)"
+        changed = len(options.private_tensors)
+        base = f", public but for {changed} tensors that a LoRA adapter changes" if changed else ""
         return (
             f"{spec.num_hidden_layers} layers of {spec.hidden_size}, {attention}, "
-            f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}"
+            f"prompt of {options.n_prompt_tokens} rows at layer {options.prompt_layer}{base}"
         )
 
     @property
@@ -99,12 +102,15 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     chosen, given = choose_attention(path, adapter, chosen)
     prompt = Path(options.initial_prompt) if options.initial_prompt else None
     spec = read_model(path, chosen)
+    chosen, lora = choose_weights(spec, chosen, Path(options.lora) if options.lora else None, given)
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
     warnings = bare_label_texts(chosen.label_texts, labels)
     name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
+    if options.engine == "embedded" and not has_checkpoint(path):
+        raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
+    chosen = settled(path, spec, chosen, lora)
     if options.engine != "embedded":
-        chosen = settled(path, spec, chosen)
-        weights, embedder = prepare_weights(path, spec, chosen, given, prompt)
+        weights, embedder = prepare_weights(path, spec, chosen, given, prompt, lora)
         plan = build_plan(spec, chosen)
         if options.engine == "mp-spdz":
             calibrate_plan(plan, weights, spec, chosen, embedder, given)
@@ -113,9 +119,8 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
         hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
         content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
         return Model(name, spec, chosen, plan, embedder, given is not None, content, weights, warnings=warnings)
-    compiled = compile_chosen(path, chosen, given, prompt=prompt)
-    if compiled.weights is None or compiled.embedder is None:
-        raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
+    compiled = compile_settled(path, spec, chosen, given, prompt=prompt, lora=lora)
+    assert compiled.embedder is not None
     content = hashlib.sha256(compiled.text.encode()).hexdigest()
     return Model(
         name, spec, compiled.options, compiled.plan, compiled.embedder, given is not None, content,

@@ -19,7 +19,7 @@ from ...codegen.commandline.options import (
     read_back,
 )  # fmt: skip
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.model.options import INITIAL_PROMPT, AttentionChoice, GenOptions, ProgramOptions
+from ...codegen.model.options import INITIAL_PROMPT, LORA, AttentionChoice, GenOptions, ProgramOptions, WeightsChoice
 from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
 from ..data.presets import DEMO
@@ -75,6 +75,7 @@ class TuneOptions(ProgramOptions):
     intrinsic_dim: int = 32
     popsize: int = 8
     attention: AttentionChoice = "auto"
+    weights: WeightsChoice = "auto"
     model: Annotated[
         str,
         Option(
@@ -85,6 +86,7 @@ class TuneOptions(ProgramOptions):
     adapter: Annotated[
         str, Option("Attention adapter of the model (see secfwt-convert).", MODEL, metavar="DIR", path=True)
     ] = ""
+    lora: Annotated[str, LORA] = ""
     initial_prompt: Annotated[str, INITIAL_PROMPT] = ""
     data: Annotated[
         str,
@@ -191,7 +193,7 @@ class TuneOptions(ProgramOptions):
         if self.deployment and self.mp_spdz:
             report.error("--mp-spdz is given with --deployment", "MP-SPDZ is where the parties are.")
         if self.bundle:
-            for name in ("model", "adapter", "initial_prompt", "label_texts", "label_words", "template"):
+            for name in ("model", "adapter", "lora", "initial_prompt", "label_texts", "label_words", "template"):
                 if getattr(self, name):
                     report.error(f"{flag(TuneOptions, name)} is given with --bundle", "It is in the bundle already.")
         report.check()

@@ -101,7 +101,7 @@ def facts_of(
     dim = model.plan.inputs("candidate")[0].size
     return Facts(
         model.name, model.described, engine.name, engine.private, labels, sizes, settings(TuneOptions, values), prints,
-        model.plan.outputs, model.options.clear_layers, options.search(dim).generations,
+        model.plan.outputs, model.options.clear_layers, model.options.weights, options.search(dim).generations,
         command("secfwt-tune", TuneOptions, values, CHOSEN if options.data else ()),
         shlex.join(["secfwt-tune", "--resume", str(run.path)]),
     )  # fmt: skip

@@ -103,7 +103,8 @@ def made_up(labels: int, name: str) -> tuple[Facts, Reached, list[dict[str, Any]
     outputs = [Output("loss", 1, max_opened=400), Output("logits", 2)]
     facts = Facts(
         name, f"6 layers, {name}", "embedded", True, [name] * labels, {"train": 16},
-        [Setting("--model", name, True, name)], {"data": "9" * 64}, outputs, 2, 10, f"secfwt-tune {name}", "again",
+        [Setting("--model", name, True, name)], {"data": "9" * 64}, outputs, 2, "base", 10,
+        f"secfwt-tune {name}", "again",
     )  # fmt: skip
     reached = Reached(1, 8, 0.9, 0.8, 0.7, 0.7, 1, {"search": cost}, {"losses": 17}, 60.0, "budget spent")
     share = {"value": 0.5, "low": 0.2, "high": 0.8}
@@ -138,6 +139,8 @@ def test_who_saw_what() -> None:
     assert logits.how_often == "0 times, without a limit"
     assert [each.who for each in others] == ["data owner", "model owner", "each computing party"]
     assert [each.who for each in views(outputs, {}, False, 0)] == ["this process"]
+    assert "lowest 3 layers" in views(outputs, {}, True, 3, "base")[2].what
+    assert views(outputs, {}, True, 3, "base")[2].what.endswith("public but what its LoRA adapter changes")
 
 
 def test_in_a_browser(finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Encoders: where their checkpoints keep each tensor."""

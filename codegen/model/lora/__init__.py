@@ -1,0 +1,1 @@
+"""LoRA adapters in PEFT's layout: which tensors of a model they change, and how."""
