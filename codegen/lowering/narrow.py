@@ -29,9 +29,9 @@ from math import inf
 
 from ..plan.graph import Stage
 from ..ring.operations import COMMUNICATING, OPERATIONS
-from ..ring.program import PHASE, WORD, RingProgram, RingValue
+from ..ring.program import PHASE, WORD, RingProgram, RingValue, Sharing
 from ..ring.rules import precision
-from ..ring.traffic import opening
+from ..ring.traffic import opening, truncation
 from ..ring.values import magnitude_bits
 from ..series.fits import LEAST_RING, Format, Tail
 
@@ -43,10 +43,10 @@ ROUND = {"default": (1 << 17,), "few": (1 << 17, 1 << 18, 1 << 20, 1 << 22)}
 ring that is wider than it need be saves a round at one truncation, and may cost one at another before it."""
 
 
-def narrow(program: RingProgram, round_bits: int = ROUND["default"][0]) -> RingProgram:
+def narrow(program: RingProgram, round_bits: int = ROUND["default"][0], *, opened: bool = False) -> RingProgram:
     """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be where
-    a round is worth so many bits (`ROUND`)."""
-    need = _Need(program, round_bits)
+    a round is worth so many bits (`ROUND`). `opened`: additive values may be truncated in two rounds."""
+    need = _Need(program, round_bits, opened)
     for v in reversed(program.values):
         need.pass_on(v)
     narrowed = RingProgram(outputs=program.outputs)
@@ -58,6 +58,8 @@ def narrow(program: RingProgram, round_bits: int = ROUND["default"][0]) -> RingP
             attrs["sum"] = need.format(v).ring_bits
         if v.kind == "fourier":
             attrs["fit"] = narrowed.number(replace(program.fits[attrs["fit"]], format=need.format(v)))
+        if v.kind == "trunc" and need.opens(v, narrowed[v.inputs[0]].ring):
+            attrs["rounds"] = 2
         made = replace(v, attrs=attrs)
         if v.kind == "lift" and need.ring(v) <= program[v.inputs[0]].ring:
             made = replace(v, kind="reshape", attrs={})  # who reads it needs no more than there is
@@ -68,9 +70,10 @@ def narrow(program: RingProgram, round_bits: int = ROUND["default"][0]) -> RingP
 class _Need:
     """Bits that each value must be right in; 0 where nobody reads it."""
 
-    def __init__(self, program: RingProgram, round_bits: int) -> None:
+    def __init__(self, program: RingProgram, round_bits: int, opened: bool) -> None:
         self._program = program
         self._round = round_bits
+        self._opened = opened
         self._bits: dict[int, int] = defaultdict(int)
         for o in program.outputs:
             v = program[o.value]
@@ -102,6 +105,26 @@ class _Need:
         sent = opening(form, harmonics=harmonics, shift=v.attrs["shift"], ring=self.ring(v), results=results)
         return v.size // results * sent.bits + self._round * sent.rounds
 
+    def opens(self, v: RingValue, source: int) -> bool:
+        """Whether a truncation of a value of Z_2^source is to take two rounds in place of three."""
+        shift, ring = int(v.attrs["shift"]), self.ring(v)
+        if not self._may_open(v) or ring <= source - shift or source < self._held(v, opened=True):
+            return False
+        more = truncation(source, shift, ring, opened=True).bits - truncation(source, shift, ring).bits
+        return v.size * more <= self._round
+
+    def _may_open(self, v: RingValue) -> bool:
+        """Whether the parties may open a truncation's input under a mask: an additive one, that leaves room."""
+        additive = self._program[v.inputs[0]].sharing is Sharing.ADD
+        return self._opened and additive and self._held(v, opened=True) <= WORD
+
+    def _held(self, v: RingValue, *, opened: bool) -> int:
+        """Bits of a truncation's input that a wrap can be taken away from: two more than its magnitude has, to which
+        an opening adds the roundings of shares, and their middle."""
+        before, shift = self._program[v.inputs[0]], int(v.attrs["shift"])
+        rounded = 2.0 ** (shift + 1 - before.scale) if opened else 0.0
+        return max(magnitude_bits(before.bound + rounded, before.scale), shift) + 2
+
     def pass_on(self, v: RingValue) -> None:
         """What a value needs of its inputs."""
         bits = self._bits[v.id]
@@ -125,7 +148,8 @@ class _Need:
         """Bits of a truncation's input."""
         (i,) = v.inputs
         cut = self.ring(v) + int(v.attrs["shift"])
-        held = max(_magnitude(self._program[i], self._program[i].scale), int(v.attrs["shift"])) + 2
+        opened = self._may_open(v)
+        held = self._held(v, opened=opened)
         if held <= WORD and self._of_candidates(i):
             return min(held, cut)
         if cut <= max(held, self._bits[i]) or held > WORD:
@@ -135,7 +159,8 @@ class _Need:
         wider = sum(
             3 * self._program[j].size * max(0, cut - max(held, self._bits[j])) for j in self._sent_before(i)
         )  # fmt: skip
-        return cut if wider <= v.size * (int(v.attrs["shift"]) + 2) + 2 * self._round else held
+        bits, rounds = (cut - held, 1) if opened else (int(v.attrs["shift"]) + 2, 2)
+        return cut if wider <= v.size * bits + self._round * rounds else held
 
     def _sent_before(self, i: int) -> set[int]:
         """Results of protocols that a value follows from by local operations."""

@@ -27,6 +27,8 @@ class Operation:
     """How many inputs it may have."""
     keys: Mapping[str, Key] = field(default_factory=dict)
     """In the order of the text; operations that communicate have a `group` besides, which the schedule gives them."""
+    optional: Mapping[str, Key] = field(default_factory=dict)
+    """Keys that stand behind the others where they are asked for."""
     shape: Rule[Shape] = rules.same_shape
     sharing: Rule[Sharing] = rules.same_sharing
     scale: Rule[int] = rules.same_scale
@@ -50,10 +52,10 @@ class Operation:
         try:
             if len(use.inputs) not in self.arity:
                 raise ValueError(f"{len(use.inputs)} inputs are given, {self.arity.start} is the least")
-            if use.keys.keys() != self.keys.keys():
+            if use.keys.keys() - self.optional.keys() != self.keys.keys():
                 raise ValueError(f"keys are {', '.join(use.keys)}, accepted: {', '.join(self.keys)}")
-            for name, key in self.keys.items():
-                if not key.holds(use[name]):
+            for name, key in {**self.keys, **self.optional}.items():
+                if name in use.keys and not key.holds(use[name]):
                     raise ValueError(f"{name} is {use[name]}, accepted: {key.words}")
             return self.shape(use), self.sharing(use), self.scale(use), self.ring(use)
         except ValueError as error:
@@ -185,15 +187,16 @@ ROWS = (
         sent="3·ring + 2 − source; 2",
     ),
     Operation(
-        kind="trunc", keys={"shift": between(1, WORD - 2), **_RING},
+        kind="trunc", keys={"shift": between(1, WORD - 2), **_RING}, optional={"rounds": rules.one_of(2)},
         sharing=rules.replicated, scale=rules.asked_scale, ring=rules.truncated_ring,
         traffic=lambda use: truncation(
-            use.inputs[0].ring, use["shift"], use["ring"], held=use.inputs[0].sharing is Sharing.REP
+            use.inputs[0].ring, use["shift"], use["ring"],
+            held=use.inputs[0].sharing is Sharing.REP, opened="rounds" in use.keys,
         ),
         clear=arithmetic.nearest,
         result="rep, ⌊a/2^shift⌉ ± 1.5 units; the scale is free",
-        sent="[add]·(3·ring + [wide]·(2 + shift)) + [rep]·(2·ring + [wide]·(2 + ring + shift − source)); "
-        "1 + [wide] + [add]·[wide]",
+        sent="[add]·(3·ring + [wide]·(2 + shift)) + [rep]·(2·ring + [wide]·(2 + ring + shift − source)) + "
+        "[opened]·(ring − source − 2); 1 + [wide] + [add]·[wide] − [opened]",
     ),
     Operation(
         kind="reshare", keys=_RING, sharing=rules.reshared, ring=rules.part_of_ring,
@@ -236,6 +239,7 @@ def table() -> str:
     for row in ROWS:
         inputs = {_NONE: "–", _TWO: "a, b", _ANY: "a, b, …"}.get(row.arity, "a")
         keys = [f"`{name}`" + (f" {key.words}" if key.words else "") for name, key in row.keys.items()]
+        keys += [f"`{name}` {key.words}, or none" for name, key in row.optional.items()]
         keys += ["`group`"] if row.traffic else []
         lines.append(f"| `{row.kind}` | {inputs} | {', '.join(keys)} | {row.result} | {row.sent} |")
     return "\n".join([*lines, ""])

@@ -18,6 +18,8 @@ from ..plan.graph import Stage
 from ..series.fits import MOST_SCALE, Format
 from .program import PHASE, WORD, Shape, Sharing, Use
 
+OPENED_BITS = 3
+"""Least bits that a shift leaves where they are opened (`trunc` with `rounds`): their roundings need room."""
 T = TypeVar("T")
 Rule = Callable[[Use], T]
 
@@ -300,10 +302,19 @@ def larger_ring(use: Use) -> int:
 
 
 def truncated_ring(use: Use) -> int:
-    """What the use says; the shift leaves something of the input's."""
-    if use["shift"] >= use.inputs[0].ring - 1:
-        raise ValueError(f"shift is {use['shift']}, the input's ring has {use.inputs[0].ring} bits")
-    return int(use["ring"])
+    """What the use says; the shift leaves something of the input's, and with `rounds` less than the result's."""
+    (a,), shift, ring = use.inputs, int(use["shift"]), int(use["ring"])
+    if shift >= a.ring - 1:
+        raise ValueError(f"shift is {shift}, the input's ring has {a.ring} bits")
+    if "rounds" in use.keys:
+        if a.sharing is not Sharing.ADD:
+            raise ValueError(f"rounds=2 is for an additive input, its sharing is {a.sharing.value}")
+        if not OPENED_BITS <= a.ring - shift < ring:
+            raise ValueError(
+                f"rounds=2 is for a shift that leaves {OPENED_BITS} to {ring - 1} bits of the input's ring, "
+                f"not {a.ring - shift}"
+            )
+    return ring
 
 
 def ring_of_phase(use: Use) -> int:

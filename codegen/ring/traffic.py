@@ -73,13 +73,17 @@ def lifted(source: int, shift: int, ring: int, results: int = 1) -> Traffic:
     )
 
 
-def truncation(source: int, shift: int, ring: int, *, held: bool = False) -> Traffic:
+def truncation(source: int, shift: int, ring: int, *, held: bool = False, opened: bool = False) -> Traffic:
     """Truncation of a value of Z_2^source by `shift` bits, into Z_2^ring. `held`: it is replicated, so that two parties
-    hold the parts of it already."""
+    hold the parts of it already. `opened`: two parties open it under a mask of the third."""
     if held:
         return shifted(source, shift, ring)
     if ring <= source - shift:
         return reshare(ring)
+    if opened:
+        kept, wide = source - shift, ring - (source - shift)
+        exchanged = 2 * kept + 2 * wide  # by the two: what the shift leaves, masked; then a part of the table's entry
+        return Traffic(rounds=2, data=(exchanged + ring + wide) * BIT)  # a component and the entry from the third
     # P2 sends its part under a zero share to P1: two hold the value now
     return Traffic(rounds=1, data=source * BIT) + shifted(source, shift, ring)
 

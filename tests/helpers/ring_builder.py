@@ -91,6 +91,16 @@ def trunc(n: int, shift: int) -> Simulator:
     return unary("trunc", (n,), f"shift={shift} group=0")
 
 
+def opened_trunc(n: int, shift: int, source: int = 64, ring: int = 64) -> Simulator:
+    """In two rounds, of an additive value of Z_2^source: the product of a candidate's n numbers and one more."""
+    program = RingProgram()
+    x = program.v("candidate", (), (n,), name="x", ring=source)
+    by = program.v("candidate", (), (1,), name="by", ring=source)
+    product = program.v("mul", (x, by), (n,), sharing="add")
+    y = program.v("trunc", (product,), (n,), shift=shift, ring=ring, rounds=2, group=0)
+    return Simulator(program.text(y).replace(f"out o0 {y}", f"out o0 {y} ring={ring}"))
+
+
 def lift(n: int, source: int, ring: int) -> Simulator:
     program = RingProgram()
     x = program.v("candidate", (), (n,), name="x", ring=source)

@@ -197,6 +197,10 @@ QUOTES = {
         ("docs/protocols.md", r"# Into a larger one: (\d+)R \+ s \+ (\d+) bits, (\d+) rounds"),
         lambda: [3, truncation(40, 12, 36).bits - 3 * 36 - 12, truncation(40, 12, 36).rounds],
     ),
+    "truncation in two rounds": (
+        ("docs/protocols.md", r"# In two rounds: (\d+)R \+ s − I bits"),
+        lambda: [(truncation(40, 12, 36, opened=True).bits - 12 + 40) / 36],
+    ),
     "truncation into a small ring": (
         ("docs/protocols.md", r"# Into a small ring, R ≤ I − s: (\d+)R bits, (\d+) round,"),
         lambda: [truncation(60, 24, 36).bits / 36, truncation(60, 24, 36).rounds],

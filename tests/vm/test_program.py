@@ -141,6 +141,9 @@ MEANING = [
     (13, "v 8 pair rep 16 3x8 sum 7 axis=-3", "axis is '-3', must be an integer from -2 to -1"),
     (15, "v 10 candidate rep 16 8 reduce_examples 2", "its input has stage candidate, must have stage pair"),
     (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=7 group=1", "ring is '7', must be an integer from 8 to 64"),
+    (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=36 rounds=2 group=1", "leaves 3 to 35 bits .* ring, not 36"),
+    (14, "v 9 pair rep 16 3x8 trunc 8 shift=62 ring=36 rounds=2 group=1", "leaves 3 to 35 bits .* ring, not 2"),
+    (14, "v 9 pair rep 16 3x8 trunc 7 shift=28 rounds=2 group=1", "is for an additive input, its sharing is rep"),
     (13, "v 8 candidate pub 12 3x8 window 3 rows=3", "rows=3 must be at most 2"),
     (13, "v 8 candidate rep 16 3x8 window 7 rows=3", "its input has stage pair, must have stage setup"),
     (13, "v 8 setup pub 12 1x8 window 3 rows=1", "stage is setup, candidate expected"),
@@ -289,7 +292,7 @@ LINES = {
     "candidate": (7, "v 2 candidate rep 16 8 candidate - name=z ring=64"),
     "public": (8, f"v 3 setup pub 12 2x8 public - name=A seed={'0' * 32} bits=13"),
     "cos_sin": (10, "v 5 example rep 28 3x8 cos_sin 4 group=0 k=16 fc=14 fa=14 sum=64"),
-    "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=64 group=1"),
+    "trunc": (14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=64 rounds=2 group=1"),
     "fourier": (11, "v 6 example rep 26 3x4 fourier 4 fit=0 shift=0 ring=64 group=0"),
 }
 
@@ -328,6 +331,7 @@ def test_parser_and_compiler_refuse_the_same_scales_of_phasors() -> None:
         ("cos_sin", "fa"),
         ("trunc", "shift"),
         ("trunc", "ring"),
+        ("trunc", "rounds"),
         ("fourier", "shift"),
         ("fourier", "ring"),
         ("cos_sin", "sum"),
@@ -335,7 +339,7 @@ def test_parser_and_compiler_refuse_the_same_scales_of_phasors() -> None:
 )
 def test_parser_and_compiler_accept_the_same_keys(kind: str, key: str) -> None:
     number, line = LINES[kind]
-    accepted = OPERATIONS[kind].keys[key].holds
+    accepted = {**OPERATIONS[kind].keys, **OPERATIONS[kind].optional}[key].holds
     tried = range(-1, 66)
     assert {accepted(x) for x in tried} == {True, False}
     for x in tried:

@@ -9,7 +9,7 @@ from time import monotonic, perf_counter, sleep
 
 import numpy as np
 import pytest
-from helpers.ring_builder import RingProgram, Series, cos_sin, fourier, lift, run, trunc, words
+from helpers.ring_builder import RingProgram, Series, cos_sin, fourier, lift, opened_trunc, run, trunc, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from secfwt.codegen.native.simulator import Simulator
@@ -70,6 +70,37 @@ def test_trunc_of_an_additive_value_and_reshare() -> None:
     got, traffic = run(sim, z, 1)
     assert (got == z**2).all()
     assert (traffic.total, traffic.rounds) == (24 * n, 1)
+
+
+@st.composite
+def opened_truncations(draw: st.DrawFn) -> tuple[int, int, int, list[int]]:
+    """Source, shift, ring and numbers of a truncation in two rounds: all that fit each other."""
+    source = draw(st.integers(6, 64))
+    shift = draw(st.integers(1, source - 3))
+    ring = draw(st.integers(max(8, source - shift + 1), 64))
+    limit = 2 ** (source - 2) - 3 * 2 ** (shift - 1) - 1
+    extreme = st.sampled_from([limit, -limit, 0])
+    return source, shift, ring, draw(st.lists(st.one_of(st.integers(-limit, limit), extreme), min_size=1, max_size=9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(opened_truncations())
+def test_trunc_in_two_rounds(case: tuple[int, int, int, list[int]]) -> None:
+    source, shift, ring, z = case
+    got, traffic = run(opened_trunc(len(z), shift, source, ring), np.array([*z, 1]))
+    assert all(-1.5 < int(g) - v / 2**shift <= 1.5 for g, v in zip(got, z, strict=True))
+    kept = source - shift
+    bits = (kept, kept, ring, *[ring - kept] * 3)
+    assert traffic.total == sum(ceil(m * b / 8) for m in thirds(len(z)) for b in bits)
+    assert traffic.rounds == 2
+
+
+def test_trunc_in_two_rounds_is_centred() -> None:
+    z = RNG.integers(-(2**40), 2**40, 60_000)
+    got = opened_trunc(z.size, 16).step(1, np.append(z, 1)).view(np.int64)
+    # three roundings, a deviation of 1/2: five standard deviations, 6·10⁻⁷ by chance
+    assert abs((got - z / 2**16).mean()) < 0.01
+    assert (got - z / 2**16).std() == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(("source", "ring"), [(2, 8), (3, 36), (20, 37), (27, 56), (62, 64)])
@@ -211,9 +242,18 @@ def assert_uniform(data: np.ndarray) -> None:
     assert chi_square(data, 256) < 450
 
 
+def squares(n: int) -> Simulator:
+    """An additive value, truncated in two rounds."""
+    program = RingProgram()
+    x = program.v("candidate", (), (n,), name="x")
+    square = program.v("mul", (x, x), (n,), sharing="add")
+    return Simulator(program.text(program.v("trunc", (square,), (n,), shift=33, rounds=2, group=0)))
+
+
 PROTOCOLS: dict[str, Callable[[int], Simulator]] = {
     "lift": lambda n: lift(n, 20, 37),
     "trunc": lambda n: trunc(n, 16),
+    "trunc in two rounds": squares,
     "cos_sin 16": lambda n: cos_sin((n, 1), 16),
     "cos_sin 32": lambda n: cos_sin((n, 1), 32),
     "fourier 32": lambda n: fourier(n, Series(16, 13, 13, 32, 0.5, [1, 2], [1.0, 0.0], [0.0, 2.0])),

@@ -4,6 +4,7 @@
 #include "mpc/local_ops.h"
 #include "mpc/reshare.h"
 #include "mpc/truncate.h"
+#include "mpc/truncate_opened.h"
 #include "mpc/tuples.h"
 
 namespace secfwt {
@@ -85,6 +86,8 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
     if (held)
       tasks.push_back(std::make_unique<TruncateHeld>(seat, x + lo, in.x[1].get() + lo, n, source, node.shift, node.ring,
                                                      target(lo)));
+    else if (node.opened)
+      tasks.push_back(std::make_unique<TruncateOpened>(seat, x + lo, n, source, node.shift, node.ring, target(lo)));
     else if (node.kind == Kind::trunc)
       tasks.push_back(std::make_unique<Truncate>(seat, x + lo, n, source, node.shift, node.ring, target(lo)));
     else if (node.kind == Kind::fourier)

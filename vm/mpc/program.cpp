@@ -79,6 +79,7 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       break;
     case Kind::trunc:
       node.shift = static_cast<int>(line.integer_key("shift", kShift));
+      node.opened = line.has("rounds") && line.integer_key("rounds", kFewRounds) > 0;
       break;
     case Kind::fourier:
       if (fits == 0) line.fail("no fit is defined before this line");

@@ -65,6 +65,7 @@ struct Node {
   std::size_t rows = 0;           // window
   std::vector<std::size_t> axes;  // permute
   int shift = 0;                  // trunc, cos_sin, fourier
+  bool opened = false;            // trunc: by an opening, in two rounds
   std::size_t fit = 0;            // fourier, cos_sin
   Fit precision;                  // cos_sin: k, fc, fa, and its sum's ring
   u64 group = 0;                  // lift, trunc, reshare, cos_sin, fourier

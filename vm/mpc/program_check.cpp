@@ -269,6 +269,17 @@ void check_series(const Node& node, const Fit& fit) {
                    " for a sum in a ring of " + std::to_string(fit.ring) + " bits");
 }
 
+// `rounds=2` of a truncation stands for what would take three, and its roundings need room.
+void check_opened(const Node& node, const Node& input) {
+  if (!node.opened) return;
+  const int kept = input.ring - node.shift;
+  if (input.sharing != Sharing::add)
+    fail(node, std::string("rounds=2 is for an additive input, its sharing is ") + name(input.sharing));
+  if (node.ring <= kept || kept < 3)
+    fail(node, "rounds=2 is for a shift that leaves 3 to " + std::to_string(node.ring - 1) +
+                   " bits of its input's ring, not " + std::to_string(kept));
+}
+
 void check_ring(const Program& before, const Node& node, const Inputs& in) {
   const auto bits = [](int ring) { return std::to_string(ring) + " bits"; };
   switch (node.kind) {
@@ -280,7 +291,7 @@ void check_ring(const Program& before, const Node& node, const Inputs& in) {
     case Kind::trunc:
       if (node.shift > in[0].ring - 2)
         fail(node, "shift is " + std::to_string(node.shift) + ", its input's ring has " + bits(in[0].ring));
-      return;
+      return check_opened(node, in[0]);
     case Kind::reshare:
       if (node.ring > in[0].ring)
         fail(node, "ring is " + std::to_string(node.ring) + ", its input's has " + bits(in[0].ring));

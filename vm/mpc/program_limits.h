@@ -15,6 +15,7 @@ constexpr int kPhaseScale = 64;      // of a phase, in turns: it wraps as the ri
 constexpr Range kPublicBits{1, 16};  // `bits`
 constexpr Range kTableNumber{-65535, 65535};
 constexpr Range kShift{1, 62};          // of trunc
+constexpr Range kFewRounds{2, 2};       // `rounds` of trunc, where it is there
 constexpr Range kSeriesShift{0, 62};    // of cos_sin and fourier
 constexpr Range kPhaseBits{8, 32};      // `k`
 constexpr Range kAmplitudeBits{0, 40};  // `fc`

@@ -78,7 +78,7 @@ std::array<std::string, 3> refusals(const Meddler& meddle, std::atomic<bool>& st
 TEST(a_party_that_sends_noise_receives_nothing_but_noise) {
   const Fit wide = example_fit(32, 64), narrow = example_fit(16, 32);
   const Words zero(30000, 0), secret(30000, 0x0123456789abcdef >> 2);
-  for (const Protocol& protocol : {truncation(16), series(wide), series(narrow), resharing()})
+  for (const Protocol& protocol : {truncation(16), opened_truncation(16), series(wide), series(narrow), resharing()})
     for (int liar = 0; liar < 3; ++liar) {
       const std::vector<u8> first = view(protocol, zero, liar), second = view(protocol, secret, liar);
       CHECK(uniform(first));

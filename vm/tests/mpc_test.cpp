@@ -115,6 +115,61 @@ TEST(truncation_from_every_ring_into_every_ring) {
       }
 }
 
+// To one and a half units, and as much inside the range that a wrap can be told in.
+TEST(opened_truncation_from_every_ring_into_every_ring) {
+  for (int source : {12, 33, 40, 52, 64})
+    for (int shift : {1, 2, 7, 16, 30, source - 4, source - 3})
+      for (int ring : {8, 21, 36, 57, 64}) {
+        const int kept = source - shift;
+        if (kept < 3 || ring <= kept) continue;
+        const i64 limit = (i64{1} << (source - 2)) - (i64{3} << (shift - 1)) - 1;
+        Words z;
+        for (u64 x : random_words(300)) z.push_back(static_cast<u64>((number(x, source - 1) % (limit + 1)) >> x % 20));
+        for (i64 x : {i64{0}, i64{1}, limit, limit - 1, (i64{1} << shift) - 1, i64{1} << (shift - 1)})
+          for (i64 signed_x : {x, -x})
+            if (std::abs(x) <= limit) z.push_back(static_cast<u64>(signed_x));
+        const auto x = with_noise_above(additive(z), source);
+        const Result r = apply(opened_truncation(shift, source, ring), x, 1, random_keys());
+        double sum = 0;
+        for (std::size_t i = 0; i < z.size(); ++i) {
+          const i64 whole = static_cast<i64>(z[i]) >> shift;
+          const double part = std::ldexp(static_cast<double>(z[i] & low_bits(shift)), -shift);
+          const double error = static_cast<double>(number(r.z[i] - static_cast<u64>(whole), ring)) - part;
+          CHECK(error > -1.5 && error <= 1.5);
+          sum += error;
+        }
+        // Three roundings of shares, each 1/2 − 2^-(shift+1) on average: nine standard deviations.
+        CHECK(std::abs(sum / static_cast<double>(z.size()) - std::ldexp(1.5, -shift)) < 0.3);
+        CHECK_EQ(r.trace.rounds, u64{2});
+      }
+}
+
+// Every opened δ and every wrap: eight upper bits, whose mask takes all values.
+TEST(opened_truncation_is_right_for_every_mask) {
+  const int source = 10, shift = 2, ring = 12;  // |z| < 250
+  for (i64 value : {-249, -248, -3, 0, 1, 100, 249}) {
+    const Words z(3 * 4096, static_cast<u64>(value));
+    const Result r = apply(opened_truncation(shift, source, ring), additive(z), 1, random_keys());
+    for (u64 y : r.z) CHECK(std::abs(static_cast<double>(number(y, ring)) - static_cast<double>(value) / 4) <= 1.5);
+  }
+}
+
+// Whatever the number, at most three quarters of the small ring: what bounds prompt rows.
+TEST(opened_truncation_bounds_what_it_makes) {
+  const Result r = apply(opened_truncation(27, 36, 37), additive(random_words(9000)), 1, random_keys());
+  for (u64 y : r.z) CHECK(std::abs(number(y, 37)) <= 3 * (i64{1} << (36 - 2 - 27)));
+}
+
+TEST(opened_truncation_sends_what_is_documented) {
+  for (auto [source, shift, ring] : {std::array{64, 1, 64}, {50, 20, 36}, {64, 61, 64}, {38, 12, 64}}) {
+    const int kept = source - shift, wide = ring - kept;
+    const u64 bytes =
+        apply(opened_truncation(shift, source, ring), additive(random_words(24000)), 1, random_keys()).trace.bytes;
+    CHECK_EQ(bytes, u64{3000} * static_cast<u64>(2 * kept + ring + 3 * wide));
+    CHECK_EQ(bytes, u64{3000} * static_cast<u64>(4 * ring - kept));
+  }
+}
+
 TEST(a_replicated_value_is_truncated_without_being_handed_over) {
   for (int ring : {8, 28, 36, 64}) {
     const bool wide = ring > 40 - 12;
@@ -257,6 +312,7 @@ TEST(what_a_party_receives_is_masked_by_the_key_it_lacks) {
   const Words same(30000, 0x0123456789abcdef >> 2);
   check_hiding(truncation(16), same);
   check_hiding(truncation(1), same);
+  for (int shift : {1, 16, 61}) check_hiding(opened_truncation(shift), same);
   for (int ring : {32, 64}) {
     const Fit fit16 = example_fit(16, ring), fit32 = example_fit(32, ring);
     check_hiding(series(fit16), same);
@@ -272,6 +328,9 @@ TEST(so_is_what_a_party_receives_in_a_narrow_ring) {
   const Words same(30000, 0x0123456789abcdef >> 34);
   check_hiding(truncation(12, 38, 36), same);
   check_hiding(truncation(7, 33, 57), same);
+  check_hiding(opened_truncation(12, 38, 36), same);
+  check_hiding(opened_truncation(12, 38, 27), same);  // one bit of a table's entry
+  check_hiding(opened_truncation(7, 33, 57), same);
   // A replicated value: its receiver knows two of the components, and lacks the key of the third.
   for (int ring : {28, 36}) {
     const auto x = additive(same);
@@ -324,6 +383,8 @@ TEST(pads_are_drawn_once_for_every_use) {
   };
   // The handed-over share, a bit, its product, the result's component; a bit and the result's component.
   check(truncation(16), {word + bits + word + word, bits + word});
+  // The mask with one entry's part, the other's, and component 0; the mask with one entry's part.
+  check(opened_truncation(16), {3 * word, word});
   for (int k : {16, 32})
     for (int ring : {32, 64}) {
       const Fit fit = example_fit(k, ring);
@@ -454,6 +515,60 @@ TEST(the_two_messages_of_an_opening_are_masked_independently) {
       high.push_back(static_cast<u8>(change >> 8));
     }
     CHECK(uniform(low) && uniform(high));
+  }
+}
+
+// All that LEFT, and all that RIGHT, receives of one value, beside the pads that it knows: every combination is as
+// frequent as any other, whatever the secret and the shares.
+TEST(what_an_opened_truncation_tells_is_uniform_as_a_whole) {
+  constexpr int kSource = 12, kShift = 9, kRing = 4, kKept = 3, kWide = 1;
+  constexpr std::size_t n = 131072;  // one message of each kind
+  for (u64 secret : {0, 511, 1, 1027}) {
+    const std::array<Words, 3> x{Words(n, 77), Words(n, 3001), Words(n, secret - 3078)};
+    const Keys keys = random_keys();
+    const Trace trace = run(keys, [&](Party& party) {
+      Words y0(n), y1(n);
+      Tasks tasks;
+      tasks.push_back(
+          opened_truncation(kShift, kSource, kRing)(party, LEFT, x[party.id].data(), n, Target{y0.data(), y1.data()}));
+      run_tasks(tasks, party);
+    });
+    struct Column {
+      Words words;
+      int bits;
+    };
+    const auto pad = [&](int key, std::size_t place, int bits) {
+      Column column{Words(n), bits};
+      expand_words(keys[key], place * n, n, column.words.data());
+      return column;
+    };
+    const auto received = [&](const std::vector<u8>& stream, std::size_t before, int bits) {
+      Column column{Words(n), bits};
+      unpack_bits(stream.data() + n * before / 8, n, bits, column.words.data());
+      return column;
+    };
+    const auto check = [&](const std::vector<Column>& columns) {
+      int bits = 0;
+      for (const Column& column : columns) bits += column.bits;
+      std::vector<double> count(std::size_t{1} << bits);
+      for (std::size_t i = 0; i < n; ++i) {
+        u64 cell = 0;
+        for (const Column& column : columns) cell = cell << column.bits | (column.words[i] & low_bits(column.bits));
+        ++count[cell];
+      }
+      const double expected = static_cast<double>(n) / static_cast<double>(count.size());
+      double chi2 = 0;
+      for (double c : count) chi2 += (c - expected) * (c - expected) / expected;
+      const double freedom = static_cast<double>(count.size() - 1);
+      CHECK(std::abs(chi2 - freedom) < 8 * std::sqrt(2 * freedom));
+    };
+    const auto& left = trace.from_next[LEFT];
+    check(
+        {received(left, 0, kKept), received(left, kKept, kWide), pad(0, 0, kRing), pad(0, 1, kRing), pad(0, 2, kWide)});
+    const auto &from_left = trace.from_prev[RIGHT], &from_helper = trace.from_next[RIGHT];
+    check({received(from_left, 0, kKept), received(from_left, kKept, kWide), received(from_helper, 0, kRing),
+           received(from_helper, kRing, kWide), pad(2, 0, kRing)});
+    CHECK(trace.from_prev[HELPER].empty() && trace.from_next[HELPER].empty());
   }
 }
 

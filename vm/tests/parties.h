@@ -15,6 +15,7 @@
 #include "mpc/memory_link.h"
 #include "mpc/reshare.h"
 #include "mpc/truncate.h"
+#include "mpc/truncate_opened.h"
 
 namespace secfwt::test {
 
@@ -169,6 +170,12 @@ inline Result apply(const Protocol& protocol, const std::array<Words, 3>& x, std
 inline Protocol truncation(int shift, int source = 64, int ring = 64) {
   return [=](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
     return std::make_unique<Truncate>(Seat(party, rotation), z, n, source, shift, ring, out);
+  };
+}
+
+inline Protocol opened_truncation(int shift, int source = 64, int ring = 64) {
+  return [=](Party& party, int rotation, const u64* z, std::size_t n, Target out) {
+    return std::make_unique<TruncateOpened>(Seat(party, rotation), z, n, source, shift, ring, out);
   };
 }
 

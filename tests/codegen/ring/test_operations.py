@@ -64,6 +64,8 @@ SAMPLES = [
     ("trunc", {"source": 40, "shift": 10, "ring": 64}),
     ("trunc", {"source": 40, "shift": 10, "ring": 30, "rep": True}),
     ("trunc", {"source": 40, "shift": 10, "ring": 31, "rep": True}),
+    ("trunc", {"source": 40, "shift": 10, "ring": 36, "rounds": 2}),
+    ("trunc", {"source": 64, "shift": 61, "ring": 64, "rounds": 2}),
     ("reshare", {"ring": 33}),
     ("cos_sin", {"k": 16, "fc": 14, "fa": 14, "sum": 54, "shift": 17, "ring": 37}),
     ("cos_sin", {"k": 32, "fc": 14, "fa": 14, "sum": 31, "shift": 17, "ring": 37}),
@@ -88,6 +90,7 @@ def test_documented_formulas_are_the_traffic(kind: str, keys: dict[str, int]) ->
     names["rep"] = keys.get("rep", False)
     names["add"] = not names["rep"]
     names["wide"] = names["ring"] > names.get("source", names["sum"]) - names["shift"]
+    names["opened"] = "rounds" in keys
     said = OPERATIONS[kind].sent.replace("·", "*").replace("−", "-").replace("[", "").replace("]", "")
     bits, rounds = (eval(formula, names) for formula in said.split(";"))
     assert (bits, rounds) == (sent(kind, **keys).bits, sent(kind, **keys).rounds)
@@ -102,6 +105,8 @@ def test_bytes_are_those_of_the_protocols_page() -> None:
     assert (sent("reshare", ring=40).bits, sent("reshare", ring=40).rounds) == (3 * 40, 1)
     assert (sent("trunc", 60, shift=20, ring=40).bits, sent("trunc", 60, shift=20, ring=40).rounds) == (3 * 40, 1)
     assert (sent("trunc", 40, shift=20, ring=40).bits, sent("trunc", 40, shift=20, ring=40).rounds) == (3 * 40 + 22, 3)
+    two = sent("trunc", 50, shift=20, ring=36, rounds=2)
+    assert (two.bits, two.rounds) == (4 * 36 - 50 + 20, 2)
     assert sent("cos_sin", k=14, fc=12, fa=12, sum=50, shift=13, ring=37).bits == 304
     assert sent("fourier", fit=3, shift=12, ring=37).bits == 519
     assert sent("fourier", fit=3, shift=12, ring=37).corrections == 116 + 240 + 5 + 20
@@ -115,6 +120,10 @@ REFUSED = [
     ("trunc", (ADD,), {"shift": 63, "ring": 64}, "shift is 63, accepted: 1…62"),
     ("trunc", (value(ring=40),), {"shift": 39, "ring": 20}, "shift is 39, the input's ring has 40 bits"),
     ("trunc", (ADD,), {"shift": 6, "ring": 65}, "ring is 65, accepted: 8…64"),
+    ("trunc", (ADD,), {"shift": 6, "ring": 64, "rounds": 3}, "rounds is 3, accepted: 2"),
+    ("trunc", (REP,), {"shift": 6, "ring": 64, "rounds": 2}, "is for an additive input, its sharing is rep"),
+    ("trunc", (ADD,), {"shift": 28, "ring": 36, "rounds": 2}, "leaves 3 to 35 bits of the input's ring, not 36"),
+    ("trunc", (ADD,), {"shift": 62, "ring": 36, "rounds": 2}, "leaves 3 to 35 bits of the input's ring, not 2"),
     ("reshare", (value(sharing=Sharing.ADD, ring=40),), {"ring": 41}, "ring is 41, the input's is 40"),
     ("lift", (value(ring=20),), {"ring": 20}, "ring is 20, the input's is 20"),
     ("lift", (value(sharing=Sharing.ADD, ring=20),), {"ring": 40}, "sharing is add, it must be rep"),
