@@ -54,6 +54,7 @@ def toy(
     deep: bool = False,
     health: bool = False,
     prompt_at: str = "end",
+    rounds: str = "default",
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -66,6 +67,7 @@ def toy(
         deep=deep,
         prompt_at=prompt_at,  # type: ignore[arg-type]
         health=health,
+        rounds=rounds,  # type: ignore[arg-type]
         rfa_variant="folded" if variant == "softmax" else variant,  # type: ignore[arg-type]
         loss=loss,  # type: ignore[arg-type]
         attention="softmax" if variant == "softmax" else "rfa",

@@ -54,7 +54,18 @@ def outputs(t: Toy, s: Simulator) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(("head", "act", "variant", "loss"), CASES)
 @pytest.mark.parametrize("prompt_layer", [0, 1])
 def test_vm_follows_the_oracles(head: str, act: str, variant: str, loss: str, prompt_layer: int) -> None:
-    t = toy(head, act, variant, loss, prompt_layer=prompt_layer)
+    follow(toy(head, act, variant, loss, prompt_layer=prompt_layer))
+
+
+@pytest.mark.parametrize("variant", ["folded", "softmax"])
+def test_so_it_does_in_few_rounds(variant: str) -> None:
+    t = toy(variant=variant, rounds="few")
+    assert sum("rounds" in v.attrs for v in t.ring) > 3
+    follow(t)
+
+
+def follow(t: Toy) -> None:
+    """Whether the VM computes what the oracles do."""
     s = simulator(t)
     s.examples(len(t.inputs["x"]), flat(t, "example"))
     got = outputs(t, s)
@@ -67,9 +78,9 @@ def test_vm_follows_the_oracles(head: str, act: str, variant: str, loss: str, pr
         assert np.abs(vm - t.reference[o.name]).max() < 0.02 * spread
 
 
-@pytest.mark.parametrize("variant", ["folded", "softmax"])
-def test_traffic_is_what_the_estimate_says(variant: str) -> None:
-    t = toy("prototypes", variant=variant)
+@pytest.mark.parametrize(("variant", "rounds"), [("folded", "default"), ("softmax", "default"), ("folded", "few")])
+def test_traffic_is_what_the_estimate_says(variant: str, rounds: str) -> None:
+    t = toy("prototypes", variant=variant, rounds=rounds)
     s = simulator(t)
     examples, candidates = len(t.inputs["x"]), len(t.inputs["z"])
     start = s.counters()

@@ -20,7 +20,7 @@ from secfwt.codegen.ring.encoding import Words
 from secfwt.codegen.ring.operations import COMMUNICATING
 from secfwt.codegen.ring.oracle import Machine, run_program
 from secfwt.codegen.ring.program import PHASE, WORD, RingProgram, RingValue
-from secfwt.codegen.series.fits import Fit, Format
+from secfwt.codegen.series.fits import ROUNDINGS, Fit, Format
 from secfwt.codegen.series.ranges import Ranges
 
 TOYS = [("bert", "folded"), ("masked_lm", "paper"), ("prototypes", "softmax")]
@@ -36,8 +36,9 @@ def test_results_are_those_of_the_whole_ring(head: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize(("head", "variant"), TOYS)
-def test_what_a_wrap_is_taken_from_fits_its_ring(head: str, variant: str) -> None:
-    ring = toy(head, variant=variant, health=True).ring
+@pytest.mark.parametrize("rounds", ["default", "few"])
+def test_what_a_wrap_is_taken_from_fits_its_ring(head: str, variant: str, rounds: str) -> None:
+    ring = toy(head, variant=variant, health=True, rounds=rounds).ring
     wide = 0
     for v in ring:
         if v.kind not in COMMUNICATING:
@@ -48,9 +49,11 @@ def test_what_a_wrap_is_taken_from_fits_its_ring(head: str, variant: str) -> Non
             before = replace(v, scale=v.scale + v.attrs["shift"])
             source = v.attrs["sum"] if v.kind == "cos_sin" else ring.fits[v.attrs["fit"]].format.ring_bits
         if v.ring > source - v.attrs.get("shift", 0) and v.kind != "reshare":
-            assert before.scale + np.log2(before.bound) <= source - 2
+            roundings = 1.5 * 2.0 ** v.attrs["shift"] if "rounds" in v.attrs else 0
+            assert before.bound * 2.0**before.scale + roundings <= 2.0 ** (source - 2)
             wide += 1
     assert wide > 5
+    assert any("rounds" in v.attrs for v in ring) == (rounds == "few")
 
 
 @pytest.mark.parametrize(("head", "variant"), TOYS)
@@ -84,6 +87,34 @@ def test_few_rounds_cost_bytes(attention: Literal["rfa", "softmax"]) -> None:
     few, usual = cost("few"), cost("default")
     assert few.rounds < 0.9 * usual.rounds
     assert usual.bytes < few.bytes < 1.25 * usual.bytes
+
+
+def squared(bound: float, size: int = 4) -> RingProgram:
+    """A product that is truncated, and read in so large a ring that no word has the bits which are cut off besides."""
+    r = RingBuilder()
+    x = r.example("x", (size,), 20, bound=bound)
+    y = r.trunc(r.mul(x, x), 20)
+    r.program.outputs.append(Output("y", r.mul(y, y)))
+    return r.program
+
+
+def cut(program: RingProgram) -> tuple[int, RingValue]:
+    """The ring that a truncation starts from, and the truncation."""
+    v = next(v for v in program if v.kind == "trunc")
+    return program[v.inputs[0]].ring, v
+
+
+def test_a_truncation_is_opened_where_that_saves_a_round_and_may_be() -> None:
+    source, three = cut(narrow(squared(1.0)))
+    assert "rounds" not in three.attrs
+    assert cut(narrow(squared(1.0), opened=True))[0] == source
+    two = cut(narrow(squared(1.0), opened=True))[1]
+    assert (two.ring, two.attrs["rounds"]) == (three.ring, 2)
+    # a number that fills its quarter of the ring leaves no room for the roundings of an opening
+    full = 2.0 ** (-ROUNDINGS / 2) * (1 - 1e-7)
+    assert [cut(narrow(squared(full), opened=opened))[0] for opened in (False, True)] == [42, 43]
+    # it sends more where the result's ring is the larger one: here more than a round is worth
+    assert "rounds" not in cut(narrow(squared(1.0, size=1 << 20), 1 << 10, opened=True))[1].attrs
 
 
 def lone() -> RingProgram:
