@@ -22,7 +22,7 @@ v 3 setup pub 12 3x2 public - name=A seed=00112233445566778899aabbccddeeff bits=
 v 4 setup pub 24 1 table - name=t numbers=-5
 v 5 example rep 16 2x4 lift 1 ring=44 group=0
 v 6 example add 32 2x3 matmul 5,0
-v 7 example rep 16 2x3 trunc 6 shift=16 ring=44 group=1
+v 7 example rep 16 2x3 trunc 6 shift=16 ring=44 rounds=2 group=1
 v 8 pair add 32 2x3 mul 7,2
 v 9 pair rep 32 2x3 reshare 8 ring=40 group=2
 v 10 pair rep 64 2x3 scale 9 by=-50331648
