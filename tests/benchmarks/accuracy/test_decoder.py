@@ -1,0 +1,59 @@
+"""The clear engine of decoders against the plan's float oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.toy_decoders import save_decoder
+from secfwt.runtime.data.examples import Example
+from secfwt.runtime.tuning.clear import ClearEngine
+from secfwt.runtime.tuning.model import load_model
+from secfwt.runtime.tuning.objective import PromptSpace
+from secfwt.runtime.tuning.options import TuneOptions
+from secfwt.runtime.tuning.session import embed
+
+from accuracy.decoder import TorchDecoder
+from accuracy.methods import SILENT
+
+TEXTS = ["good film", "a bad film", "it was very good", "the", "the news was bad"]
+LABELS = ["good", "bad", "good", "bad", "good"]
+OPTIONS = {
+    "sequence_length": 36, "n_prompt_tokens": 2, "prompt_layer": 0, "intrinsic_dim": 6, "attention": "softmax",
+    "template": "Review: {text} So it is", "label_words": ("good=good", "bad=bad"), "engine": "clear",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("llama", {"prompt_at": "template"}), ("llama", {"loss": "hinge"}), ("gpt2", {"prompt_layer": 1}),
+        ("qwen2", {"n_prompt_tokens": 1}),
+    ],
+)  # fmt: skip
+def test_torch_decoder_computes_what_the_oracle_does(family: str, more: dict[str, Any], tmp_path: Path) -> None:
+    save_decoder(tmp_path, family, "causal_lm")
+    options = TuneOptions(model=str(tmp_path), **(OPTIONS | more))
+    model = load_model(options, ["bad", "good"])
+    examples = [Example(text, label) for text, label in zip(TEXTS, LABELS, strict=True)]
+    batch = embed("train", examples, model, options, SILENT).batch
+    space = PromptSpace(model.plan, 1.0)
+    z = space.coordinates(np.random.default_rng(0).normal(size=(3, space.dim)))
+    assert model.weights is not None
+    oracle, fast = ClearEngine(model.plan, model.weights), TorchDecoder(model, "cpu")
+    for engine in (oracle, fast):
+        engine.load_examples("train", batch)
+    losses = fast.losses("train", z)
+    assert np.abs(losses - oracle.losses("train", z)).max() < 1e-4
+    assert np.abs(fast.logits("train", z[1]) - oracle.logits("train", z[1])).max() < 1e-4
+    assert np.ptp(losses) > 1e-3
+    leaf = torch.from_numpy(z).float().requires_grad_()
+    fast.loss("train", leaf).sum().backward()
+    assert leaf.grad is not None
+    step = np.zeros_like(z)
+    step[0, 0] = 1e-3
+    slope = (fast.losses("train", z + step) - fast.losses("train", z - step))[0] / 2e-3
+    assert abs(slope - leaf.grad[0, 0].item()) < 1e-2
