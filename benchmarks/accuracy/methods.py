@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from secfwt.runtime.tuning.session import asdict_sets, embed
 
 import rows as common
 from accuracy.clear import TorchEngine
+from accuracy.decoder import TorchDecoder
 from accuracy.fixed import FixedPointEngine
 from accuracy.table import AccuracyRow
 from accuracy.tasks import Task, draw
@@ -94,9 +95,12 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
 
 def run_options(task: Task, method: Method, seed: int, settings: dict[str, object]) -> TuneOptions:
     """The options of a run, as tune.py takes them."""
-    texts = tuple(f"{label}={text}" for label, text in task.label_texts.items())
+    texts, words = (
+        tuple(f"{label}={text}" for label, text in given.items()) for given in (task.label_texts, task.label_words)
+    )
+    chosen: dict[str, Any] = {"sequence_length": task.sequence_length, "model": task.model, **settings}
     return TuneOptions(
-        **{"sequence_length": task.sequence_length, **settings}, label_texts=texts, attention=method.attention,  # type: ignore[arg-type]
+        **chosen, label_texts=texts, label_words=words, attention=method.attention,
         engine="clear" if method.engine == "clear" else "embedded", seed=seed,
     )  # fmt: skip
 
@@ -119,7 +123,7 @@ def opened(method: Method, model: Model, folder: Path) -> AbstractContextManager
     if method.engine == "oracle":
         assert model.compiled is not None
         return nullcontext(FixedPointEngine(model.compiled))
-    return nullcontext(TorchEngine(model))
+    return nullcontext(TorchDecoder(model) if model.spec.causal else TorchEngine(model))
 
 
 def search(
@@ -131,7 +135,7 @@ def search(
     space = PromptSpace(model.plan, options.alpha)
     labelled = {name: sets[name] for name in ("train", "dev")}
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
-    if isinstance(engine, TorchEngine) and method.search == "gradient":
+    if isinstance(engine, TorchEngine | TorchDecoder) and method.search == "gradient":
         return descend(objective, engine)
     run = TuningRun.create(folder, options.to_json(), {})
     outcome = tune(objective, options.search(space.dim), run, SILENT)
@@ -142,7 +146,7 @@ def search(
     )  # fmt: skip
 
 
-def descend(objective: Objective, engine: TorchEngine) -> Found:
+def descend(objective: Objective, engine: TorchEngine | TorchDecoder) -> Found:
     """Gradient prompt tuning of the same z: Adam, and the step with the lowest dev loss."""
     for name in ("train", "dev"):
         objective.load(name)
@@ -167,7 +171,15 @@ def descend(objective: Objective, engine: TorchEngine) -> Found:
 
 def described(task: Task, settings: dict[str, object]) -> str:
     """Settings as a row holds them."""
-    return " ".join(f"{name}={value}" for name, value in {"sequence_length": task.sequence_length, **settings}.items())
+    shown = {"sequence_length": task.sequence_length, **settings}
+    if "template" in shown:
+        shown["template"] = repr(shown["template"])
+    return " ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def serves(method: Method, task: Task) -> bool:
+    """Whether a method is for the task's model: random features are for MiniLM, which has an adapter."""
+    return method.attention == "softmax" or not task.package
 
 
 def adapter_hash(method: Method) -> str:

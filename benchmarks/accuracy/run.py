@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from accuracy.methods import METHODS, adapter_hash, described, measure
+from accuracy.methods import METHODS, adapter_hash, described, measure, serves
 from accuracy.table import append, figure, read, table
 from accuracy.tasks import DATA, TASKS, Task
 from rows import FIGURES, RESULTS
@@ -31,7 +31,7 @@ def planned(names: list[str], tasks: list[Task], seeds: list[int]) -> Iterator[t
     for seed in seeds:
         for task in tasks:
             for name in names:
-                if METHODS[name].search != "none" or seed == 1:
+                if serves(METHODS[name], task) and (METHODS[name].search != "none" or seed == 1):
                     yield task, name, seed
 
 
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--methods", default=",".join(str(i) for i in range(len(METHODS) - 1)), help=numbered())
     parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--budget", type=int, default=SETTINGS["budget"], help="evaluations of a search")
+    parser.add_argument("--budget", type=int, help="evaluations of a search; default: the task's")
     parser.add_argument("--out", type=Path, default=RESULTS / "accuracy.csv")
     parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
 
@@ -51,15 +51,17 @@ def main(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
     tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
-    settings = SETTINGS | {"budget": options.budget}
+    given = {"budget": options.budget} if options.budget else {}
+    settings_of = {task.name: SETTINGS | task.settings | given for task in tasks}
     for task, name, seed in planned(names, tasks, seeds):
+        settings = settings_of[task.name]
         key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name]), task.tested
         if options.report or key in {row.key for row in read(options.out)}:
             continue
         row = measure(task, name, seed, settings, options.data)
         append(options.out, row)
         print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s", flush=True)
-    rows = [row for row in read(options.out) if row.settings in {described(task, settings) for task in tasks}]
+    rows = [row for row in read(options.out) if row.settings in {described(t, settings_of[t.name]) for t in tasks}]
     print(table(rows, list(METHODS)))
     figure(rows, list(METHODS), FIGURE)
 

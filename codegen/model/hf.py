@@ -102,10 +102,14 @@ def _raw_config(path: Path, report: Report) -> dict[str, Any] | None:
     return read_json(file, dict, report, "Give a config.json or a directory that has one, or a GGUF file.")
 
 
-def is_decoder(path: Path) -> bool:
-    """Whether a model is a decoder; False where it cannot be read, which `read_model` reports."""
+def decoder_heads(path: Path) -> list[HeadKind]:
+    """Heads that a decoder can have, the checkpoint's own first; none where the model is no decoder or cannot be read,
+    which `read_model` reports."""
     raw = _raw_config(path, Report())
-    return raw is not None and raw.get("model_type") in DECODERS
+    if raw is None or raw.get("model_type") not in DECODERS:
+        return []
+    config = _validated(DECODERS[raw["model_type"]].config, raw, Report())
+    return [head for head, there in available_heads(config).items() if there] if config else ["prototypes"]
 
 
 def has_classifier(path: Path) -> bool | None:

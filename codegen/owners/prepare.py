@@ -14,7 +14,7 @@ from ..commandline.problems import Problem, ProblemsFound, note
 from ..hub.chat import asked, chat_template
 from ..hub.ends import end_ids
 from ..hub.gguf import gguf_file
-from ..hub.tokenizer import continued_ids, first_token_ids, label_token_ids
+from ..hub.tokenizer import continued_ids, following_ids, label_token_ids
 from ..model.adapter import Adapter, apply_adapter
 from ..model.checkpoint import load_checkpoint
 from ..model.features import add_features
@@ -84,10 +84,8 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None 
     if not spec.causal:
         return options
     tokenizer = fitting_tokenizer(_place(path), spec)
-    if options.chat:
-        options = replace(options, template=_in_chat(path, options.template), chat=False)
-    end = len(continued_ids(tokenizer, template_end(options.template)))
-    options = replace(options, template_rows=end)
+    options = with_template(path, tokenizer, options)
+    end = options.template_rows
     if options.prompt_at == "template" and options.n_prompt_tokens > end:
         header = f"--n-prompt-tokens is {options.n_prompt_tokens}, the template has {end} tokens behind the text"
         raise ProblemsFound([Problem("error", header, f"Accepted with --prompt-at template: 0 to {end}.")])
@@ -107,6 +105,14 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None 
     return replace(options, prompt_bits=round(np.log2(square) / 2) - 1)
 
 
+def with_template(path: Path, tokenizer: Tokenizer, options: GenOptions) -> GenOptions:
+    """A decoder's options with the template inside its chat template, where that is asked for, and how long the
+    template's end is. Raises `ProblemsFound`."""
+    if options.chat:
+        options = replace(options, template=_in_chat(path, options.template), chat=False)
+    return replace(options, template_rows=len(continued_ids(tokenizer, template_end(options.template))))
+
+
 def _in_chat(path: Path, template: str) -> str:
     """A template inside the model's chat template."""
     if not (chat := chat_template(_place(path))):
@@ -124,7 +130,11 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
     """The tokens whose logits are the labels'."""
     if spec.head.kind == "masked_lm":
         return label_token_ids(tokenizer, options.label_words)
-    return first_token_ids(tokenizer, options.label_words) if spec.head.kind == "causal_lm" else []
+    return (
+        following_ids(tokenizer, options.label_words, template_end(options.template))
+        if spec.head.kind == "causal_lm"
+        else []
+    )
 
 
 def _layout(model: Path, tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:

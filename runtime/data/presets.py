@@ -58,6 +58,13 @@ def length(counts: Sequence[int], most: int) -> int:
     return max(2, min(most, int(np.percentile(counts, HELD, method="inverted_cdf"))))
 
 
+def of_decoder(layers: int, template_rows: int) -> dict[str, Any]:
+    """A prompt of a decoder of so many layers: on the last rows of the template's end, of so many, where it has one;
+    two fifths up, where less is a candidate's and docs/accuracy.md found more; and steps a third of an encoder's."""
+    place = {"prompt_at": "template", "n_prompt_tokens": min(3, template_rows)} if template_rows else {}
+    return {**place, "prompt_layer": 2 * layers // 5, "alpha": 1.0}
+
+
 def described(name: PresetName, chosen: Mapping[str, Any]) -> str:
     """A line on what a preset has chosen; options that were given are not in it."""
     rule = ", which hold 95 % of the texts or all the model takes"
@@ -66,5 +73,9 @@ def described(name: PresetName, chosen: Mapping[str, Any]) -> str:
         "k_shot": "{} shots (--k-shot)",
         "budget": f"{{}} evaluations, {PRESETS[name].per_dimension:g} per dimension (--budget)",
         "test_limit": "up to {} test examples (--test-limit)",
+        "prompt_at": "a prompt at the {} (--prompt-at)",
+        "n_prompt_tokens": "{} rows of it (--n-prompt-tokens)",
+        "prompt_layer": "at layer {} (--prompt-layer)",
+        "alpha": "scale {:g} (--alpha)",
     }
     return f"{name}: " + ", ".join(text.format(chosen[key]) for key, text in parts.items() if key in chosen)

@@ -8,25 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_settled, has_checkpoint
 from ...codegen.model.adapter import choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts
-from ...codegen.model.hf import has_classifier, is_decoder, read_model
+from ...codegen.model.hf import decoder_heads, has_classifier, read_model
 from ...codegen.model.lora.choice import choose_weights
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
 from ...codegen.owners.check import fitting_tokenizer
 from ...codegen.owners.embed import Embedder, Settings
-from ...codegen.owners.prepare import prepare_weights, settled
+from ...codegen.owners.prepare import prepare_weights, settled, with_template
 from ...codegen.plan.build import build_plan
 from ...codegen.plan.graph import Plan
 from ..data.examples import Text
 from ..data.labels import class_names
+from ..data.presets import of_decoder
 from .options import TuneOptions
 
 T = TypeVar("T")
@@ -161,6 +162,18 @@ def token_counts(options: TuneOptions, labels: Sequence[str], texts: Sequence[Te
     return counts, spec.max_positions - spec.position_offset - chosen.rows_before
 
 
+def decoder_settings(options: TuneOptions, labels: Sequence[str]) -> dict[str, Any]:
+    """What a decoder wants other than an encoder does (`presets.of_decoder`); nothing of an encoder. Raises
+    ProblemsFound."""
+    path = Path(options.model) if options.model else default_model()
+    if not decoder_heads(path):
+        return {}
+    chosen = _gen_options(options, path, labels)
+    spec = read_model(path, chosen)
+    chosen = with_template(path, fitting_tokenizer(path, spec), chosen)
+    return of_decoder(spec.num_hidden_layers, chosen.template_rows)
+
+
 def _adapter(options: TuneOptions) -> Path | None:
     """The adapter that was given; the default model has one of its own."""
     if options.attention == "softmax" or (options.model and not options.adapter):
@@ -170,20 +183,23 @@ def _adapter(options: TuneOptions) -> Path | None:
 
 def _gen_options(options: TuneOptions, path: Path, labels: Sequence[str]) -> GenOptions:
     head = _head(options, path)
+    words = head in ("masked_lm", "causal_lm")
     return options.program(
         head=head,
         labels=() if head == "classification" else tuple(labels),
-        label_words=_per_label(options.label_words, labels, "--label-words", False) if options.label_words else (),
+        label_words=_per_label(options.label_words, labels, "--label-words", head == "causal_lm") if words else (),
         label_texts=_per_label(options.label_texts, labels, "--label-text", True) if head == "prototypes" else (),
     )
 
 
 def _head(options: TuneOptions, path: Path) -> HeadChoice:
-    """Label words ask for a language model's head; a classifier keeps its own; all others compare with label texts."""
+    """A decoder keeps its own head, which of a language model is that of label words, unless it is given label texts;
+    so does a classifier. Label words ask for an encoder's language model head; others compare with label texts."""
+    heads = decoder_heads(path)
     if options.label_words:
-        return "causal_lm" if is_decoder(path) else "masked_lm"
-    if is_decoder(path) and not path.is_dir():
-        return "prototypes"
+        return "causal_lm" if heads else "masked_lm"
+    if heads:
+        return "prototypes" if options.label_texts else heads[0]
     classifier = has_classifier(path) if path.is_dir() else None
     if classifier is None:
         return "auto"

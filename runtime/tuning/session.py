@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from .budget import expected
 from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import Watch, tune
-from .model import Model, model_of, token_counts
+from .model import Model, decoder_settings, model_of, token_counts
 from .objective import LabelledSet, Objective, PromptSpace
 from .opened import Opened
 from .options import TuneOptions
@@ -143,7 +144,11 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
     options, preset, (train, dev, test) = TuneOptions(**given), PRESETS[name], files
     assert train is not None
     wanted = set(CHOSEN) - given.keys()
+    labels = sorted({e.label for e in train})
     chosen: dict[str, Any] = {}
+    if not any(given.get(name) for name in ("prompt_at", "bundle", "initial_prompt")):
+        chosen = {k: v for k, v in decoder_settings(options, labels).items() if k not in given}
+        options = replace(options, **chosen)
     if "k_shot" in wanted:
         chosen["k_shot"] = shots(preset, train, dev is not None, test is not None)
     if "budget" in wanted:
@@ -154,7 +159,7 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
         chosen["sequence_length"] = preset.length
     elif "sequence_length" in wanted:
         texts = [e.text for part in files if part for e in part]
-        chosen["sequence_length"] = length(*token_counts(options, sorted({e.label for e in train}), texts))
+        chosen["sequence_length"] = length(*token_counts(options, labels, texts))
     return TuneOptions(**{**given, **chosen}), described(name, chosen) if chosen else ""
 
 

@@ -18,7 +18,7 @@ from helpers.toy_gguf import save_gguf
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.hub.gguf import GgufFile
 from secfwt.codegen.hub.gguf_tokenizer import gguf_tokenizer
-from secfwt.codegen.hub.tokenizer import continued_ids, first_token_ids, load_tokenizer
+from secfwt.codegen.hub.tokenizer import continued_ids, following_ids, load_tokenizer
 from secfwt.codegen.model.checkpoint import load_checkpoint
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
@@ -203,4 +203,4 @@ def test_a_text_that_follows_another_gets_no_space(pieces: tuple[sentencepiece.S
     whole = processor.encode("The committee met on Tuesday.\nSo it was the end")
     for end in (" on Tuesday.\nSo it was the end", "\nSo it was the end", " the end"):
         assert whole[-len(continued_ids(tokenizer, end)) :] == continued_ids(tokenizer, end)
-    assert first_token_ids(tokenizer, ["the", "a"]) == [processor.encode(word)[0] for word in ("the", "a")]
+    assert following_ids(tokenizer, ["the", "a"]) == [processor.encode(word)[0] for word in ("the", "a")]
