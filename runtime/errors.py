@@ -48,3 +48,10 @@ class ServiceError(SecfwtError):
         super().__init__(f"party {party}: {text}")
         self.party = party
         self.failure = failure
+
+
+class AdapterServerError(SecfwtError):
+    """The server of a private adapter refused, or is gone; or so is the data owner that it served."""
+
+    exit_code = 3
+    resumable = True

@@ -81,10 +81,24 @@ def client_context(folder: Path, name: str) -> ssl.SSLContext:
 
     Raises CertificateError.
     """
-    ca, certificate, key = files_of(folder, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.hostname_checks_common_name = False
+    return _with_files(context, folder, name)
+
+
+def server_context(folder: Path, name: str) -> ssl.SSLContext:
+    """TLS 1.3 with the certificate of `name`; whoever connects needs one of the folder's authority.
+
+    Raises CertificateError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return _with_files(context, folder, name)
+
+
+def _with_files(context: ssl.SSLContext, folder: Path, name: str) -> ssl.SSLContext:
+    ca, certificate, key = files_of(folder, name)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         context.load_verify_locations(ca)
         context.load_cert_chain(certificate, key)

@@ -1,0 +1,120 @@
+"""Frames over one TLS connection, the same for both ends: kind, argument, payload.
+
+| kind | from | argument | payload |
+|---|---|---|---|
+| HELLO | data owner | version | SHA-256 of the base that it runs |
+| CALLS | server | tokens it will answer in all; 0: any number | JSON: a list of `Shape` |
+| KEY | data owner | | its public key, as SEAL writes it |
+| ROWS | data owner | call | ciphertexts of the next features of a batch, 32 at most |
+| BLINDED | server | call | ciphertexts of the next outputs of that batch, 32 at most |
+| ASK | data owner | call | first token of the batch, rows of x − r mod t packed to the modulus' bits |
+| TOLD | server | call | as many rows of B·A(x − r) − s, packed likewise |
+| ERROR | server | | why it ends the connection |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import socket
+import ssl
+import struct
+
+from ..errors import AdapterServerError
+from ..parties.connection import CHUNK, HEADER
+
+MAGIC = 0x31504C53
+VERSION = 1
+MOST_CIPHERTEXTS = 32
+FIRST = struct.Struct("<Q")
+
+
+class Kind(enum.IntEnum):
+    """Of a frame."""
+
+    HELLO = 1
+    CALLS = 2
+    KEY = 3
+    ROWS = 4
+    BLINDED = 5
+    ASK = 6
+    TOLD = 7
+    ERROR = 8
+
+
+class UnexpectedFrameError(AdapterServerError):
+    """A frame of another kind or length than the protocol has there."""
+
+
+class Channel:
+    """One end of a connection; used by one thread. `sent` and `received` count bytes of frames, headers included."""
+
+    def __init__(self, tls: ssl.SSLSocket, peer: str, silence: float) -> None:
+        self.peer = peer
+        self.sent = self.received = 0
+        self._tls = tls
+        tls.settimeout(silence)
+
+    def send(self, kind: Kind, argument: int, *parts: bytes | memoryview) -> None:
+        """Raises AdapterServerError where the other end is gone, with its reason if it gave one."""
+        length = sum(map(len, parts))
+        try:
+            for part in (HEADER.pack(MAGIC, kind, argument, length), *parts):
+                for start in range(0, len(part), CHUNK):
+                    self._tls.sendall(part[start : start + CHUNK])
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._tls.settimeout(1.0)
+                self.receive(Kind.ERROR, 0)
+            raise self._gone(error) from error
+        self.sent += HEADER.size + length
+
+    def receive(self, expected: Kind | tuple[Kind, ...], longest: int) -> tuple[Kind, int, memoryview]:
+        """The next frame. Raises AdapterServerError for any other kind, for a longer one, for an ERROR."""
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        try:
+            magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
+            if magic != MAGIC or kind not in Kind.__members__.values():
+                raise UnexpectedFrameError(f"{self.peer} sent what is not a frame of this protocol")
+            if length > (1 << 16 if kind == Kind.ERROR else longest):
+                raise UnexpectedFrameError(
+                    f"{self.peer} sent {length} bytes as {Kind(kind).name}, at most {longest} were expected"
+                )
+            data = self._read(length)
+        except OSError as error:
+            raise self._gone(error) from error
+        self.received += HEADER.size + length
+        if kind == Kind.ERROR:
+            raise AdapterServerError(f"{self.peer}: {bytes(data).decode(errors='replace')}")
+        if kind not in kinds:
+            raise UnexpectedFrameError(
+                f"{self.peer} sent {Kind(kind).name}, expected {' or '.join(k.name for k in kinds)}"
+            )
+        return Kind(kind), argument, data
+
+    def close(self) -> None:
+        """Say goodbye as far as the other end takes it without waiting."""
+        with contextlib.suppress(OSError, ValueError):
+            self._tls.settimeout(0)
+            self._tls.unwrap()
+        self._tls.close()
+
+    def abort(self) -> None:
+        """Make a thread that waits for this connection fail at once."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._tls, socket.SHUT_RDWR)
+
+    def _read(self, n: int) -> memoryview:
+        data = memoryview(bytearray(n))
+        got = 0
+        while got < n:
+            count = self._tls.recv_into(data[got : got + CHUNK])
+            if count == 0:
+                raise ConnectionResetError("it closed the connection")
+            got += count
+        return data
+
+    def _gone(self, error: OSError) -> AdapterServerError:
+        if isinstance(error, TimeoutError):
+            return AdapterServerError(f"no sign of life of {self.peer} for {self._tls.gettimeout():.0f} s")
+        return AdapterServerError(f"the connection to {self.peer} is lost: {error.strerror or error}")

@@ -1,0 +1,136 @@
+"""A LoRA as integers: y = B·A·x exactly, in units that both sides know.
+
+A row x is rounded to multiples of 2^-`fraction`, A and B to integers of at most 2^10; y is then a multiple of
+2^-`scale`, and the server's sums are exact: no error but those roundings, half a percent of y's deviation. They stay
+below half the plaintext modulus for every row no longer than `reach` (Cauchy and Schwarz), which the server sees to
+when it loads the adapter; the data owner refuses any other row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+Floats = NDArray[np.float64]
+Words = NDArray[np.uint64]
+
+ENTRY_BITS = 10
+"""An entry of A or B is at most 2^10: four digits of the largest."""
+LEAST_FRACTION = 8
+"""Bits of a row's fraction below which its rounding, 0.002, would show."""
+MOST_FRACTION = 20
+EXACT_BITS = 53
+"""Integers that float64 holds, so that a product of matrices of them is exact."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What both sides know of one call: the modules that share a row x, and the units."""
+
+    modules: tuple[str, ...]
+    """Canonical names, `layers.3.q`; their outputs stand one behind the other."""
+    widths: tuple[int, ...]
+    """Outputs of each."""
+    inputs: int
+    reach: float
+    """Largest Euclidean length of x; at least 1."""
+    fraction: int
+    """Bits behind x's point."""
+    scale: int
+    """Bits behind y's."""
+
+    @property
+    def outputs(self) -> int:
+        """Values that a call tells."""
+        return sum(self.widths)
+
+    def encode(self, rows: Floats, modulus: int) -> Words:
+        """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
+        longest = float(np.sqrt(np.square(rows).sum(axis=1).max(initial=0)))
+        if not longest <= self.reach:  # NaN too
+            raise InputError(
+                f"a row that {self.modules[0]} reads has the length {longest:.4g}; the adapter's server takes"
+                f" at most {self.reach:.4g}"
+            )
+        return np.mod(np.rint(np.ldexp(rows, self.fraction)).astype(np.int64), modulus).astype(np.uint64)
+
+    def decode(self, words: Words, modulus: int) -> list[Floats]:
+        """What each module adds, `[n, width]`, from `[n, outputs]` integers mod `modulus`."""
+        signed = words.astype(np.int64)
+        signed -= modulus * (signed > modulus // 2)
+        values = np.ldexp(signed.astype(np.float64), -self.scale)
+        return np.split(values, np.cumsum(self.widths)[:-1], axis=1)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The server's own: integer factors of one call, stacked by module."""
+
+    shape: Shape
+    down: Floats
+    """A, `[ranks, inputs]`."""
+    up: Floats
+    """B with its scaling, `[outputs, ranks]`; zero outside a module's own block."""
+
+    @classmethod
+    def of(
+        cls, modules: Sequence[str], factors: Sequence[tuple[Floats, Floats]], reach: float, modulus: int
+    ) -> Adapter:
+        """Of each module's A `[r, inputs]` and B `[width, r]` (scaling in it); reach >= 1. Raises InputError where no
+        fraction of a row is small enough."""
+        down = np.concatenate([a for a, _ in factors])
+        widths = tuple(len(b) for _, b in factors)
+        up = np.zeros((sum(widths), len(down)))
+        row = column = 0
+        for _, b in factors:
+            up[row : row + len(b), column : column + b.shape[1]] = b
+            row, column = row + len(b), column + b.shape[1]
+        left = _room(np.abs(down).max(axis=1))
+        right = _room(np.abs(up).max(axis=0))
+        bits = int((left + right).min())
+        right = np.minimum(right, bits - left)
+        left = bits - right
+        down, up = np.rint(np.ldexp(down, left[:, None])), np.rint(np.ldexp(up, right[None, :]))
+        longest = float(np.sqrt(np.square(up @ down).sum(axis=1).max()))
+        # |M x| <= longest · (reach · 2^fraction + √inputs / 2) < modulus / 2
+        room = (modulus / 2 / longest - np.sqrt(down.shape[1]) / 2) / reach if longest else np.inf
+        fraction = floor(log2(min(max(room, 1.0), 2.0**MOST_FRACTION)))
+        if fraction < LEAST_FRACTION:
+            raise InputError(f"the adapter of {modules[0]} adds sums too large for {modulus.bit_length()} bits")
+        shape = Shape(tuple(modules), widths, down.shape[1], reach, fraction, fraction + bits)
+        return cls(shape, down, up)
+
+    def apply(self, words: Words, modulus: int) -> Words:
+        """M x for columns of x, `[inputs, n]` to `[outputs, n]`, mod `modulus`."""
+        return product(self.up, product(self.down, words, modulus), modulus)
+
+
+def product(matrix: Floats, words: Words, modulus: int) -> Words:
+    """`matrix` `[m, k]`, integers of at most 2^10, times `words` `[k, n]` below `modulus` of at most 2^54, exactly."""
+    half = (modulus.bit_length() + 1) // 2
+    assert ENTRY_BITS + half + len(words).bit_length() <= EXACT_BITS, len(words)
+    low = (matrix @ (words & np.uint64((1 << half) - 1)).astype(np.float64)).astype(np.int64)
+    high = (matrix @ (words >> np.uint64(half)).astype(np.float64)).astype(np.int64)
+    left = half
+    while left:  # as many bits at a time as a word has room for
+        step = min(left, 63 - modulus.bit_length())
+        high = _mod(high, modulus) << step
+        left -= step
+    return _mod(high + low, modulus).view(np.uint64)
+
+
+def _mod(values: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
+    """Division by a constant is vectorised in numpy, the remainder is not."""
+    return values - values // modulus * modulus
+
+
+def _room(largest: Floats) -> NDArray[np.int64]:
+    """Bits by which entries may be shifted up."""
+    exponents = np.floor(ENTRY_BITS - np.log2(np.maximum(largest, 2.0**-60)))
+    return np.asarray(np.minimum(exponents, 40), np.int64)

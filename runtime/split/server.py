@@ -1,0 +1,164 @@
+"""The model owner's server: tells B·A·x for rows x that it never sees (`channel.py` has the messages)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..errors import AdapterServerError, InputError
+from ..parties.certificates import host_name
+from ..parties.connection import SILENCE_SECONDS, prepare
+from ..parties.packing import pack, packed_bytes, unpack
+from .bfv import MODULUS_BITS, TOKENS, Evaluation, Scheme, load_key
+from .channel import FIRST, MOST_CIPHERTEXTS, VERSION, Channel, Kind, UnexpectedFrameError
+from .fixed import Adapter
+from .masks import Cursor, Masks
+
+IDLE_SECONDS = 3600.0
+HANDSHAKE_SECONDS = 10.0
+KEY_BYTES = 1 << 20
+CLIENT = "data-owner"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a server answers about."""
+
+    base: str
+    """SHA-256 of the public base that the adapter belongs to, in hexadecimal digits."""
+    adapters: Sequence[Adapter]
+    most_tokens: int
+    """Rows per call that it answers in its life; 0: any number."""
+
+
+class AdapterServer:
+    """One data owner at a time, one connection after the other."""
+
+    def __init__(self, scheme: Scheme, served: Served, context: ssl.SSLContext, log: Callable[[str], None]) -> None:
+        self._scheme = scheme
+        self._served = served
+        self._context = context
+        self._log = log
+        self._told = [0] * len(served.adapters)
+
+    def serve(self, listening: socket.socket) -> None:
+        """Until the socket is closed."""
+        while True:
+            try:
+                raw, address = listening.accept()
+            except OSError:
+                return
+            self._log(f"connection from {address[0]}")
+            try:
+                self._meet(raw)
+            except AdapterServerError as error:
+                self._log(str(error))
+            except (ssl.SSLError, OSError) as error:
+                self._log(f"no TLS connection: {error}")
+            finally:
+                raw.close()
+
+    def _meet(self, raw: socket.socket) -> None:
+        raw.settimeout(HANDSHAKE_SECONDS)
+        prepare(raw, SILENCE_SECONDS)
+        with self._context.wrap_socket(raw, server_side=True) as tls:
+            channel = Channel(tls, "the data owner", IDLE_SECONDS)
+            try:
+                if ("DNS", host_name(CLIENT)) not in tls.getpeercert().get("subjectAltName", ()):  # type: ignore[union-attr]
+                    raise InputError(f"only {CLIENT} may ask")
+                self._converse(channel)
+            except (InputError, UnexpectedFrameError) as error:
+                channel.send(Kind.ERROR, 0, str(error).encode())
+                raise AdapterServerError(f"refused: {error}") from error
+            finally:
+                channel.close()
+
+    def _converse(self, channel: Channel) -> None:
+        _, version, base = channel.receive(Kind.HELLO, 64)
+        if version != VERSION:
+            raise InputError(f"the data owner speaks version {version} of this protocol, the server {VERSION}")
+        if bytes(base).decode(errors="replace") != self._served.base:
+            raise InputError("the data owner runs another base than the one the adapter belongs to")
+        shapes = json.dumps([asdict(adapter.shape) for adapter in self._served.adapters])
+        channel.send(Kind.CALLS, self._served.most_tokens, shapes.encode())
+        _, _, key = channel.receive(Kind.KEY, KEY_BYTES)
+        load_key(self._scheme, bytes(key))
+        _Conversation(self._scheme, self._served, self._told, bytes(key), channel).run()
+
+
+class _Conversation:
+    """What follows the greeting, until the data owner leaves."""
+
+    def __init__(self, scheme: Scheme, served: Served, told: list[int], key: bytes, channel: Channel) -> None:
+        self._scheme = scheme
+        self._adapters = served.adapters
+        self._most = served.most_tokens
+        self._told = told
+        self._key = key
+        self._channel = channel
+        self._blinds = Masks(scheme.modulus)
+        self._cursors = [Cursor() for _ in self._adapters]
+
+    def run(self) -> None:
+        longest = MOST_CIPHERTEXTS * self._scheme.fresh_bytes
+        longest = max(longest, *(FIRST.size + self._bytes(TOKENS, adapter.shape.inputs) for adapter in self._adapters))
+        while True:
+            kind, call, data = self._channel.receive((Kind.ROWS, Kind.ASK), longest)
+            if call >= len(self._adapters):
+                raise InputError(f"there is no call {call}, only {len(self._adapters)}")
+            if kind == Kind.ROWS:
+                self._prepare(call, data)
+            else:
+                self._tell(call, data)
+
+    def _prepare(self, call: int, data: memoryview) -> None:
+        adapter, scheme, cursor = self._adapters[call], self._scheme, self._cursors[call]
+        evaluation = Evaluation(scheme, self._key, adapter)
+        size, missing = scheme.fresh_bytes, adapter.shape.inputs
+        while True:
+            count = len(data) // size
+            if not 0 < count <= min(missing, MOST_CIPHERTEXTS) or len(data) != count * size:
+                raise InputError(f"{len(data)} bytes are not 1 to {min(missing, MOST_CIPHERTEXTS)} ciphertexts")
+            evaluation.take([data[i * size : (i + 1) * size] for i in range(count)])
+            missing -= count
+            if not missing:
+                break
+            _, again, data = self._channel.receive(Kind.ROWS, MOST_CIPHERTEXTS * size)
+            if again != call:
+                raise InputError(f"ciphertexts of call {again} among those of call {call}")
+        cursor.next_batch()
+        blinds = self._blinds.columns(call, cursor.batch, adapter.shape.outputs)
+        for first in range(0, adapter.shape.outputs, MOST_CIPHERTEXTS):
+            answers = evaluation.answer(first, blinds[first : first + MOST_CIPHERTEXTS])
+            self._channel.send(Kind.BLINDED, call, *answers)
+
+    def _tell(self, call: int, data: memoryview) -> None:
+        adapter, cursor, modulus = self._adapters[call], self._cursors[call], self._scheme.modulus
+        shape = adapter.shape
+        if len(data) < FIRST.size:
+            raise InputError("a question without its first token")
+        (first,) = FIRST.unpack(data[: FIRST.size])
+        count = (len(data) - FIRST.size) * 8 // (shape.inputs * MODULUS_BITS)
+        whole = len(data) == FIRST.size + self._bytes(count, shape.inputs)
+        if not whole or first != cursor.token or not 0 < count <= cursor.left:
+            asked = f"token {first}, with {len(data)} bytes"
+            raise InputError(f"a question about {asked}: expected token {cursor.token} of {TOKENS}")
+        if self._most and self._told[call] + count > self._most:
+            raise InputError(f"the limit of {self._most} rows is reached")
+        self._told[call] += count
+        rows = unpack(data[FIRST.size :], count * shape.inputs, MODULUS_BITS).reshape(count, shape.inputs)
+        if int(rows.max()) >= modulus:
+            raise InputError("numbers that are not below the modulus")
+        blinds = self._blinds.rows(call, cursor.batch, cursor.take(count), count, shape.outputs)
+        told = adapter.apply(np.ascontiguousarray(rows.T), modulus).T + (np.uint64(modulus) - blinds)
+        told -= np.uint64(modulus) * (told >= np.uint64(modulus))
+        self._channel.send(Kind.TOLD, call, pack(told.reshape(-1), MODULUS_BITS))
+
+    @staticmethod
+    def _bytes(count: int, width: int) -> int:
+        return packed_bytes(count * width, MODULUS_BITS)

@@ -1,0 +1,167 @@
+"""Both ends over TLS: what is told is right; what is wrong ends in one clear error."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from secfwt.runtime.errors import AdapterServerError, InputError
+from secfwt.runtime.parties.certificates import client_context, host_name, make_certificates, server_context
+from secfwt.runtime.parties.deployment import PartyAddress
+from secfwt.runtime.split.bfv import TOKENS, Keys, Scheme
+from secfwt.runtime.split.channel import FIRST, VERSION, Channel, Kind
+from secfwt.runtime.split.client import AdapterClient
+from secfwt.runtime.split.fixed import Adapter
+from secfwt.runtime.split.server import AdapterServer, Served
+
+BASE = "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def scheme() -> Scheme:
+    return Scheme()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("split") / "certificates"
+    make_certificates(folder, parties=1)
+    return folder
+
+
+A, B = np.random.default_rng(0).normal(size=(2, 6)), np.random.default_rng(1).normal(size=(5, 2))
+
+
+class Running:
+    """A server in a thread, with what it logged."""
+
+    def __init__(self, scheme: Scheme, certificates: Path, most_tokens: int = 0) -> None:
+        self.log: list[str] = []
+        adapters = [Adapter.of(["layers.0.q", "layers.0.v"], [(A, B), (A[:1], B[:3, :1])], 12.0, scheme.modulus)]
+        served = Served(BASE, adapters, most_tokens)
+        server = AdapterServer(scheme, served, server_context(certificates, "party0"), self.log.append)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = PartyAddress(host="127.0.0.1", port=self.socket.getsockname()[1])
+        self._thread = threading.Thread(target=server.serve, args=(self.socket,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self._thread.join(30)
+
+
+@pytest.fixture
+def running(scheme: Scheme, certificates: Path) -> Iterator[Running]:
+    with closing(Running(scheme, certificates)) as running:
+        yield running
+
+
+def client(running: Running, certificates: Path, base: str = BASE) -> AdapterClient:
+    return AdapterClient(running.address, certificates, base, lambda done, everything: None)
+
+
+def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) -> None:
+    """Over the end of a batch, too."""
+    rng = np.random.default_rng(2)
+    seen: list[tuple[int, int]] = []
+    with AdapterClient(running.address, certificates, BASE, lambda *at: seen.append(at)) as asking:
+        assert asking.shapes[0].modules == ("layers.0.q", "layers.0.v")
+        for count in (1, TOKENS - 3, 7):
+            rows = rng.normal(size=(count, 6))
+            q, v = asking.ask(0, rows)
+            np.testing.assert_allclose(q, rows @ A.T @ B.T, atol=0.02)
+            np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=0.02)
+        assert (asking.asked, asking.round_trips) == (TOKENS + 5, 4)
+        assert seen[-1] == (14, 14)
+        assert asking.bytes_sent - asking.prepared_bytes < 14 * 41 / 8 * (TOKENS + 5) + 2**20  # packed, and the key
+
+
+def test_another_base_is_refused(running: Running, certificates: Path) -> None:
+    with pytest.raises(AdapterServerError, match="another base than the one the adapter belongs to"):
+        client(running, certificates, "cd" * 32)
+
+
+def test_the_limit_holds_over_connections(scheme: Scheme, certificates: Path) -> None:
+    with closing(Running(scheme, certificates, most_tokens=3)) as running:
+        with client(running, certificates) as asking:
+            assert asking.most_rows == 3
+            asking.ask(0, np.ones((2, 6)))
+        with (
+            client(running, certificates) as asking,
+            pytest.raises(AdapterServerError, match="limit of 3 rows"),
+        ):
+            asking.ask(0, np.ones((2, 6)))
+
+
+def test_a_row_out_of_reach_is_not_sent(running: Running, certificates: Path) -> None:
+    with client(running, certificates) as asking, pytest.raises(InputError, match="takes at most 12"):
+        asking.ask(0, np.full((1, 6), 100.0))
+    assert not any("refused" in line for line in running.log)
+
+
+def raw(running: Running, certificates: Path, name: str = "data-owner") -> Channel:
+    tls = client_context(certificates, name).wrap_socket(
+        socket.create_connection((running.address.host, running.address.port)), server_hostname=host_name("party0")
+    )
+    return Channel(tls, "the server", 30)
+
+
+def greeted(running: Running, certificates: Path, scheme: Scheme) -> Channel:
+    channel = raw(running, certificates)
+    channel.send(Kind.HELLO, VERSION, BASE.encode())
+    channel.receive(Kind.CALLS, 1 << 20)
+    channel.send(Kind.KEY, 0, Keys(scheme).public)
+    return channel
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "payload", "why"),
+    [
+        (Kind.ASK, 0, FIRST.pack(0) + bytes(31), "expected token 8192"),
+        (Kind.ASK, 0, b"", "without its first token"),
+        (Kind.ASK, 7, FIRST.pack(0), "no call 7"),
+        (Kind.ROWS, 0, bytes(100), "not 1 to 6 ciphertexts"),
+        (Kind.ROWS, 0, bytes(393_329), "not a ciphertext"),
+        (Kind.HELLO, 0, b"", "expected ROWS or ASK"),
+    ],
+)
+def test_a_wrong_message_ends_the_connection_with_a_reason(
+    running: Running, certificates: Path, scheme: Scheme, kind: Kind, call: int, payload: bytes, why: str
+) -> None:
+    """And the next data owner is served."""
+    channel = greeted(running, certificates, scheme)
+    channel.send(kind, call, payload)
+    with pytest.raises(AdapterServerError, match=why):
+        channel.receive(Kind.TOLD, 1 << 20)
+    channel.close()
+    with client(running, certificates) as asking:
+        asking.ask(0, np.ones((1, 6)))
+
+
+def test_only_the_data_owner_may_ask(running: Running, certificates: Path) -> None:
+    channel = raw(running, certificates, "model-owner")
+    with pytest.raises(AdapterServerError, match="only data-owner may ask"):
+        channel.receive(Kind.CALLS, 1 << 20)
+    channel.close()
+
+
+def test_a_server_that_ends_is_noticed(running: Running, certificates: Path) -> None:
+    with client(running, certificates) as asking:
+        asking.ask(0, np.ones((1, 6)))
+        asking._channel.abort()
+        with pytest.raises(AdapterServerError, match="is lost"):
+            asking.ask(0, np.ones((1, 6)))
+
+
+def test_nobody_there(certificates: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = PartyAddress(host="127.0.0.1", port=free.getsockname()[1])
+        with pytest.raises(AdapterServerError, match="cannot connect to the adapter's server at 127"):
+            AdapterClient(address, certificates, BASE, lambda done, everything: None)
