@@ -44,7 +44,7 @@ class Scheme:
     """The parameters, which both sides know."""
 
     def __init__(self) -> None:
-        self.seal = _library()
+        self.seal = library()
         parameters = self.seal.EncryptionParameters(self.seal.scheme_type.bfv)
         parameters.set_poly_modulus_degree(TOKENS)
         parameters.set_coeff_modulus(self.seal.CoeffModulus.Create(TOKENS, [PRIME_BITS] * (PRIMES + 1)))
@@ -177,7 +177,7 @@ def _mod(values: Words, prime: int) -> Words:
 
 
 @cache
-def _library() -> Any:
+def library() -> Any:
     """SEAL's bindings, an optional dependency. Raises InputError where they are not installed."""
     try:
         import seal

@@ -9,6 +9,9 @@
 | BLINDED | server | call | ciphertexts of the next outputs of that batch, 32 at most |
 | ASK | data owner | call | first token of the batch, rows of x − r mod t packed to the modulus' bits |
 | TOLD | server | call | as many rows of B·A(x − r) − s, packed likewise |
+| TURNING | data owner | | keys that ciphertexts are turned with (`ckks.py`) |
+| ROW | data owner | call | ciphertexts of one row |
+| SUM | server | call | ciphertexts of B·A·x |
 | ERROR | server | | why it ends the connection |
 """
 
@@ -40,6 +43,9 @@ class Kind(enum.IntEnum):
     ASK = 6
     TOLD = 7
     ERROR = 8
+    TURNING = 9
+    ROW = 10
+    SUM = 11
 
 
 class UnexpectedFrameError(AdapterServerError):
@@ -47,11 +53,11 @@ class UnexpectedFrameError(AdapterServerError):
 
 
 class Channel:
-    """One end of a connection; used by one thread. `sent` and `received` count bytes of frames, headers included."""
+    """One end of a connection; used by one thread."""
 
     def __init__(self, tls: ssl.SSLSocket, peer: str, silence: float) -> None:
         self.peer = peer
-        self.sent = self.received = 0
+        self._bytes = 0
         self._tls = tls
         tls.settimeout(silence)
 
@@ -67,7 +73,7 @@ class Channel:
                 self._tls.settimeout(1.0)
                 self.receive(Kind.ERROR, 0)
             raise self._gone(error) from error
-        self.sent += HEADER.size + length
+        self._bytes += HEADER.size + length
 
     def receive(self, expected: Kind | tuple[Kind, ...], longest: int) -> tuple[Kind, int, memoryview]:
         """The next frame. Raises AdapterServerError for any other kind, for a longer one, for an ERROR."""
@@ -83,7 +89,7 @@ class Channel:
             data = self._read(length)
         except OSError as error:
             raise self._gone(error) from error
-        self.received += HEADER.size + length
+        self._bytes += HEADER.size + length
         if kind == Kind.ERROR:
             raise AdapterServerError(f"{self.peer}: {bytes(data).decode(errors='replace')}")
         if kind not in kinds:
@@ -91,6 +97,20 @@ class Channel:
                 f"{self.peer} sent {Kind(kind).name}, expected {' or '.join(k.name for k in kinds)}"
             )
         return Kind(kind), argument, data
+
+    def answer(self, kind: Kind, call: int, size: int) -> memoryview:
+        """The payload of the frame that answers a call's. Raises AdapterServerError for one of another call or size."""
+        _, again, data = self.receive(kind, size)
+        if again != call or len(data) != size:
+            raise UnexpectedFrameError(
+                f"{self.peer} answered with {len(data)} bytes of call {again}, not {size} of {call}"
+            )
+        return data
+
+    @property
+    def bytes(self) -> int:
+        """In both directions, headers included."""
+        return self._bytes
 
     def close(self) -> None:
         """Say goodbye as far as the other end takes it without waiting."""

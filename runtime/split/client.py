@@ -1,4 +1,4 @@
-"""The data owner's side: prepares masks, asks about rows, forgets each mask with its answer (`channel.py`)."""
+"""The data owner's connection to the server of a private adapter (`channel.py` has the messages)."""
 
 from __future__ import annotations
 
@@ -6,128 +6,73 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from ..closing import Closing
-from ..errors import AdapterServerError, InputError
+from ..errors import AdapterServerError
 from ..parties.certificates import client_context, host_name
 from ..parties.connection import CONNECT_SECONDS, SILENCE_SECONDS, prepare
 from ..parties.deployment import PartyAddress
-from ..parties.packing import pack, packed_bytes, unpack
-from .bfv import MODULUS_BITS, TOKENS, Keys, Scheme
-from .channel import FIRST, MOST_CIPHERTEXTS, VERSION, Channel, Kind
-from .fixed import Floats, Shape, Words
-from .masks import Cursor, Masks
+from .ahead import Ahead
+from .channel import VERSION, Channel, Kind
+from .fixed import Floats, Shape
+from .online import Online
 
 SERVER = "party0"
 """The name in the server's certificate."""
 CALLS_BYTES = 1 << 20
 SHAPES = TypeAdapter(list[Shape])
+Encryption = Literal["ahead", "online"]
 
 
 class AdapterClient(Closing):
-    """Connected for as long as it is open. `preparing(done, all)` is told of ciphertexts of a batch.
-
-    A batch of a call costs `inputs` ciphertexts up and `outputs` down and serves `TOKENS` rows; a question one round
-    trip, `MODULUS_BITS` a value.
-    """
+    """Connected for as long as it is open."""
 
     def __init__(
-        self, address: PartyAddress, certificates: Path, base: str, preparing: Callable[[int, int], None]
-    ) -> None:
-        self.scheme = Scheme()
-        self._preparing = preparing
-        self._keys = Keys(self.scheme)
-        self._masks = Masks(self.scheme.modulus)
+        self, address: PartyAddress, certificates: Path, base: str, preparing: Callable[[int, int], None],
+        encryption: Encryption = "ahead",
+    ) -> None:  # fmt: skip
+        """`base`: SHA-256 of the base that is run here, in hexadecimal digits. Raises AdapterServerError."""
         self._channel = _connect(address, client_context(certificates, "data-owner"))
         try:
             self._channel.send(Kind.HELLO, VERSION, base.encode())
             _, self.most_rows, data = self._channel.receive(Kind.CALLS, CALLS_BYTES)
             self.shapes = _shapes(bytes(data))
-            self._channel.send(Kind.KEY, 0, self._keys.public)
+            self._way = (
+                Online(self._channel, self.shapes) if encryption == "online"
+                else Ahead(self._channel, self.shapes, preparing)
+            )  # fmt: skip
         except BaseException:
             self._channel.close()
             raise
-        self._cursors = [Cursor() for _ in self.shapes]
-        self._sums: dict[int, Words] = {}
-        """By call: B·A·r + s of the batch's tokens, `[TOKENS, outputs]`."""
-        self.asked = self.round_trips = self.prepared_bytes = 0
+        self.asked = self.questions = 0
+        """Rows, and calls to `ask`."""
 
     @property
-    def bytes_sent(self) -> int:
+    def bytes(self) -> int:
         """In both directions."""
-        return self._channel.sent + self._channel.received
+        return self._channel.bytes
+
+    @property
+    def prepared_bytes(self) -> int:
+        """Of those, what was sent ahead of questions."""
+        return self._way.prepared_bytes
 
     def ask(self, call: int, rows: Floats) -> list[Floats]:
-        """What each module of the call adds to its output for rows `[n, inputs]`: arrays `[n, width]`.
+        """What each module of a call adds to its output for rows `[n, inputs]`: arrays `[n, width]`.
 
         Raises InputError for rows out of reach, AdapterServerError where the server refuses or is gone.
         """
-        words = self.shapes[call].encode(rows, self.scheme.modulus)
-        cursor = self._cursors[call]
-        told = []
-        while len(words):
-            if not cursor.left:
-                self._prepare(call)
-            now, words = words[: cursor.left], words[cursor.left :]
-            told.append(self._ask(call, now))
-        return self.shapes[call].decode(np.concatenate(told), self.scheme.modulus)
+        told = self._way.ask(call, rows)
+        self.asked += len(rows)
+        self.questions += 1
+        return self.shapes[call].by_module(told)
 
     def close(self) -> None:
-        """End the connection and forget all masks."""
+        """End the connection; masks and keys are forgotten with this object."""
         self._channel.close()
-        self._sums.clear()
-
-    def _ask(self, call: int, words: Words) -> Words:
-        shape, cursor, modulus = self.shapes[call], self._cursors[call], np.uint64(self.scheme.modulus)
-        count = len(words)
-        first = cursor.take(count)
-        masked = words + (modulus - self._masks.rows(call, cursor.batch, first, count, shape.inputs))
-        masked -= modulus * (masked >= modulus)
-        self._channel.send(Kind.ASK, call, FIRST.pack(first), pack(masked.reshape(-1), MODULUS_BITS))
-        size = packed_bytes(count * shape.outputs, MODULUS_BITS)
-        _, again, data = self._channel.receive(Kind.TOLD, size)
-        if again != call or len(data) != size:
-            raise self._wrong(f"{len(data)} bytes of call {again}, not {size} of {call}")
-        told = unpack(data, count * shape.outputs, MODULUS_BITS).reshape(count, shape.outputs)
-        if int(told.max()) >= int(modulus):
-            raise self._wrong("numbers that are not below the modulus")
-        self.asked += count
-        self.round_trips += 1
-        told = told + self._sums[call][first : first + count]
-        return np.asarray(told - modulus * (told >= modulus))
-
-    def _prepare(self, call: int) -> None:
-        shape, cursor, scheme = self.shapes[call], self._cursors[call], self.scheme
-        before, done, all_of_them = self.bytes_sent, 0, shape.inputs + shape.outputs
-        cursor.next_batch()
-        columns = self._masks.columns(call, cursor.batch, shape.inputs)
-        for first in range(0, shape.inputs, MOST_CIPHERTEXTS):
-            part = [self._keys.encrypt(column) for column in columns[first : first + MOST_CIPHERTEXTS]]
-            self._channel.send(Kind.ROWS, call, *part)
-            done += len(part)
-            self._preparing(done, all_of_them)
-        sums = np.empty((TOKENS, shape.outputs), np.uint64)
-        for first in range(0, shape.outputs, MOST_CIPHERTEXTS):
-            count = min(MOST_CIPHERTEXTS, shape.outputs - first)
-            _, again, data = self._channel.receive(Kind.BLINDED, count * scheme.answer_bytes)
-            if again != call or len(data) != count * scheme.answer_bytes:
-                raise self._wrong(f"{len(data)} bytes of ciphertexts of call {again}, not {count} of {call}")
-            for i in range(count):
-                answer = data[i * scheme.answer_bytes : (i + 1) * scheme.answer_bytes]
-                try:
-                    sums[:, first + i] = self._keys.decrypt(answer)
-                except InputError as error:
-                    raise self._wrong(str(error)) from error
-            done += count
-            self._preparing(done, all_of_them)
-        self._sums[call] = sums
-        self.prepared_bytes += self.bytes_sent - before
-
-    def _wrong(self, what: str) -> AdapterServerError:
-        return AdapterServerError(f"{self._channel.peer} answered with {what}")
 
 
 def _connect(address: PartyAddress, context: ssl.SSLContext) -> Channel:
@@ -151,6 +96,10 @@ def _shapes(data: bytes) -> list[Shape]:
     except ValidationError as error:
         raise AdapterServerError(f"the adapter's server described no calls: {error.errors()[0]['msg']}") from error
     for shape in shapes:
-        if min(shape.inputs, *shape.widths) < 1 or len(shape.widths) != len(shape.modules) or not shape.reach > 0:
+        if (
+            min(shape.inputs, shape.ranks, *shape.widths) < 1
+            or len(shape.widths) != len(shape.modules)
+            or not shape.reach > 0
+        ):
             raise AdapterServerError(f"the adapter's server described a call that is none: {shape}")
     return shapes

@@ -38,6 +38,8 @@ class Shape:
     widths: tuple[int, ...]
     """Outputs of each."""
     inputs: int
+    ranks: int
+    """Rows of A, of all modules together."""
     reach: float
     """Largest Euclidean length of x; at least 1."""
     fraction: int
@@ -50,22 +52,29 @@ class Shape:
         """Values that a call tells."""
         return sum(self.widths)
 
-    def encode(self, rows: Floats, modulus: int) -> Words:
-        """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
+    def check(self, rows: Floats) -> None:
+        """Raises InputError for a row `[n, inputs]` beyond `reach`."""
         longest = float(np.sqrt(np.square(rows).sum(axis=1).max(initial=0)))
         if not longest <= self.reach:  # NaN too
             raise InputError(
                 f"a row that {self.modules[0]} reads has the length {longest:.4g}; the adapter's server takes"
                 f" at most {self.reach:.4g}"
             )
+
+    def by_module(self, values: Floats) -> list[Floats]:
+        """Of `[n, outputs]`, each module's `[n, width]`."""
+        return np.split(values, np.cumsum(self.widths)[:-1], axis=1)
+
+    def encode(self, rows: Floats, modulus: int) -> Words:
+        """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
+        self.check(rows)
         return np.mod(np.rint(np.ldexp(rows, self.fraction)).astype(np.int64), modulus).astype(np.uint64)
 
-    def decode(self, words: Words, modulus: int) -> list[Floats]:
-        """What each module adds, `[n, width]`, from `[n, outputs]` integers mod `modulus`."""
+    def decode(self, words: Words, modulus: int) -> Floats:
+        """What is added, `[n, outputs]`, from `[n, outputs]` integers mod `modulus`."""
         signed = words.astype(np.int64)
         signed -= modulus * (signed > modulus // 2)
-        values = np.ldexp(signed.astype(np.float64), -self.scale)
-        return np.split(values, np.cumsum(self.widths)[:-1], axis=1)
+        return np.asarray(np.ldexp(signed.astype(np.float64), -self.scale))
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,14 @@ class Adapter:
     """A, `[ranks, inputs]`."""
     up: Floats
     """B with its scaling, `[outputs, ranks]`; zero outside a module's own block."""
+    down_bits: NDArray[np.int64]
+    up_bits: NDArray[np.int64]
+    """Bits behind the points of A's rows and of B's columns."""
+
+    @property
+    def factors(self) -> tuple[Floats, Floats]:
+        """A and B in real units."""
+        return np.ldexp(self.down, -self.down_bits[:, None]), np.ldexp(self.up, -self.up_bits[None, :])
 
     @classmethod
     def of(
@@ -103,8 +120,8 @@ class Adapter:
         fraction = floor(log2(min(max(room, 1.0), 2.0**MOST_FRACTION)))
         if fraction < LEAST_FRACTION:
             raise InputError(f"the adapter of {modules[0]} adds sums too large for {modulus.bit_length()} bits")
-        shape = Shape(tuple(modules), widths, down.shape[1], reach, fraction, fraction + bits)
-        return cls(shape, down, up)
+        shape = Shape(tuple(modules), widths, down.shape[1], len(down), reach, fraction, fraction + bits)
+        return cls(shape, down, up, left, right)
 
     def apply(self, words: Words, modulus: int) -> Words:
         """M x for columns of x, `[inputs, n]` to `[outputs, n]`, mod `modulus`."""

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +17,16 @@ from ..parties.connection import SILENCE_SECONDS, prepare
 from ..parties.packing import pack, packed_bytes, unpack
 from .bfv import MODULUS_BITS, TOKENS, Evaluation, Scheme, load_key
 from .channel import FIRST, MOST_CIPHERTEXTS, VERSION, Channel, Kind, UnexpectedFrameError
+from .ckks import TURNING_BYTES, OnlineProduct, OnlineScheme, load_turning
 from .fixed import Adapter
 from .masks import Cursor, Masks
 
+if TYPE_CHECKING:
+    import seal
+
 IDLE_SECONDS = 3600.0
 HANDSHAKE_SECONDS = 10.0
-KEY_BYTES = 1 << 20
+QUESTIONS = (Kind.KEY, Kind.ROWS, Kind.ASK, Kind.TURNING, Kind.ROW)
 CLIENT = "data-owner"
 
 
@@ -86,38 +91,54 @@ class AdapterServer:
             raise InputError("the data owner runs another base than the one the adapter belongs to")
         shapes = json.dumps([asdict(adapter.shape) for adapter in self._served.adapters])
         channel.send(Kind.CALLS, self._served.most_tokens, shapes.encode())
-        _, _, key = channel.receive(Kind.KEY, KEY_BYTES)
-        load_key(self._scheme, bytes(key))
-        _Conversation(self._scheme, self._served, self._told, bytes(key), channel).run()
+        _Conversation(self._scheme, self._served, self._told, channel).run()
 
 
 class _Conversation:
     """What follows the greeting, until the data owner leaves."""
 
-    def __init__(self, scheme: Scheme, served: Served, told: list[int], key: bytes, channel: Channel) -> None:
+    def __init__(self, scheme: Scheme, served: Served, told: list[int], channel: Channel) -> None:
         self._scheme = scheme
         self._adapters = served.adapters
         self._most = served.most_tokens
         self._told = told
-        self._key = key
+        self._key = b""
         self._channel = channel
         self._blinds = Masks(scheme.modulus)
         self._cursors = [Cursor() for _ in self._adapters]
+        self._online = OnlineScheme()
+        self._turning: seal.GaloisKeys | None = None
+        self._products: dict[int, OnlineProduct] = {}
 
     def run(self) -> None:
         longest = MOST_CIPHERTEXTS * self._scheme.fresh_bytes
-        longest = max(longest, *(FIRST.size + self._bytes(TOKENS, adapter.shape.inputs) for adapter in self._adapters))
+        longest = max(
+            longest,
+            TURNING_BYTES,
+            *(FIRST.size + self._bytes(TOKENS, adapter.shape.inputs) for adapter in self._adapters),
+        )
         while True:
-            kind, call, data = self._channel.receive((Kind.ROWS, Kind.ASK), longest)
+            kind, call, data = self._channel.receive(QUESTIONS, longest)
+            if kind == Kind.KEY:
+                load_key(self._scheme, bytes(data))
+                self._key = bytes(data)
+                continue
+            if kind == Kind.TURNING:
+                self._turning = load_turning(self._online, bytes(data))
+                continue
             if call >= len(self._adapters):
                 raise InputError(f"there is no call {call}, only {len(self._adapters)}")
             if kind == Kind.ROWS:
                 self._prepare(call, data)
-            else:
+            elif kind == Kind.ASK:
                 self._tell(call, data)
+            else:
+                self._sum(call, data)
 
     def _prepare(self, call: int, data: memoryview) -> None:
         adapter, scheme, cursor = self._adapters[call], self._scheme, self._cursors[call]
+        if not self._key:
+            raise InputError("ciphertexts before the key that they are under")
         evaluation = Evaluation(scheme, self._key, adapter)
         size, missing = scheme.fresh_bytes, adapter.shape.inputs
         while True:
@@ -148,9 +169,7 @@ class _Conversation:
         if not whole or first != cursor.token or not 0 < count <= cursor.left:
             asked = f"token {first}, with {len(data)} bytes"
             raise InputError(f"a question about {asked}: expected token {cursor.token} of {TOKENS}")
-        if self._most and self._told[call] + count > self._most:
-            raise InputError(f"the limit of {self._most} rows is reached")
-        self._told[call] += count
+        self._count(call, count)
         rows = unpack(data[FIRST.size :], count * shape.inputs, MODULUS_BITS).reshape(count, shape.inputs)
         if int(rows.max()) >= modulus:
             raise InputError("numbers that are not below the modulus")
@@ -158,6 +177,24 @@ class _Conversation:
         told = adapter.apply(np.ascontiguousarray(rows.T), modulus).T + (np.uint64(modulus) - blinds)
         told -= np.uint64(modulus) * (told >= np.uint64(modulus))
         self._channel.send(Kind.TOLD, call, pack(told.reshape(-1), MODULUS_BITS))
+
+    def _sum(self, call: int, data: memoryview) -> None:
+        if self._turning is None:
+            raise InputError("a row before the keys to turn it with")
+        if call not in self._products:
+            adapter = self._adapters[call]
+            self._products[call] = OnlineProduct(self._online, adapter.shape, *adapter.factors)
+        size = self._online.row_bytes
+        if len(data) % size:
+            raise InputError(f"{len(data)} bytes are not ciphertexts of {size} bytes")
+        rows = [data[at : at + size] for at in range(0, len(data), size)]
+        self._count(call, 1)
+        self._channel.send(Kind.SUM, call, *self._products[call].answer(self._turning, rows))
+
+    def _count(self, call: int, rows: int) -> None:
+        if self._most and self._told[call] + rows > self._most:
+            raise InputError(f"the limit of {self._most} rows is reached")
+        self._told[call] += rows
 
     @staticmethod
     def _bytes(count: int, width: int) -> int:

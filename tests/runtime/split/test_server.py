@@ -77,9 +77,20 @@ def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) ->
             q, v = asking.ask(0, rows)
             np.testing.assert_allclose(q, rows @ A.T @ B.T, atol=0.02)
             np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=0.02)
-        assert (asking.asked, asking.round_trips) == (TOKENS + 5, 4)
+        assert (asking.asked, asking.questions) == (TOKENS + 5, 3)
         assert seen[-1] == (14, 14)
-        assert asking.bytes_sent - asking.prepared_bytes < 14 * 41 / 8 * (TOKENS + 5) + 2**20  # packed, and the key
+        assert asking.bytes - asking.prepared_bytes < 14 * 41 / 8 * (TOKENS + 5) + 2**20  # packed, and the key
+
+
+def test_a_row_gets_it_without_preparation_too(running: Running, certificates: Path) -> None:
+    rows = np.random.default_rng(3).normal(size=(2, 6))
+    with AdapterClient(running.address, certificates, BASE, lambda *at: None, encryption="online") as asking:
+        q, v = asking.ask(0, rows)
+        np.testing.assert_allclose(q, rows @ A.T @ B.T, atol=0.01)
+        np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=0.01)
+        assert asking.prepared_bytes == 0
+        with pytest.raises(InputError, match="takes at most 12"):
+            asking.ask(0, np.full((1, 6), 100.0))
 
 
 def test_another_base_is_refused(running: Running, certificates: Path) -> None:
@@ -128,7 +139,10 @@ def greeted(running: Running, certificates: Path, scheme: Scheme) -> Channel:
         (Kind.ASK, 7, FIRST.pack(0), "no call 7"),
         (Kind.ROWS, 0, bytes(100), "not 1 to 6 ciphertexts"),
         (Kind.ROWS, 0, bytes(393_329), "not a ciphertext"),
-        (Kind.HELLO, 0, b"", "expected ROWS or ASK"),
+        (Kind.TURNING, 0, b"keys", "not keys of these parameters"),
+        (Kind.ROW, 0, b"", "a row before the keys"),
+        (Kind.KEY, 0, b"key", "not a public key of these parameters"),
+        (Kind.HELLO, 0, b"", "expected KEY or ROWS or ASK or TURNING or ROW"),
     ],
 )
 def test_a_wrong_message_ends_the_connection_with_a_reason(
