@@ -12,14 +12,17 @@ from .graph import Value
 
 Array = NDArray[np.float64]
 Observer = Callable[[str, Array], None]
+Added = Callable[[str, Array], Array | None]
+"""What somebody else's part adds to rows `[…, in]` times the matrix of a name, `[…, out]`; None: it has none there."""
 
 
 class Execution:
     """Weights, an observer, and what layers are made of; arrays are `[c, e, *shape]`."""
 
-    def __init__(self, weights: dict[str, Array], observe: Observer | None) -> None:
+    def __init__(self, weights: dict[str, Array], observe: Observer | None, added: Added | None = None) -> None:
         self._weights = weights
         self._observe = observe
+        self._added = added
         self.memory: dict[int, Array] = {}
         """By id of a `recall`: the rows of all steps so far, `[c, e, N, h]`."""
         self.at = 0
@@ -40,7 +43,11 @@ class Execution:
         weight = self._weight(v, f"{name}.weight")
         y = x.reshape(-1, x.shape[-1]) @ weight.T
         y += self._weight(v, f"{name}.bias")
-        return y.reshape(*x.shape[:-1], len(weight))
+        y = y.reshape(*x.shape[:-1], len(weight))
+        more = self._added(v.weights[f"{name}.weight"], x) if self._added is not None else None
+        if more is not None:
+            y += more
+        return y
 
     def _normalise(self, x: Array, eps: float, site: str, live: Array | None) -> Array:
         """Layer norm without its affine part; overwrites x. Without a site nothing is reported."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..series.activations import ACTIVATIONS, DENSE
 from ..series.elementary import log_sum_exp
 from .decoding import DecoderOperations
-from .execution import Array, Observer
+from .execution import Added, Array, Observer
 from .graph import LAYERS, Plan, Stage, Value
 from .projection import public_matrix
 
@@ -29,6 +29,7 @@ def run_plan(
     inputs: Mapping[str, NDArray[Any]],
     *,
     observe: Observer | None = None,
+    added: Added | None = None,
     dtype: type[np.floating[Any]] = np.float64,
     tile_bytes: int = 1 << 26,
 ) -> dict[str, Array]:
@@ -37,30 +38,62 @@ def run_plan(
     `inputs` holds an array `[E, *shape]` for every example input and `[C, *shape]` for every candidate input.
     Returns candidate outputs as `[C, *shape]`, all others as `[c, E, *shape]`; a shape of `(1,)` is dropped: `loss` is
     `[C]`, `logits` `[C, E, L]`. `observe(site, values)` sees values of live rows only (those the mask keeps).
+    `added(name, rows)` is what somebody else's part adds to rows times the matrix of that name.
     Work goes in tiles of candidates × examples of about `tile_bytes`; the result does not depend on it beyond rounding.
     A plan that generates (`generation.py`) takes one step: `rows` `[E, n, h]` are those behind each example.
     """
     if any(v.kind == "recall" for v in plan):
         return _run_step(plan, weights, inputs, observe, dtype, tile_bytes)
-    counts = {
-        kind: len(inputs[given[0].attrs["name"]]) if (given := plan.inputs(kind)) else 1
-        for kind in ("candidate", "example")
-    }
-    pairs = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
-    e_step = min(counts["example"], pairs)
-    c_step = max(1, pairs // e_step)
-    names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
-    executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe)
-    results: dict[str, list[list[Array]]] = {output.name: [] for output in plan.outputs}
-    for e in range(0, counts["example"], e_step):
-        early = executor.evaluate(plan, Stage.EXAMPLE, {}, _slices(plan, inputs, "example", e, e_step, dtype))
-        for tiles in results.values():
-            tiles.append([])
-        for c in range(0, counts["candidate"], c_step):
-            values = executor.evaluate(plan, Stage.PAIR, early, _slices(plan, inputs, "candidate", c, c_step, dtype))
-            for output in plan.outputs:
-                results[output.name][-1].append(values[output.value])
-    return {output.name: _join(plan[output.value], results[output.name]) for output in plan.outputs}
+    examples = Examples(plan, weights, inputs, observe=observe, added=added, dtype=dtype, tile_bytes=tile_bytes)
+    return examples.outputs(inputs)
+
+
+class Examples:
+    """A plan on one set of examples, for candidates as often as wanted; arguments are `run_plan`'s.
+
+    With `keep`, what depends on examples alone is evaluated once, and kept for all of them.
+    """
+
+    def __init__(
+        self, plan: Plan, weights: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]], *,
+        observe: Observer | None = None, added: Added | None = None, dtype: type[np.floating[Any]] = np.float64,
+        tile_bytes: int = 1 << 26, keep: bool = False,
+    ) -> None:  # fmt: skip
+        names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
+        self._executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe, added)
+        self._plan, self._inputs, self._dtype = plan, inputs, dtype
+        self._pairs = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
+        count = self._count("example", inputs)
+        self._step = min(count, self._pairs)
+        self._starts = range(0, count, self._step)
+        later = [v for v in plan if v.stage & Stage.CANDIDATE]
+        self._read = {i for v in later for i in v.inputs} | {output.value for output in plan.outputs}
+        self._kept = [self._early(e) for e in self._starts] if keep else None
+
+    def outputs(self, candidates: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
+        """All outputs for candidates `[C, *shape]`."""
+        plan, step = self._plan, max(1, self._pairs // self._step)
+        results: dict[str, list[list[Array]]] = {output.name: [] for output in plan.outputs}
+        for i, e in enumerate(self._starts):
+            early = self._kept[i] if self._kept is not None else self._early(e)
+            for tiles in results.values():
+                tiles.append([])
+            for c in range(0, self._count("candidate", candidates), step):
+                given = _slices(plan, candidates, "candidate", c, step, self._dtype)
+                values = self._executor.evaluate(plan, Stage.PAIR, early, given)
+                for output in plan.outputs:
+                    results[output.name][-1].append(values[output.value])
+        return {output.name: _join(plan[output.value], results[output.name]) for output in plan.outputs}
+
+    def _count(self, kind: str, inputs: Mapping[str, NDArray[Any]]) -> int:
+        given = self._plan.inputs(kind)
+        return len(inputs[given[0].attrs["name"]]) if given else 1
+
+    def _early(self, e: int) -> dict[int, Array]:
+        """What the rest of the plan reads of a tile's example stage."""
+        given = _slices(self._plan, self._inputs, "example", e, self._step, self._dtype)
+        values = self._executor.evaluate(self._plan, Stage.EXAMPLE, {}, given)
+        return {i: value for i, value in values.items() if i in self._read}
 
 
 def _run_step(
@@ -82,12 +115,12 @@ class Session:
 
     def __init__(
         self, plan: Plan, weights: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]],
-        dtype: type[np.floating[Any]] = np.float64, observe: Observer | None = None,
+        dtype: type[np.floating[Any]] = np.float64, observe: Observer | None = None, added: Added | None = None,
     ) -> None:  # fmt: skip
-        """`inputs`: examples, `[E, *shape]`."""
+        """`inputs`: examples, `[E, *shape]`; the rest as in `run_plan`."""
         self._plan, self._dtype = plan, dtype
         names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
-        self._executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe)
+        self._executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe, added)
         count = len(inputs[plan.inputs("example")[0].attrs["name"]])
         given = _slices(plan, inputs, "example", 0, count, dtype)
         self._early = self._executor.evaluate(plan, Stage.EXAMPLE, {}, given)
@@ -163,10 +196,11 @@ class _Executor(DecoderOperations):
     """Evaluates operations on `[c, e, *shape]` arrays; one method a kind of operation."""
 
     def evaluate(self, plan: Plan, stage: Stage, early: dict[int, Array], given: dict[int, Array]) -> dict[int, Array]:
-        """All values whose stage is within `stage` and that `early` and `given` do not hold yet."""
+        """All values whose stage is within `stage`; where there are `early` ones, without the example stage's others."""
         values = early | given
         for v in plan:
-            if v.id in values or (v.stage | stage) != stage:
+            done = early and v.stage | Stage.EXAMPLE == Stage.EXAMPLE
+            if v.id in values or done or v.stage | stage != stage:
                 continue
             values[v.id] = getattr(self, f"_{v.kind}")(v, *(values[i] for i in v.inputs))
         return values
