@@ -18,6 +18,7 @@ from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import Weights, derived_shapes
 from ..plan.build import build_encoder
+from ..plan.execution import Added, Observer
 from ..plan.oracle import run_plan
 from .sequences import bare_ids
 
@@ -59,8 +60,11 @@ def _largest(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], tried: list[i
     return np.asarray(np.max(sizes, axis=0))
 
 
-def sink_weights(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], token: int) -> Weights:
-    """`layers.i.sink.key` and `.value` `[KV·D]` of the first token, float32; keys are not yet rotated."""
+def sink_weights(
+    spec: ModelSpec, weights: Mapping[str, NDArray[Any]], token: int, added: Added | None = None
+) -> Weights:
+    """`layers.i.sink.key` and `.value` `[KV·D]` of the first token, float32; keys are not yet rotated. `added` as in
+    `run_plan`."""
     found: Weights = {}
 
     def observe(site: str, values: Array) -> None:
@@ -68,11 +72,14 @@ def sink_weights(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], token: in
         if what in ("key", "value"):
             found[f"{layer}.sink.{what}"] = values.reshape(3, -1)[0].astype(np.float32)
 
-    _run(spec, weights, [[token] * 3], observe)
+    _run(spec, weights, [[token] * 3], observe, added)
     return found
 
 
-def _run(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[Sequence[int]], observe: Any) -> None:
+def _run(
+    spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[Sequence[int]], observe: Observer,
+    added: Added | None = None,
+) -> None:  # fmt: skip
     """Sequences of one length, all rows real: with nothing in front of them there is no other first token."""
     length = len(ids[0])
     options = GenOptions(sequence_length=length - 1, n_prompt_tokens=0, attention="softmax")
@@ -83,4 +90,4 @@ def _run(spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[Seq
     plan = build_encoder(spec, options, layers=spec.num_hidden_layers)
     nothing = {name: np.zeros(shape) for name, shape in derived_shapes(spec, options).items() if ".sink." in name}
     inputs = {"x": x, "mask": np.ones((len(ids), length))}
-    run_plan(plan, {**weights, **nothing}, inputs, observe=observe, dtype=np.float32, tile_bytes=1 << 30)
+    run_plan(plan, {**weights, **nothing}, inputs, observe=observe, added=added, dtype=np.float32, tile_bytes=1 << 30)

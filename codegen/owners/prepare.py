@@ -23,6 +23,7 @@ from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import Weights, prompt_name, prompted_layers
 from ..plan.build import build_encoder
+from ..plan.execution import Added
 from ..plan.oracle import run_plan
 from .check import check_embedder, fitting_tokenizer
 from .embed import Embedder, Settings, embedding_tables
@@ -168,7 +169,22 @@ def initial_prompt(
     return rows[0, 0, 1 : 1 + n].astype(np.float32)
 
 
-def prototypes(spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder) -> NDArray[np.float32]:
+def made_by_layers(
+    spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder, added: Added
+) -> Weights:
+    """Tensors that follow from the layers, where somebody else adds to their products (`run_plan`): what a decoder's
+    first token is replaced by, and prototypes. Raises `ProblemsFound`."""
+    made: Weights = {}
+    if spec.causal:
+        made = sink_weights(spec, weights, first_token(embedder.tokenizer, spec, weights, PROBES), added)
+    if spec.head.kind == "prototypes":
+        made["head.prototypes"] = prototypes(spec, options, weights | made, embedder, added)
+    return made
+
+
+def prototypes(
+    spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder, added: Added | None = None
+) -> NDArray[np.float32]:
     """Unit embeddings `[L, h]` of the label texts, by the model itself with the attention that the options name.
 
     Raises `ProblemsFound` where two are the same: no prompt could tell those labels apart.
@@ -176,7 +192,7 @@ def prototypes(spec: ModelSpec, options: GenOptions, weights: Weights, embedder:
     settings = replace(embedder.settings, position_offset=spec.position_offset)  # no prompt stands before them
     whole = Embedder(embedder.tokenizer, embedder.tables, settings, embedder.frozen)
     inputs, _ = whole.encode(options.label_texts)
-    pooled = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
+    pooled = run_plan(build_encoder(spec, options), weights, inputs, added=added)["pooled"][0]
     unit = pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
     for (a, text), (b, other) in combinations(enumerate(options.label_texts), 2):
         if np.abs(unit[a] - unit[b]).max() < SAME:

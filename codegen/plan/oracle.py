@@ -196,7 +196,7 @@ class _Executor(DecoderOperations):
     """Evaluates operations on `[c, e, *shape]` arrays; one method a kind of operation."""
 
     def evaluate(self, plan: Plan, stage: Stage, early: dict[int, Array], given: dict[int, Array]) -> dict[int, Array]:
-        """All values whose stage is within `stage`; where there are `early` ones, without the example stage's others."""
+        """All values whose stage is within `stage`; beside `early` ones none of the example stage's."""
         values = early | given
         for v in plan:
             done = early and v.stage | Stage.EXAMPLE == Stage.EXAMPLE

@@ -17,7 +17,9 @@ class CertificateOptions:
 
     folder: Annotated[Path, Option("Folder for the set; made if missing.", RUN, ("DIR",))]
     days: Annotated[int, Option("Days that the certificates are valid.", RUN, at_least=1)] = 825
-    parties: Annotated[int, Option("Parties: the protocol's number.", ENGINE, at_least=2, at_most=4)] = 3
+    parties: Annotated[
+        int, Option("Parties: the protocol's number; 1: an adapter's server.", ENGINE, at_least=1, at_most=4)
+    ] = 3
 
     def __post_init__(self) -> None:
         check(self).check()

@@ -10,3 +10,4 @@ certs, convert, doctor, evaluate, export, generate, party, predict, weights = (
     entry(f"{FOLDER}.{name}")
     for name in ("certs", "convert", "doctor", "evaluate", "export", "generate", "party", "predict", "weights")
 )
+adapter = entry(f"{FOLDER.rpartition('.')[0]}.split.serving")

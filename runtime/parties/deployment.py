@@ -20,6 +20,8 @@ from .ports import check_loopback, free_ports
 
 LOCALHOST = "127.0.0.1"
 LOOPBACK = ("localhost", LOCALHOST, "::1")
+PARTIES = {"embedded": 3, "split": 1}
+"""Parties that a deployment describes; MP-SPDZ's number is the protocol's. Split: the server of an adapter."""
 HOST = re.compile(r"[^\s/\[\]:@]+")
 
 
@@ -68,7 +70,7 @@ class Deployment(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["embedded", "mp-spdz"] = "embedded"
+    engine: Literal["embedded", "mp-spdz", "split"] = "embedded"
     protocol: ProtocolName | None = None
     """Of MP-SPDZ."""
     parties: tuple[PartyAddress, ...]
@@ -101,9 +103,9 @@ class Deployment(BaseModel):
         if mp_spdz != (self.protocol is not None):
             accepted = f"one of {', '.join(PROTOCOLS)}" if mp_spdz else "none"
             raise ValueError(f"protocol is {self.protocol or 'missing'}: engine {self.engine} takes {accepted}")
-        expected = PROTOCOLS[self.protocol].parties if self.protocol else 3
+        expected = PROTOCOLS[self.protocol].parties if self.protocol else PARTIES[self.engine]
         if len(self.parties) != expected:
-            what = f"protocol {self.protocol}" if self.protocol else "engine embedded"
+            what = f"protocol {self.protocol}" if self.protocol else f"engine {self.engine}"
             raise ValueError(f"{len(self.parties)} parties are described: {what} has {expected}")
         if unknown := sorted(self.pins.keys() - names(expected).keys()):
             raise ValueError(f"pins has {', '.join(unknown)}: the names are {', '.join(names(expected))}")
@@ -111,7 +113,7 @@ class Deployment(BaseModel):
             raise ValueError("pins is given: parties of MP-SPDZ know no pins")
         for i, party in enumerate(self.parties):
             if mp_spdz != bool(party.client_port):
-                text = "missing: a party of MP-SPDZ needs one" if mp_spdz else "given: engine embedded has none"
+                text = "missing: a party of MP-SPDZ needs one" if mp_spdz else f"given: engine {self.engine} has none"
                 raise ValueError(f"parties.{i}.client_port is {text}")
             if mp_spdz and party.listen:
                 raise ValueError(f"parties.{i}.listen is given: parties of MP-SPDZ listen on all addresses")
@@ -158,11 +160,13 @@ class Deployment(BaseModel):
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
     @classmethod
-    def local(cls, certificates: Path, threads: int = 0) -> Deployment:
-        """Three parties on free ports of this machine. Raises DeploymentError where it cannot talk to itself."""
+    def local(
+        cls, certificates: Path, threads: int = 0, engine: Literal["embedded", "split"] = "embedded"
+    ) -> Deployment:
+        """All parties on free ports of this machine. Raises DeploymentError where it cannot talk to itself."""
         check_loopback(LOCALHOST)
-        parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in free_ports(3))
-        return cls(parties=parties, certificates=certificates, threads=threads)
+        parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in free_ports(PARTIES[engine]))
+        return cls(engine=engine, parties=parties, certificates=certificates, threads=threads)
 
 
 def _problem(error: ErrorDetails) -> str:

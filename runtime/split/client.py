@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..closing import Closing
+from ..engine import Cost
 from ..errors import AdapterServerError
 from ..parties.certificates import client_context, host_name
 from ..parties.connection import CONNECT_SECONDS, SILENCE_SECONDS, prepare
@@ -19,12 +21,12 @@ from .ahead import Ahead
 from .channel import VERSION, Channel, Kind
 from .fixed import Floats, Shape
 from .online import Online
+from .options import Encryption
 
 SERVER = "party0"
 """The name in the server's certificate."""
 CALLS_BYTES = 1 << 20
 SHAPES = TypeAdapter(list[Shape])
-Encryption = Literal["ahead", "online"]
 
 
 class AdapterClient(Closing):
@@ -47,6 +49,7 @@ class AdapterClient(Closing):
         except BaseException:
             self._channel.close()
             raise
+        self._seconds = 0.0
         self.asked = self.questions = 0
         """Rows, and calls to `ask`."""
 
@@ -60,12 +63,19 @@ class AdapterClient(Closing):
         """Of those, what was sent ahead of questions."""
         return self._way.prepared_bytes
 
+    def cost(self) -> Cost:
+        """Seconds spent on answers, bytes in both directions, and a round for every question."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Cost(self._seconds, self.bytes, self.questions, peak)
+
     def ask(self, call: int, rows: Floats) -> list[Floats]:
         """What each module of a call adds to its output for rows `[n, inputs]`: arrays `[n, width]`.
 
         Raises InputError for rows out of reach, AdapterServerError where the server refuses or is gone.
         """
+        began = time.monotonic()
         told = self._way.ask(call, rows)
+        self._seconds += time.monotonic() - began
         self.asked += len(rows)
         self.questions += 1
         return self.shapes[call].by_module(told)

@@ -37,7 +37,7 @@ class Served:
     base: str
     """SHA-256 of the public base that the adapter belongs to, in hexadecimal digits."""
     adapters: Sequence[Adapter]
-    most_tokens: int
+    most_rows: int
     """Rows per call that it answers in its life; 0: any number."""
 
 
@@ -90,7 +90,7 @@ class AdapterServer:
         if bytes(base).decode(errors="replace") != self._served.base:
             raise InputError("the data owner runs another base than the one the adapter belongs to")
         shapes = json.dumps([asdict(adapter.shape) for adapter in self._served.adapters])
-        channel.send(Kind.CALLS, self._served.most_tokens, shapes.encode())
+        channel.send(Kind.CALLS, self._served.most_rows, shapes.encode())
         _Conversation(self._scheme, self._served, self._told, channel).run()
 
 
@@ -100,7 +100,7 @@ class _Conversation:
     def __init__(self, scheme: Scheme, served: Served, told: list[int], channel: Channel) -> None:
         self._scheme = scheme
         self._adapters = served.adapters
-        self._most = served.most_tokens
+        self._most = served.most_rows
         self._told = told
         self._key = b""
         self._channel = channel

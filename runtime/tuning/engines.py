@@ -1,4 +1,4 @@
-"""The engine of a run: embedded, MP-SPDZ or clear; local or elsewhere."""
+"""The engine of a run: embedded, MP-SPDZ, split or clear; local or elsewhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ..errors import BundleError
 from ..mpspdz.local import mpspdz_engine, options_for
 from ..mpspdz.remote import remote_mpspdz_engine
 from ..progress import Display
+from ..split.engine import SplitEngine
+from ..split.running import Place, adapter_client
 from .clear import ClearEngine
-from .model import Model
+from .model import Model, default_model
 from .options import TuneOptions
 
 
@@ -35,12 +37,25 @@ def local_engine(model: Model, folder: Path, display: Display) -> AbstractContex
     return compiled_engine(model.compiled, folder, display)
 
 
+@contextmanager
+def split_engine(options: TuneOptions, model: Model, folder: Path, display: Display) -> Iterator[Engine]:
+    """The public base here, the private adapter at its server."""
+    assert model.weights is not None
+    path = Path(options.model) if options.model else default_model()
+    place = Place(path, options.lora, options.deployment, options.he)
+    display.note("warning  a private adapter can be solved for from what its server tells (docs/security.md)")
+    with adapter_client(place, model.weights, folder, display) as client:
+        yield SplitEngine(client, model.spec, model.options, model.plan, model.weights, model.embedder)
+
+
 def open_engine(
     options: TuneOptions, model: Model, folder: Path, display: Display, sizes: Sequence[int]
 ) -> AbstractContextManager[Engine]:
     """The engine that was asked for, ready to take sets of these sizes; local parties keep their files in `folder`."""
     if options.engine == "clear":
         return clear_engine(model, display)
+    if options.engine == "split":
+        return split_engine(options, model, folder, display)
     if options.engine == "mp-spdz" and options.deployment:
         return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
     if options.engine == "mp-spdz":

@@ -103,7 +103,11 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     chosen, given = choose_attention(path, adapter, chosen)
     prompt = Path(options.initial_prompt) if options.initial_prompt else None
     spec = read_model(path, chosen)
-    chosen, lora = choose_weights(spec, chosen, Path(options.lora) if options.lora else None, given)
+    if options.engine == "split" and (given is not None or chosen.attention == "rfa"):
+        advice = "Its products are the base's own: give --attention softmax."
+        raise ProblemsFound([Problem("error", "--engine split with random features", advice)])
+    changed = Path(options.lora) if options.lora and options.engine != "split" else None
+    chosen, lora = choose_weights(spec, chosen, changed, given)
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
     warnings = bare_label_texts(chosen.label_texts, labels)
     name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")

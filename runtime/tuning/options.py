@@ -24,6 +24,7 @@ from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
 from ..data.presets import DEMO
 from ..errors import RunFolderError
+from ..split.options import Encryption
 
 MpSpdzFolder = Annotated[
     str,
@@ -138,9 +139,14 @@ class TuneOptions(ProgramOptions):
         Option("Word of a label for a language model's head; repeat for each.", LABELS, metavar="label=word"),
     ] = ()
     engine: Annotated[
-        Literal["embedded", "mp-spdz", "clear"],
-        Option("Who computes; clear is NOT PRIVATE, for experiments.", ENGINE),
+        Literal["embedded", "mp-spdz", "split", "clear"],
+        Option(
+            "Who computes. split: no parties; the base is public and runs here, what --lora adds is asked of its "
+            "owner's server, and NOTHING keeps an asker from solving for it. clear is NOT PRIVATE, for experiments.",
+            ENGINE,
+        ),
     ] = "embedded"
+    he: Encryption = "ahead"
     protocol: Annotated[ProtocolName, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
     mp_spdz: MpSpdzFolder = ""
     round_nearest: RoundNearest = False
@@ -182,7 +188,20 @@ class TuneOptions(ProgramOptions):
             ):  # fmt: skip
                 if given:
                     report.error(f"{name} is given", f"It is for --engine mp-spdz; the engine is {self.engine}.")
-        if bool(self.deployment) != bool(self.bundle):
+        if self.engine == "split":
+            if bool(self.deployment) == bool(self.lora):
+                report.error(
+                    "--engine split needs --lora or --deployment, and not both",
+                    "The adapter is here, for a trial, or at the server that --deployment names.",
+                )
+            for name in ("bundle", "health", "adapter"):
+                if getattr(self, name):
+                    report.error(f"--{name} is given", "With --engine split the base runs here, from --model.")
+            if self.weights not in ("auto", "base") or self.frozen_layers:
+                report.error("--weights or --frozen-layers is given", "With --engine split the base is public.")
+        elif self.he != "ahead":
+            report.error(f"--he is {self.he}", f"It is for --engine split; the engine is {self.engine}.")
+        if self.engine != "split" and bool(self.deployment) != bool(self.bundle):
             given, missing = ("--deployment", "--bundle") if self.deployment else ("--bundle", "--deployment")
             report.error(
                 f"{given} is given without {missing}",

@@ -197,7 +197,7 @@ def embed(name: str, examples: list[Example], model: Model, options: TuneOptions
 def limits_of(options: TuneOptions, model: Model) -> Limits:
     """What losses and logits of the run's engine can be. Where logits are opened, and in the clear, losses have no
     interval of their own."""
-    if options.reveal == "logits" or options.engine == "clear":
+    if options.reveal == "logits" or options.engine in ("clear", "split"):
         return limits(model.plan)
     if model.covered is None:
         return limits(model.plan, mpspdz_width(options.loss, MpSpdzOptions()))

@@ -40,10 +40,10 @@ A, B = np.random.default_rng(0).normal(size=(2, 6)), np.random.default_rng(1).no
 class Running:
     """A server in a thread, with what it logged."""
 
-    def __init__(self, scheme: Scheme, certificates: Path, most_tokens: int = 0) -> None:
+    def __init__(self, scheme: Scheme, certificates: Path, most_rows: int = 0) -> None:
         self.log: list[str] = []
         adapters = [Adapter.of(["layers.0.q", "layers.0.v"], [(A, B), (A[:1], B[:3, :1])], 12.0, scheme.modulus)]
-        served = Served(BASE, adapters, most_tokens)
+        served = Served(BASE, adapters, most_rows)
         server = AdapterServer(scheme, served, server_context(certificates, "party0"), self.log.append)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = PartyAddress(host="127.0.0.1", port=self.socket.getsockname()[1])
@@ -99,7 +99,7 @@ def test_another_base_is_refused(running: Running, certificates: Path) -> None:
 
 
 def test_the_limit_holds_over_connections(scheme: Scheme, certificates: Path) -> None:
-    with closing(Running(scheme, certificates, most_tokens=3)) as running:
+    with closing(Running(scheme, certificates, most_rows=3)) as running:
         with client(running, certificates) as asking:
             assert asking.most_rows == 3
             asking.ask(0, np.ones((2, 6)))

@@ -1,0 +1,37 @@
+"""Runs with a private adapter at its server end as runs in the clear with the adapter merged do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.commands import run
+from helpers.toy_lora import save_lora
+from helpers.toys import save_sentence_transformer
+from helpers.tune_runs import tune, write_data
+from secfwt.runtime.commands.predict import main as predict_main
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # by peft
+SMALL = ["--k-shot", 2, "--popsize", 4, "--intrinsic-dim", 6, "--attention", "softmax", "--sequence-length", 12]
+SMALL += ["--n-prompt-tokens", 2, "--eval-every", 1, "--budget", 4, "--test-limit", 4]
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    return [value for line in lines for value in json.loads(line).get("losses", [])]
+
+
+@pytest.mark.parametrize("he", ["ahead", "online"])
+def test_an_encoder_is_tuned_as_in_the_clear(he: str, tmp_path: Path) -> None:
+    top = {"target_modules": ["query", "value"], "layers_to_transform": [1]}
+    save_lora(tmp_path / "lora", save_sentence_transformer(tmp_path / "model", "bert"), **top)
+    write_data(tmp_path / "films.jsonl", ("good", "bad"))
+    given = ["--model", tmp_path / "model", "--data", tmp_path / "films.jsonl", *SMALL, "--prompt-layer", 1]
+    clear = tune(*given, "--lora", tmp_path / "lora", "--engine", "clear", "--run", tmp_path / "clear")
+    split = tune(*given, "--lora", tmp_path / "lora", "--engine", "split", "--he", he, "--run", tmp_path / "split")
+    assert (clear.exit_code, split.exit_code) == (0, 0), split.output
+    assert "a private adapter can be solved for" in split.output
+    assert losses(tmp_path / "split") == pytest.approx(losses(tmp_path / "clear"), abs=0.01)
+    told = run(predict_main, "--run", tmp_path / "split", "--text", "good film")
+    assert told.exit_code == 0, told.output
