@@ -5,6 +5,7 @@
     python benchmarks/run.py forward --shape minilm --layers 1 2 4 6
     python benchmarks/run.py generation --candidates 20 --examples 64 --unstaged 2
     python benchmarks/run.py text --model SmolLM2.gguf --draft SmolLM2.gguf --draft-tokens 2 4 8
+    python benchmarks/run.py split
     python benchmarks/run.py paper --prompt-layer 23
     python benchmarks/run.py kernels
     python benchmarks/run.py network --lanes 1 --lanes 2
@@ -35,6 +36,7 @@ COMMANDS = {
     "forward": "performance.sweeps",
     "generation": "performance.sweeps",
     "text": "performance.text",
+    "split": "performance.split",
     "paper": "performance.paper",
     "kernels": "performance.kernels",
     "network": "performance.network",

@@ -169,9 +169,7 @@ def initial_prompt(
     return rows[0, 0, 1 : 1 + n].astype(np.float32)
 
 
-def made_by_layers(
-    spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder, added: Added
-) -> Weights:
+def made_by_layers(spec: ModelSpec, options: GenOptions, weights: Weights, embedder: Embedder, added: Added) -> Weights:
     """Tensors that follow from the layers, where somebody else adds to their products (`run_plan`): what a decoder's
     first token is replaced by, and prototypes. Raises `ProblemsFound`."""
     made: Weights = {}

@@ -53,20 +53,25 @@ class AdapterServer:
 
     def serve(self, listening: socket.socket) -> None:
         """Until the socket is closed."""
-        while True:
-            try:
-                raw, address = listening.accept()
-            except OSError:
-                return
-            self._log(f"connection from {address[0]}")
-            try:
-                self._meet(raw)
-            except AdapterServerError as error:
-                self._log(str(error))
-            except (ssl.SSLError, OSError) as error:
-                self._log(f"no TLS connection: {error}")
-            finally:
-                raw.close()
+        while self.meet(listening):
+            pass
+
+    def meet(self, listening: socket.socket) -> bool:
+        """Serve the next data owner until it leaves; False where the socket is closed."""
+        try:
+            raw, address = listening.accept()
+        except OSError:
+            return False
+        self._log(f"connection from {address[0]}")
+        try:
+            self._meet(raw)
+        except AdapterServerError as error:
+            self._log(str(error))
+        except OSError as error:
+            self._log(f"no TLS connection: {error}")
+        finally:
+            raw.close()
+        return True
 
     def _meet(self, raw: socket.socket) -> None:
         raw.settimeout(HANDSHAKE_SECONDS)

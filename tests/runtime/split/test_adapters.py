@@ -31,7 +31,8 @@ def test_modules_that_read_the_same_rows_are_one_call(tmp_path: Path) -> None:
 
 def test_the_base_is_known_by_its_weights(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        save_lora(tmp_path / name, save_decoder(tmp_path / f"{name}-model", "llama", "causal_lm"), target_modules=["q_proj"])
+        model = save_decoder(tmp_path / f"{name}-model", "llama", "causal_lm")
+        save_lora(tmp_path / name, model, target_modules=["q_proj"])
     first, second = (served(tmp_path / f"{name}-model", tmp_path / name, 0, MODULUS) for name in ("one", "two"))
     assert first.base == second.base
     other = tmp_path / "one-model" / "model.safetensors"
@@ -49,7 +50,8 @@ def test_what_was_trained_whole_is_refused(tmp_path: Path) -> None:
 
 
 def test_factors_are_as_the_adapter_says(tmp_path: Path) -> None:
-    wrapped = save_lora(tmp_path / "lora", save_decoder(tmp_path / "model", "llama", "causal_lm"), target_modules=["up_proj"])
+    model = save_decoder(tmp_path / "model", "llama", "causal_lm")
+    wrapped = save_lora(tmp_path / "lora", model, target_modules=["up_proj"])
     (adapter, *_) = served(tmp_path / "model", tmp_path / "lora", 0, MODULUS).adapters
     down, up = adapter.factors
     (module,) = (m for n, m in wrapped.named_modules() if n.endswith("layers.0.mlp.up_proj"))
