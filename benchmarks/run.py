@@ -13,6 +13,7 @@
     python benchmarks/run.py peers --spu-python DIR/bin/python --crypten-python DIR/bin/python
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
+    python benchmarks/run.py feature-maps --tokens 64 256
     python benchmarks/run.py fidelity --texts 334 --tokens 32 64
     python benchmarks/run.py perplexity --model FILE.gguf --texts 16 --tokens 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
@@ -44,6 +45,7 @@ COMMANDS = {
     "peers": "peers.engines",
     "mpspdz-layer": "peers.mpspdz_layer",
     "accuracy": "accuracy.run",
+    "feature-maps": "accuracy.feature_maps",
     "fidelity": "accuracy.fidelity",
     "perplexity": "accuracy.perplexity",
     "explore": "accuracy.explore",

@@ -148,7 +148,7 @@ def calibrate_plan(
     if spec.head.kind == "tokens":
         continued = continuations.of_texts(plan, spec, options, embedder, texts or public_sentences())
         return serve(plan, weights, options, [continued], adapted=False)
-    known = given.description.calibration if given is not None and texts is None else None
+    known = given.description.calibration or None if given is not None and texts is None else None
     inputs = []
     if known is None:
         fitting = fitting_texts(texts or public_sentences(), options)

@@ -1,4 +1,4 @@
-"""Random-feature attention's sums over keys, in the cheaper of two orders.
+"""Sums over keys of attention by a feature map, in the cheaper of two orders.
 
 Per head, with F features, D columns, R' rows that are read and R keys:
 
@@ -44,9 +44,13 @@ class Association:
     """Sums of one layer, over 2^row_bits so that they stay as small as their means."""
 
     r: RingBuilder
-    features: int
-    """F; |φ(q)ᵀφ(k)| <= F."""
+    largest: float
+    """|φ(q)ᵀφ(k)| is at most that: F of cosines and sines."""
     row_bits: int
+    each: float = 1.0
+    """Largest |φ(k)| of one feature."""
+    sum_scale: int = SUM
+    kernel_scale: int = KERNEL
 
     def weigh(self, queries: Sequence[int], keyed: Sequence[Keyed]) -> tuple[int, int]:
         """φ(q)ᵀS/2^row_bits `[H, R', D]` and φ(q)ᵀn/2^row_bits `[H, R', 1]`, additive, of queries `[H, R', 2F]`,
@@ -68,12 +72,12 @@ class Association:
             return reduce(or_, (r[i].stage for i in values))
 
         latest = stage(*queries, *(each.key for each in keyed))
-        heads, _, columns = r[keyed[0].value].shape
+        (heads, _, columns), width = r[keyed[0].value].shape, r[keyed[0].key].shape[-2]
         late = sum(stage(each.key, each.value) == latest for each in keyed)
-        products, counts = self._bits(scale + ROW, SUM), self._bits(scale, SUM)
-        sums = late * heads * 2 * self.features * (columns * products + counts)
+        products, counts = self._bits(scale + ROW, self.sum_scale), self._bits(scale, self.sum_scale)
+        sums = late * heads * width * (columns * products + counts)
         values = [r[q].shape[-2] * r[k].shape[-1] for q in queries for k, *_ in keyed if stage(q, k) == latest]
-        return heads * sum(values) * self._bits(2 * scale, KERNEL) < sums
+        return heads * sum(values) * self._bits(2 * scale, self.kernel_scale) < sums
 
     def _bits(self, before: int, after: int) -> int:
         """Sent for one truncation that divides by 2^row_bits besides."""
@@ -84,14 +88,13 @@ class Association:
         sums, counts = [], []
         for key, value, mask in keyed:
             rows = r[key].shape[-1]
-            count = r.sum(key, -1) if mask is None else r.matmul(key, mask, bound=float(rows))
-            sums.append(r.trunc(r.matmul(key, value, bound=rows * r[value].bound), SUM, -self.row_bits))
-            counts.append(r.trunc(count, min(SUM, r[count].scale + self.row_bits - 1), -self.row_bits))
+            count = r.sum(key, -1) if mask is None else r.matmul(key, mask, bound=rows * self.each)
+            weighed = r.matmul(key, value, bound=rows * self.each * r[value].bound)
+            sums.append(r.trunc(weighed, self.sum_scale, -self.row_bits))
+            counts.append(r.trunc(count, min(self.sum_scale, r[count].scale + self.row_bits - 1), -self.row_bits))
         summed, counted = reduce(r.add, sums), reduce(r.add, counts)
-        most = self.features * r[summed].bound
-        return [
-            (r.matmul(q, summed, bound=most), r.matmul(q, counted, bound=float(self.features))) for q in queries
-        ]  # fmt: skip
+        most = self.largest * r[summed].bound / self.each
+        return [(r.matmul(q, summed, bound=most), r.matmul(q, counted, bound=self.largest)) for q in queries]
 
     def _kernel_first(self, queries: Sequence[int], keyed: Sequence[Keyed]) -> list[tuple[int, int]]:
         return [self._by_kernel(query, keyed) for query in queries]
@@ -100,7 +103,7 @@ class Association:
         r = self.r
         weighed, counted = [], []
         for key, value, mask in keyed:
-            kernel = r.trunc(r.matmul(query, key, bound=float(self.features)), KERNEL, -self.row_bits)
+            kernel = r.trunc(r.matmul(query, key, bound=self.largest), self.kernel_scale, -self.row_bits)
             weighed.append(r.matmul(kernel, value))
             counted.append(r.sum(kernel, -1) if mask is None else r.matmul(kernel, mask))
         return reduce(r.add, weighed), reduce(r.add, counted)

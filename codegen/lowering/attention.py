@@ -84,7 +84,7 @@ class RandomFeatureAttention(Attention):
         queries = [r.permute(self._features("query", x), (1, 0, 2)) for x in reads]
 
         # 2. φ(q)ᵀS/2^row_bits and φ(q)ᵀn/2^row_bits, in either order
-        weighed, counted = Association(r, scales.features, scales.row_bits).weigh(queries, keyed)
+        weighed, counted = Association(r, float(scales.features), scales.row_bits).weigh(queries, keyed)
 
         # 3. Q from φ(q)ᵀn, N from φ(q)ᵀS
         inverse = self._inverse(counted, scales)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import floor, log2
+
+import numpy as np
 
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
+from ..ring.values import HEADROOM
 from ..series.ranges import Ranges
+from ..series.softmax import HARMLESS, inverse_sum, sum_period
 from .health import Watch
 from .layer_norm import Norm
-from .scales import ROW, WEIGHT
+from .scales import LEAST, RECIPROCAL, ROW, WEIGHT
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,33 @@ class Attention(ABC):
     def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
         """All heads' outputs `[R, H·D]` at scale `ROW` for the rows that `reads` names, stacked; keys and values are
         those of all `parts`."""
+
+
+class Weighing(Attention):
+    """Attention by weights that are not negative: what they weigh over their sum n, in an interval that 1/n is fitted
+    on."""
+
+    def divided(self, total: int, numerator: int, longest: float) -> int:
+        """All heads' outputs `[R, H·D]` at scale `ROW` of numerators `[H, R, D]` and sums `[H, R, 1]` of weights, of
+        values of at most `longest`."""
+        r = self.r
+        # 1. 1/n
+        low, high = self.ranges.row_sum(f"layers.{self.v.attrs['layer']}.row_sum")
+        theta, turn = r.phase(total, sum_period(low, high))
+        fit = inverse_sum(low, high, turn)
+        inverse = r.fourier(theta, fit, RECIPROCAL)
+        if self.watch:
+            self.watch.row_sum(total, inverse, fit)
+
+        # 2. their product. Weights are not negative, so a numerator is at most n times the longest value, and the
+        # product at most that times the largest n·|r(n)|, for every n that the fit is made for.
+        n = np.linspace(0, HARMLESS * high, 1 << 12)
+        peak = 1.01 * float(np.max(np.abs(n * fit(n / turn))))
+        room = floor(HEADROOM - RECIPROCAL - log2(peak * longest))
+        r.declare(numerator, bound=HARMLESS * high * longest)
+        numerator = r.trunc(numerator, max(LEAST, min(ROW + 2, room)))
+        out = r.trunc(r.mul(numerator, inverse, bound=peak * longest), ROW)
+        return side_by_side(r, r.declare(out, bound=2 * longest))
 
 
 def projected(

@@ -16,11 +16,17 @@ from ..ring.builder import RingBuilder
 from ..series.ranges import Ranges
 from .attention import RandomFeatureAttention
 from .feed_forward import feed_forward
-from .heads import Part
+from .heads import Attention, Part
 from .health import Health, Watch
 from .layer_norm import Norm, centred, normalise
 from .scales import ROW
 from .softmax import SoftmaxAttention
+from .squared_relu import SquaredReluAttention
+
+ATTENTIONS: dict[str, type[Attention]] = {
+    "softmax": SoftmaxAttention, "folded": RandomFeatureAttention, "paper": RandomFeatureAttention,
+    "relu2": SquaredReluAttention,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class LayerLowering:
         """
         r, ranges, a = self.r, self.ranges, v.attrs
         site = f"layers.{a['layer']}"
-        kind = SoftmaxAttention if a["attention"] == "softmax" else RandomFeatureAttention
+        kind = ATTENTIONS[a["variant"] if a["attention"] == "rfa" else "softmax"]
         watch = self._watch(parts[0], reads)
         attention = kind(r, ranges, v, norm, watch).attend(parts, reads)
         y = self._attention_sum(a["layer"], attention, reads, norm)

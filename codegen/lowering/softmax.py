@@ -13,18 +13,14 @@ A score costs one masked opening and one truncation, a row and head one opening 
 from __future__ import annotations
 
 from functools import reduce
-from math import floor, log2
-
-import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..ring.values import HEADROOM
-from ..series.softmax import HARMLESS, HIGHEST, MOST_ROOT, inverse_sum, period, root_weight, sum_period
-from .heads import Attention, Part, in_front, projected, side_by_side, values
-from .scales import BENT, LEAST, RECIPROCAL, ROW
+from ..series.softmax import HIGHEST, MOST_ROOT, period, root_weight
+from .heads import Part, Weighing, in_front, projected, values
+from .scales import BENT, ROW
 
 
-class SoftmaxAttention(Attention):
+class SoftmaxAttention(Weighing):
     """Attention by softmax."""
 
     advice = "Give --attention rfa and an adapter (secfwt-convert)."
@@ -49,29 +45,7 @@ class SoftmaxAttention(Attention):
             counts = (r.sum(w, -1) if mask is None else r.matmul(w, mask) for w, _, mask in weights)
             sums.append(reduce(r.add, counts))
 
-        return self._divided(r.concat(tuple(sums), -2), r.concat(tuple(numerators), -2), longest)
-
-    def _divided(self, total: int, numerator: int, longest: float) -> int:
-        """All heads' outputs `[R, H·D]` at scale `ROW` of numerators `[H, R, D]` and sums `[H, R, 1]` of weights, of
-        values of at most `longest`."""
-        r = self.r
-        # 3. 1/n
-        low, high = self.ranges.row_sum(f"layers.{self.v.attrs['layer']}.row_sum")
-        theta, turn = r.phase(total, sum_period(low, high))
-        fit = inverse_sum(low, high, turn)
-        inverse = r.fourier(theta, fit, RECIPROCAL)
-        if self.watch:
-            self.watch.row_sum(total, inverse, fit)
-
-        # 4. their product. Weights are squares, so a numerator is at most n times the longest value, and the product at
-        # most that times the largest n·|r(n)|, for every n that the fit is made for.
-        n = np.linspace(0, HARMLESS * high, 1 << 12)
-        peak = 1.01 * float(np.max(np.abs(n * fit(n / turn))))
-        room = floor(HEADROOM - RECIPROCAL - log2(peak * longest))
-        r.declare(numerator, bound=HARMLESS * high * longest)
-        numerator = r.trunc(numerator, max(LEAST, min(ROW + 2, room)))
-        out = r.trunc(r.mul(numerator, inverse, bound=peak * longest), ROW)
-        return side_by_side(r, r.declare(out, bound=2 * longest))
+        return self.divided(r.concat(tuple(sums), -2), r.concat(tuple(numerators), -2), longest)
 
     def _query(self, x: int) -> tuple[int, int]:
         """q/√D `[H, R, D]`, replicated, and c `[H, R, 1]` at a product's scale, additive."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, Posit
 from ..commandline.problems import Problem, ProblemsFound, Report
 from ..commandline.texts import parse_json
 from ..hub.layout import transformer_folder
-from .options import AdaptedActivation, GenOptions
+from .options import AdaptedActivation, FeatureVariant, GenOptions
 from .spec import ModelSpec
 from .tensors import TensorFile
 from .weights import Shape, Weights, checkpoint_shapes, derived_shapes
@@ -49,7 +49,7 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     features: PositiveInt | list[PositiveInt]
-    variant: Literal["folded", "paper"] = "folded"
+    variant: FeatureVariant = "folded"
     floor: PositiveFloat
     activation: AdaptedActivation = ""
     harmonics: NonNegativeInt = 0
@@ -155,7 +155,10 @@ def apply_adapter(weights: Weights, spec: ModelSpec, options: GenOptions, adapte
     Raises `ProblemsFound` naming every tensor that the model does not have, has in another shape, or still misses.
     """
     report = Report()
-    attention = {k: v for k, v in derived_shapes(spec, adapter.options(options)).items() if k.startswith("layers.")}
+    attention = {
+        name: shape for name, shape in derived_shapes(spec, adapter.options(options)).items()
+        if name.startswith("layers.") and ".sink." not in name
+    }  # fmt: skip
     shapes = checkpoint_shapes(spec) | attention
     shapes |= _change_shapes(adapter.tensors, shapes)
     for name, value in adapter.tensors.items():

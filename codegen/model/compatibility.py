@@ -76,9 +76,10 @@ def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None
             f"a sequence has {rows} rows: --sequence-length, --n-prompt-tokens{new} and the first token",
             f"The model has positions for {spec.max_positions}.",
         )
-    if options.attention == "rfa":
+    if options.attention == "rfa" and options.rfa_variant != "relu2":
         report.error(
-            "--attention is rfa, the model is a decoder", "Accepted: softmax (random features serve encoders only)."
+            f"--attention is rfa with --rfa {options.rfa_variant}, the model is a decoder",
+            "Accepted: softmax, or --rfa relu2 (sharp heads are beyond cosines and sines).",
         )
     if options.deep:
         report.error("--deep is given, the model is a decoder", "A decoder has a prompt in one layer.")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .options import GenOptions
 from .spec import ModelSpec
-from .weights import Weights
+from .weights import FOLDED, Weights
 
 Floats = NDArray[np.float64]
 
@@ -31,8 +31,13 @@ def add_features(weights: Weights, spec: ModelSpec, options: GenOptions) -> Weig
     `folded`: phases of queries and keys as one product with the hidden row, ω·(W x + b)/(d^(1/4)·2π) turns, so that
     φ(q)·φ(k)/F estimates e^(−|q−k|²/2) of q/d^(1/4) and k/d^(1/4). That is the softmax kernel e^(q·k/√d) but for two:
     e^(−|q|²/2) cancels in attention, e^(−|k|²/2) does not and is left to adaptation.
+    `relu2`: projections ω·(W x + b)/√d ± 1, of a size that suits rows of some ten keys. Random ones make the arc-cosine
+    kernel of degree 2 (Cho & Saul 2009), which is not the softmax kernel. The offset, which queries and keys have in
+    common, keeps a row's sum away from 0.
     `paper`: the rows ω themselves, for q and k of unit length (Peng et al. 2021).
     """
+    if spec.causal:
+        return weights | _of_rotated(spec, options)
     result = dict(weights)
     heads, dim = spec.num_attention_heads, spec.head_dim
     for i in range(spec.num_hidden_layers):
@@ -41,10 +46,28 @@ def add_features(weights: Weights, spec: ModelSpec, options: GenOptions) -> Weig
         if options.rfa_variant == "paper":
             result[f"layers.{i}.features"] = omega.astype(np.float32)
             continue
-        turns = omega / (dim**0.25 * 2 * np.pi)
-        for source, target in (("q", "phase_query"), ("k", "phase_key")):
+        kind = FOLDED[options.rfa_variant]
+        size = (8 * options.features_of(i)) ** -0.25
+        common = size * rng.choice([-1.0, 1.0], options.features_of(i)) if kind == "feature" else 0.0
+        turns = omega / (dim**0.5 / size if kind == "feature" else dim**0.25 * 2 * np.pi)
+        for source, target in (("q", f"{kind}_query"), ("k", f"{kind}_key")):
             matrix = weights[f"layers.{i}.{source}.weight"].reshape(heads, dim, -1)
             offset = weights[f"layers.{i}.{source}.bias"].reshape(heads, dim, 1)
             result[f"layers.{i}.{target}.weight"] = (turns @ matrix).reshape(-1, spec.hidden_size).astype(np.float32)
-            result[f"layers.{i}.{target}.bias"] = (turns @ offset).reshape(-1).astype(np.float32)
+            result[f"layers.{i}.{target}.bias"] = ((turns @ offset)[..., 0] + common).reshape(-1).astype(np.float32)
+    return result
+
+
+def _of_rotated(spec: ModelSpec, options: GenOptions) -> Weights:
+    """`relu2` of a decoder: the same projections, of queries and keys as they are, a group's keys having one of their
+    own."""
+    heads, dim, result = (spec.num_attention_heads, spec.kv_heads), spec.head_dim, Weights()
+    for i in range(spec.num_hidden_layers):
+        rng, features = np.random.default_rng([options.seed, i]), options.features_of(i)
+        size = (8 * features) ** -0.25
+        common = size * rng.choice([-1.0, 1.0], features)
+        for name, count in zip(("feature_query", "feature_key"), heads, strict=True):
+            omega = np.concatenate([orthogonal_features(features, dim, rng) for _ in range(count)])
+            result[f"layers.{i}.{name}.weight"] = (size * omega / dim**0.5).astype(np.float32)
+            result[f"layers.{i}.{name}.bias"] = np.tile(common, count).astype(np.float32)
     return result

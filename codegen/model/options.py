@@ -14,6 +14,8 @@ AdaptedActivation = Literal["", ActivationName]
 RoundsChoice = Literal["default", "few"]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 WeightsChoice = Literal["auto", "private", "base", "public"]
+FeatureVariant = Literal["folded", "paper", "relu2"]
+"""Feature maps φ of attention in linear order."""
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
 """What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
 Place = Literal["start", "end", "template"]
@@ -148,9 +150,10 @@ class GenOptions(ProgramOptions):
     rfa_layer_features: tuple[int, ...] = ()
     """The same for every layer on its own, where an adapter has chosen them; empty: `rfa_features` in all."""
     rfa_variant: Annotated[
-        Literal["folded", "paper"],
+        FeatureVariant,
         Option(
-            "Phases straight from hidden rows, or from q and k of unit length (Peng et al. 2021).",
+            "Cosines and sines of phases straight from hidden rows, or from q and k of unit length (paper: Peng et al. "
+            "2021), or squared ReLUs of projections of hidden rows.",
             ATTENTION,
             ("--rfa",),
         ),

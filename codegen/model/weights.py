@@ -16,6 +16,8 @@ Made from these by the model owner (`prepare.py`), as the plan needs them:
 | name | shape |
 |---|---|
 | `layers.{i}.phase_query`, `.phase_key` + `.weight`, `.bias` | `[H·F, h]`, `[H·F]`, turns per unit of hidden state |
+| `layers.{i}.feature_query`, `.feature_key` + `.weight`, `.bias` | the same for squared ReLU features, in their units |
+| decoders': the same, of rotated queries and keys | `[H·F, D]` and `[KV·F, D]`, `[H·F]` and `[KV·F]` |
 | `layers.{i}.features` | `[H, F, d]`, radians per unit of a unit-length q or k |
 | `layers.{i}.sink.key`, `.sink.value` | `[KV·D]`, a decoder's public first token; its key not rotated |
 | `head.prototypes` | `[L, h]`, unit rows |
@@ -33,6 +35,8 @@ from numpy.typing import NDArray
 from .options import GenOptions
 from .spec import ModelSpec
 
+FOLDED = {"folded": "phase", "relu2": "feature"}
+"""Variants of a feature map whose matrices for queries and keys meet a layer's rows, and what those are called."""
 Shape = tuple[int, ...]
 Weights = dict[str, NDArray[np.floating[Any]]]
 
@@ -132,9 +136,13 @@ def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     for i in range(spec.num_hidden_layers if options.attention == "rfa" else 0):
         features = options.features_of(i)
-        if options.rfa_variant == "folded":
-            shapes |= _dense(f"layers.{i}.phase_query", heads * features, h)
-            shapes |= _dense(f"layers.{i}.phase_key", heads * features, h)
+        if spec.causal:  # of queries and keys, which are rotated before
+            shapes |= _dense(f"layers.{i}.feature_query", heads * features, spec.head_dim)
+            shapes |= _dense(f"layers.{i}.feature_key", spec.kv_heads * features, spec.head_dim)
+        elif options.rfa_variant != "paper":
+            kind = FOLDED[options.rfa_variant]
+            shapes |= _dense(f"layers.{i}.{kind}_query", heads * features, h)
+            shapes |= _dense(f"layers.{i}.{kind}_key", heads * features, h)
         else:
             shapes[f"layers.{i}.features"] = (heads, features, spec.head_dim)
     for i in range(spec.num_hidden_layers if options.attention == "softmax" else 0):

@@ -43,6 +43,10 @@ def _check(plan: Plan) -> None:
     if any(v.kind == "health" for v in plan):
         report.error("--health is given", "The MP-SPDZ target does not open it yet: give --target embedded.")
         report.check()
+    if any(v.attrs.get("attention") == "rfa" and v.attrs.get("variant", "relu2") == "relu2" for v in plan):
+        advice = "The MP-SPDZ target has no kernel for them: give --target embedded, or another adapter."
+        report.error("attention has squared ReLU features (relu2)", advice)
+        report.check()
     unknown = sorted({v.kind for v in plan if v.kind not in PLAIN and not hasattr(_Translator, f"_{v.kind}")})
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")

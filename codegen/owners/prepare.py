@@ -56,11 +56,16 @@ def prepare_weights(
     tokenizer = fitting_tokenizer(_place(path), spec)
     label_ids = _label_ids(tokenizer, spec, options)
     weights = load_checkpoint(path, spec, label_ids, lora)
-    if spec.causal:
-        weights |= sink_weights(spec, weights, first_token(tokenizer, spec, weights, PROBES))
+    first = first_token(tokenizer, spec, weights, PROBES) if spec.causal else None
+    if first is not None:
+        weights |= sink_weights(spec, weights, first)
     frozen = FrozenLayers.of(spec, options, weights)  # an adapter's tensors are for random features
     if adapter is not None:
+        below = tuple(f"layers.{i}." for i in range(options.clear_layers))
+        kept = {name: value for name, value in weights.items() if name.startswith(below)}
         weights = apply_adapter(weights, spec, options, adapter)
+        if first is not None:  # behind the layers as they will run
+            weights |= sink_weights(spec, weights | kept, first)
     elif options.attention == "rfa":
         weights = add_features(weights, spec, options)
     layout = _layout(_place(path), tokenizer, spec, options) if spec.causal else None
@@ -96,7 +101,8 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None 
     longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
     plain = replace(
         options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
-        private_tensors=(), sequence_length=max(2, min(longest, spec.max_positions - 1)),
+        private_tensors=(), attention="softmax",
+        sequence_length=max(2, min(longest, spec.max_positions - 1)),
     )  # fmt: skip
     weights, embedder = prepare_weights(path, spec, plain, lora=lora)
     inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from ..model.compatibility import check_fit
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
-from ..model.weights import prompt_name, prompted_layers
+from ..model.weights import FOLDED, prompt_name, prompted_layers
 from .decoder import decoder_row, decoder_rows
 from .generation import add_generation
 from .graph import LOSS_HEALTH, Output, Plan, Stage, Visibility
@@ -138,8 +138,8 @@ def _layer(plan: Plan, spec: ModelSpec, options: GenOptions, layer: int, rows: i
 
 
 def _layer_roles(options: GenOptions) -> list[str]:
-    folded = options.attention == "rfa" and options.rfa_variant == "folded"
-    dense = ["phase_query", "phase_key"] if folded else ["q", "k"]
+    folded = options.attention == "rfa" and options.rfa_variant != "paper"
+    dense = [f"{FOLDED[options.rfa_variant]}_{which}" for which in ("query", "key")] if folded else ["q", "k"]
     dense += ["log_sum"] if options.attention == "softmax" else []
     dense += ["v", "o", "ffn_in", "ffn_out"]
     roles = [f"{name}.{part}" for name in dense for part in ("weight", "bias")]

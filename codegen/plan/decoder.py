@@ -115,7 +115,9 @@ class Decoder:
     def rows_behind(self, layer: int, reads: int, parts: tuple[int, ...]) -> int:
         """The rows `reads`, which are the last of all `parts`, behind a layer."""
         spec, p = self.spec, f"layers.{layer}"
-        dense = ["q", "k", "v", "log_sum", "o", *(["ffn_gate"] if spec.gated else []), "ffn_in", "ffn_out"]
+        featured = self.options.attention == "rfa"
+        weighed = ["feature_query", "feature_key"] if featured else ["log_sum"]
+        dense = ["q", "k", "v", *weighed, "o", *(["ffn_gate"] if spec.gated else []), "ffn_in", "ffn_out"]
         roles = [f"{name}.{part}" for name in dense for part in ("weight", "bias")]
         roles += [f"{name}.{part}" for name in ("input_norm", "ffn_norm") for part in ("gamma", "beta")]
         roles += ["q_norm.gamma", "k_norm.gamma"] if spec.qk_norm else []
@@ -126,4 +128,5 @@ class Decoder:
             layer=layer, heads=spec.num_attention_heads, kv_heads=spec.kv_heads, head_dim=spec.head_dim,
             intermediate=spec.intermediate_size, act=spec.hidden_act, gated=spec.gated, norm=spec.norm,
             eps=spec.layer_norm_eps, qk_norm=spec.qk_norm, rope=asdict(spec.rope) if spec.rope else None,
+            attention=self.options.attention, features=self.options.features_of(layer) if featured else 0,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from ..model.decoders.rope import Rope
 from ..series.activations import OF_DECODERS
 from ..series.elementary import log_sum_exp
-from .execution import Array, Execution
+from .execution import LEAST_SUM, Array, Execution, squared_relu
 from .graph import Value
 from .projection import public_matrix
 
@@ -71,7 +71,7 @@ class DecoderOperations(Execution):
         return y + self._feed_forward(v, site, y, live)
 
     def _causal_attention(self, v: Value, site: str, x: Array, mask: Array, read: slice) -> Array:
-        """Softmax attention of the rows `read` over themselves, those before, and the public first token."""
+        """Attention of the rows `read` over themselves, those before, and the public first token."""
         a, rows = v.attrs, x.shape[2]
         keep, live = mask[:, :, :rows], mask[:, :, read]
         sink = first_slot(mask)[:, :, :rows]
@@ -83,11 +83,16 @@ class DecoderOperations(Execution):
         self._see(f"{site}.value", value, keep + sink)
 
         # heads of queries in groups, each with one head of keys: [c, e, KV, H/KV, n, D]
-        groups = self._grouped(q, a["kv_heads"], a["head_dim"])
-        keys, values = (self._grouped(part, a["kv_heads"], a["head_dim"]) for part in (k, value))
-        scores = groups @ keys.swapaxes(-1, -2) * a["head_dim"] ** -0.5
+        groups, keys, values = (self._grouped(part, a["kv_heads"], a["head_dim"]) for part in (q, k, value))
         before = np.arange(rows) <= np.arange(read.start, read.stop)[:, None]
         allowed = (keep + sink)[:, :, None, None, None] * before > 0
+        if a["attention"] == "rfa":
+            weights = self._squared_relu_weights(v, site, groups, keys, live, keep + sink) * allowed
+            total = weights.sum(axis=-1, keepdims=True)
+            self._see(f"{site}.row_sum", np.moveaxis(total.reshape(*total.shape[:2], -1, total.shape[-2]), 2, 3), live)
+            out = weights / np.maximum(total, LEAST_SUM) @ values
+            return self._joined(out.reshape(*out.shape[:2], -1, *out.shape[-2:]))
+        scores = groups @ keys.swapaxes(-1, -2) * a["head_dim"] ** -0.5
         scores = np.where(allowed, scores, -np.inf)
         seen = allowed.any(axis=-1, keepdims=True)
         log_sum = np.where(seen, log_sum_exp(np.where(seen, scores, 0.0)), 0.0)
@@ -97,6 +102,20 @@ class DecoderOperations(Execution):
             self._see_scores(v, site, x[:, :, read], live, flat, sums.reshape(*by_head[:-1], 1))
         out = np.exp(scores - log_sum) @ values
         return self._joined(out.reshape(*out.shape[:2], -1, *out.shape[-2:]))
+
+    def _squared_relu_weights(
+        self, v: Value, site: str, queries: Array, keys: Array, live: Array, attended: Array
+    ) -> Array:
+        """φ(q)·φ(k) of rotated queries `[c, e, KV, g, n, D]` and keys `[c, e, KV, 1, R, D]`: `[c, e, KV, g, n, R]`."""
+        a = v.attrs
+        parts = []
+        for name, x, kept in (("feature_query", queries, live), ("feature_key", keys, attended)):
+            groups = (a["kv_heads"], x.shape[3], a["features"])
+            weight = self._weight(v, f"{name}.weight").reshape(*groups, -1)
+            u = x @ weight.swapaxes(-1, -2) + self._weight(v, f"{name}.bias").reshape(*groups, 1).swapaxes(-1, -2)
+            self._see(f"{site}.{name}", np.moveaxis(u, 4, 2), kept)
+            parts.append(squared_relu(u))
+        return np.asarray(parts[0] @ parts[1].swapaxes(-1, -2))
 
     def _projected(self, v: Value, site: str, name: str, x: Array, live: Array) -> Array:
         """Queries or keys `[c, e, R, ·]`, normalised per head where the model does that, 0 where rows are dead."""

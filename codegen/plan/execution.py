@@ -15,6 +15,9 @@ Observer = Callable[[str, Array], None]
 Added = Callable[[str, Array], Array | None]
 """What somebody else's part adds to rows `[…, in]` times the matrix of a name, `[…, out]`; None: it has none there."""
 
+LEAST_SUM = 1e-30
+"""Of a row's weights by squared ReLU features, which may all be 0."""
+
 
 class Execution:
     """Weights, an observer, and what layers are made of; arrays are `[c, e, *shape]`."""
@@ -81,3 +84,8 @@ class Execution:
         """`[c, e, H, T, D]` to `[c, e, T, H·D]`."""
         x = np.moveaxis(x, -3, -2)
         return x.reshape(*x.shape[:-2], -1)
+
+
+def squared_relu(u: Array) -> Array:
+    """φ of squared ReLU features: max(0, u)², then max(0, -u)²."""
+    return np.asarray(np.square(np.concatenate([np.maximum(u, 0), np.maximum(-u, 0)], axis=-1)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..series.activations import ACTIVATIONS, DENSE
 from ..series.elementary import log_sum_exp
 from .decoding import DecoderOperations
-from .execution import Added, Array, Observer
+from .execution import LEAST_SUM, Added, Array, Observer, squared_relu
 from .graph import LAYERS, Plan, Stage, Value
 from .projection import public_matrix
 
@@ -242,7 +242,9 @@ class _Executor(DecoderOperations):
             gamma, beta = (self._weight(v, f"input_norm.{role}") for role in ("gamma", "beta"))
             x, reads = x * gamma + beta, reads * gamma + beta
         self._see(f"{site}.hidden", x, mask)
-        attend = self._softmax_attention if v.attrs["attention"] == "softmax" else self._rfa_attention
+        attend = {"softmax": self._softmax_attention, "rfa": self._rfa_attention}[v.attrs["attention"]]
+        if v.attrs.get("variant") == "relu2":
+            attend = self._squared_relu_attention
         y = attend(v, site, x, mask, reads, live)
         self._see(f"{site}.attention_out", y, live)
         y = self._linear(v, "o", y)
@@ -284,6 +286,22 @@ class _Executor(DecoderOperations):
         for name, part in (("numerator", numerator), ("den", denominator)):
             self._see(f"{site}.{name}", np.moveaxis(part, -3, -2), live)
         return self._joined(numerator / np.maximum(denominator, v.attrs["floor"]))
+
+    def _squared_relu_attention(
+        self, v: Value, site: str, x: Array, mask: Array, reads: Array, live: Array | None
+    ) -> Array:
+        value = self._linear(v, "v", x)
+        self._see(f"{site}.value", value, mask)
+        parts = []
+        for name, rows, kept in (("feature_query", reads, live), ("feature_key", x, mask)):
+            u = self._linear(v, name, rows)
+            self._see(f"{site}.{name}", u, kept)
+            parts.append(squared_relu(self._heads(v, u)))
+        query, key = parts
+        key *= mask[:, :, None, :, None]
+        total = query @ key.sum(axis=-2)[..., None]
+        self._see(f"{site}.row_sum", np.moveaxis(total, -3, -2), live)
+        return self._joined(query @ (key.swapaxes(-1, -2) @ self._heads(v, value)) / np.maximum(total, LEAST_SUM))
 
     def _phases(self, v: Value, site: str, which: str, x: Array, live: Array | None) -> Array:
         """Angles in radians `[c, e, H, T, F]`."""

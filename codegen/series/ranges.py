@@ -2,8 +2,9 @@
 
 A *site* is a place in the model whose values are observed, by name: `layers.0.activation`, the activation's inputs;
 `layers.0.attention_var` and `.output_var`, a layer norm's variances; `layers.0.den`, attention denominators over F·T;
-`layers.0.q_norm2`, squared lengths of queries; `layers.0.score` and `.row_sum`, of softmax attention; `head.dense`,
-`head.norm_var`, `head.norm2`, `loss.diff`.
+`layers.0.q_norm2`, squared lengths of queries; `layers.0.feature_query` and `.feature_key`, projections that squared
+ReLUs are taken of; `layers.0.score`, of softmax attention, and `.row_sum`, sums of a row's weights where none is
+negative; `head.dense`, `head.norm_var`, `head.norm2`, `loss.diff`.
 
 The defaults serve programs without weights, whose costs are wanted. What an adapter's texts showed of MiniLM
 (`examples/minilm-rfa`) stands beside each.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil, floor
+from math import ceil, floor, log2
 
 Site = Mapping[str, float]
 """min, max and the quantiles q0.0001 and q0.9999 of what a site saw."""
@@ -34,6 +35,8 @@ EDGE = 0.02
 """Room at both ends of denominators, which lie in [-1, 1]: ten times the rounding error of φ(q)ᵀn/(F·T), 2e-3."""
 PROJECTED_NORM2 = (0.05, 100.0)
 """Squared length of a query or key, `--rfa paper`."""
+LEAST_PROJECTION = 2.0**-6
+"""Half width of an interval for projections that squared ReLUs are taken of: sums of weights about 1 make them 0.2."""
 HEAD_NORM2 = (0.25, 100.0)
 """Squared length of the pooled row."""
 LOGIT_DIFFERENCE = 20.0
@@ -101,6 +104,14 @@ class Ranges:
         if seen is None:
             return ROW_SUM
         return max(ROW_SUM[0], seen["q0.0001"] / self.reach), max(8.0, seen["max"] * self.reach)
+
+    def square_bits(self, site: str) -> int:
+        """log2 w² of the interval ±w that projections for squared ReLU features lie in, but for 0.02 % of them; whole,
+        so that φ = max(0, u)² is in units of a power of two."""
+        seen = self.sites.get(site)
+        if seen is None:
+            return 0
+        return ceil(2 * log2(max(abs(seen["q0.0001"]), abs(seen["q0.9999"]), LEAST_PROJECTION)))
 
     def denominator(self, site: str) -> tuple[float, float]:
         """Attention denominators over F·T: at most 1, and noise may take them below zero."""

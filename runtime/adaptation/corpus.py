@@ -40,7 +40,7 @@ class Corpus:
         self.embedder, self.teacher = embedder, teacher
         self.batch_rows, self.padded, self.splice, self.exchange = batch_rows, padded, splice, exchange
         self._nearest = nearest_tokens(teacher["embeddings.word"], embedder.tokenizer) if exchange else None
-        self.device = teacher["embeddings.gamma"].device
+        self.device = teacher["embeddings.word"].device
         share = np.cumsum([len(text) ** 2 for text in self.texts])
         self._drawn_below = share / share[-1]
 
@@ -104,3 +104,26 @@ class Corpus:
         noise = torch.from_numpy(rng.standard_normal(token.shape)).float().to(self.device)
         a, b = rng.uniform(0, 1, 2)
         return self._affine(a * token + b * noise, layer).expand(len(rows.mask), -1, -1)
+
+
+class DecoderCorpus(Corpus):
+    """The same for a decoder: texts begin with its first token, and rows are those of the residual stream."""
+
+    def _batch(self, texts: list[list[int]], rng: np.random.Generator) -> Batch:
+        lengths = torch.tensor([len(text) for text in texts])
+        mask = (torch.arange(int(lengths.max())) < lengths[:, None]).to(self.device)
+        drawn = torch.from_numpy(rng.integers(self.padded[0], self.padded[1] + 1, len(texts)))
+        rows = Rows(mask, torch.maximum(drawn, lengths).float().to(self.device))
+        ids = torch.tensor([i for text in texts for i in text], device=self.device)
+        x = self.teacher["embeddings.word"][ids]
+        if (table := self.teacher.get("embeddings.position")) is not None:
+            x = x + table[rows.index % mask.shape[1]]
+        return x, rows
+
+    def prompt(self, x: Tensor, rows: Rows, layer: int, rng: np.random.Generator) -> Tensor:
+        """Random prompt rows `[B, n, h]` for the input `x` of a layer: token rows, and noise half as long."""
+        n = int(rng.integers(1, PROMPT_ROWS + 1))
+        token = x[torch.from_numpy(rng.integers(0, len(x), n)).to(self.device)]
+        noise = torch.from_numpy(rng.standard_normal(token.shape)).float().to(self.device)
+        size = x.square().mean(-1).median().sqrt() / 2
+        return (token + float(rng.uniform(0, 1)) * size * noise).expand(len(rows.mask), -1, -1)

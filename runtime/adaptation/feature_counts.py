@@ -11,7 +11,8 @@ import torch
 from .corpus import Corpus
 from .features import Recipe
 from .fidelity import relative_error
-from .student import Architecture, Parameters, encode, linear, rfa_attention
+from .forward import attend, encode
+from .student import Architecture, Parameters, linear
 from .training import Training
 
 COUNTS = (16, 24, 32, 48, 64)
@@ -45,7 +46,7 @@ def layer_errors(corpus: Corpus, weights: Parameters, shape: Architecture) -> li
     errors = []
     for x, rows in corpus.all():
         traces = encode(x, rows, corpus.teacher, shape, rfa=False)[0]
-        contexts = [rfa_attention(t.sites["hidden"], rows, weights, i, shape)[0] for i, t in enumerate(traces)]
+        contexts = [attend(t.sites["hidden"], rows, weights, i, shape)[0] for i, t in enumerate(traces)]
         outputs = [linear(context, weights, f"layers.{i}.o") for i, context in enumerate(contexts)]
         errors.append([relative_error(y, t.attention) for y, t in zip(outputs, traces, strict=True)])
     return [float(error) for error in np.mean(errors, 0)]

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from ...codegen.model.features import orthogonal_features
 from .corpus import Batch, Corpus
+from .decoder import heads
+from .forward import attend, encode
 from .options import ConvertOptions
-from .student import Architecture, Forms, Parameters, Trace, encode, linear, rfa_attention, variance
+from .student import LEAST_SUM, Architecture, Forms, Parameters, Rows, Trace, linear, variance
 
 Losses = dict[str, Tensor]
 """Named parts of a loss, already weighted."""
@@ -29,8 +31,20 @@ VECTORS = (
     "attention_norm.gamma", "attention_norm.beta", "output_norm.gamma", "output_norm.beta",
 )  # fmt: skip
 """What stages 2 and 3 train of a layer beside its phases and the low-rank changes."""
-MATRICES = {"folded": ("v", "o", "ffn_in", "ffn_out"), "paper": ("q", "k", "v", "o", "ffn_in", "ffn_out")}
+MATRICES = {
+    "folded": ("v", "o", "ffn_in", "ffn_out"),
+    "paper": ("q", "k", "v", "o", "ffn_in", "ffn_out"),
+    "relu2": ("v", "o", "ffn_in", "ffn_out"),
+}
 """Matrices that get a low-rank change, by variant."""
+OF_DECODER = ("input_norm.gamma", "ffn_norm.gamma")
+"""What they train of a decoder's layer, whose biases a checkpoint may lack."""
+FEATURE_RATE = {"folded": 1.0, "paper": 1.0, "relu2": 2.0}
+"""Factor on the rate of stage 1: squared ReLU features have larger weights than phases, which are in turns."""
+ROTATED_RATE = 4.0
+"""The same for features of rotated queries and keys."""
+ROW_SUMS = (0.3, 12.0)
+"""What sums of a row's weights, of squared ReLU features, are kept within: a series inverts that with room around."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,11 @@ def initial_features(corpus: Corpus, shape: Architecture, recipe: Recipe) -> dic
     x, rows = corpus.draw(rng)
     with torch.no_grad():
         traces, _, _ = encode(x, rows, teacher, shape, rfa=False)
-    features = {}
+    features: dict[str, Tensor] = {}
+    if shape.decoder:
+        for layer, trace in enumerate(traces):
+            features |= rotated_start(teacher, trace, rows, shape, layer, rng)
+        return features
     for layer, trace in enumerate(traces):
         drawn = [orthogonal_features(shape.features[layer], head_dim, rng) for _ in range(shape.heads)]
         omega = torch.from_numpy(np.stack(drawn)).float().to(device)
@@ -85,12 +103,51 @@ def initial_features(corpus: Corpus, shape: Architecture, recipe: Recipe) -> dic
             weight = teacher[f"layers.{layer}.{name}.weight"].reshape(shape.heads, head_dim, -1)
             projected[name] = omega @ weight
             power += torch.einsum("hfx,nx->hfn", projected[name], trace.sites["hidden"]).var(-1).mean(-1)
+        if shape.variant == "relu2":
+            features |= squared_relu_start(projected, teacher, trace, rows, shape, layer)
+            continue
         spread = recipe.spread / power.sqrt() if recipe.learned else torch.full_like(power, head_dim**-0.25)
         for name, long in (("q", "phase_query"), ("k", "phase_key")):
             weight = ((spread / (2 * math.pi))[:, None, None] * projected[name]).flatten(0, 1)
             features[f"layers.{layer}.{long}.weight"] = weight
             features[f"layers.{layer}.{long}.bias"] = -weight @ trace.sites["hidden"].mean(0)
     return features
+
+
+def squared_relu_start(
+    projected: Parameters, teacher: Parameters, trace: Trace, rows: Rows, shape: Architecture, layer: int
+) -> dict[str, Tensor]:
+    """Random projections `[H, F, h]` of queries and keys, centred, of such a size that a head's sums of weights are 1
+    in the geometric mean. Attention does not change with it."""
+    hidden = trace.sites["hidden"]
+    start: dict[str, Tensor] = {}
+    for name, long in (("q", "feature_query"), ("k", "feature_key")):
+        weight = projected[name] / (projected[name].flatten(0, 1) @ hidden.T).std()
+        start[f"layers.{layer}.{long}.weight"] = weight.flatten(0, 1)
+        start[f"layers.{layer}.{long}.bias"] = -weight.flatten(0, 1) @ hidden.mean(0)
+    _, sites = attend(hidden, rows, {**teacher, **start}, layer, shape)
+    size = torch.exp(-sites["row_sum"].clamp(min=LEAST_SUM).log().mean(0) / 4).repeat_interleave(shape.features[layer])
+    return {name: tensor * (size[:, None] if tensor.ndim == 2 else size) for name, tensor in start.items()}
+
+
+def rotated_start(
+    teacher: Parameters, trace: Trace, rows: Rows, shape: Architecture, layer: int, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """The same of a decoder's rotated queries and keys: `[H·F, D]` and `[KV·F, D]`, of one size for all heads.
+
+    Biases that queries and keys have in common keep sums of the first rows, which see few keys, away from 0.
+    """
+    hidden, start = trace.sites["hidden"], {}
+    common = rng.choice([-1.0, 1.0], shape.features[layer])
+    for name, long in (("q", "feature_query"), ("k", "feature_key")):
+        turned = heads(hidden, rows, teacher, layer, name, shape)
+        drawn = [orthogonal_features(shape.features[layer], turned.shape[-1], rng) for _ in range(turned.shape[1])]
+        weight = torch.from_numpy(np.concatenate(drawn)).to(turned) / turned.square().sum(-1).mean().sqrt()
+        start[f"layers.{layer}.{long}.weight"] = weight
+        start[f"layers.{layer}.{long}.bias"] = torch.from_numpy(np.tile(common, turned.shape[1])).to(weight)
+    _, sites = attend(hidden, rows, {**teacher, **start}, layer, shape)
+    size = torch.exp(-sites["row_sum"].clamp(min=LEAST_SUM).log().mean() / 4)
+    return {name: tensor * size for name, tensor in start.items()}
 
 
 def low_rank_start(teacher: Parameters, shape: Architecture, recipe: Recipe) -> dict[str, Tensor]:
@@ -108,18 +165,22 @@ def low_rank_start(teacher: Parameters, shape: Architecture, recipe: Recipe) -> 
 
 def trained_vectors(teacher: Parameters, shape: Architecture) -> dict[str, Tensor]:
     """The original's biases and layer norms."""
-    return {
-        f"layers.{i}.{name}": teacher[f"layers.{i}.{name}"].clone() for i in range(shape.layers) for name in VECTORS
-    }
+    names = OF_DECODER if shape.decoder else VECTORS
+    return {f"layers.{i}.{name}": teacher[f"layers.{i}.{name}"].clone() for i in range(shape.layers) for name in names}
 
 
-def below_floor(den: Tensor, floor: float) -> Tensor:
-    """Penalty on denominators under 1.5 floors."""
-    return (1.5 - den.float() / floor).clamp(min=0).square().mean()
+def hard_to_invert(sites: dict[str, Tensor], shape: Architecture) -> Tensor:
+    """Penalty on denominators under 1.5 floors, or on sums of weights outside `ROW_SUMS`."""
+    if shape.variant != "relu2":
+        return (1.5 - sites["den"].float() / shape.floor).clamp(min=0).square().mean()
+    total, (low, high) = sites["row_sum"].float().clamp(min=LEAST_SUM).log(), ROW_SUMS
+    return 10 * torch.maximum(math.log(low) - total, total - math.log(high)).clamp(min=0).square().mean()
 
 
 def out_of_range(trace: Trace, recipe: Recipe) -> Tensor:
     """Penalty on every row's widest activation input and on variances beyond their limits."""
+    if not trace.sums:  # a decoder's stream is scaled to its rows, and its activations' intervals hold outliers
+        return trace.hidden.new_zeros(())
     inner = trace.sites["activation"]
     widest = torch.maximum(inner.amax(-1), -inner.amin(-1)).float()
     outside = (widest - recipe.gelu_limit).clamp(min=0).square().mean()
@@ -145,10 +206,10 @@ class Lesson:
             traces = encode(x, rows, self.teacher, self.shape, rfa=False)[0]
         unexplained, floor = x.new_zeros(()), x.new_zeros(())
         for layer, target in enumerate(traces):
-            context, sites = rfa_attention(target.sites["hidden"], rows, self.student, layer, self.shape)
+            context, sites = attend(target.sites["hidden"], rows, self.student, layer, self.shape)
             difference = (linear(context, self.student, f"layers.{layer}.o") - target.attention).float()
             unexplained = unexplained + difference.square().sum() / target.attention.float().square().sum()
-            floor = floor + self.recipe.floor_weight * below_floor(sites["den"], self.shape.floor)
+            floor = floor + self.recipe.floor_weight * hard_to_invert(sites, self.shape)
         return {"attention": unexplained / self.shape.layers, "floor": floor / self.shape.layers}
 
     def whole(self, batch: Batch, rng: np.random.Generator) -> Losses:
@@ -167,7 +228,7 @@ class Lesson:
         for trace, target in zip(traces, targets, strict=True):
             error = (trace.hidden - target.hidden).square().sum(-1) / target.hidden.square().sum(-1)
             hidden = hidden + error.mean()
-            floor = floor + recipe.floor_weight * below_floor(trace.sites["den"], shape.floor)
+            floor = floor + recipe.floor_weight * hard_to_invert(trace.sites, shape)
             ranges = ranges + recipe.range_weight * out_of_range(trace, recipe)
         pooled_loss = recipe.pooled_weight * (1 - (mine * pooled).sum(-1)).mean()
         return {"pooled": pooled_loss, "hidden": hidden, "floor": floor, "ranges": ranges}

@@ -14,6 +14,8 @@ from torch import Tensor
 from ...codegen.owners.calibration import summary
 from ...codegen.series.ranges import Ranges
 from .corpus import Corpus
+from .decoder import first_rows, weigh
+from .forward import attend, encode
 from .student import (
     EXACT,
     Architecture,
@@ -21,18 +23,18 @@ from .student import (
     Parameters,
     Rows,
     Trace,
-    encode,
+    Which,
+    feature_map,
     linear,
-    phases,
-    rfa_attention,
     split,
     variance,
 )
 
+_BOTH: tuple[Which, ...] = ("query", "key")
 Floats = NDArray[np.float32]
 Json = dict[str, Any]
-FITTED = ("activation", "attention_var", "output_var", "den")
-"""Sites whose intervals a program is built on."""
+FITTED = ("activation", "attention_var", "output_var", "den", "row_sum", "feature_query", "feature_key")
+"""Sites whose intervals a program is built on; each variant of features has its own of the last four."""
 
 
 def observed(trace: Trace) -> dict[str, Floats]:
@@ -61,7 +63,7 @@ def outside(corpus: Corpus, weights: Parameters, shape: Architecture, ranges: Ra
         traces, _, _ = encode(x, rows, weights, shape, rfa=True, forms=forms)
         for layer, trace in enumerate(traces):
             values = observed(trace)
-            for site in FITTED:
+            for site in (site for site in FITTED if site in values):
                 name = f"layers.{layer}.{site}"
                 low, high = _interval(ranges, name, site)
                 count = int(np.count_nonzero((values[site] < low) | (values[site] > high)))
@@ -72,7 +74,10 @@ def outside(corpus: Corpus, weights: Parameters, shape: Architecture, ranges: Ra
 def _interval(ranges: Ranges, name: str, site: str) -> tuple[float, float]:
     if site == "activation":
         return -ranges.half_width(name), ranges.half_width(name)
-    return ranges.denominator(name) if site == "den" else ranges.variance(name)
+    if site.startswith("feature"):
+        width = 2.0 ** (ranges.square_bits(name) / 2)
+        return -width, width
+    return {"den": ranges.denominator, "row_sum": ranges.row_sum}.get(site, ranges.variance)(name)
 
 
 @torch.no_grad()
@@ -91,13 +96,13 @@ def fidelity(corpus: Corpus, weights: Parameters, shape: Architecture, forms: Fo
         originals, pooled, _ = encode(x, rows, corpus.teacher, shape, rfa=False)
         traces, mine, _ = encode(x, rows, weights, shape, rfa=True, forms=forms)
         cosines.append((mine * pooled).sum(-1))
-        prompt = corpus.prompt(originals[at].sites["hidden"], rows, at, rng)
+        prompt = corpus.prompt(originals[at - 1].hidden if at else x, rows, at, rng)
         pooled = encode(x, rows, corpus.teacher, shape, rfa=False, prompt=prompt, at=at)[1]
         mine = encode(x, rows, weights, shape, rfa=True, prompt=prompt, at=at, forms=forms)[1]
         prompted.append((mine * pooled).sum(-1))
         for layer, (original, trace) in enumerate(zip(originals, traces, strict=True)):
             hidden = original.sites["hidden"]
-            context, _ = rfa_attention(hidden, rows, weights, layer, shape, forms)
+            context, _ = attend(hidden, rows, weights, layer, shape, forms)
             attention = linear(context, weights, f"layers.{layer}.o")
             layers[layer].add(
                 len(rows.mask),
@@ -120,16 +125,23 @@ def _attention_distance(
     x: Tensor, rows: Rows, teacher: Parameters, weights: Parameters, layer: int, shape: Architecture
 ) -> float:
     """Mean total variation distance between a head's softmax weights and the student's."""
+    if shape.decoder:
+        theirs, ours = (
+            weigh(x, rows, w, layer, shape, rfa=rfa).weights for w, rfa in ((teacher, False), (weights, True))
+        )
+        apart = rows.unpad((theirs - ours).abs().sum(-1).mean(1) / 2)
+        return float(apart[~first_rows(rows)].mean())
     keys = rows.mask[:, None, None, :]
     q, k = (split(linear(x, teacher, f"layers.{layer}.{name}"), rows, shape.heads) for name in "qk")
     exact = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).masked_fill(~keys, -math.inf).softmax(-1)
-    query, key = (phases(x, weights, layer, which, shape) for which in ("query", "key"))
+    query, key = (feature_map(x, weights, layer, which, shape)[0] for which in _BOTH)
     kernel: Tensor = torch.zeros(())
-    for wave in (torch.cos, torch.sin):
-        a, b = (split(wave(angle), rows, shape.heads) for angle in (query, key))
+    for halves in zip(query, key, strict=True):
+        a, b = (split(half, rows, shape.heads) for half in halves)
         kernel = kernel + a @ b.transpose(2, 3)
     kernel = kernel * keys / (shape.features[layer] * rows.nominal)[:, None, None, None]
-    mine = kernel / kernel.sum(-1, keepdim=True).clamp(min=shape.floor)
+    floor = 0.0 if shape.variant == "relu2" else shape.floor
+    mine = kernel / kernel.sum(-1, keepdim=True).clamp(min=floor)
     distance = (mine - exact).abs().sum(-1).mean(1) / 2
     return float(distance[rows.mask].mean())
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ...codegen.series.activations import ACTIVATIONS
 from ...codegen.series.fits import Fit
-from ...codegen.series.nonlinear import SLACK, even_part, inverse_root, reciprocal
+from ...codegen.series.nonlinear import SLACK, even_part, inverse_root, magnitude, reciprocal
 from ...codegen.series.ranges import Ranges
+from ...codegen.series.softmax import inverse_sum, sum_period
 from .student import Architecture, Forms
 
 POINTS = 64
@@ -52,14 +53,15 @@ def curve(fit: Fit, period: float, device: torch.device) -> Callable[[Tensor], T
 
 
 def fitted_forms(shape: Architecture, ranges: Ranges, device: torch.device) -> Forms:
-    """Every non-linearity of the encoder layers as its fit on the calibrated interval, by site.
+    """Every non-linearity of the encoder layers, or of a decoder's attention, as its fit on the calibrated interval,
+    by site.
 
     Where `ranges` has nothing for a site, the fit is that of the stated default interval.
     """
     return {
         f"layers.{layer}.{site}": make(f"layers.{layer}.{site}", shape, ranges, device)
         for layer in range(shape.layers)
-        for site, make in _MAKERS.items()
+        for site, make in ((_MAKERS if shape.decoder is None else {}) | _OF_VARIANT[shape.variant]).items()
     }
 
 
@@ -82,4 +84,20 @@ def _reciprocal(site: str, shape: Architecture, ranges: Ranges, device: torch.de
     return curve(reciprocal(low, high, period, factor=1.0, unit=1.0, floor=shape.floor), period, device)
 
 
-_MAKERS = {"activation": _activation, "attention_var": _root, "output_var": _root, "den": _reciprocal}
+def _bend(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+    width = 2.0 ** (ranges.square_bits(site) / 2)
+    bent = curve(magnitude(), 4 * width, device)
+    return lambda u: width * bent(u)
+
+
+def _inverse(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
+    low, high = ranges.row_sum(site)
+    return curve(inverse_sum(low, high, sum_period(low, high)), sum_period(low, high), device)
+
+
+_MAKERS = {"activation": _activation, "attention_var": _root, "output_var": _root}
+_OF_VARIANT = {
+    "folded": {"den": _reciprocal},
+    "paper": {"den": _reciprocal},
+    "relu2": {"feature_query": _bend, "feature_key": _bend, "row_sum": _inverse},
+}

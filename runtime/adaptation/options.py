@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ...codegen.commandline.options import ATTENTION, DATA, ENGINE, MODEL, RUN, TRAINING, Option, check
-from ...codegen.model.options import AdaptedActivation
+from ...codegen.model.options import AdaptedActivation, FeatureVariant
 from ..errors import SecfwtError
 
 
@@ -49,7 +49,14 @@ class ConvertOptions:
     feature_kind: Annotated[
         Literal["learned", "random"], Option("random: orthogonal features, as drawn.", ATTENTION)
     ] = "learned"
-    rfa: Annotated[Literal["folded", "paper"], Option("Variant of random-feature attention.", ATTENTION)] = "folded"
+    rfa: Annotated[
+        FeatureVariant,
+        Option(
+            "Feature map in place of softmax: cosines and sines of learned phases of hidden rows; paper: of q and k of "
+            "unit length; relu2: squared ReLUs of learned projections of hidden rows, whose weights are not negative.",
+            ATTENTION,
+        ),
+    ] = "folded"
     floor: Annotated[
         float, Option("The attention denominator, per feature and row, is never taken below this.", ATTENTION, above=0)
     ] = 0.02

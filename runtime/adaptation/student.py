@@ -1,4 +1,4 @@
-"""The encoder in torch, twice: the softmax original (teacher) and its random-feature form (student).
+"""The encoder in torch, twice: the softmax original (teacher), and the student, which has a feature map instead.
 
 Weights are a plain mapping from canonical name (`codegen/weights.py`) to tensor: what is trained is what is stored. A
 matrix may have a low-rank change beside it, `{name}.up` `[out, r]` times `{name}.down` `[r, in]`.
@@ -18,10 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...codegen.model.options import FeatureVariant
+from ...codegen.model.spec import ModelSpec
+
 Parameters = Mapping[str, Tensor]
 Forms = Mapping[str, Callable[[Tensor], Tensor]]
 """What stands in for a non-linearity, by calibration site; sites that are not named are exact."""
 EXACT: Forms = {}
+LEAST_SUM = 1e-6
+"""Of a row's weights by squared ReLU features, where they are divided by exactly: all of them may be 0."""
+Which = Literal["query", "key"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "relu": functional.relu}
 
 
@@ -40,8 +46,10 @@ class Architecture:
     harmonics: int = 0
     """Of its fit; 0: as many as an error of 2e-3 takes."""
     features: tuple[int, ...] = ()
-    variant: Literal["folded", "paper"] = "folded"
+    variant: FeatureVariant = "folded"
     floor: float = 0.02
+    decoder: ModelSpec | None = None
+    """What a decoder is (`decoder.py`); None: an encoder."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ def softmax_attention(x: Tensor, rows: Rows, weights: Parameters, layer: int, sh
     return join(logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1) @ v, rows)
 
 
-def phases(x: Tensor, weights: Parameters, layer: int, which: Literal["query", "key"], shape: Architecture) -> Tensor:
+def phases(x: Tensor, weights: Parameters, layer: int, which: Which, shape: Architecture) -> Tensor:
     """Angles in radians, `[N, H·F]`, always in float32: bfloat16 has too few digits for several turns."""
     prefix = f"layers.{layer}"
     if shape.variant == "folded":
@@ -134,6 +142,27 @@ def phases(x: Tensor, weights: Parameters, layer: int, which: Literal["query", "
         return torch.einsum("nhd,hfd->nhf", unit, weights[f"{prefix}.features"]).flatten(1)
 
 
+def feature_map(
+    x: Tensor, weights: Parameters, layer: int, which: Which, shape: Architecture, forms: Forms = EXACT
+) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+    """Both halves of φ of queries or keys, each `[N, H·F]` in float32, and what its non-linearity saw.
+
+    Trigonometric: cos θ and sin θ. `relu2`: max(0, u)² and max(0, -u)², where max(0, ±u) = |u|/2 ± u/2.
+    """
+    if shape.variant != "relu2":
+        angle = phases(x, weights, layer, which, shape)
+        return (angle.cos(), angle.sin()), {}
+    with torch.autocast(x.device.type, enabled=False):
+        u = linear(x, weights, f"layers.{layer}.feature_{which}")
+        bent = forms.get(f"layers.{layer}.feature_{which}", half_magnitude)(u)
+        return ((bent + u / 2).square(), (bent - u / 2).square()), {f"feature_{which}": u}
+
+
+def half_magnitude(u: Tensor) -> Tensor:
+    """|u|/2, the even part of max(0, u)."""
+    return u.abs() / 2
+
+
 def reciprocal(x: Tensor, floor: float) -> Tensor:
     """1 / max(x, floor)."""
     return x.clamp(min=floor).reciprocal()
@@ -142,27 +171,31 @@ def reciprocal(x: Tensor, floor: float) -> Tensor:
 def rfa_attention(
     x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Random-feature attention (docs/program.md): output `[N, h]`, and what it went through.
+    """Attention by a feature map (docs/program.md): output `[N, h]`, and what it went through.
 
-    `den` `[N, H]` and `numerator` `[N, h]` are divided by F·T; `value` is `[N, h]`.
+    Trigonometric features have `den` `[N, H]` and `numerator` `[N, h]`, both divided by F·T, squared ReLU `row_sum`
+    `[N, H]`, sums of a row's weights; `value` is `[N, h]`.
     """
     value = linear(x, weights, f"layers.{layer}.v")
     values = split(value, rows, shape.heads)
-    query, key = (phases(x, weights, layer, which, shape) for which in ("query", "key"))
-    scale = (shape.features[layer] * rows.nominal)[:, None, None, None]
+    query, seen = feature_map(x, weights, layer, "query", shape, forms)
+    key, more = feature_map(x, weights, layer, "key", shape, forms)
     numerator: Tensor = torch.zeros(())
     den: Tensor = torch.zeros(())
-    waves: tuple[Callable[[Tensor], Tensor], ...] = (torch.cos, torch.sin)
-    for wave in waves:
-        q, k = (split(wave(angle).to(value.dtype), rows, shape.heads) for angle in (query, key))
-        k = k * rows.mask[:, None, :, None]  # cos 0 = 1 where there is no token
+    for halves in zip(query, key, strict=True):
+        q, k = (split(half.to(value.dtype), rows, shape.heads) for half in halves)
+        k = k * rows.mask[:, None, :, None]  # φ(0) is not 0 where there is no token
         numerator = numerator + q @ (k.transpose(2, 3) @ values)
         den = den + q @ k.sum(2)[..., None]
+    sites = {"value": value, **seen, **more}
+    if shape.variant == "relu2":
+        inverse = forms.get(f"layers.{layer}.row_sum", functools.partial(reciprocal, floor=LEAST_SUM))(den)
+        return join(numerator * inverse, rows), sites | {"row_sum": join(den, rows)}
+    scale = (shape.features[layer] * rows.nominal)[:, None, None, None]
     numerator, den = numerator / scale, den / scale
     exact = functools.partial(reciprocal, floor=shape.floor)
     inverse = forms.get(f"layers.{layer}.den", exact)(den)
-    sites = {"den": join(den, rows), "numerator": join(numerator, rows), "value": value}
-    return join(numerator * inverse, rows), sites
+    return join(numerator * inverse, rows), sites | {"den": join(den, rows), "numerator": join(numerator, rows)}
 
 
 def encoder_layer(

@@ -16,7 +16,16 @@ from torch import Tensor
 from ...codegen.model.adapter import sites_read, stored_sites
 from ...codegen.series.ranges import Ranges
 from .corpus import Corpus
-from .features import MATRICES, Lesson, Recipe, initial_features, low_rank_start, trained_vectors
+from .features import (
+    FEATURE_RATE,
+    MATRICES,
+    ROTATED_RATE,
+    Lesson,
+    Recipe,
+    initial_features,
+    low_rank_start,
+    trained_vectors,
+)
 from .fitted import fitted_forms
 from .student import EXACT, Architecture, Forms, Parameters
 
@@ -103,11 +112,11 @@ class Training:
         student = {**self.teacher, **state.parameters}
         lesson = Lesson(self.corpus, self.teacher, student, self.shape, recipe, forms)
         losses_of = lesson.layers if name == "layers" else lesson.whole
-        saved = time.monotonic()
+        saved, alone = time.monotonic(), ROTATED_RATE if self.shape.decoder else FEATURE_RATE[self.shape.variant]
         while state.step < steps:
             started = time.monotonic()
             for group in optimiser.param_groups:
-                group["lr"] = recipe.lr * self._schedule(state)
+                group["lr"] = recipe.lr * self._schedule(state) * (alone if name == "layers" else 1.0)
             rng = np.random.default_rng([recipe.seed, state.stage, state.step])
             with mixed_precision(self.corpus.device):
                 parts = losses_of(self.corpus.draw(rng), rng)
@@ -161,7 +170,7 @@ def loads(content: bytes, device: torch.device) -> TrainingState:
 
 
 def _is_feature(name: str) -> bool:
-    return ".phase_" in name or name.endswith(".features")
+    return ".phase_" in name or ".feature_" in name or name.endswith(".features")
 
 
 def has_bfloat16(device: torch.device) -> bool:

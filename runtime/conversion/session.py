@@ -20,8 +20,11 @@ from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions
 from ...codegen.owners.check import check_embedder, fitting_tokenizer
 from ...codegen.owners.embed import Embedder, Settings, embedding_tables
+from ...codegen.owners.first_token import first_token
+from ...codegen.owners.prepare import PROBES
+from ...codegen.owners.sequences import bare_ids
 from ...codegen.series.ranges import Ranges
-from ..adaptation.corpus import Corpus
+from ..adaptation.corpus import Corpus, DecoderCorpus
 from ..adaptation.feature_counts import chosen_counts
 from ..adaptation.features import Recipe, initial_features
 from ..adaptation.fidelity import calibrated, fidelity, outside
@@ -55,7 +58,7 @@ class Material:
 
     def corpus(self, texts: Sequence[list[int]], **options: Any) -> Corpus:
         """Some of the texts as batches."""
-        return Corpus(texts, self.embedder, self.teacher, **options)
+        return (DecoderCorpus if self.shape.decoder else Corpus)(texts, self.embedder, self.teacher, **options)
 
     def fingerprint(self) -> str:
         """Of weights and texts: a resumed conversion must see the same."""
@@ -109,7 +112,8 @@ def _convert(material: Material, options: ConvertOptions, run: ConversionRun, di
         "activation": shape.student_act, "harmonics": shape.harmonics, "rank": recipe.rank,
         "steps": [recipe.layer_steps, recipe.whole_steps, recipe.fitted_steps], "seed": recipe.seed,
         "fidelity": {name: value for name, value in result["after"].items() if name != "layers"},
-        "calibration": stored_sites(state.calibration),
+        # a decoder's intervals are taken from public text when it is compiled, as with softmax
+        "calibration": {} if shape.decoder else stored_sites(state.calibration),
     }  # fmt: skip
     arrays = {name: tensor.cpu().numpy() for name, tensor in adapter.items()}
     write_output(Path(options.out), options.output, Path(options.model), arrays, description)
@@ -135,29 +139,51 @@ def read_material(options: ConvertOptions) -> Material:
         raise ConversionError(f"--text: {len(texts)} texts to train on; {needed}")
     # the head plays no part in adaptation: any two labels will do
     chosen = GenOptions(
-        sequence_length=MAX_TOKENS, n_prompt_tokens=0, head="prototypes", label_texts=("yes", "no")
+        sequence_length=MAX_TOKENS, n_prompt_tokens=0, attention="softmax", head="prototypes", label_texts=("yes", "no")
     )  # fmt: skip
     spec = read_model(model, chosen)
     weights = load_checkpoint(model, spec)
     embedder = Embedder(fitting_tokenizer(model, spec), embedding_tables(weights), Settings.of(spec, chosen))
     check_embedder(embedder)
+    before = [first_token(embedder.tokenizer, spec, weights, PROBES)] if spec.causal else []
+    if spec.causal:
+        _check_decoder(options)
     embedder.tokenizer.enable_truncation(MAX_TOKENS)
     shape = Architecture(
         layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
         eps=spec.layer_norm_eps, act=spec.hidden_act,
         student_act=options.activation, harmonics=options.harmonics, variant=options.rfa, floor=options.floor,
+        decoder=spec if spec.causal else None,
     )  # fmt: skip
     options.feature_counts(shape.layers)
     device = torch.device(options.device if options.device != "auto" else _best_device())
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConversionError("--device is cuda: this PyTorch sees no CUDA device; accepted: auto, cpu")
     return Material(
-        texts=[encoding.ids for encoding in embedder.tokenizer.encode_batch(texts)],
-        held_out=[encoding.ids for encoding in embedder.tokenizer.encode_batch(held_out)],
+        texts=_token_ids(embedder, before, texts),
+        held_out=_token_ids(embedder, before, held_out),
         embedder=embedder,
         shape=shape,
         teacher={name: torch.from_numpy(np.array(value)).to(device) for name, value in weights.items()},
     )
+
+
+def _token_ids(embedder: Embedder, before: list[int], texts: list[str]) -> list[list[int]]:
+    """Texts as tokens, of a decoder behind its first token."""
+    if not before:
+        return [encoding.ids for encoding in embedder.tokenizer.encode_batch(texts)]
+    return [before + bare_ids(embedder.tokenizer, text)[: MAX_TOKENS - 1] for text in texts]
+
+
+def _check_decoder(options: ConvertOptions) -> None:
+    """Refuse what serves encoders only."""
+    if options.rfa != "relu2":
+        raise ConversionError(f"--rfa is {options.rfa}, the model is a decoder: accepted: relu2")
+    if options.activation or options.harmonics:
+        given = f"--activation is {options.activation}" if options.activation else f"--harmonics is {options.harmonics}"
+        raise ConversionError(f"{given}, the model is a decoder: its feed-forward network stays as it is")
+    if options.output == "model" and not Path(options.model).is_dir():
+        raise ConversionError("--output is model, the model is a GGUF file: accepted: adapter")
 
 
 def _best_device() -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from helpers.toy_decoders import HEAD_OPTIONS, save_decoder
+from helpers.toy_decoders import DECODERS, HEAD_OPTIONS, save_decoder
 from safetensors.numpy import load_file, save_file
 from secfwt.codegen.compile import Compiled, compile_model
 from secfwt.codegen.model.options import GenOptions
@@ -28,15 +29,23 @@ class DecoderRun(NamedTuple):
 
 
 def decoder_run(
-    folder: Path, family: str, head: str, altered: Callable[[dict[str, Any]], None] | None = None, **options: Any
+    folder: Path,
+    family: str,
+    head: str,
+    altered: Callable[[dict[str, Any]], None] | None = None,
+    *,
+    relu2: bool = False,
+    **options: Any,
 ) -> DecoderRun:
     """A toy in `folder` with a prompt of two rows, for three texts and two candidates; `altered`: what is done to its
-    tensors."""
+    tensors; `relu2`: with an adapter of squared ReLU features."""
     save_decoder(folder, family, head, **({"num_labels": 3} if head == "classification" else {}))
     if altered is not None:
         alter(folder, altered)
+    adapter = save_features(folder / "adapter", family) if relu2 else None
     given: dict[str, Any] = {"attention": "softmax", "sequence_length": 30, "n_prompt_tokens": 2, "intrinsic_dim": 5}
-    compiled = compile_model(folder, GenOptions(**(given | HEAD_OPTIONS[head] | options)))
+    given |= {"attention": "auto"} if relu2 else {}
+    compiled = compile_model(folder, GenOptions(**(given | HEAD_OPTIONS[head] | options)), adapter)
     assert compiled.weights is not None
     assert compiled.embedder is not None
     inputs = compiled.embedder.encode(TEXTS, [compiled.spec.head.labels[0]] * len(TEXTS))[0]
@@ -45,6 +54,24 @@ def decoder_run(
     for kind in ("example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in compiled.ring.inputs(kind)}
     return DecoderRun(compiled, words, inputs, run_plan(compiled.plan, compiled.weights, inputs))
+
+
+def save_features(folder: Path, family: str, features: int = 8) -> Path:
+    """An adapter of squared ReLU features for a toy. Biases of one sign in queries and keys keep the first rows, which
+    have few keys, from sums near 0."""
+    shape = DECODERS[family][1]
+    hidden, heads = shape.get("hidden_size", 32), shape.get("num_attention_heads", 4)
+    kv_heads, dim = shape.get("num_key_value_heads", heads), shape.get("head_dim", hidden // heads)
+    rng, tensors = np.random.default_rng(3), {}
+    bias = 0.4 * rng.choice([-1.0, 1.0], features)
+    for name, count in (("feature_query", heads), ("feature_key", kv_heads)):
+        for layer in range(2):
+            tensors[f"layers.{layer}.{name}.weight"] = rng.normal(size=(count * features, dim)) * 0.15
+            tensors[f"layers.{layer}.{name}.bias"] = np.tile(bias, count)
+    folder.mkdir()
+    (folder / "adapter.json").write_text(json.dumps({"features": features, "variant": "relu2", "floor": 0.02}))
+    save_file({name: value.astype(np.float16) for name, value in tensors.items()}, folder / "adapter.safetensors")
+    return folder
 
 
 def alter(folder: Path, altered: Callable[[dict[str, Any]], None]) -> None:

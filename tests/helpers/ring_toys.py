@@ -110,11 +110,13 @@ def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -
     out = {
         "phase_query": HEADS * FEATURES,
         "phase_key": HEADS * FEATURES,
+        "feature_query": HEADS * FEATURES,
+        "feature_key": HEADS * FEATURES,
         "ffn_in": INNER,
         "out": spec.head.num_labels,
     }.get(part, HIDDEN)
     size = (out, INNER if part == "ffn_out" else HIDDEN) if name.endswith("weight") else (out,)
-    return rng.normal(size=size) * (0.03 if "phase" in part else 0.15 * loud)
+    return rng.normal(size=size) * (0.03 if "phase" in part else 0.06 if "feature" in part else 0.15 * loud)
 
 
 def _inputs(

@@ -347,6 +347,13 @@ def test_cosines_of_softmax_attention_are_rows_of_the_results() -> None:
             assert float(quoted[column]) == round(float(row[name]), digits), f"{key}, {column}"
 
 
+def test_errors_of_feature_maps_are_rows_of_the_results() -> None:
+    for row in table(ROOT / "docs" / "adaptation.md", "features", "per head", "steps", "layer", "MB"):
+        named = {"variant": row["features"], "features": row["per head"], "megabytes": row["MB"]}
+        named |= {c: row[c] for c in ("tokens", "steps", "layer")} | {"error": row["error of the attention's output"]}
+        assert has_row(**named), f"no row of benchmarks/results is {named}"
+
+
 def test_the_readmes_comparison_is_of_the_results() -> None:
     text = running_text(ROOT / "README.md")
     pattern = (

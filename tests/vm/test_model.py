@@ -18,6 +18,7 @@ CASES = [
     ("prototypes", "gelu", "folded", "ce"),
     ("bert", "gelu", "softmax", "ce"),
     ("prototypes", "relu", "softmax", "hinge"),
+    ("prototypes", "gelu", "relu2", "ce"),
 ]
 
 

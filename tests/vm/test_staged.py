@@ -29,7 +29,7 @@ MODES: dict[str, dict[str, Any]] = {
     "frozen layer": {"prompt_layer": 1, "frozen_layers": 1},
     "public weights": {"prompt_layer": 1, "weights": "public"},
 }
-CHOICES = [*product(("ce", "hinge"), ("folded", "softmax", "paper"), ("losses", "logits"))]
+CHOICES = [*product(("ce", "hinge"), ("folded", "softmax", "paper", "relu2"), ("losses", "logits"))]
 CASES = [
     # every mode meets every choice, and so does every head
     pytest.param(family, head, mode, *CHOICES[(m + 2 * n) % len(CHOICES)], id=f"{family}-{head}-{mode}")

@@ -49,7 +49,7 @@ class CausalAttention(SoftmaxAttention):
         that are there, and the slot of the first token."""
         r, a = self.r, self.v.attrs
         attended = mask if mask is None or sink is None else r.add(mask, sink)
-        key = r.trunc(rotated(r, self._heads("k", x, 1.0, mask, sink), a["rope"], end), ROW)
+        key = self._keyed(rotated(r, self._heads("k", x, 1.0, mask, sink), a["rope"], end))
         value = r.trunc(self._biased("v", x, 1.0, mask, sink), ROW)
         return Keys(r.permute(key, (1, 2, 0)), r.permute(value, (1, 0, 2)), attended)
 
@@ -58,21 +58,20 @@ class CausalAttention(SoftmaxAttention):
         and their `own`, the last R of which none sees those behind it."""
         r, a = self.r, self.v.attrs
         rows, groups = r[x].shape[0], a["kv_heads"]
-        query = r.trunc(rotated(r, self._heads("q", x, a["head_dim"] ** -0.5), a["rope"], end), ROW)
-        centre = self._centre(x)
+        asking = self._asking(x, rotated(r, self._heads("q", x, a["head_dim"] ** -0.5), a["rope"], end))
         block = rows if own is None else max(BLOCKS, ceil(rows / BLOCKS))
         outs = []
         longest = max(r[part.value].bound for part in (*before, *([own] if own else [])))
         for lo in range(0, rows, block):
             hi = min(lo + block, rows)
-            asked, shift = (self._grouped(r.slice(part, -3, lo, hi), groups) for part in (query, centre))
+            asked = tuple(self._grouped(r.slice(part, -3, lo, hi), groups) for part in asking)
             parts: list[tuple[Keys, int | None]] = [(part, None) for part in before]
             if own is not None:
                 parts += [(_cut(self, own, 0, lo), None)] if lo else []
                 parts += [(_cut(self, own, lo, hi), self._triangle(hi - lo))]
-            outs.append(self._weighed(asked, shift, parts, hi - lo))
+            outs.append(self._weighed(asked, parts, hi - lo))
         totals, numerators = zip(*outs, strict=True)
-        return self._divided(r.concat(totals, -2), r.concat(numerators, -2), longest)
+        return self.divided(r.concat(totals, -2), r.concat(numerators, -2), longest)
 
     def stepped(self, x: int, end: int, capacity: int, before: Sequence[Keys]) -> int:
         """All heads' outputs `[n, H·D]` at scale `ROW` for a step's rows x̂, over the keys `before` slot `end`, those
@@ -81,25 +80,39 @@ class CausalAttention(SoftmaxAttention):
         rows, groups, site = r[x].shape[0], a["kv_heads"], f"layers.{a['layer']}"
 
         def turned(y: int) -> int:
-            return r.trunc(rotated(r, y, a["rope"], end, steps=capacity), ROW)
+            return rotated(r, y, a["rope"], end, steps=capacity)
 
-        query = turned(self._heads("q", x, a["head_dim"] ** -0.5))
-        key = r.append(f"{site}.key", turned(self._heads("k", x, 1.0)), capacity)
+        asking = self._asking(x, turned(self._heads("q", x, a["head_dim"] ** -0.5)))
+        key = r.append(f"{site}.key", self._keyed(turned(self._heads("k", x, 1.0))), capacity)
         value = r.append(f"{site}.value", r.trunc(self._biased("v", x, 1.0, None, None), ROW), capacity)
         own = Keys(r.permute(key, (1, 2, 0)), r.permute(value, (1, 0, 2)), None)
         # row i of the step that begins with row t sees rows j ≤ t + i; what is behind has not been written, or is old
         seen = r.window(r.table(f"seen.{capacity}", np.tri(capacity), 0), rows)
         seen = r.concat((seen,) * (a["heads"] // groups), -2)
-        asked, shift = (self._grouped(part, groups) for part in (query, self._centre(x)))
+        asked = tuple(self._grouped(part, groups) for part in asking)
         parts: list[tuple[Keys, int | None]] = [*((part, None) for part in before), (own, seen)]
         longest = max(r[part.value].bound for part, _ in parts)
-        return self._divided(*self._weighed(asked, shift, parts, rows), longest)
+        return self.divided(*self._weighed(asked, parts, rows), longest)
 
-    def _weighed(self, query: int, centre: int, parts: Sequence[tuple[Keys, int | None]], rows: int) -> tuple[int, int]:
+    def _keyed(self, key: int) -> int:
+        """What stands for rotated keys `[R, KV, D]`, additive, in a product with queries: themselves."""
+        return self.r.trunc(key, ROW)
+
+    def _asking(self, x: int, query: int) -> tuple[int, ...]:
+        """What weights are made of for rows x̂, each `[R, H, ·]`: rotated queries `[R, H, D]`, given additive, and the
+        estimate c."""
+        return self.r.trunc(query, ROW), self._centre(x)
+
+    def _made(self, asked: tuple[int, ...], key: int, allowed: int | None) -> int:
+        """Weights `[KV, g·n, R]` of queries on keys `[KV, ·, R]`; `allowed`: public zeros and ones, 0 there."""
+        query, centre = asked
+        return self._weights(query, key, centre, allowed)
+
+    def _weighed(self, asked: tuple[int, ...], parts: Sequence[tuple[Keys, int | None]], rows: int) -> tuple[int, int]:
         """Sums of weights `[H, R, 1]`, and what they weigh `[H, R, D]`, of grouped queries over parts of the keys, each
         with what its rows may see."""
         r = self.r
-        weighed = [(self._weights(query, part.key, centre, allowed), part) for part, allowed in parts]
+        weighed = [(self._made(asked, part.key, allowed), part) for part, allowed in parts]
         numerator = reduce(r.add, (r.matmul(w, part.value) for w, part in weighed))
         total = reduce(r.add, (r.sum(w, -1) if p.mask is None else r.matmul(w, p.mask) for w, p in weighed))
         return self._by_head(total, rows), self._by_head(numerator, rows)

@@ -19,6 +19,7 @@ from ..scales import ROW
 from .attention import CausalAttention, Keys
 from .feed_forward import FeedForward
 from .norm import normalised, stream_scale
+from .squared_relu import CausalSquaredReluAttention
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class DecoderLowering:
 
     def _attention(self, v: Value, watch: Watch | None) -> CausalAttention:
         norm = Norm(*(f"layers.{v.attrs['layer']}.input_norm.{part}" for part in ("gamma", "beta")))
-        return CausalAttention(self.r, self.ranges, v, norm, watch)
+        kind = CausalSquaredReluAttention if v.attrs["attention"] == "rfa" else CausalAttention
+        return kind(self.r, self.ranges, v, norm, watch)
 
     def _all_keys(self, attention: CausalAttention, mask: int, parts: tuple[int, ...]) -> tuple[list[Keys], int]:
         """Keys and values of all parts, and the slot that they end at."""

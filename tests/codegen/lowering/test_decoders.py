@@ -28,6 +28,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("qwen2", "classification", {"prompt_layer": 1}),
     ("qwen3", "prototypes", {}),
     ("llama-biased-untied", "causal_lm", {"n_prompt_tokens": 0}),
+    ("llama", "causal_lm", {"relu2": True}),
+    ("gpt2", "prototypes", {"relu2": True, "prompt_at": "start"}),
+    ("qwen3", "causal_lm", {"relu2": True, "n_prompt_tokens": 0}),
 ]
 
 

@@ -37,6 +37,8 @@ CASES = [
     ("masked_lm", "gelu", "paper", "ce"),
     ("prototypes", "gelu", "folded", "ce"),
     ("prototypes", "relu", "paper", "hinge"),
+    ("bert", "gelu", "relu2", "ce"),
+    ("prototypes", "relu", "relu2", "hinge"),
     ("bert", "gelu", "softmax", "ce"),
     ("masked_lm", "gelu", "softmax", "hinge"),
     ("prototypes", "relu", "softmax", "ce"),

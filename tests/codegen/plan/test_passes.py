@@ -22,6 +22,7 @@ MODES: dict[str, dict[str, Any]] = {
     "frozen layer": {"prompt_layer": 1, "frozen_layers": 1},
     "softmax": {"attention": "softmax"},
     "paper": {"rfa_variant": "paper"},
+    "relu2": {"rfa_variant": "relu2"},
 }
 
 

@@ -13,6 +13,7 @@ from secfwt.codegen.model.checkpoint import load_checkpoint
 from secfwt.codegen.model.compatibility import check_fit
 from secfwt.codegen.model.hf import read_model
 from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.weights import FOLDED
 from secfwt.codegen.owners.prepare import prepare_weights
 from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.oracle import run_plan
@@ -33,8 +34,8 @@ def adapter_tensors(variant: str, features: tuple[int, ...]) -> dict[str, Any]:
     rng = np.random.default_rng(5)
     tensors = {}
     for i, count in enumerate(features):
-        if variant == "folded":
-            for side in ("phase_query", "phase_key"):
+        if variant != "paper":
+            for side in (f"{FOLDED[variant]}_{which}" for which in ("query", "key")):
                 tensors[f"layers.{i}.{side}.weight"] = rng.normal(size=(2 * count, 16)) / 20
                 tensors[f"layers.{i}.{side}.bias"] = rng.normal(size=2 * count) / 20
         else:
@@ -56,7 +57,7 @@ def unit(rows: Any) -> Any:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("variant", ["folded", "paper"])
+@pytest.mark.parametrize("variant", ["folded", "paper", "relu2"])
 @pytest.mark.parametrize("features", [(8, 8), (5, 9)])
 def test_random_features_agree_with_the_float_oracle(model: Path, variant: Any, features: tuple[int, ...]) -> None:
     tensors = adapter_tensors(variant, features)

@@ -185,6 +185,7 @@ def test_a_converted_model_is_refused(
         ["--rfa", "paper"],
         ["--feature-kind", "random"],
         ["--features", "4,9"],
+        ["--rfa", "relu2"],
         ["--rfa", "paper", "--rank", "0"],
     ],
     ids=" ".join,
