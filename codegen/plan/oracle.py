@@ -242,9 +242,9 @@ class _Executor(DecoderOperations):
             gamma, beta = (self._weight(v, f"input_norm.{role}") for role in ("gamma", "beta"))
             x, reads = x * gamma + beta, reads * gamma + beta
         self._see(f"{site}.hidden", x, mask)
-        attend = {"softmax": self._softmax_attention, "rfa": self._rfa_attention}[v.attrs["attention"]]
-        if v.attrs.get("variant") == "relu2":
-            attend = self._squared_relu_attention
+        attend = self._softmax_attention
+        if v.attrs["attention"] == "rfa":
+            attend = self._squared_relu_attention if v.attrs["variant"] == "relu2" else self._rfa_attention
         y = attend(v, site, x, mask, reads, live)
         self._see(f"{site}.attention_out", y, live)
         y = self._linear(v, "o", y)

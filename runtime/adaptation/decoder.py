@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from ...codegen.model.spec import ModelSpec
 from .student import (
+    ACTIVATIONS,
     EXACT,
     LEAST_SUM,
     Architecture,
@@ -31,6 +33,11 @@ from .student import (
     reciprocal,
     split,
 )
+
+OF_DECODERS: dict[str, Callable[[Tensor], Tensor]] = ACTIVATIONS | {
+    "silu": functional.silu,
+    "gelu_new": functools.partial(functional.gelu, approximate="tanh"),
+}
 
 
 def spec_of(shape: Architecture) -> ModelSpec:
@@ -83,8 +90,8 @@ def squared_relu(
     """φ `[B, heads, T, 2F]` of rotated queries or keys `[B, heads, T, D]`, and the projections u `[B, heads, T, F]`."""
     site = f"layers.{layer}.feature_{which}"
     with torch.autocast(x.device.type, enabled=False):
-        weight = weights[f"{site}.weight"].unflatten(0, (x.shape[1], -1))
-        u = x @ weight.transpose(1, 2) + weights[f"{site}.bias"].unflatten(0, (x.shape[1], 1, -1))
+        weight = weights[f"{site}.weight"].reshape(x.shape[1], -1, x.shape[-1])
+        u = x @ weight.transpose(1, 2) + weights[f"{site}.bias"].reshape(x.shape[1], 1, -1)
         bent = forms.get(site, half_magnitude)(u)
         return torch.cat([(bent + u / 2).square(), (bent - u / 2).square()], -1), u
 
@@ -107,7 +114,8 @@ def weigh(
     if not rfa:
         scores = q @ repeated(k, shape).transpose(2, 3) / math.sqrt(q.shape[-1])
         return Weighed(scores.masked_fill(~seen, -math.inf).softmax(-1), {})
-    (query, u), (key, w) = (squared_relu(y, weights, layer, which, forms) for y, which in ((q, "query"), (k, "key")))
+    query, u = squared_relu(q, weights, layer, "query", forms)
+    key, w = squared_relu(k, weights, layer, "key", forms)
     kernel = query @ repeated(key, shape).transpose(2, 3) * seen
     total = kernel.sum(-1, keepdim=True)
     inverse = forms.get(f"layers.{layer}.row_sum", functools.partial(reciprocal, floor=LEAST_SUM))
@@ -141,10 +149,7 @@ def attend(
 def feed_forward(x: Tensor, weights: Parameters, layer: int, shape: Architecture) -> Tensor:
     """The feed-forward network of normalised rows."""
     prefix, spec = f"layers.{layer}", spec_of(shape)
-    act = {
-        "gelu": functional.gelu, "silu": functional.silu, "relu": functional.relu,
-        "gelu_new": functools.partial(functional.gelu, approximate="tanh"),
-    }[spec.hidden_act]  # fmt: skip
+    act = OF_DECODERS[spec.hidden_act]
     inner = linear(x, weights, f"{prefix}.ffn_in")
     inner = act(linear(x, weights, f"{prefix}.ffn_gate")) * inner if spec.gated else act(inner)
     return linear(inner, weights, f"{prefix}.ffn_out")
