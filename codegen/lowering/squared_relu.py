@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from math import sqrt
 
+from ..commandline.problems import Problem, ProblemsFound
 from ..ring.builder import RingBuilder
 from ..series.nonlinear import magnitude
+from ..series.ranges import Ranges
 from .association import Association, Keyed
 from .heads import Part, Weighing, values
 from .scales import BENT, ROW, TURN
@@ -25,6 +27,8 @@ SQUARE = 14
 """Scale of features in units of w²: typical ones are a twentieth of that."""
 KERNEL = 14
 """Scale of weights φ(q)·φ(k), whose sums are about 1."""
+MOST_BITS = 8
+"""Of w²: features of up to 256."""
 OVER = 1.05
 """What |max(0, ±u)| may be, in units of w: series and rounding included."""
 
@@ -42,7 +46,7 @@ class SquaredReluAttention(Weighing):
         queries = [r.permute(self._features("query", x), (1, 0, 2)) for x in reads]
         each, longest = r[keyed[0].key].bound, max(r[part.value].bound for part in keyed)
         largest = features * each * r[queries[0]].bound
-        association = Association(r, largest, 0, each, kernel_scale=KERNEL)
+        association = Association(r, largest, 0, each, kernel_scale=kernel_scale(r, queries[0], keyed[0].key))
         numerator, total = association.weigh(queries, keyed)
         return self.divided(total, numerator, longest)
 
@@ -52,18 +56,34 @@ class SquaredReluAttention(Weighing):
         rows, hidden = r[x].shape
         width = a["heads"] * a["features"]
         site = f"layers.{a['layer']}.feature_{which}"
-        weight, bias, bits = f"{site}.weight", f"{site}.bias", self.ranges.square_bits(site)
-        turn = 4 * 2.0 ** (bits / 2)  # of the series
+        weight, bias, bits = f"{site}.weight", f"{site}.bias", square_bits(self.ranges, site)
+        turn = 2 * 2.0 ** (bits / 2)  # of the series
         m = r.weight(weight, (hidden, width), TURN, lambda w: self.norm.matrix(w, weight) / turn)
         b = r.weight(bias, (width,), TURN + ROW, lambda w: self.norm.offset(w, weight, bias) / turn)
         u = r.reshape(r.add(r.matmul(x, m), b), (rows, a["heads"], a["features"]))
         return squared_relu(r, u, bits)
 
 
+def square_bits(ranges: Ranges, site: str) -> int:
+    """log2 w² of a site's projections. Raises ProblemsFound where features would be too large for the ring."""
+    if (bits := ranges.square_bits(site)) > MOST_BITS:
+        layer, width = site.split(".")[1], 2.0 ** (bits / 2)
+        raise ProblemsFound([Problem(
+            "error", f"layer {layer}: projections for squared ReLU features lie within ±{width:.0f}, accepted: "
+            f"±{2.0 ** (MOST_BITS / 2):.0f}", "Sums of weights should be about 1: convert the model again.",
+        )])  # fmt: skip
+    return bits
+
+
+def kernel_scale(r: RingBuilder, query: int, key: int) -> int:
+    """Scale of weights of features: `KERNEL`, where their product has more."""
+    return min(KERNEL, r[query].scale + r[key].scale - 1)
+
+
 def squared_relu(r: RingBuilder, u: int, bits: int) -> int:
-    """[max(0, u)², max(0, -u)²] along the last axis, of u additive in turns of 4w, where w² = 2^bits."""
+    """[max(0, u)², max(0, -u)²] along the last axis, of u additive in turns of 2w, where w² = 2^bits."""
     bent = r.fourier(r.turns(u), magnitude(), BENT)
-    half = r.declare(r.trunc(r.shift(u, 1), BENT), bound=1.0)
+    half = r.declare(r.trunc(u, BENT), bound=1.0)
     root = r.concat((r.add(bent, half), r.sub(bent, half)), -1)
     root = r.declare(root, bound=OVER)
     square = r.trunc(r.mul(root, root), SQUARE)

@@ -53,6 +53,8 @@ class Description(BaseModel):
     floor: PositiveFloat
     activation: AdaptedActivation = ""
     harmonics: NonNegativeInt = 0
+    rows: NonNegativeInt = 0
+    """Longest sequence that it was trained for, which counts for features of rotated rows; 0: any."""
     calibration: dict[str, dict[str, float]] = {}
 
     @field_validator("calibration")
@@ -168,6 +170,13 @@ def apply_adapter(weights: Weights, spec: ModelSpec, options: GenOptions, adapte
             report.error(f"adapter tensor {name} has shape {list(value.shape)}", f"Expected {list(shapes[name])}.")
         elif not np.isfinite(value).all():
             report.error(f"adapter tensor {name} holds NaN or infinity")
+    longest = 1 + options.sequence_length + options.own_rows
+    longest += options.remembered_rows if spec.head.kind == "tokens" else 0
+    if spec.causal and 0 < adapter.description.rows < longest:
+        report.error(
+            f"a sequence has {longest} rows, the adapter was trained for {adapter.description.rows}",
+            "Its features depend on rows' places: give a smaller --sequence-length.",
+        )
     for name in attention.keys() - adapter.tensors.keys():
         report.error(f"the adapter lacks {name}", f"Expected shape {list(attention[name])}.")
     for name in adapter.tensors:

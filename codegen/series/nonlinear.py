@@ -30,7 +30,7 @@ LOSS = Format(phase_bits=32, amplitude_bits=16, phasor_bits=14)
 ACTIVATION_ERROR = 2e-3
 """Absolute. Fewer harmonics than it takes cost accuracy on tasks: docs/adaptation.md measures how much."""
 BEND_HARMONICS = 5
-"""Of |u|/2 in squared ReLU features. At the bend a square errs by 5e-4 of the largest feature; stage 3 of a conversion
+"""Of |u|/2 in squared ReLU features. At the bend a square errs by 1e-4 of the largest feature; stage 3 of a conversion
 trains through it."""
 ROOT_ERROR = 1e-3
 """Relative: layer norm scales a whole row by that much."""
@@ -61,12 +61,12 @@ def even_part(act: str, width: float, harmonics: int = 0) -> Fit:
 
 @cache
 def magnitude() -> Fit:
-    """|u|/2 on ±1 with a period of 4, for squares of max(0, ±u): the bend at 0 is rounded off by 0.02.
+    """|u|/2 on ±1 with a period of 2, for squares of max(0, ±u).
 
     Beyond ±1 it turns back, so that |u|/2 + u/2 stays at 1 up to 2.
     """
     form = Format(phase_bits=15, amplitude_bits=12, phasor_bits=12)
-    return fold_even(OF_DECODERS["relu"].even_part, 1.0, BEND_HARMONICS, form)
+    return fold_even(OF_DECODERS["relu"].even_part, 0.5, BEND_HARMONICS, form)
 
 
 @cache

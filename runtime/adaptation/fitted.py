@@ -86,7 +86,7 @@ def _reciprocal(site: str, shape: Architecture, ranges: Ranges, device: torch.de
 
 def _bend(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
     width = 2.0 ** (ranges.square_bits(site) / 2)
-    bent = curve(magnitude(), 4 * width, device)
+    bent = curve(magnitude(), 2 * width, device)
     return lambda u: width * bent(u)
 
 

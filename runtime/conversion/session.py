@@ -41,6 +41,8 @@ from .run_folder import ConversionRun
 
 MIN_TEXTS = 64
 MAX_TOKENS = 64
+LEAST_ROWS, MAX_ROWS = 24, 96
+"""Of sequences that a decoder's texts are padded to."""
 HELD_OUT = 20
 """One text in that many is measured on where no --held-out is given."""
 CALIBRATION_TEXTS = 1000
@@ -58,7 +60,9 @@ class Material:
 
     def corpus(self, texts: Sequence[list[int]], **options: Any) -> Corpus:
         """Some of the texts as batches."""
-        return (DecoderCorpus if self.shape.decoder else Corpus)(texts, self.embedder, self.teacher, **options)
+        if self.shape.decoder:
+            return DecoderCorpus(texts, self.embedder, self.teacher, padded=(LEAST_ROWS, MAX_ROWS), **options)
+        return Corpus(texts, self.embedder, self.teacher, **options)
 
     def fingerprint(self) -> str:
         """Of weights and texts: a resumed conversion must see the same."""
@@ -113,6 +117,7 @@ def _convert(material: Material, options: ConvertOptions, run: ConversionRun, di
         "steps": [recipe.layer_steps, recipe.whole_steps, recipe.fitted_steps], "seed": recipe.seed,
         "fidelity": {name: value for name, value in result["after"].items() if name != "layers"},
         # a decoder's intervals are taken from public text when it is compiled, as with softmax
+        **({"rows": MAX_ROWS} if shape.decoder else {}),
         "calibration": {} if shape.decoder else stored_sites(state.calibration),
     }  # fmt: skip
     arrays = {name: tensor.cpu().numpy() for name, tensor in adapter.items()}

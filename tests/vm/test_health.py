@@ -34,7 +34,13 @@ def others(
 
 @pytest.mark.parametrize(
     ("head", "variant", "layer"),
-    [("prototypes", "folded", 1), ("masked_lm", "folded", 0), ("bert", "softmax", 1), ("bert", "folded", 0)],
+    [
+        ("prototypes", "folded", 1),
+        ("masked_lm", "folded", 0),
+        ("bert", "softmax", 1),
+        ("bert", "folded", 0),
+        ("bert", "relu2", 1),
+    ],
 )
 def test_all_is_well_inside_the_intervals(head: str, variant: str, layer: int) -> None:
     t = toy(head, variant=variant, prompt_layer=layer, health=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...ring.values import Floats, WideWeights
 from ..scales import ROW, TURN
-from ..squared_relu import KERNEL, squared_relu
+from ..squared_relu import kernel_scale, square_bits, squared_relu
 from .attention import CausalAttention
 
 
@@ -33,15 +33,15 @@ class CausalSquaredReluAttention(CausalAttention):
         r, (query,) = self.r, asked
         largest = self.v.attrs["features"] * r[query].bound * r[key].bound
         weights = r.matmul(query, key, bound=largest)
-        return r.trunc(weights if allowed is None else r.mul(weights, allowed), KERNEL)
+        return r.trunc(weights if allowed is None else r.mul(weights, allowed), kernel_scale(r, query, key))
 
     def _features(self, which: str, rows: int, factor: float) -> int:
         """φ `[R, heads, 2F]` of rotated queries or keys `[R, heads, D]` over a factor."""
         r, features = self.r, self.v.attrs["features"]
         _, heads, dim = r[rows].shape
         site = f"layers.{self.v.attrs['layer']}.feature_{which}"
-        weight, bias, bits = f"{site}.weight", f"{site}.bias", self.ranges.square_bits(site)
-        turn = 4 * 2.0 ** (bits / 2)
+        weight, bias, bits = f"{site}.weight", f"{site}.bias", square_bits(self.ranges, site)
+        turn = 2 * 2.0 ** (bits / 2)
 
         def matrix(w: WideWeights) -> Floats:
             return np.asarray(factor / turn * np.swapaxes(w[weight].reshape(heads, features, dim), 1, 2))
