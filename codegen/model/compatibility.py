@@ -19,13 +19,14 @@ BARE = re.compile(r"[\W\d_]+|true|false|label[ _-]?\d+", re.IGNORECASE)
 def check_fit(spec: ModelSpec, options: GenOptions) -> None:
     """Raise `ProblemsFound` with everything in `options` that this model cannot do."""
     report = Report()
-    room = spec.max_positions - spec.position_offset
-    if options.sequence_length + options.rows_before > room:
-        also = f" and --prompt-at start takes {options.rows_before} more" if options.rows_before else ""
+    room, others = spec.max_positions - spec.position_offset, _other_rows(spec, options)
+    if options.sequence_length > (fits := text_room(spec, options)):
+        also = "".join(f", {name} takes {rows} more" for name, rows in others.items() if rows)
         report.error(
             f"--sequence-length is {options.sequence_length}{also}, the model has positions for {room} tokens",
+            f"Accepted with these: up to {fits}." if spec.causal else
             f"{spec.max_positions} position embeddings, the first token's is number {spec.position_offset}.",
-        )
+        )  # fmt: skip
     if options.chat and not spec.causal:
         report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
     if options.prompt_at == "template" and not spec.causal:
@@ -58,6 +59,19 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
     report.check()
 
 
+def text_room(spec: ModelSpec, options: GenOptions) -> int:
+    """Tokens of a text that the model has positions for, special ones and the template included."""
+    return spec.max_positions - spec.position_offset - sum(_other_rows(spec, options).values())
+
+
+def _other_rows(spec: ModelSpec, options: GenOptions) -> dict[str, int]:
+    """Rows with positions that are not the text's, by what they are for."""
+    if not spec.causal:
+        return {"--prompt-at start": options.rows_before}
+    behind = options.remembered_rows if spec.head.kind == "tokens" else 0
+    return {"the first token": 1, "--n-prompt-tokens": options.own_rows, "--max-new-tokens with --step-rows": behind}
+
+
 def _check_start(spec: ModelSpec, options: GenOptions, report: Report) -> None:
     header = "--prompt-at is start"
     if spec.head.rows == "first":
@@ -68,14 +82,6 @@ def _check_start(spec: ModelSpec, options: GenOptions, report: Report) -> None:
 
 
 def _check_decoder(spec: ModelSpec, options: GenOptions, report: Report) -> None:
-    tokens = spec.head.kind == "tokens"
-    rows = 1 + options.sequence_length + options.own_rows + (options.remembered_rows if tokens else 0)
-    if rows > spec.max_positions:
-        new = ", --max-new-tokens, --step-rows" if tokens else ""
-        report.error(
-            f"a sequence has {rows} rows: --sequence-length, --n-prompt-tokens{new} and the first token",
-            f"The model has positions for {spec.max_positions}.",
-        )
     if options.attention == "rfa" and options.rfa_variant != "relu2":
         report.error(
             f"--attention is rfa with --rfa {options.rfa_variant}, the model is a decoder",

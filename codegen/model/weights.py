@@ -147,6 +147,7 @@ def derived_shapes(spec: ModelSpec, options: GenOptions) -> dict[str, Shape]:
             shapes[f"layers.{i}.features"] = (heads, features, spec.head_dim)
     for i in range(spec.num_hidden_layers if options.attention == "softmax" else 0):
         shapes |= _dense(f"layers.{i}.log_sum", heads, h)
+        shapes |= {f"layers.{i}.log_sum.keys": (heads,)} if spec.head.kind == "tokens" else {}
     for i in range(spec.num_hidden_layers if spec.causal else 0):
         shapes |= {f"layers.{i}.sink.{part}": (spec.kv_heads * spec.head_dim,) for part in ("key", "value")}
     if spec.head.kind == "prototypes":

@@ -16,8 +16,6 @@ from .public_text import RANDOM_TEXTS, fitting_texts, reads
 from .sequences import bare_ids
 
 Floats = NDArray[np.float32]
-
-
 MOST_ROWS = 30_000
 """Rows that a model is calibrated on, about: as many as the sentences that ship make with 70 rows each."""
 
@@ -28,9 +26,8 @@ class Continuation:
     def __init__(self, embedder: Embedder, ids: Sequence[int]) -> None:
         assert embedder.settings.layout is not None
         self._embedder, self._layout = embedder, embedder.settings.layout
-        x, mask, _ = self._layout.inputs(embedder.tables, [ids], embedder.settings.sequence_length)
-        self._x, self._mask = x, mask
-        self.inputs = embedder.embed([ids], [[0] * len(ids)])
+        self._x, self._mask, _ = self._layout.inputs(embedder.tables, [ids], embedder.settings.sequence_length)
+        self.inputs = {"x": embedder.through_frozen(self._x, self._mask), "mask": self._mask}
         """`x` `[1, R, h]` and `mask` `[1, R]`."""
 
     def rows(self, behind: Sequence[int], start: int = 0) -> Floats:
@@ -67,10 +64,11 @@ def of_texts(
         lengths = rng.integers(1, max(2, options.sequence_length - len(end) + 1), RANDOM_TEXTS)
         ids = [[*rng.integers(spec.vocab_size, size=n).tolist(), *end] for n in lengths]
         behind = rng.integers(spec.vocab_size, size=(len(ids), options.remembered_rows)).tolist()
-    inputs: dict[str, NDArray[Any]] = dict(embedder.embed(ids, [[0] * len(each) for each in ids]))
-    inputs["rows"] = np.stack([
-        Continuation(embedder, text).rows(after) for text, after in zip(ids, behind, strict=True)
-    ])  # fmt: skip
+    laid_out = [Continuation(embedder, each) for each in ids]
+    inputs: dict[str, NDArray[Any]] = {
+        name: np.concatenate([each.inputs[name] for each in laid_out]) for name in ("x", "mask")
+    }
+    inputs["rows"] = np.stack([each.rows(after) for each, after in zip(laid_out, behind, strict=True)])
     for v in plan.inputs("example"):
         if v.attrs["name"] == "z":
             inputs["z"] = rng.normal(size=(len(ids), v.size)) * (np.arange(len(ids)) % 3 > 0)[:, None]

@@ -180,9 +180,13 @@ class Embedder:
             inputs["select"] = (padded == self.tokenizer.token_to_id(self.mask)).astype(np.float32)
         return inputs
 
+    def through_frozen(self, x: Floats, mask: Floats) -> Floats:
+        """A decoder's rows `[E, R, h]` behind the layers that run in the clear, 0 where the mask is."""
+        return self.frozen(x, mask) * mask[..., None] if self.frozen else x
+
     def _sequences(self, layout: Layout, ids: Sequence[Sequence[int]]) -> dict[str, Floats]:
         x, mask, given = layout.inputs(self.tables, ids, self.settings.sequence_length)
-        inputs = {"x": self.frozen(x, mask) * mask[..., None] if self.frozen else x, "mask": mask}
+        inputs = {"x": self.through_frozen(x, mask), "mask": mask}
         if self.settings.rows == "mean":
             inputs["select"] = given / np.maximum(given.sum(axis=-1, keepdims=True), 1)
         return inputs

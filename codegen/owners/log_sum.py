@@ -1,6 +1,8 @@
 """The model owner's estimate of a row's log-sum-exp, for softmax attention in the ring (`lowering/softmax.py`).
 
 Per layer and head, ridge least squares from the rows that enter the layer to log Σ_j e^(q_i·k_j/√D), on public text.
+Where texts are continued, the logarithm of the number of keys j is a column beside a row's: a sum of n equal terms is
+log n larger than one of them, and n grows with every token.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class _Sums:
     """Moments of one layer's rows x `[n, h]` and log-sum-exps y `[n, H]`: what least squares needs, batch by batch."""
 
     rows: Array | None = None
+    log_keys: Array | None = None
+    """`[n, 1]`, where it is a column of x."""
     count: int = 0
     x: Array = field(default_factory=lambda: np.zeros(0))
     y: Array = field(default_factory=lambda: np.zeros(0))
@@ -49,7 +53,8 @@ class _Sums:
 
 
 def log_sums(plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping[str, Array]]) -> Weights:
-    """`layers.i.log_sum.weight` `[H, h]` and `.bias` `[H]` of every layer of a plan with softmax attention, float32."""
+    """`layers.i.log_sum.weight` `[H, h]` and `.bias` `[H]` of every layer of a plan with softmax attention, float32;
+    and `.keys` `[H]`, the factor of the logarithm of the number of keys, where the plan has that."""
     sums: dict[str, _Sums] = {}
     layers = [v for v in plan if v.kind in LAYERS]
     heads = {f"layers.{v.attrs['layer']}": v.attrs["heads"] for v in layers}
@@ -59,16 +64,22 @@ def log_sums(plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping
         layer, _, what = site.rpartition(".")
         if what == "hidden":
             sums.setdefault(layer, _Sums()).rows = values.reshape(-1, hidden[layer])
+        elif what == "log_keys":
+            sums[layer].log_keys = values.reshape(-1, 1)
         elif what == "log_sum":
-            rows = sums[layer].rows
-            assert rows is not None
-            sums[layer].add(rows, values.reshape(-1, heads[layer]))
+            each = sums[layer]
+            assert each.rows is not None
+            x = each.rows if each.log_keys is None else np.concatenate([each.rows, each.log_keys], axis=1)
+            each.add(x, values.reshape(-1, heads[layer]))
 
     for inputs in batches:
         run_plan(plan, weights, inputs, observe=observe, dtype=np.float32)
     result: Weights = {}
     for layer, each in sums.items():
         weight, bias = each.solve()
+        if each.log_keys is not None:
+            result[f"{layer}.log_sum.keys"] = weight[:, -1].astype(np.float32)
+            weight = weight[:, :-1]
         result[f"{layer}.log_sum.weight"] = weight.astype(np.float32)
         result[f"{layer}.log_sum.bias"] = bias.astype(np.float32)
     return result

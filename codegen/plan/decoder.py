@@ -122,6 +122,8 @@ class Decoder:
         roles += [f"{name}.{part}" for name in ("input_norm", "ffn_norm") for part in ("gamma", "beta")]
         roles += ["q_norm.gamma", "k_norm.gamma"] if spec.qk_norm else []
         roles += ["sink.key", "sink.value"]
+        # texts that are continued have few keys and many; those of a set are of a length
+        roles += ["log_sum.keys"] if spec.head.kind == "tokens" else []
         return self.plan.add(
             "decoder_layer", (reads, self.mask, *parts), shape=self.plan[reads].shape,
             weights={role: f"{p}.{role}" for role in roles},

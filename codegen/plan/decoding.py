@@ -99,7 +99,8 @@ class DecoderOperations(Execution):
         if self._observe is not None:
             by_head = (*scores.shape[:2], a["heads"], *scores.shape[-2:])
             flat, sums = scores.reshape(by_head), np.broadcast_to(log_sum, (*scores.shape[:-1], 1))
-            self._see_scores(v, site, x[:, :, read], live, flat, sums.reshape(*by_head[:-1], 1))
+            log_keys = np.log(np.maximum(allowed[:, :, 0, 0].sum(axis=-1), 1))
+            self._see_scores(v, site, x[:, :, read], live, flat, sums.reshape(*by_head[:-1], 1), log_keys)
         out = np.exp(scores - log_sum) @ values
         return self._joined(out.reshape(*out.shape[:2], -1, *out.shape[-2:]))
 

@@ -65,14 +65,24 @@ class Execution:
         """`[c, e, T, H·D]` to `[c, e, H, T, D]`."""
         return np.moveaxis(x.reshape(*x.shape[:-1], v.attrs["heads"], -1), -2, -3)
 
-    def _see_scores(self, v: Value, site: str, reads: Array, live: Array | None, scores: Array, log_sum: Array) -> None:
+    def _see_scores(
+        self, v: Value, site: str, reads: Array, live: Array | None, scores: Array, log_sum: Array,
+        log_keys: Array | None = None,
+    ) -> None:  # fmt: skip
         """Report each row's log-sum-exp; and, once there are estimates of it, scores less the estimate and the sums of
-        the weights that they make, as the parties compute them."""
+        the weights that they make, as the parties compute them. `log_keys` `[c, e, R]`: the logarithm of the number of
+        keys that a row sees, where its estimate knows it."""
         assert self._observe is not None
+        counted = log_keys if "log_sum.keys" in v.weights else None
+        if counted is not None:
+            self._see(f"{site}.log_keys", counted, live)
         self._see(f"{site}.log_sum", np.moveaxis(log_sum[..., 0], -2, -1), live)
         if v.weights["log_sum.weight"] not in self._weights:
             return
-        centred = scores - np.moveaxis(self._linear(v, "log_sum", reads), -1, -2)[..., None]
+        estimate = self._linear(v, "log_sum", reads)
+        if counted is not None:
+            estimate += counted[..., None] * self._weight(v, "log_sum.keys")
+        centred = scores - np.moveaxis(estimate, -1, -2)[..., None]
         kept = np.isfinite(centred)
         if live is not None:
             kept &= live[:, :, None, :, None] > 0

@@ -1,30 +1,23 @@
-"""A decoder compiled to continue a text, for both owners in one process, or a bundle's public part."""
+"""A model of a run's that continues texts: how long they are, what is opened of them, and which prompt they get."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ...codegen.bundle import program_options, program_spec
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.compile import Compiled, compile_settled
 from ...codegen.model.hf import decoder_heads, read_model
 from ...codegen.model.lora.choice import choose_weights
 from ...codegen.model.options import GenOptions
-from ...codegen.model.spec import ModelSpec
-from ...codegen.model.weights import Weights
 from ...codegen.owners.check import fitting_tokenizer
 from ...codegen.owners.continuations import Continuation
-from ...codegen.owners.embed import Embedder
-from ...codegen.owners.prepare import prepare_weights, settled
+from ...codegen.owners.prepare import settled
 from ...codegen.owners.sequences import in_template
-from ...codegen.plan.build import build_plan
-from ...codegen.plan.graph import Plan
 from ..engine import Floats
+from ..tuning.model import Model
 from ..tuning.objective import PromptSpace
 from ..tuning.options import TuneOptions
 
@@ -37,21 +30,8 @@ SETTLED_BY_THE_RUN = (
 
 
 @dataclass(frozen=True)
-class TextModel:
-    """A model that continues texts; without `weights`: the data owner's view, whose parties have the `program`."""
-
-    name: str
-    spec: ModelSpec
-    options: GenOptions
-    embedder: Embedder
-    weights: Weights | None = None
-    compiled: Compiled | None = None
-    program: Path | None = None
-
-    @cached_property
-    def plan(self) -> Plan:
-        """What runs, without intervals."""
-        return build_plan(self.spec, self.options)
+class TextModel(Model):
+    """A model that continues texts."""
 
     def text(self, prompt: str) -> tuple[Continuation, list[int], list[Problem]]:
         """A text as the program takes it, its tokens, and a warning where it is longer than that."""
@@ -82,9 +62,9 @@ def options_of_run(run: TuneOptions) -> GenOptions:
 
 
 def load_text_model(
-    path: Path, options: GenOptions, prompt: str, *, lora: Path | None = None, length: int = 0, private: bool = True
+    path: Path, options: GenOptions, prompt: str, *, lora: Path | None = None, length: int, engine: str
 ) -> TextModel:
-    """Read a model and, where it is to run `private`, compile it, for texts as long as `prompt` or of `length` tokens.
+    """Read a model and, for the embedded `engine`, compile it, for texts of `length` tokens, or 0: as long as `prompt`.
 
     Raises ProblemsFound.
     """
@@ -98,21 +78,13 @@ def load_text_model(
         tokens = len(in_template(fitting_tokenizer(path, spec), options.template, [prompt]).ids)
         length = -(-max(tokens, 2) // ROUNDED) * ROUNDED
     options = replace(options, sequence_length=length)
-    spec = read_model(path, options)
-    name = path.name.removesuffix(".gguf")
-    if not private:
-        weights, embedder = prepare_weights(path, spec, options, lora=changes)
-        return TextModel(name, spec, options, embedder, weights)
-    compiled = compile_settled(path, spec, options, lora=changes)
-    assert compiled.embedder is not None
-    return TextModel(name, spec, options, compiled.embedder, compiled.weights, compiled)
+    return TextModel.of(path, read_model(path, options), options, engine, lora=changes)
 
 
 def open_text_bundle(bundle: Path) -> TextModel:
     """The data owner's view of a bundle of `secfwt-gen --head tokens`. Raises ProblemsFound."""
-    spec, options = program_spec(bundle), program_options(bundle)
-    if spec.head.kind != "tokens":
+    model = TextModel.open(bundle, "embedded")
+    if model.spec.head.kind != "tokens":
         advice = "Text needs one of secfwt-gen --head tokens."
-        raise ProblemsFound([Problem("error", f"the bundle {bundle} has the head {spec.head.kind}", advice)])
-    embedder = Embedder.open(bundle / "data_owner")
-    return TextModel(bundle.name, spec, options, embedder, program=bundle / "public" / "program.txt")
+        raise ProblemsFound([Problem("error", f"the bundle {bundle} has the head {model.spec.head.kind}", advice)])
+    return model

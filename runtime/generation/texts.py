@@ -37,6 +37,9 @@ class Texts(Closing):
         self._options, self._display = options, display
         self._tuned = TunedRun.open(options.run, {}) if options.run else None
         self.model = model_of(options, self._tuned, example)
+        if self._tuned is not None:
+            # of a bundle's weights neither the run nor this process knows anything
+            self._tuned.check(self.model, ("embeddings",) if self._tuned.options.bundle else ("embeddings", "layers"))
         self._draft = draft_of(options, self.model) if options.draft else None
         self._rng = np.random.default_rng(None if options.seed < 0 else options.seed)
         self._exits = ExitStack()
@@ -137,9 +140,8 @@ def model_of(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> T
     path = Path(options.model or (tuned.options.model if tuned else ""))
     lora = tuned.options.lora if tuned else options.lora
     return load_text_model(
-        path, chosen, prompt, lora=Path(lora) if lora else None, length=options.sequence_length,
-        private=options.engine == "embedded",
-    )  # fmt: skip
+        path, chosen, prompt, lora=Path(lora) if lora else None, length=options.sequence_length, engine=options.engine
+    )
 
 
 def _plain(options: GenerateOptions) -> GenOptions:
@@ -156,7 +158,7 @@ def draft_of(options: GenerateOptions, model: TextModel) -> TextModel:
         step_rows=model.options.step_rows, sequence_length=model.options.sequence_length,
     )  # fmt: skip
     length = model.options.sequence_length
-    draft = load_text_model(Path(options.draft), chosen, "", length=length, private=False)
+    draft = load_text_model(Path(options.draft), chosen, "", length=length, engine="clear")
     check_draft(draft, model)
     return draft
 

@@ -59,7 +59,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters are the options of `secfwt-tune` (docs/options.md) but those about files, and
 
     * `run`: folder of the run; default: a private one that is removed with this object (`save` keeps it);
-    * `callbacks`: functions that are told of every generation (`interface/callbacks.py`);
+    * `callbacks`: functions that are told of every generation (docs/classes.md);
     * `preset`: what `sequence_length` and `budget` are where they are None (docs/running.md);
     * `batch_size`: texts that the parties hold at a time in a prediction;
     * `verbose`: whether progress is printed.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from rich.console import Console
@@ -10,12 +12,17 @@ from rich.console import Console
 from ..closing import Closing
 from ..generation.options import GenerateOptions
 from ..generation.texts import Texts
+from ..parties.deployment import Deployment
 from ..progress import make_display
+from .parameters import defaults, kept, signed
+
+LENGTH = 64
+PARAMETERS = defaults(("prompt",), GenerateOptions, sequence_length=LENGTH, verbose=False)
 
 
 class TextGenerator(Closing):
     """Continues texts by private inference. Parameters are the options of `secfwt-generate`, by their names, but for
-    the text: `TextGenerator(model="MODEL_DIR", max_new_tokens=40)`.
+    the text, and `verbose`: `TextGenerator(model="MODEL_DIR", max_new_tokens=40)`.
 
     `sequence_length` is 64 by default, as one program serves all texts: longer ones are cut, with a warning. Local
     parties run while a method needs them, and in a `with` block between calls.
@@ -23,10 +30,16 @@ class TextGenerator(Closing):
     Raises ProblemsFound (a SecfwtError) for parameters and models that do not fit.
     """
 
-    def __init__(self, *, sequence_length: int = 64, verbose: bool = False, **options: Any) -> None:
-        given: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in options.items()}
-        if not options.get("bundle"):
-            given["sequence_length"] = sequence_length
+    @signed(PARAMETERS)
+    def __init__(self, **parameters: Any) -> None:
+        given = {n: tuple(value) if isinstance(value, list) else value for n, value in parameters.items()}
+        verbose = given.pop("verbose")
+        given["run"] = Path(given["run"]) if given["run"] else None
+        if isinstance(deployment := given["deployment"], Deployment):
+            self._folder = TemporaryDirectory(prefix="secfwt-")
+            given["deployment"] = kept(deployment, Path(self._folder.name))
+        if given["bundle"] and given["sequence_length"] == LENGTH:
+            given["sequence_length"] = 0  # the bundle's
         self.options = GenerateOptions(**given)
         self._display = make_display(Console(stderr=True, quiet=not verbose, highlight=False))
         self._texts: Texts | None = None

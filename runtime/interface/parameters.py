@@ -1,4 +1,4 @@
-"""Options of a run as parameters of a Python class: declared once, in `TuneOptions`."""
+"""Options of a command as parameters of a Python class: declared once, for both."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PAIRS = ("label_texts", "label_words")
 """Options of a text per label: a mapping, or `label=text` each."""
 
 
-def defaults(leave_out: Iterable[str] = (), **others: Any) -> dict[str, Any]:
-    """Names and defaults: those of `TuneOptions`, and `others`."""
+def defaults(leave_out: Iterable[str] = (), options: type = TuneOptions, **others: Any) -> dict[str, Any]:
+    """Names and defaults: those of `options`, and `others`."""
     kept = {
         field.name: field.default
-        for field in fields(TuneOptions)
+        for field in fields(options)
         if field.name not in leave_out and field.default is not MISSING
     }
     return {**kept, **others}

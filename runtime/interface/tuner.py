@@ -17,11 +17,14 @@ from ..tuning.session import load_splits, own_options, tune_splits
 from .classifier import PromptClassifier
 from .parameters import defaults, given_options, kept, signed
 
-PARAMETERS = defaults(preset=None, callbacks=(), verbose=True)
+PARAMETERS = defaults(
+    sequence_length=None, budget=None, k_shot=None, test_limit=None, preset=None, callbacks=(), verbose=True
+)
 
 
 class PromptTuner:
-    """A run on files. Parameters are all options of `secfwt-tune`, `callbacks` and `verbose` as in `PromptClassifier`.
+    """A run on files. Parameters are all options of `secfwt-tune`; `preset`, `callbacks` and `verbose` as in
+    `PromptClassifier`.
 
         tuner = PromptTuner(model="model", data="train.jsonl", budget=400)
         classifier = tuner.tune("runs/first")

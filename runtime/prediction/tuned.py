@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,17 @@ class TunedRun:
     def model(self) -> Model:
         """The run's model. Raises RunFolderError where it is another than the run's, and as `model_of` does."""
         model = model_of(self.options, self.labels, dict.fromkeys(self.labels, str(self.path)))
-        changed = [name for name, print in model.fingerprints.items() if self.fingerprints.get(name) != print]
+        self.check(model, model.fingerprints)
+        return model
+
+    def check(self, model: Model, names: Iterable[str]) -> None:
+        """Raise RunFolderError where one of these fingerprints, as far as the model has them, is not the run's."""
+        prints = model.fingerprints
+        changed = [name for name in names if name in prints and self.fingerprints.get(name) != prints[name]]
         if changed:
             raise RunFolderError(
                 f"the prompt in {self.path} is for another model: changed since the run: {', '.join(changed)}"
             )
-        return model
 
     def said(self, model: Model) -> list[str]:
         """The model's classes in their order, by the names that the run's data has for them."""

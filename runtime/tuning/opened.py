@@ -25,7 +25,7 @@ class Opened:
     def __init__(self, run: TuningRun, fingerprints: Mapping[str, str], z: Floats) -> None:
         """`z` `[d]`: the prompt's vector. Raises RunFolderError where the file cannot be read."""
         self._run = run
-        model = {name: fingerprints.get(name, "") for name in ("program", "weights")}
+        model = {name: fingerprints.get(name, "") for name in ("program", "layers", "weights")}
         self._stem = json.dumps(model) + hashlib.sha256(np.ascontiguousarray(z, np.float64).tobytes()).hexdigest()
         with run.writing(FILE):
             run.keep_lines(FILE, lambda _: True)  # without a torn last one, which more would be appended to

@@ -2,7 +2,7 @@
 
 | file | what | written |
 |---|---|---|
-| `options.json` | options and fingerprints (data, program, weights) | once |
+| `options.json` | options and fingerprints (data, program, embeddings, layers, other weights) | once |
 | `history.jsonl` | one line a generation | appended and synced every generation |
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |

@@ -50,7 +50,7 @@ class Toy:
         given = {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("example")}
         self._scale, self._rows = ring[ring.outputs[0].value].scale, ring.inputs("candidate")[0].scale
         self._plan = PlanSession(compiled.plan, compiled.weights, inputs)
-        self._ring = ProgramSession(ring, words | given)
+        self.ring = ProgramSession(ring, words | given)
         self.simulator = Simulator(program_text(ring), 1 << 22)
         self.simulator.weights(np.concatenate([words[v.attrs["name"]].reshape(-1) for v in ring.inputs("weight")]))
         self.examples = np.concatenate([given[v.attrs["name"]].reshape(-1) for v in ring.inputs("example")])
@@ -62,7 +62,7 @@ class Toy:
 
     def first(self) -> tuple[Floats, Floats, Floats]:
         return (
-            self._plan.example("first")[0], self._decoded(self._ring.example("first")[0]),
+            self._plan.example("first")[0], self._decoded(self.ring.example("first")[0]),
             self._decoded(self.simulator.step(0, np.empty(0, np.uint64), 0).view(np.int64)),
         )  # fmt: skip
 
@@ -72,7 +72,7 @@ class Toy:
         words = encode(rows, self._rows)
         plan: Floats = self._plan.step("next", rows, at)[0]
         vm = self._decoded(self.simulator.step(1, words.reshape(-1), 1, at=at).view(np.int64))
-        return plan, self._decoded(self._ring.step("next", {"rows": words}, at)[0, 0]), vm.reshape(plan.shape)
+        return plan, self._decoded(self.ring.step("next", {"rows": words}, at)[0, 0]), vm.reshape(plan.shape)
 
     def _decoded(self, words: NDArray[np.int64]) -> Floats:
         return decode(words, self._scale)

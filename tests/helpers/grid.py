@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from helpers.places import ROOT
@@ -87,10 +88,11 @@ class Cell:
         calibration: list[str] | None = None,
         texts: list[str] | None = None,
         tokens: int = 12,
+        **changed: Any,
     ) -> Cell:
         """`calibration`: public text, by default what secfwt-gen takes. `texts`: two that run, random words by default.
-        Raises ProblemsFound where the model is refused."""
-        options = replace(OPTIONS, attention=attention, sequence_length=tokens)
+        `changed`: other options. Raises ProblemsFound where the model is refused."""
+        options = replace(OPTIONS, attention=attention, sequence_length=tokens, **changed)
         compiled = compile_model(model, options, adapter, calibration)
         assert compiled.weights is not None
         assert compiled.embedder is not None

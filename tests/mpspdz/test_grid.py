@@ -15,20 +15,20 @@ from secfwt.runtime.progress import PlainDisplay
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("protocol", "model", "attention"),
+    ("protocol", "model", "attention", "options"),
     [
-        ("ring", "bert", "softmax"),
-        ("ring", "roberta", "rfa"),
-        ("rep4-ring", "distilbert", "softmax"),
-        ("dealer-ring", "xlm-roberta", "rfa"),
+        ("ring", "bert", "softmax", {"prompt_at": "start"}),
+        ("ring", "roberta", "rfa", {}),
+        ("rep4-ring", "distilbert", "softmax", {}),
+        ("dealer-ring", "xlm-roberta", "rfa", {}),
     ],
 )
-def test_a_model_as_it_is(protocol: Any, model: str, attention: Any, tmp_path: Path) -> None:
+def test_a_model_as_it_is(protocol: Any, model: str, attention: Any, options: dict[str, Any], tmp_path: Path) -> None:
     installation(protocol)
-    cell = Cell.of(checkpoint(tmp_path / "model", model), attention)
+    cell = Cell.of(checkpoint(tmp_path / "model", model), attention, **options)
     assert cell.compiled.weights is not None
-    options, display = options_for(protocol, [len(cell.batch)]), PlainDisplay(Console(quiet=True))
-    with mpspdz_engine(cell.compiled.plan, cell.compiled.weights, options, tmp_path, display) as engine:
+    program, display = options_for(protocol, [len(cell.batch)]), PlainDisplay(Console(quiet=True))
+    with mpspdz_engine(cell.compiled.plan, cell.compiled.weights, program, tmp_path, display) as engine:
         engine.load_examples("set", cell.batch)
         losses, logits = engine.losses("set", cell.z), engine.logits("set", cell.z[0])
     assert cell.wrong(losses, logits) < cell.accepted

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.generations import Toy, compiled_toy
 from secfwt.codegen.native.simulator import Simulator, SimulatorError
-from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
 from secfwt.codegen.ring.encoding import decode, encode
 
@@ -45,6 +45,26 @@ def test_states_windows_and_what_is_opened_of_examples(tile_words: int) -> None:
         rows = rng.integers(-1000, 1000, (2, 3))
         kept[:, at : at + 2] = rows * np.array([[10 * (at + 1)], [10 * (at + 2)]]) + x
         assert (sim.step(1, rows.reshape(-1), 1, at=at).view(np.int64).reshape(kept.shape) == kept).all()
+
+
+def test_estimates_know_how_many_keys_a_row_sees(tmp_path: Path) -> None:
+    """Sums of weights, which a series inverts, are of a size, whether there are two keys or forty."""
+    compiled = compiled_toy(tmp_path, "llama", sequence_length=8, max_new_tokens=40, step_rows=2)
+    for layer in (0, 1):
+        sums = compiled.plan.meta["calibration"][f"layers.{layer}.row_sum"]
+        assert sums["max"] < 10 * sums["min"]  # 200 times where estimates do not know it
+    toy, ring = Toy(compiled, "a good"), compiled.ring
+    known = {v.id for v in ring if v.kind == "table" and v.attrs["name"].startswith("log_keys")}
+    known |= {v.id for v in ring if v.kind == "window" and v.inputs[0] in known}
+    rows, steps = (v for v in ring if v.kind == "sum" and known & set(ring[v.inputs[0]].inputs))
+    ring.outputs.extend([Output("rows", rows.id), Output("steps", steps.id)])
+    tokens = len(toy.ids("a good"))
+    counted = toy.ring.example("rows").reshape(-1)[-tokens:]
+    assert decode(counted, rows.scale) == pytest.approx(np.log(np.arange(tokens) + 2), abs=1e-3)  # with the first one
+    for at in (0, 7):
+        given = encode(toy.text.rows([5] * (at + 2), at)[None], ring.inputs("candidate")[0].scale)
+        counted = toy.ring.step("steps", {"rows": given}, at).reshape(-1)
+        assert decode(counted, steps.scale) == pytest.approx(np.log(tokens + at + np.array([2, 3])), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from ..softmax import SoftmaxAttention
 from .norm import normalised
 from .rotation import rotated
 
+COUNTED = 10
+"""Scale of the logarithm of a number of keys."""
 PROJECTION = 20
 """Scale of W_q and W_k: with a row's and a rotation's, 47 bits."""
 BLOCKS = 8
@@ -53,12 +55,13 @@ class CausalAttention(SoftmaxAttention):
         value = r.trunc(self._biased("v", x, 1.0, mask, sink), ROW)
         return Keys(r.permute(key, (1, 2, 0)), r.permute(value, (1, 0, 2)), attended)
 
-    def causal(self, x: int, end: int, before: Sequence[Keys], own: Keys | None) -> int:
+    def causal(self, x: int, end: int, before: Sequence[Keys], own: Keys | None, log_keys: int | None) -> int:
         """All heads' outputs `[R, H·D]` at scale `ROW` for rows x̂ that end at slot `end`: over the keys `before` them,
-        and their `own`, the last R of which none sees those behind it."""
+        and their `own`, the last R of which none sees those behind it. `log_keys` as in `_centre`."""
         r, a = self.r, self.v.attrs
         rows, groups = r[x].shape[0], a["kv_heads"]
-        asking = self._asking(x, rotated(r, self._heads("q", x, a["head_dim"] ** -0.5), a["rope"], end))
+        query = rotated(r, self._heads("q", x, a["head_dim"] ** -0.5), a["rope"], end)
+        asking = self._asking(x, query, log_keys)
         block = rows if own is None else max(BLOCKS, ceil(rows / BLOCKS))
         outs = []
         longest = max(r[part.value].bound for part in (*before, *([own] if own else [])))
@@ -73,7 +76,7 @@ class CausalAttention(SoftmaxAttention):
         totals, numerators = zip(*outs, strict=True)
         return self.divided(r.concat(totals, -2), r.concat(numerators, -2), longest)
 
-    def stepped(self, x: int, end: int, capacity: int, before: Sequence[Keys]) -> int:
+    def stepped(self, x: int, end: int, capacity: int, before: Sequence[Keys], log_keys: int | None) -> int:
         """All heads' outputs `[n, H·D]` at scale `ROW` for a step's rows x̂, over the keys `before` slot `end`, those
         of the steps before, and their own up to each; their keys and values go to states for `capacity` rows."""
         r, a = self.r, self.v.attrs
@@ -82,7 +85,7 @@ class CausalAttention(SoftmaxAttention):
         def turned(y: int) -> int:
             return rotated(r, y, a["rope"], end, steps=capacity)
 
-        asking = self._asking(x, turned(self._heads("q", x, a["head_dim"] ** -0.5)))
+        asking = self._asking(x, turned(self._heads("q", x, a["head_dim"] ** -0.5)), log_keys)
         key = r.append(f"{site}.key", self._keyed(turned(self._heads("k", x, 1.0))), capacity)
         value = r.append(f"{site}.value", r.trunc(self._biased("v", x, 1.0, None, None), ROW), capacity)
         own = Keys(r.permute(key, (1, 2, 0)), r.permute(value, (1, 0, 2)), None)
@@ -98,10 +101,10 @@ class CausalAttention(SoftmaxAttention):
         """What stands for rotated keys `[R, KV, D]`, additive, in a product with queries: themselves."""
         return self.r.trunc(key, ROW)
 
-    def _asking(self, x: int, query: int) -> tuple[int, ...]:
+    def _asking(self, x: int, query: int, log_keys: int | None) -> tuple[int, ...]:
         """What weights are made of for rows x̂, each `[R, H, ·]`: rotated queries `[R, H, D]`, given additive, and the
-        estimate c."""
-        return self.r.trunc(query, ROW), self._centre(x)
+        estimate c (`_centre`)."""
+        return self.r.trunc(query, ROW), self._centre(x, log_keys)
 
     def _made(self, asked: tuple[int, ...], key: int, allowed: int | None) -> int:
         """Weights `[KV, g·n, R]` of queries on keys `[KV, ·, R]`; `allowed`: public zeros and ones, 0 there."""
@@ -154,13 +157,19 @@ class CausalAttention(SoftmaxAttention):
         first = r.weight(name, shape, PROJECTION + ROW, made)
         return r.mul(r.reshape(sink, (r[sink].shape[0], 1, 1)), first)
 
-    def _centre(self, x: int) -> int:
-        """The estimate c `[R, H, 1]` of rows' log-sum-exps, at a product's scale, additive."""
+    def _centre(self, x: int, log_keys: int | None) -> int:
+        """The estimate c `[R, H, 1]` of rows' log-sum-exps, at a product's scale, additive; `log_keys` `[R, 1]` at
+        scale `COUNTED`: logarithms of how many keys they see, where the estimate knows them."""
         r, a = self.r, self.v.attrs
         weight, bias = (f"layers.{a['layer']}.log_sum.{part}" for part in ("weight", "bias"))
         m = r.weight(weight, (r[x].shape[-1], a["heads"]), ROW, lambda w: self.norm.matrix(w, weight))
         b = r.weight(bias, (a["heads"],), 2 * ROW, lambda w: self.norm.offset(w, weight, bias))
-        return r.reshape(r.add(r.matmul(x, m), b), (r[x].shape[0], a["heads"], 1))
+        centre = r.add(r.matmul(x, m), b)
+        if log_keys is not None:
+            factor = f"layers.{a['layer']}.log_sum.keys"
+            n = r.weight(factor, (a["heads"],), 2 * ROW - COUNTED, lambda w: w[factor])
+            centre = r.add(centre, r.mul(log_keys, n))
+        return r.reshape(centre, (r[x].shape[0], a["heads"], 1))
 
     def _grouped(self, x: int, groups: int) -> int:
         """`[n, KV·g, D]` as `[KV, g·n, D]`: queries of a group as rows of one matrix."""

@@ -16,7 +16,7 @@ from ...series.ranges import Ranges
 from ..health import Health, Watch
 from ..layer_norm import Norm, centred
 from ..scales import ROW
-from .attention import CausalAttention, Keys
+from .attention import COUNTED, CausalAttention, Keys
 from .feed_forward import FeedForward
 from .norm import normalised, stream_scale
 from .squared_relu import CausalSquaredReluAttention
@@ -40,18 +40,21 @@ class DecoderLowering:
         attention = self._attention(v, self._watch(mask, parts))
         keys, end = self._all_keys(attention, mask, parts)
         x, hat = parts[-1], self._hat(v, parts[-1], mask if len(parts) == 1 else None)
+        counts = self._log_keys(v, mask, parts[0], end - r[x].shape[0], end)
         if taken is None:
-            out = attention.causal(hat, end, keys[:-1], keys[-1])
+            out = attention.causal(hat, end, keys[:-1], keys[-1], counts)
         else:
             x, hat = (r.slice(each, -2, *taken) for each in (x, hat))
-            out = attention.causal(hat, end, keys, None)
+            counts = None if counts is None else r.slice(counts, -2, *taken)
+            out = attention.causal(hat, end, keys, None, counts)
         return self._sums(v, x, out, mask, parts)
 
     def step(self, v: Value, mask: int, parts: tuple[int, ...], rows: int, capacity: int) -> int:
         """A step's rows `[n, h]` behind layer `v`, where `capacity` rows of all steps are remembered."""
         attention = self._attention(v, None)
         keys, end = self._all_keys(attention, mask, parts)
-        out = attention.stepped(self._hat(v, rows, None), end, capacity, keys)
+        counts = self._log_keys(v, mask, parts[0], end, end + capacity, self.r[rows].shape[0])
+        out = attention.stepped(self._hat(v, rows, None), end, capacity, keys, counts)
         return self._sums(v, rows, out, mask, (*parts, rows))
 
     def _attention(self, v: Value, watch: Watch | None) -> CausalAttention:
@@ -79,6 +82,22 @@ class DecoderLowering:
                 kept = r.reshape(kept, (rows, 1))
             self._keys[key] = attention.keys(self._hat(attention.v, part, mask), end, kept, sink)
         return self._keys[key]
+
+    def _log_keys(self, v: Value, mask: int, first: int, lo: int, hi: int, step: int = 0) -> int | None:
+        """log(i − s + 1) `[n, 1]` of slots lo ≤ i < hi, or of the `step` of them that a step's rows stand in: how many
+        keys a row in slot i sees if the first token stands in slot s of the `first` part. A public table, of which the
+        row of one slot s is taken, in shares: local. None where estimates do not know it."""
+        if "log_sum.keys" not in v.weights:
+            return None
+        r, rows = self.r, self.r[first].shape[0]
+        if (key := (f"log keys {step}", rows, hi)) not in self._known:
+            numbers = np.arange(lo, hi)[:, None] - np.arange(rows) + 1
+            table = r.table(f"log_keys.{rows}.{lo}-{hi}", np.log(np.maximum(numbers, 1)), COUNTED)
+            table = r.window(table, step) if step else table
+            sink = r.reshape(self._first_slot(mask, rows), (1, rows))
+            taken = r.reshape(r.sum(r.mul(table, sink), -1), (step or hi - lo, 1))
+            self._known[key] = r.declare(taken, bound=float(np.log(hi + 1)))
+        return self._known[key]
 
     def _first_slot(self, mask: int, rows: int) -> int:
         """m_{j+1} − m_j of the first rows: 1 in the slot before the first that is there. Behind the last row is one

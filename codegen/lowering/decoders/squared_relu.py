@@ -25,7 +25,7 @@ class CausalSquaredReluAttention(CausalAttention):
     def _keyed(self, key: int) -> int:
         return self._features("key", self.r.trunc(key, ROW), 1.0)
 
-    def _asking(self, x: int, query: int) -> tuple[int, ...]:
+    def _asking(self, x: int, query: int, log_keys: int | None) -> tuple[int, ...]:
         # queries come over √D
         return (self._features("query", self.r.trunc(query, ROW), self.v.attrs["head_dim"] ** 0.5),)
 

@@ -52,7 +52,7 @@ def test_what_a_family_is(tmp_path: Path) -> None:
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
         ({"hidden_act": "relu2"}, "the activation is 'relu2'"),
         ({"num_key_value_heads": 3}, "num_attention_heads is 4, num_key_value_heads 3"),
-        ({"max_position_embeddings": 36}, "a sequence has 37 rows"),
+        ({"max_position_embeddings": 36}, "--n-prompt-tokens takes 4 more, the model has positions for 36"),
         ({"architectures": ["Qwen2Model"]}, "--label-words is given"),
     ],
 )

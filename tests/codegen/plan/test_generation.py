@@ -50,7 +50,7 @@ def test_steps_compute_what_transformers_does(family: str, frozen: int, tmp_path
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     save_decoder(tmp_path, "llama", "causal_lm")
-    with pytest.raises(ProblemsFound, match=r"--max-new-tokens.*\n.*positions for 64"):
+    with pytest.raises(ProblemsFound, match=r"--max-new-tokens with --step-rows takes 60 more.*positions for 64"):
         read_model(tmp_path, GenOptions(head="tokens", attention="softmax", n_prompt_tokens=0, max_new_tokens=60))
     with pytest.raises(ProblemsFound, match="--max-tokens is 3, --step-rows 4"):
         GenOptions(head="tokens", max_tokens=3, step_rows=4)

@@ -204,7 +204,7 @@ def test_resume_refuses_what_changed(tmp_path: Path, model: Path) -> None:
     save_toy(copy, "bert", "prototypes", intermediate_size=40)
     outcome = tune("--resume", run)
     assert outcome.exit_code == 2
-    assert outcome.output.rstrip().endswith("changed since it began: program, weights")
+    assert outcome.output.rstrip().endswith("changed since it began: embeddings, layers, program, weights")
     assert "already holds a run" in tune("--model", copy, "--data", data, *BASE, "--budget", 4, "--run", run).output
 
 

@@ -84,7 +84,10 @@ def test_refusals(tmp_path: Path) -> None:
         (("--model", tmp_path / "model", "--prompt", " "), "no text: give --prompt TEXT"),
         (("--bundle", tmp_path, "--prompt", "a"), "--bundle is given without --deployment"),
         (("--model", tmp_path / "model", "--prompt", "a", "--template", "b"), "It must hold {text}."),
-        (("--model", tmp_path / "model", "--prompt", "a", "--max-new-tokens", 80), "The model has positions for 64."),
+        (
+            ("--model", tmp_path / "model", "--prompt", "a", "--max-new-tokens", 80),
+            "80 more, the model has positions for 64",
+        ),
         (("--model", tmp_path / "model", "--prompt", "a", "--stop", ""), "--stop is empty"),
     ):
         ended = generate(*words)
@@ -93,13 +96,13 @@ def test_refusals(tmp_path: Path) -> None:
 
 
 def test_a_draft_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
-    save_decoder(tmp_path / "model", "llama", "causal_lm")
-    shutil.copytree(tmp_path / "model", tmp_path / "draft")
+    save_decoder(tmp_path / "base", "llama", "causal_lm")
+    shutil.copytree(tmp_path / "base", tmp_path / "draft")
     file = tmp_path / "draft" / "tokenizer.json"
     file.write_text(file.read_text("utf-8").replace('"!"', '"\u2047"'), "utf-8")
-    ended = generate("--model", tmp_path / "model", *PROMPT, "--engine", "clear", "--draft", tmp_path / "draft")
+    ended = generate("--model", tmp_path / "base", *PROMPT, "--engine", "clear", "--draft", tmp_path / "draft")
     assert ended.exit_code == 2
-    assert "draft has another vocabulary than model" in ended.output
+    assert "draft has another vocabulary than base" in ended.output
 
 
 def test_a_run_continues_under_its_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +123,10 @@ def test_a_run_continues_under_its_prompt(tmp_path: Path, monkeypatch: pytest.Mo
     np.savez(tmp_path / "run" / "prompt.npz", **{**parts, "z": parts["z"] + 4.0})
     assert generate(*asked, "--engine", "clear").exit_code == 0
     assert np.abs(opened[0] - opened[1]).max() > 0.01  # the prompt counts
+    save_decoder(tmp_path / "other", "llama", "causal_lm", intermediate_size=40)
+    other = generate(*asked, "--engine", "clear", "--model", tmp_path / "other")
+    assert other.exit_code == 2
+    assert "is for another model: changed since the run: embeddings, layers" in other.stderr
     refused = generate(*asked, "--template", "{text}")
     assert "--template is given with --run" in refused.output
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import secfwt
 from helpers.commands import run
+from helpers.places import ROOT
 from helpers.tune_runs import write_toy
 from secfwt.runtime.commands.predict import main as predict_main
 from secfwt.runtime.data.examples import read_examples
@@ -19,6 +21,7 @@ from secfwt.runtime.data.records import DataError
 from secfwt.runtime.errors import RunFolderError
 from secfwt.runtime.interface.callbacks import TensorBoard
 from secfwt.runtime.interface.classifier import PromptClassifier
+from secfwt.runtime.interface.reference import page
 from secfwt.runtime.interface.tuner import PromptTuner
 from secfwt.runtime.tuning.options import TuneOptions
 
@@ -148,6 +151,16 @@ def test_parameters_are_the_options() -> None:
     assert "data" in inspect.signature(PromptTuner).parameters
 
 
+def test_the_docs_page_is_that_of_the_code() -> None:
+    kept, command = (ROOT / "docs" / "classes.md").read_text(), "python -m secfwt.runtime.interface.reference"
+    assert kept == page(), f"docs/classes.md: renew it with {command} > docs/classes.md"
+
+
+def test_every_public_name_is_on_the_docs_page() -> None:
+    headings = {line.strip("# `") for line in page().splitlines() if line.startswith("## ")}
+    assert set(secfwt.__all__) <= headings
+
+
 def test_scikit_learn(clear: PromptClassifier, toy: tuple[Path, list[str], list[str]]) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     from sklearn.base import clone, is_classifier
@@ -214,11 +227,11 @@ def test_a_tuner_on_files(toy: tuple[Path, list[str], list[str]], tmp_path: Path
     model, _, _ = toy
     told: list[int] = []
     tuner = PromptTuner(
-        model=model, engine="clear", data=model.parent / "films.jsonl", k_shot=2, verbose=False,
+        model=model, engine="clear", data=model.parent / "films.jsonl", k_shot=4, verbose=False,
         callbacks=[lambda line: told.append(line["generation"])], **SMALL,
     )  # fmt: skip
     classifier = tuner.tune(tmp_path / "run")
-    assert classifier.result_["test_examples"] == 16
+    assert classifier.result_["test_examples"] == 8  # of 24, four of each class are train and four dev
     assert classifier.predict(NEW).shape == (2,)
     assert tuner.resume(tmp_path / "run", budget=16).result_["generations"] == 4
     assert told == [1, 2, 3, 4]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.places import ROOT
+from helpers.toy_decoders import save_decoder
 from helpers.toys import save_sentence_transformer
 
 TOY = {
@@ -37,20 +38,40 @@ def test_it_is_kept_without_results(notebook: Path) -> None:
     assert all(not c["outputs"] and c["execution_count"] is None for c in content["cells"] if c["cell_type"] == "code")
 
 
+def executed(notebook: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Names of a notebook whose cells have run in order, with `given` in the place of its parameters."""
+    names: dict[str, Any] = {}
+    replaced = 0
+    for source, tags in cells(ROOT / "examples" / notebook):
+        exec(compile(source, notebook, "exec"), names)
+        if "parameters" in tags:
+            assert given.keys() <= names.keys()
+            names |= given
+            replaced += 1
+    assert replaced == 1
+    return names
+
+
 def test_classification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     save_sentence_transformer(tmp_path / "model", "bert")
     monkeypatch.chdir(ROOT / "examples")
     monkeypatch.setenv("MPLBACKEND", "agg")
-    names: dict[str, Any] = {}
-    replaced = 0
-    for source, tags in cells(ROOT / "examples" / "classification.ipynb"):
-        exec(compile(source, "classification.ipynb", "exec"), names)
-        if "parameters" in tags:
-            names |= {"MODEL": {**TOY, "model": tmp_path / "model"}, "FOLDER": tmp_path / "kept"}
-            replaced += 1
-    assert replaced == 1
+    given = {"MODEL": {**TOY, "model": tmp_path / "model"}, "FOLDER": tmp_path / "kept"}
+    names = executed("classification.ipynb", given)
     said = capsys.readouterr().out
     assert "64 texts; astronomy, cooking, gardening, sailing" in said
     assert "8 evaluations" in said
     assert np.array_equal(names["again"].classes_, names["classifier"].classes_)
     assert (tmp_path / "kept" / "report.html").exists()
+
+
+def test_generation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_decoder(tmp_path, "llama", "causal_lm")
+    model = {"model": str(tmp_path), "max_new_tokens": 6, "sequence_length": 16, "engine": "clear"}
+    names = executed("generation.ipynb", {"MODEL": model, "DRAFT": str(tmp_path), "QUESTION": "an old film"})
+    said, errors = capsys.readouterr()
+    first = said.partition("1: ")[0].strip()
+    assert names["drafted"].strip() == first  # a draft changes nothing but the steps
+    assert names["drawn"][1] != names["drawn"][2]
+    assert "tokens   6" in errors
+    assert "1 steps, 4 of 4 drafted tokens kept" in errors

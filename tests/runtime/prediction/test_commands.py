@@ -262,4 +262,4 @@ def test_runs_that_cannot_be_used(finished: Path, tuned: tuple[Path, Path, Path]
     (finished / "options.json").write_text(json.dumps(options))
     refused = predict("--run", finished, "--text", "a")
     assert refused.exit_code == 2
-    assert "is for another model: changed since the run: program, weights" in refused.stderr
+    assert "is for another model: changed since the run: program, embeddings, layers, weights" in refused.stderr
