@@ -150,7 +150,7 @@ def _some(plan: Plan, inputs: Inputs) -> dict[str, NDArray[Any]]:
 
 def _advice(options: GenOptions, adapted: bool) -> str:
     if options.head == "tokens":
-        return "Sums over few and over many keys spread as well: give fewer --max-new-tokens, or a longer text."
+        return "Its values spread too far for short series. Fewer --max-new-tokens, or a longer text, may help."
     if options.attention == "softmax":
         return "Its values spread too far for short series. Give --attention rfa and an adapter (secfwt-convert)."
     if adapted:

@@ -1,24 +1,18 @@
-"""Command lines of the pages are ones: every option there is known, and the tutorial runs from top to bottom."""
+"""Command lines of the pages are ones: every option is known, every line runs, the tutorial from top to bottom."""
 
 from __future__ import annotations
 
 import csv
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers.commands import run
 from helpers.doc_commands import PAGES, blocks, commands, lines, split
+from helpers.doc_world import MAINS, World, block_commands, why_not
 from helpers.places import ROOT
 from helpers.toys import save_sentence_transformer
-from secfwt.runtime.commands.evaluate import main as evaluate_main
-from secfwt.runtime.commands.predict import main as predict_main
-from secfwt.runtime.commands.tune import main as tune_main
 
-MAINS: dict[str, Callable[..., None]] = {
-    "secfwt-tune": tune_main, "secfwt-predict": predict_main, "secfwt-evaluate": evaluate_main,
-}  # fmt: skip
 STANDING_IN = ["--engine", "clear", "--attention", "softmax", "--prompt-layer", "1", "--sequence-length", "16"]
 """Of the tutorial's model, which is downloaded with the demo, and of its parties."""
 
@@ -33,6 +27,26 @@ def test_every_option_is_known(page: Path) -> None:
             command.parse(words)
         except SystemExit:
             pytest.fail(f"{page.name}: {line}")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return World(folder)
+
+
+def test_every_line_that_can_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once each, whichever pages have it, in the pages' order: what one line makes, another reads."""
+    monkeypatch.chdir(world.folder)
+    every = dict.fromkeys(line for page in PAGES if page.stem != "tutorial" for line in block_commands(page))
+    for line in every:
+        if test := why_not(line):
+            assert (ROOT / test).exists(), test
+        else:
+            ended = world.run(line)
+            assert ended.exit_code == 0, f"{line}\n{ended.output}"
 
 
 def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
