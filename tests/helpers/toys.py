@@ -74,9 +74,9 @@ def save_tokenizer(directory: Path, byte_level: bool) -> int:
     return len(vocabulary)
 
 
-def save_sentence_transformer(directory: Path, family: str, pooling: str = "mean", **config: Any) -> Any:
+def save_sentence_transformer(directory: Path, family: str, pooling: str = "mean") -> Any:
     """Write a toy sentence-transformers directory."""
-    model = save_toy(directory, family, "prototypes", **config)
+    model = save_toy(directory, family, "prototypes")
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     content = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
