@@ -21,7 +21,15 @@ from .model.weights import Weights, Widened
 from .owners import continuations
 from .owners.embed import Embedder
 from .owners.prepare import prepare_weights, settled
-from .owners.public_text import fewer_texts, fitting_texts, of_random_words, of_texts, reads
+from .owners.public_text import (
+    DECODER_ROWS,
+    NEURON_ROWS,
+    fewer_texts,
+    fitting_texts,
+    of_random_words,
+    of_texts,
+    reads,
+)  # fmt: skip
 from .plan.build import build_plan
 from .plan.graph import Plan
 from .ring.encoding import Words
@@ -143,20 +151,21 @@ def calibrate_plan(
 
     `texts`: by default an adapter's (`given`) own record counts, and without one the sentences that ship. Random words
     show the head and the loss, which are in no adapter's record, and what a tokenizer knows that has not the words of
-    the texts. Raises `ProblemsFound`.
+    the texts. Neurons' reach is in no record either: the sentences show it. Raises `ProblemsFound`.
     """
     if spec.head.kind == "tokens":
         continued = continuations.of_texts(plan, spec, options, embedder, texts or public_sentences())
         return serve(plan, weights, options, [continued], adapted=False)
     known = given.description.calibration or None if given is not None and texts is None else None
-    inputs = []
-    if known is None:
-        fitting = fitting_texts(texts or public_sentences(), options)
-        fitting = fewer_texts(fitting, options) if spec.causal else fitting
-        inputs.append(of_texts(plan, spec, options, embedder, fitting))
-    if known is not None or not reads(embedder, fitting):
+    fitting = fitting_texts(texts or public_sentences(), options)
+    if spec.causal or known is not None:
+        fitting = fewer_texts(fitting, options, DECODER_ROWS if known is None else NEURON_ROWS)
+    shown, readable = of_texts(plan, spec, options, embedder, fitting), reads(embedder, fitting)
+    inputs = [shown] if known is None else []
+    if known is not None or not readable:
         inputs.append(of_random_words(plan, spec, options, embedder))
-    return serve(plan, weights, options, inputs, adapted=given is not None, known=known)
+    more = [shown] if known is not None and readable else []
+    return serve(plan, weights, options, inputs, adapted=given is not None, known=known, more=more)
 
 
 def public_sentences() -> list[str]:

@@ -20,6 +20,7 @@ from .model.options import GenOptions
 from .model.weights import Weights, Widened
 from .owners.calibration import calibrate, with_outliers
 from .owners.log_sum import log_sums
+from .owners.reach import Reaches
 from .plan.graph import Plan
 from .plan.oracle import Session as PlanSession
 from .plan.oracle import run_plan
@@ -49,13 +50,15 @@ def serve(
     *,
     adapted: bool,
     known: Mapping[str, dict[str, float]] | None = None,
+    more: Sequence[Inputs] = (),
 ) -> Lowered:
     """The ring program of a plan, right on `inputs`, which intervals and estimates are taken from.
 
-    The plan gets its intervals (`calibration`), the weights their estimates (`log_sum`). `adapted`: the weights are an
-    adapter's. `known`: intervals that it was trained with, which count. Raises `ProblemsFound` where none serve.
+    The plan gets its intervals (`calibration`), the weights their estimates (`log_sum`, `reach`). `adapted`: the
+    weights are an adapter's. `known`: intervals that it was trained with, which count; `more` shows its neurons.
+    Raises `ProblemsFound` where none serve.
     """
-    observe(plan, weights, options, inputs)
+    observe(plan, weights, options, inputs, more)
     plan.meta["calibration"] |= known or {}
     lowered, wrong = _tried(plan, weights, inputs)
     if not wrong <= WIDENED:
@@ -71,11 +74,18 @@ def serve(
     return lowered
 
 
-def observe(plan: Plan, weights: Weights, options: GenOptions, inputs: Sequence[Inputs]) -> None:
-    """Put what inputs show of a model into its plan (`calibration`) and, for softmax, its weights (`log_sum`)."""
+def observe(
+    plan: Plan, weights: Weights, options: GenOptions, inputs: Sequence[Inputs], more: Sequence[Inputs] = ()
+) -> None:
+    """Put what inputs show of a model into its plan (`calibration`) and its weights: how far neurons go (`reach`), also
+    on `more` inputs, and, for softmax, log-sum-exps (`log_sum`)."""
     if options.attention == "softmax":
         weights |= log_sums(plan, weights, inputs)
-    plan.meta["calibration"] = calibrate(plan, weights, inputs)
+    reaches = Reaches(plan)
+    plan.meta["calibration"] = calibrate(plan, weights, inputs, reaches.see)
+    for each in more:
+        run_plan(plan, weights, each, observe=reaches.see, dtype=np.float32)
+    weights |= reaches.weights()
 
 
 def _tried(plan: Plan, weights: Weights, inputs: Sequence[Inputs]) -> tuple[Lowered, float]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..model.weights import reach_name
 from ..plan.graph import Value
 from ..ring.builder import RingBuilder
 from ..ring.values import Floats, WideWeights
-from ..series.activations import ACTIVATIONS
+from ..series.activations import ACTIVATIONS, Activation
+from ..series.classes import Neurons, alike, classified
 from ..series.nonlinear import even_part
 from ..series.ranges import Ranges
 from .layer_norm import Norm, centred
@@ -29,13 +31,14 @@ def feed_forward(r: RingBuilder, ranges: Ranges, v: Value, x: int, scale: int) -
     w1, b1, w2, b2 = (f"{p}.ffn_{name}" for name in ("in.weight", "in.bias", "out.weight", "out.bias"))
     act = ACTIVATIONS[v.attrs["act"]]
     width = ranges.activation_width(f"{p}.activation", act.linear_beyond)
-    fit = even_part(act.name, width, v.attrs["harmonics"])
+    neurons = neurons_of(r, ranges, v, act, width, v.attrs["harmonics"])
+    order, periods = neurons.order, neurons.periods
 
     # W₂ e(u): u as a phase, 4·width per turn
-    turns = r.weight(w1, (hidden, inner), TURN, lambda w: norm.matrix(w, w1) / (4 * width))
-    offset = r.weight(b1, (inner,), TURN + ROW, lambda w: norm.offset(w, w1, b1) / (4 * width))
-    bent = r.fourier(r.turns(r.add(r.matmul(x, turns), offset)), fit, BENT)
-    second = r.weight(w2, (inner, hidden), scale - BENT, lambda w: centred(w[w2].T))
+    turns = r.weight(w1, (hidden, inner), TURN, lambda w: norm.matrix(w, w1)[:, order] / periods)
+    offset = r.weight(b1, (inner,), TURN + ROW, lambda w: norm.offset(w, w1, b1)[order] / periods)
+    bent = even_parts(r, r.turns(r.add(r.matmul(x, turns), offset)), neurons, BENT)
+    second = r.weight(w2, (inner, hidden), scale - BENT, lambda w: centred(w[w2].T[order]))
 
     # all that is linear in y, and the constants
     def straight(w: WideWeights) -> Floats:
@@ -47,3 +50,22 @@ def feed_forward(r: RingBuilder, ranges: Ranges, v: Value, x: int, scale: int) -
     linear = r.weight(f"{p}.ffn_linear.weight", (hidden, hidden), scale - ROW, straight)
     bias = r.weight(b2, (hidden,), scale, constant)
     return r.add(r.add(r.matmul(bent, second), r.matmul(x, linear)), bias)
+
+
+def neurons_of(r: RingBuilder, ranges: Ranges, v: Value, act: Activation, width: float, harmonics: int = 0) -> Neurons:
+    """A layer's neurons, in classes where their reach is known and nobody has said how many harmonics there are."""
+    fit = even_part(act.name, width, harmonics)
+    reach = (r.weights or {}).get(reach_name(v.attrs["layer"]))
+    if reach is None or harmonics:
+        return alike(v.attrs["intermediate"], width, fit)
+    return classified(act, width, ranges.margin * reach)
+
+
+def even_parts(r: RingBuilder, turns: int, neurons: Neurons, scale: int) -> int:
+    """The activation's even part `[R, inner]` at `scale` of phases, both in the order of the neurons: an opening per
+    class, side by side."""
+    parts, at = [], 0
+    for each in neurons.classes:
+        parts.append(r.fourier(r.slice(turns, -1, at, at + each.size), each.fit, scale))
+        at += each.size
+    return r.declare(r.concat(tuple(parts), -1), norm=neurons.norm) if len(parts) > 1 else parts[0]

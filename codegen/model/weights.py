@@ -22,6 +22,8 @@ Made from these by the model owner (`prepare.py`), as the plan needs them:
 | `layers.{i}.sink.key`, `.sink.value` | `[KV·D]`, a decoder's public first token; its key not rotated |
 | `head.prototypes` | `[L, h]`, unit rows |
 | `prompt.p0`; `prompt.{i}.p0` with a prompt in every layer | `[n, h]`, normalised rows |
+| `layers.{i}.log_sum.weight`, `.bias` | `[H, h]`, `[H]`: estimates of a row's log-sum-exp, of public text |
+| `layers.{i}.reach` | `[inner]`: largest magnitude of each neuron's input on public text, where enough was seen |
 """
 
 from __future__ import annotations
@@ -169,6 +171,11 @@ def prompted_layers(spec: ModelSpec, options: GenOptions) -> range:
 def prompt_name(options: GenOptions, layer: int) -> str:
     """Weight that holds a layer's initial prompt."""
     return f"prompt.{layer}.p0" if options.deep else "prompt.p0"
+
+
+def reach_name(layer: int) -> str:
+    """Weight that says how far a layer's neurons go."""
+    return f"layers.{layer}.reach"
 
 
 def _dense(name: str, rows: int, columns: int) -> dict[str, Shape]:

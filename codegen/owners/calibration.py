@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..plan.execution import Observer
 from ..plan.graph import Plan
 from ..plan.oracle import run_plan
 
@@ -21,17 +22,20 @@ _TAIL = 1e-3
 
 
 def calibrate(
-    plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping[str, Array]]
+    plan: Plan, weights: Mapping[str, Array], batches: Iterable[Mapping[str, Array]], also: Observer | None = None
 ) -> dict[str, dict[str, float]]:
     """Run the plan on `batches` of inputs and say what every site saw: `min`, `max`, `q0.0001`, `q0.9999`.
 
     Sites are those of `oracle_float.run_plan`. Numbers have three digits, rounded outward. JSON-able.
+    `also` is told of all values.
     """
     seen: dict[str, list[tuple[Array, float]]] = {}
 
     def observe(site: str, values: Array) -> None:
         if values.size:
             seen.setdefault(site, []).extend(_thinned(values.astype(np.float32)))
+        if also is not None:
+            also(site, values)
 
     # decoders are large, and three digits are kept
     dtype = np.float32 if any(v.kind == "decoder_layer" for v in plan) else np.float64

@@ -59,7 +59,7 @@ def silu_even(u: Floats) -> Floats:
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
-        Activation("gelu", gelu, gelu_even, linear_beyond=3.0, counts=tuple(range(4, 25)), smooth=True),
+        Activation("gelu", gelu, gelu_even, linear_beyond=3.0, counts=tuple(range(2, 25)), smooth=True),
         # |u|/2 is linear from 0 on, but its fit rounds the bend off, and the series mirrors the bend beyond the
         # interval. On ±12, 32 harmonics err by 2e-2 at the interval's end if that counts as linear from 0 on; by 1e-3
         # from 3 on.
@@ -69,8 +69,8 @@ ACTIVATIONS: dict[str, Activation] = {
 OF_DECODERS: dict[str, Activation] = ACTIVATIONS | {
     row.name: row
     for row in (
-        Activation("gelu_new", gelu_new, gelu_new_even, linear_beyond=3.0, counts=tuple(range(4, 25)), smooth=True),
-        Activation("silu", silu, silu_even, linear_beyond=7.0, counts=(5, 6, 8, 10, 12, 16, 20, 24, 32), smooth=True),
+        Activation("gelu_new", gelu_new, gelu_new_even, linear_beyond=3.0, counts=tuple(range(2, 25)), smooth=True),
+        Activation("silu", silu, silu_even, linear_beyond=7.0, counts=tuple(range(3, 33)), smooth=True),
     )
 }
 """What decoders have besides. `secfwt-convert` has no decoders, and none of these."""

@@ -16,7 +16,7 @@ from ...codegen.model.adapter import choose_attention
 from ...codegen.model.hf import has_classifier, read_model
 from ...codegen.model.options import GenOptions, RoundsChoice
 from ...codegen.model.spec import ModelSpec
-from ...codegen.model.weights import Weights
+from ...codegen.model.weights import Weights, Widened
 from ...codegen.owners.embed import Embedder
 from ...codegen.owners.prepare import prepare_weights
 from ...codegen.plan.build import build_plan
@@ -64,9 +64,7 @@ class Task:
     def lowered(self, rounds: RoundsChoice) -> Lowered:
         """The ring program in one of its variants. Raises ProblemsFound."""
         plan = build_plan(self.spec, replace(self.options, rounds=rounds))
-        named = {name for v in plan for name in v.weights.values()}
-        wide = {n: np.asarray(self.weights[n], np.float64) for n in named}
-        return lower(plan, wide, Ranges(self.plan.meta["calibration"]))
+        return lower(plan, Widened(self.weights), Ranges(self.plan.meta["calibration"]))
 
 
 def make_task(source: Path, size: Size) -> Task:

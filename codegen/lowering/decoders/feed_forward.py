@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from ...plan.graph import Value
 from ...ring.builder import RingBuilder
 from ...ring.values import Floats, WideWeights
 from ...series.activations import OF_DECODERS
-from ...series.fits import Fit
-from ...series.nonlinear import even_part
+from ...series.classes import Neurons
 from ...series.ranges import Ranges
+from ..feed_forward import even_parts, neurons_of
 from ..layer_norm import Norm
 from ..scales import BENT, ROW, TURN, WEIGHT
 
@@ -49,43 +50,47 @@ class FeedForward:
     def _norm(self) -> Norm:
         return Norm(f"{self._site}.ffn_norm.gamma", f"{self._site}.ffn_norm.beta")
 
-    def _fit(self) -> tuple[Fit, float]:
-        """The activation's even part, and the half width that it is made for."""
+    @cached_property
+    def _neurons(self) -> Neurons:
         act = OF_DECODERS[self.v.attrs["act"]]
         # a gate's outliers meet those of what it lets through: SmolLM2's layer 2 makes the rows of names thirty times
         # longer by one gate of 15. With intervals that leave 0.01 % of gates out its perplexity is 5 % higher
         outliers = bool(self.v.attrs["gated"])
         width = self.ranges.activation_width(f"{self._site}.activation", act.linear_beyond, outliers=outliers)
-        fit = even_part(act.name, width)
-        if fit.error > WORST:
+        neurons = neurons_of(self.r, self.ranges, self.v, act, width)
+        error = max(each.fit.error for each in neurons.classes)
+        if error > WORST:
             raise ProblemsFound([Problem(
                 "error",
                 f"layer {self.v.attrs['layer']}: inputs of {act.name} lie within ±{2 * width - act.linear_beyond:.0f}",
-                f"The longest series errs by {fit.error:.2g} there, accepted: {WORST}.",
+                f"The longest series errs by {error:.2g} there, accepted: {WORST}.",
             )])  # fmt: skip
-        return fit, width
+        return neurons
 
-    def _product(self, x: int, name: str, scale: int, factor: float, suffix: str = "") -> int:
-        """factor·(W y + b) `[R, inner]`, additive, weights at a scale."""
-        r, norm, inner = self.r, self._norm, self.v.attrs["intermediate"]
+    def _product(self, x: int, name: str, scale: int, factor: Floats | float, suffix: str = "") -> int:
+        """factor·(W y + b) `[R, inner]` in the neurons' order, additive, weights at a scale."""
+        r, norm, inner, order = self.r, self._norm, self.v.attrs["intermediate"], self._neurons.order
         weight, bias = (f"{self._site}.{name}.{part}" for part in ("weight", "bias"))
-        m = r.weight(weight + suffix, (r[x].shape[-1], inner), scale, lambda w: factor * norm.matrix(w, weight))
-        b = r.weight(bias + suffix, (inner,), scale + ROW, lambda w: factor * norm.offset(w, weight, bias))
+        m = r.weight(
+            weight + suffix, (r[x].shape[-1], inner), scale, lambda w: factor * norm.matrix(w, weight)[:, order]
+        )
+        b = r.weight(bias + suffix, (inner,), scale + ROW, lambda w: factor * norm.offset(w, weight, bias)[order])
         return r.add(r.matmul(x, m), b)
 
     def _out(self, bent: int, constant: Callable[[WideWeights], Floats]) -> int:
         """W_out·inner + constant."""
         r, p = self.r, self._site
         weight, bias = f"{p}.ffn_out.weight", f"{p}.ffn_out.bias"
-        inner, hidden = r[bent].shape[-1], self.v.shape[-1]
-        m = r.weight(weight, (inner, hidden), self.sum_scale - r[bent].scale, lambda w: self.written(w[weight].T))
+        inner, hidden, order = r[bent].shape[-1], self.v.shape[-1], self._neurons.order
+        scale = self.sum_scale - r[bent].scale
+        m = r.weight(weight, (inner, hidden), scale, lambda w: self.written(w[weight].T[order]))
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: self.written(constant(w)))
         return r.add(r.matmul(bent, m), b)
 
     def _gated(self, x: int) -> int:
         r, p = self.r, self._site
-        fit, width = self._fit()
-        bent = r.fourier(r.turns(self._product(x, "ffn_gate", TURN, 1 / (4 * width), ".phase")), fit, ROW)
+        turns = r.turns(self._product(x, "ffn_gate", TURN, 1 / self._neurons.periods, ".phase"))
+        bent = even_parts(r, turns, self._neurons, ROW)
         half = r.trunc(self._product(x, "ffn_gate", WEIGHT, 0.5), ROW)
         up = r.trunc(self._product(x, "ffn_in", WEIGHT, 1.0), ROW)
         gate = r.add(bent, half)
@@ -96,8 +101,8 @@ class FeedForward:
 
     def _plain(self, x: int) -> int:
         r, p, norm = self.r, self._site, self._norm
-        fit, width = self._fit()
-        bent = r.fourier(r.turns(self._product(x, "ffn_in", TURN, 1 / (4 * width), ".phase")), fit, BENT)
+        turns = r.turns(self._product(x, "ffn_in", TURN, 1 / self._neurons.periods, ".phase"))
+        bent = even_parts(r, turns, self._neurons, BENT)
         w1, b1, w2, b2 = (f"{p}.ffn_{name}" for name in ("in.weight", "in.bias", "out.weight", "out.bias"))
         hidden = self.v.shape[-1]
 

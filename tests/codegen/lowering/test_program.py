@@ -13,6 +13,9 @@ from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.lowering.scales import ROW
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
+from secfwt.codegen.owners import reach
+from secfwt.codegen.owners.calibration import calibrate
+from secfwt.codegen.owners.reach import Reaches
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Output, Stage
 from secfwt.codegen.plan.oracle import run_plan
@@ -22,9 +25,10 @@ from secfwt.codegen.ring.cost import generation_cost, kept_bytes, stage_cost, tr
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.operations import COMMUNICATING
 from secfwt.codegen.ring.oracle import Machine, run_program
-from secfwt.codegen.ring.program import RingValue
+from secfwt.codegen.ring.program import RingProgram, RingValue
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
+from secfwt.codegen.series import classes
 from secfwt.codegen.series.ranges import Ranges
 from secfwt.runtime.parties.sharing import Elements, RangeError, share
 from secfwt.runtime.parties.sharing import encode as encode_shared
@@ -54,6 +58,30 @@ def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str,
     for output in t.ring.outputs:
         got = decode(result[output.name], t.ring[output.value].scale).reshape(t.reference[output.name].shape)
         assert np.abs(got - t.reference[output.name]).max() < 0.02 * max(1.0, spread)
+
+
+def test_classes_of_neurons_share_rounds_and_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classes, "LEAST", 0)
+    t = toy("prototypes", loud=3.0)
+    monkeypatch.setattr(reach, "LEAST_ROWS", 1)
+    reaches = Reaches(t.plan)
+    sites = calibrate(t.plan, t.weights, [t.inputs], reaches.see)
+    plain, classed = (lower(t.plan, t.weights | more, Ranges(sites)) for more in ({}, reaches.weights()))
+    openings, harmonics = zip(*(_openings(each.ring) for each in (plain, classed)), strict=True)
+    assert openings[0] < openings[1]
+    assert harmonics[1] < harmonics[0]
+    assert generation_cost(classed.ring, 2, 3).rounds <= generation_cost(plain.ring, 2, 3).rounds
+    spread = max(1.0, np.abs(t.reference["logits"]).max())
+    result = run_program(classed.ring, t.words | classed.words(t.weights | reaches.weights()))
+    for output in classed.ring.outputs:
+        got = decode(result[output.name], classed.ring[output.value].scale).reshape(t.reference[output.name].shape)
+        assert np.abs(got - t.reference[output.name]).max() < 0.02 * spread
+
+
+def _openings(ring: RingProgram) -> tuple[int, int]:
+    """Operations that evaluate series, and harmonics of all their values."""
+    series = [(v.size, ring.fits[v.attrs["fit"]]) for v in ring if v.kind == "fourier"]
+    return len(series), sum(size * len(fit.m) for size, fit in series)
 
 
 @pytest.mark.parametrize("head", ["prototypes", "masked_lm"])
