@@ -1,6 +1,7 @@
 """A bundle on disk: written whole or not at all, and read back.
 
-DIR/public/       program.txt, plan.json (and program.mpc): everyone may see them
+DIR/public/       program.txt, plan.json (and program.mpc): everyone may see them; program.weights: the numbers that
+                  program.txt names the hashes of, where the base of an adapter is public
 DIR/model_owner/  weights.safetensors: folded, in ring elements, not yet shared (mode 0600); mp-spdz.safetensors: what
                   program.mpc takes, as the checkpoint has it
 DIR/data_owner/   tokenizer, embedding tables, settings
@@ -25,7 +26,7 @@ from . import VERSION
 from .commandline.options import read_back
 from .commandline.problems import Problem, ProblemsFound
 from .commandline.texts import parse_json
-from .compile import Compiled, Covered, compile_model, encoded_weights
+from .compile import Compiled, Covered, compile_model, encoded_weights, public_numbers
 from .model.foreign import system_errors
 from .model.options import GenOptions
 from .model.spec import ModelSpec
@@ -80,6 +81,9 @@ def write_bundle(
             (new / "public").mkdir(parents=True)
             for name, text in texts.items():
                 (new / "public" / name).write_text(text, encoding="utf-8")
+            if target != "mp-spdz" and compiled.weights is not None and compiled.ring.inputs("constant"):
+                with (new / "public" / "program.weights").open("wb") as file:
+                    file.writelines(public_numbers(compiled))
             with system_errors():
                 _write_owners(compiled, new, target, mp_spdz)
             if out.exists():

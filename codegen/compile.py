@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,4 +187,10 @@ def has_checkpoint(directory: Path) -> bool:
 def encoded_weights(compiled: Compiled) -> dict[str, Words]:
     """The model owner's folded weights in ring elements (int64), by name."""
     assert compiled.weights is not None
-    return compiled.lowered.words(Widened(compiled.weights))
+    return compiled.lowered.secret_words(Widened(compiled.weights))
+
+
+def public_numbers(compiled: Compiled) -> Iterator[bytes]:
+    """The file of public weights that the program names the hashes of, piece by piece; nothing where it has none."""
+    assert compiled.weights is not None
+    return compiled.lowered.public_numbers(Widened(compiled.weights))

@@ -59,6 +59,11 @@ int serve(const Options& options) {
   const std::string text = read_file(options.text("--program"));
   const Hash hash = hash_of(text);
   Program program = parse_program(text);
+  PublicWeights constants;
+  if (program.words(Kind::constant) > 0) {
+    constants = PublicWeights::of_file(options.text("--public-weights"));
+    constants.check(program);
+  }
   const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id),
                        options.has("--pins") ? parse_pins(options.text("--pins")) : Pins{});
 
@@ -78,7 +83,7 @@ int serve(const Options& options) {
   });
   PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
   Lanes lanes = connect_lanes(id, lane_count, program.fits, prev, next);
-  Engine engine(std::move(program), lanes, tile_words, ahead);
+  Engine engine(std::move(program), lanes, tile_words, ahead, std::move(constants));
   log_line("keeps at most " + std::to_string(ahead >> 20) + " MB of randomness for the next step");
   if (engine.program().words(Kind::weight) == 0) engine.set_weights({});
   Agreement agreement(id, prev.channel(0), next.channel(0), group);

@@ -85,7 +85,7 @@ struct Seated {
 class Simulator {
  public:
   Simulator(const std::string& text, std::size_t tile_words, std::size_t lanes, u64 ahead, bool background,
-            Network network)
+            Network network, const PublicWeights& constants)
       : program_(parse_program(text)) {
     if (lanes < 1 || lanes > 64) throw std::invalid_argument("lanes: 1 to 64, not " + std::to_string(lanes));
     for (int i = 0; i < 3; ++i) {
@@ -96,7 +96,7 @@ class Simulator {
     each([&](int i) {
       Seated& seat = seats_[i];
       seat.lanes = connect_lanes(i, lanes, program_.fits, *seat.prev, *seat.next);
-      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words, ahead, background);
+      seat.engine = std::make_unique<Engine>(program_, seat.lanes, tile_words, ahead, constants, background);
     });
   }
 
@@ -248,12 +248,20 @@ extern "C" {
 
 // `ahead`: bytes of tuples that may be dealt before a step needs them; `background`: by threads, else at the end of a
 // step and by secfwt_deal. Between the parties lies a network with a latency in seconds, one way, and bytes a second in
-// each direction (0: any number). nullptr on failure.
+// each direction (0: any number). `constants`: the public weights, as their file has them. nullptr on failure.
 Simulator* secfwt_create(const char* program, std::size_t tile_words, std::size_t lanes, u64 ahead, int background,
-                         double latency, double bytes_per_second, char* error, std::size_t error_size) {
+                         double latency, double bytes_per_second, const u8* constants, std::size_t n_constants,
+                         char* error, std::size_t error_size) {
   Simulator* out = nullptr;
+  const auto kept = std::make_shared<const std::vector<u8>>(constants, constants + n_constants);
+  const secfwt::PublicWeights weights([kept](std::size_t at, u8* to, std::size_t n) {
+    if (at + n > kept->size()) return false;
+    std::copy_n(kept->data() + at, n, to);
+    return true;
+  });
   const secfwt::Network network{std::chrono::duration<double>(latency), bytes_per_second};
-  guarded(error, error_size, [&] { out = new Simulator(program, tile_words, lanes, ahead, background != 0, network); });
+  guarded(error, error_size,
+          [&] { out = new Simulator(program, tile_words, lanes, ahead, background != 0, network, weights); });
   return out;
 }
 

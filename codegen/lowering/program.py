@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf, sqrt
@@ -13,7 +14,7 @@ from ..plan.graph import LAYERS, Plan, Stage, Value
 from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
 from ..ring.cost import stage_cost
-from ..ring.encoding import Words
+from ..ring.encoding import Words, stored
 from ..ring.program import RingProgram
 from ..ring.schedule import schedule
 from ..ring.values import HEADROOM, Fold, WideWeights
@@ -52,6 +53,16 @@ class Lowered:
         """The program's weights in ring elements, by name, made of the model's (canonical names)."""
         return {name: fold.words(weights) for name, fold in self.folds.items()}
 
+    def secret_words(self, weights: WideWeights) -> dict[str, Words]:
+        """Those of them that the model owner shares."""
+        names = (str(v.attrs["name"]) for v in self.ring.inputs("weight"))
+        return {name: self.folds[name].words(weights) for name in names}
+
+    def public_numbers(self, weights: WideWeights) -> Iterator[bytes]:
+        """The file of those that everybody has, value by value."""
+        for v in self.ring.inputs("constant"):
+            yield stored(self.folds[v.attrs["name"]].words(weights), v.attrs["bytes"])
+
 
 def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     """Lower a model plan.
@@ -63,7 +74,9 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     plan = run_passes(plan, RING_PASSES)
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
     for sum_scale in SUMS:
-        lowering = _Lowering(plan, RingBuilder(weights), ranges, sum_scale)
+        # of an open model (`secret` is empty) all weights are shared as ever: its parties need not have it
+        known = plan.is_public if plan.secret else None
+        lowering = _Lowering(plan, RingBuilder(weights, known), ranges, sum_scale)
         lowered = lowering.run()
         if not lowering.ring.problems:
             return lowered

@@ -57,7 +57,10 @@ def _library() -> ctypes.CDLL:
     library = load(SIMULATOR)
     words, error = POINTER(c_uint64), (c_char_p, c_size_t)
     signatures: dict[str, tuple[object, tuple[object, ...]]] = {
-        "secfwt_create": (c_void_p, (c_char_p, c_size_t, c_size_t, c_uint64, c_int, c_double, c_double, *error)),
+        "secfwt_create": (
+            c_void_p,
+            (c_char_p, c_size_t, c_size_t, c_uint64, c_int, c_double, c_double, c_char_p, c_size_t, *error),
+        ),
         "secfwt_free": (None, (c_void_p,)),
         "secfwt_weights": (c_int, (c_void_p, words, c_size_t, *error)),
         "secfwt_examples": (c_int, (c_void_p, c_uint64, c_size_t, words, c_size_t, *error)),
@@ -157,18 +160,20 @@ class Simulator:
     candidates and examples beyond it are computed tile by tile, in `lanes` at the same time. `ahead` bytes of
     randomness may be dealt before a step needs them: by threads in the `background`, else at the end of a step, as much
     as threads that are never late deal during it, and by `deal()`. `network` puts a latency (seconds, one way) and a
-    bandwidth (bytes a second each way, 0: any) between the parties.
+    bandwidth (bytes a second each way, 0: any) between the parties. `constants`: the program's public weights, as their
+    file has them.
     """
 
     def __init__(
         self, program_text: str, tile_words: int = TILE_WORDS, *, lanes: int = LANES, ahead: int = 0,
-        background: bool = True, network: tuple[float, float] = (0, 0),
+        background: bool = True, network: tuple[float, float] = (0, 0), constants: bytes = b"",
     ) -> None:  # fmt: skip
         self._handle: int | None = None
         self._library = _library()
         error = ctypes.create_string_buffer(_ERROR_SIZE)
         self._handle = self._library.secfwt_create(
-            program_text.encode(), tile_words, lanes, ahead, background, *network, error, _ERROR_SIZE
+            program_text.encode(), tile_words, lanes, ahead, background, *network, constants, len(constants), error,
+            _ERROR_SIZE,
         )
         if not self._handle:
             raise SimulatorError(error.value.decode())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict
 
 from ..model.compatibility import check_fit
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
-from ..model.weights import FOLDED, prompt_name, prompted_layers
+from ..model.weights import FOLDED, derived_shapes, prompt_name, prompted_layers
 from .decoder import decoder_row, decoder_rows
 from .generation import add_generation
-from .graph import LOSS_HEALTH, Output, Plan, Stage, Visibility
+from .graph import LOSS_HEALTH, Output, Plan, Stage
 from .inputs import affine, candidate, example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
@@ -72,9 +73,11 @@ def build_encoder(spec: ModelSpec, options: GenOptions, layers: int | None = Non
 
 
 def _empty(spec: ModelSpec, options: GenOptions) -> Plan:
-    owner = Visibility.PUBLIC if options.weights == "public" else Visibility.MODEL
+    secret: Collection[str] | None = () if options.weights == "public" else None
+    if options.weights == "base":  # what is made of all tensors together, as the first token's keys, tells of each
+        secret = {*options.private_tensors, *derived_shapes(spec, options)}
     meta = {"spec": asdict(spec), "options": asdict(options), "labels": list(spec.head.labels)}
-    return Plan(weights=owner, meta=meta)
+    return Plan(secret=secret, meta=meta)
 
 
 def _token_inputs(plan: Plan, spec: ModelSpec, options: GenOptions) -> tuple[int, int]:

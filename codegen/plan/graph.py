@@ -6,7 +6,7 @@ The second, the ring program, is in `ring/program.py` (docs/program.md describes
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from math import prod
@@ -130,9 +130,13 @@ class Value(Node):
 class Plan(Graph[Value]):
     """The model plan: a model and its prompt as layer-level operations on real numbers."""
 
-    weights: Visibility = Visibility.MODEL
-    """Who may know the weights that values name."""
+    secret: Collection[str] | None = None
+    """Canonical names of the tensors that are the model owner's alone; None: all are."""
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def is_public(self, name: str) -> bool:
+        """Whether everybody may know a tensor that values name."""
+        return self.secret is not None and name not in self.secret
 
     def add(
         self,
@@ -150,7 +154,8 @@ class Plan(Graph[Value]):
         if stage is None:
             stage = self.joined_stage(inputs)
         if visibility is None:
-            visibility = self.weights if weights else Visibility.PUBLIC
+            secret = not all(map(self.is_public, (weights or {}).values()))
+            visibility = Visibility.MODEL if secret else Visibility.PUBLIC
             visibility = reduce(or_, (self[i].visibility for i in inputs), visibility)
         value = Value(
             id=len(self.values), kind=kind, inputs=inputs, shape=shape, stage=stage, visibility=visibility,

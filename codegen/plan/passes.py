@@ -156,7 +156,7 @@ class _Copy:
     def __init__(self, source: Plan) -> None:
         self.source = source
         self.now: dict[int, int] = {}
-        self._plan = Plan(weights=source.weights, meta=source.meta)
+        self._plan = Plan(secret=source.secret, meta=source.meta)
 
     def add(self, v: Value, inputs: tuple[int, ...], **changes: Any) -> int:
         """A value that `v` gives rise to; `inputs` are ids here."""

@@ -21,6 +21,17 @@ def encode(values: NDArray[np.float64], scale: int) -> Words:
         return (high.astype(np.int64) << 32) + low.astype(np.int64)
 
 
+def number_bytes(words: Words) -> int:
+    """Bytes that the longest of some signed numbers takes, 1 to 8."""
+    longest = max(int(words.max(initial=0)), ~int(words.min(initial=0)))
+    return longest.bit_length() // 8 + 1
+
+
+def stored(words: Words, size: int) -> bytes:
+    """Numbers in so many bytes each, two's complement, little-endian."""
+    return np.ascontiguousarray(words, "<i8").reshape(-1, 1).view(np.uint8)[:, :size].tobytes()
+
+
 def decode(words: Words, scale: int) -> NDArray[np.float64]:
     """The real numbers at a scale; scale 64 gives turns in [-0.5, 0.5)."""
     return np.ldexp(words.astype(np.float64), -scale)

@@ -93,6 +93,14 @@ ROWS = (
         result="pub; the numbers of the text, as many as the shape has",
     ),
     Operation(
+        kind="constant", arity=_NONE, stage=Stage.SETUP,
+        keys={**_NAMED, "bytes": between(1, WORD // 8), "sha256": rules.HASH},
+        shape=rules.asked_shape, sharing=rules.public, scale=rules.asked_scale,
+        clear=arithmetic.weight,
+        result="pub; numbers of `bytes` bytes, two's complement, little-endian, of the file that every party has; "
+        "one value's follow the other's in program order, and the hash is of these bytes",
+    ),
+    Operation(
         kind="state", arity=_NONE, keys=_NAMED, stage=Stage.EXAMPLE,
         shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
         clear=arithmetic.state,

@@ -47,6 +47,7 @@ def one_of(*accepted: int) -> Key:
 
 NAME = Key("", lambda name: bool(re.fullmatch(r'[!"$-~]+', name)))  # printable ASCII without spaces and #
 SEED = Key("32 hexadecimal digits", lambda seed: bool(re.fullmatch("[0-9a-f]{32}", seed)))
+HASH = Key("64 hexadecimal digits", lambda digest: bool(re.fullmatch("[0-9a-f]{64}", digest)))
 NUMBERS = Key("from −65535 to 65535", lambda numbers: all(abs(n) < 1 << 16 for n in numbers))
 INTEGER = Key("signed integer", range(-(2**63), 2**63).__contains__)
 AXIS = Key("negative", lambda axis: axis < 0)

@@ -7,7 +7,8 @@ the magnitude in whatever ring it is (docs/program.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil, inf, log2, sqrt
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..series.fits import ROUNDINGS
-from .encoding import Words, encode
+from .encoding import Words, encode, number_bytes, stored
 from .operations import OPERATIONS
 from .program import PHASE, WORD, RingProgram, RingValue, Shape, Use
 
@@ -49,6 +50,8 @@ class RangedValues:
     """
 
     weights: WideWeights | None = None
+    known: Callable[[str], bool] | None = None
+    """Whether everybody knows a tensor of the model; None: nobody knows any."""
     program: RingProgram = field(default_factory=RingProgram)
     folds: dict[str, Fold] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -89,19 +92,26 @@ class RangedValues:
     def weight(
         self, name: str, shape: Shape, scale: int, make: Callable[[WideWeights], Floats], nominal: float = 4.0
     ) -> int:
-        """A weight of the model owner, made once per name; `nominal`: assumed column norm (matrices) or magnitude
-        without weights."""
+        """A weight, made once per name; `nominal`: assumed column norm (matrices) or magnitude without weights.
+
+        It is the model owner's, unless all tensors that it is made of are public: then everybody has it in a file, and
+        the program names the hash.
+        """
         if name in self.folds:
             return self._weight_ids[name]
         bound, column = nominal, nominal
+        kind, keys = "weight", dict[str, object](ring=WORD)
         if self.weights is not None:
-            array = np.asarray(make(self.weights), dtype=np.float64)
+            read = _Read(self.weights)
+            array = np.asarray(make(read), dtype=np.float64)
             if array.shape != shape:
                 raise ValueError(f"weight {name}: folded to {array.shape}, the program wants {shape}")
             bound = float(np.max(np.abs(array), initial=0.0))
             column = float(np.max(np.sqrt(np.sum(array**2, axis=0)), initial=0.0)) if array.ndim == 2 else bound
+            if self.known is not None and all(map(self.known, read.names)):
+                kind, keys = "constant", _hashed(encode(array, scale))
         self.folds[name] = Fold(name, shape, scale, make)
-        i = self._append("weight", bound=bound, shape=shape, scale=scale, name=name, ring=WORD)
+        i = self._append(kind, (), bound=bound, shape=shape, scale=scale, name=name, **keys)
         self._columns[i] = column
         self._weight_ids[name] = i
         return i
@@ -149,6 +159,30 @@ class RangedValues:
         if norm is not None:
             self._norms[i] = min(norm, self.norm(i))
         return i
+
+
+class _Read(WideWeights):
+    """Weights, and the names of those that have been read."""
+
+    def __init__(self, weights: WideWeights) -> None:
+        self._weights = weights
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Floats:
+        self.names.add(name)
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def _hashed(words: Words) -> dict[str, object]:
+    """The keys of a `constant`."""
+    size = number_bytes(words)
+    return {"bytes": size, "sha256": hashlib.sha256(stored(words, size)).hexdigest()}
 
 
 def magnitude_bits(bound: float, scale: int) -> int:

@@ -23,6 +23,11 @@ class PartyError(SecfwtError):
     """A party that cannot be started."""
 
 
+def public_weights(program: Path) -> Path:
+    """Where a party looks for the numbers that a program's text names the hashes of."""
+    return program.with_suffix(".weights")
+
+
 def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
     """Command line of one party. Raises BinaryMissing, or PartyError where files are missing."""
     folder = deployment.certificates
@@ -31,6 +36,8 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
     for path in files.values():
         if not path.is_file():
             raise PartyError(f"party {party} needs {path}, which is missing")
+    if (public := public_weights(program)).is_file():
+        files["--public-weights"] = public
     command = [str(find(VM)), "--party", str(party), "--listen", deployment.parties[party].listen_address]
     for i, each in enumerate(deployment.parties):
         command += [f"--peer{i}", each.address]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...codegen.compile import Compiled, encoded_weights
+from ...codegen.compile import Compiled, encoded_weights, public_numbers
 from ...codegen.ring.header import ProgramTextError, read_program
 from ..errors import BundleError, RunFolderError
 from ..parties.certificates import make_certificates
@@ -16,7 +16,7 @@ from ..parties.processes import uninterrupted
 from ..progress import Display
 from ..run_folder import private_file, private_folder
 from .engine import EmbeddedEngine
-from .processes import LocalParties
+from .processes import LocalParties, public_weights
 from .weights import share_weights
 
 
@@ -32,6 +32,9 @@ def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Itera
         private_folder(folder)
         with private_file(program) as file:
             file.write(compiled.text.encode())
+        if compiled.ring.inputs("constant"):
+            with private_file(public_weights(program)) as file:
+                file.writelines(public_numbers(compiled))
         keys = TemporaryDirectory(prefix="certificates-", dir=folder)
     except OSError as error:
         raise RunFolderError(f"cannot write the parties' files in {folder}: {error.strerror}") from None

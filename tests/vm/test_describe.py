@@ -74,8 +74,8 @@ def test_the_operations_of_programs(described: Described) -> None:
 @pytest.mark.parametrize(
     ("kind", "key"),
     [
-        ("public", "bits"), ("trunc", "shift"), ("trunc", "ring"), ("cos_sin", "k"), ("cos_sin", "fc"),
-        ("cos_sin", "fa"), ("weight", "ring"), ("example", "ring"), ("candidate", "ring"),
+        ("public", "bits"), ("constant", "bytes"), ("trunc", "shift"), ("trunc", "ring"), ("cos_sin", "k"),
+        ("cos_sin", "fc"), ("cos_sin", "fa"), ("weight", "ring"), ("example", "ring"), ("candidate", "ring"),
     ],
 )  # fmt: skip
 def test_the_ranges_of_keys(described: Described, kind: str, key: str) -> None:

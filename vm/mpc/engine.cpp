@@ -71,8 +71,10 @@ class Component {
 
 }  // namespace
 
-Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead, bool background)
+Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead, PublicWeights constants,
+               bool background)
     : program_(std::move(program)),
+      constants_(std::move(constants)),
       lanes_(lanes),
       main_(lanes.at(0)),
       tile_words_(std::max<std::size_t>(tile_words / lanes.size(), 1)),
@@ -101,7 +103,8 @@ Section Engine::section(const std::vector<bool>& needed, const std::function<boo
     if (!needed[i]) continue;
     const Node& node = program_.values[i];
     const bool inside = belongs(node);
-    if (inside && (!is_input(node.kind) || node.sharing == Sharing::pub)) out.nodes.push_back(i);
+    const bool made = !is_input(node.kind) || node.kind == Kind::public_ || node.kind == Kind::table;
+    if (inside && made) out.nodes.push_back(i);
     for (std::size_t input : node.inputs)
       if (!inside) out.keep[input] = true;
   }
@@ -153,10 +156,14 @@ void Engine::bind_weights(Shares shares, Environment& values) const {
   const std::vector<int> rings = packed_rings(program_);
   for (std::size_t i = 0; i < program_.values.size(); ++i) {
     const Node& node = program_.values[i];
-    if (node.kind != Kind::weight) continue;
-    values[i] = make_value(Sharing::rep, 1, 1, node.shape);
-    x0.read(values[i].x[0].get(), values[i].words());
-    x1.read(values[i].x[1].get(), values[i].words());
+    if (node.kind != Kind::weight && node.kind != Kind::constant) continue;
+    values[i] = make_value(node.sharing, 1, 1, node.shape);
+    if (node.kind == Kind::constant) {
+      constants_.read(program_, i, values[i].x[0].get());
+    } else {
+      x0.read(values[i].x[0].get(), values[i].words());
+      x1.read(values[i].x[1].get(), values[i].words());
+    }
     if (rings[i] > 0) pack_factor(values[i], main_.id, rings[i]);
   }
 }
@@ -178,7 +185,9 @@ void Engine::set_weights(Shares weights) {
 
 std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count; }
 
-u64 Engine::setup_words() const { return 2 * program_.words(Kind::weight) + peak_words(program_, setup_section_); }
+u64 Engine::setup_words() const {
+  return 2 * program_.words(Kind::weight) + program_.words(Kind::constant) + peak_words(program_, setup_section_);
+}
 
 u64 Engine::example_words() const {
   // as they came, and what is kept

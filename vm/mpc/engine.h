@@ -12,6 +12,7 @@
 #include "mpc/interpreter.h"
 #include "mpc/lanes.h"
 #include "mpc/program.h"
+#include "mpc/public_weights.h"
 #include "mpc/tiles.h"
 
 namespace secfwt {
@@ -30,7 +31,8 @@ class Engine {
   // same time as there are: while one waits for messages, another computes. The same at all parties.
   // `ahead`: bytes of tuples that may be dealt before they are needed, by this party; they lie in the next one's
   // memory. `background`: by a thread; else at the end of a step and by deal_ahead() (see mpc/dealer.h).
-  Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead, bool background = true);
+  Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead, PublicWeights constants = {},
+         bool background = true);
 
   const Program& program() const { return program_; }
   int party() const { return main_.id; }
@@ -38,7 +40,8 @@ class Engine {
   // One after another: of lanes that run at the same time the longest counts.
   u64 rounds() const { return main_.rounds; }
 
-  // All `weight` inputs, concatenated in program order; runs the setup stage and forgets all examples.
+  // All `weight` inputs, concatenated in program order; reads the `constant` ones, runs the setup stage and forgets all
+  // examples.
   // This and the following throw std::invalid_argument, before anything is sent, where numbers or lengths do not fit
   // the program.
   void set_weights(Shares weights);
@@ -91,6 +94,7 @@ class Engine {
   u64 state_words() const { return 2 * program_.words(Kind::state); }
 
   Program program_;
+  PublicWeights constants_;
   Lanes& lanes_;
   Party& main_;  // the lane of what is not cut into tiles
   std::size_t tile_words_;

@@ -17,6 +17,7 @@ enum class Kind {
   candidate,
   public_,
   table,
+  constant,
   state,
   matmul,
   mul,
@@ -58,13 +59,14 @@ struct Operation {
   bool communicates = false;  // a protocol, which stands in a group; everything else a party does alone
 };
 constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
-inline constexpr std::array<Operation, 24> kOperations{{
+inline constexpr std::array<Operation, 25> kOperations{{
     // inputs
     {Kind::weight, "weight", 0, 0},
     {Kind::example, "example", 0, 0},
     {Kind::candidate, "candidate", 0, 0},
     {Kind::public_, "public", 0, 0},
     {Kind::table, "table", 0, 0},
+    {Kind::constant, "constant", 0, 0},
     {Kind::state, "state", 0, 0},
     // arithmetic
     {Kind::matmul, "matmul", 2, 2},

@@ -23,12 +23,17 @@ Shape parse_shape(const Line& line, const std::string& text) {
   return shape;
 }
 
-Key parse_seed(const Line& line, const std::string& text) {
-  if (text.size() != 32 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
-    line.fail("seed is '" + text + "', must be 32 lower-case hexadecimal digits");
-  Key key;
-  for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<u8>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
-  return key;
+// The bytes that a key gives in hexadecimal.
+template <class Array>
+Array parse_bytes(Line& line, const char* key) {
+  Array bytes;
+  const std::string text = line.key(key);
+  if (text.size() != 2 * bytes.size() || text.find_first_not_of("0123456789abcdef") != std::string::npos)
+    line.fail(std::string(key) + " is '" + text + "', must be " + std::to_string(2 * bytes.size()) +
+              " lower-case hexadecimal digits");
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<u8>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
+  return bytes;
 }
 
 void parse_attributes(Line& line, Node& node, const Program& before) {
@@ -47,7 +52,7 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       break;
     case Kind::public_:
       node.name = line.key("name");
-      node.seed = parse_seed(line, line.key("seed"));
+      node.seed = parse_bytes<Key>(line, "seed");
       node.bits = static_cast<int>(line.integer_key("bits", kPublicBits));
       break;
     case Kind::table:
@@ -57,6 +62,11 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
       if (node.numbers.size() != volume(node.shape))
         line.fail(std::to_string(node.numbers.size()) + " numbers found, its shape has " +
                   std::to_string(volume(node.shape)));
+      break;
+    case Kind::constant:
+      node.name = line.key("name");
+      node.bytes = static_cast<int>(line.integer_key("bytes", kNumberBytes));
+      node.hash = parse_bytes<Hash>(line, "sha256");
       break;
     case Kind::scale:
       node.by = line.integer_key("by", kAnyInteger);

@@ -9,6 +9,7 @@
 
 #include "mpc/operations.h"
 #include "mpc/shape.h"
+#include "ring/hash.h"
 #include "ring/prg.h"
 #include "ring/ring.h"
 
@@ -59,6 +60,8 @@ struct Node {
   Key seed{};                     // public
   int bits = 0;                   // public
   std::vector<i64> numbers;       // table
+  int bytes = 0;                  // constant: of each number in its file
+  Hash hash{};                    // constant: SHA-256 of those bytes
   i64 by = 0;                     // scale
   std::size_t axis = 0;           // sum, concat, slice: counted from the right, 1 is the last
   std::size_t lo = 0, hi = 0;     // slice

@@ -141,6 +141,7 @@ Stage expected_stage(const Node& node, const Inputs& in) {
     case Kind::weight:
     case Kind::public_:
     case Kind::table:
+    case Kind::constant:
       return Stage::setup;
     case Kind::example:
     case Kind::state:
@@ -181,6 +182,7 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
       return Sharing::rep;
     case Kind::public_:
     case Kind::table:
+    case Kind::constant:
       return Sharing::pub;
     case Kind::matmul:
     case Kind::mul:

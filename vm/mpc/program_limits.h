@@ -14,6 +14,7 @@ constexpr Range kScale{-64, 128};
 constexpr int kPhaseScale = 64;      // of a phase, in turns: it wraps as the ring does
 constexpr Range kPublicBits{1, 16};  // `bits`
 constexpr Range kTableNumber{-65535, 65535};
+constexpr Range kNumberBytes{1, 8};     // `bytes`
 constexpr Range kShift{1, 62};          // of trunc
 constexpr Range kFewRounds{2, 2};       // `rounds` of trunc, where it is there
 constexpr Range kSeriesShift{0, 62};    // of cos_sin and fourier

@@ -80,6 +80,7 @@ Object program() {
       .add("ranges", Object()
                          .add("scale", kScale)
                          .add("bits", kPublicBits)
+                         .add("bytes", kNumberBytes)
                          .add("shift", kShift)
                          .add("k", kPhaseBits)
                          .add("fc", kAmplitudeBits)

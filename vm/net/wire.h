@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ring/hash.h"
 #include "ring/named.h"
 #include "ring/ring.h"
 
@@ -58,8 +59,6 @@ struct FrameHeader {
   u64 length = 0;
 };
 static_assert(sizeof(FrameHeader) == FrameHeader::kBytes && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
-
-using Hash = std::array<u8, 32>;
 
 // SHA-256 of what is added, part by part.
 class Hashing {
