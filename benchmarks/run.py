@@ -17,6 +17,7 @@
     python benchmarks/run.py fidelity --texts 334 --tokens 32 64
     python benchmarks/run.py perplexity --model FILE.gguf --texts 16 --tokens 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
+    python benchmarks/run.py prototypes ag_news --draws 16
     python benchmarks/run.py faults --cells 20
     python benchmarks/run.py figures
 
@@ -49,6 +50,7 @@ COMMANDS = {
     "fidelity": "accuracy.fidelity",
     "perplexity": "accuracy.perplexity",
     "explore": "accuracy.explore",
+    "prototypes": "accuracy.prototypes",
     "faults": "faults",
     "figures": "performance.figures",
 }

@@ -103,7 +103,7 @@ def _error(plan: Plan, weights: Weights, lowered: Lowered, words: Mapping[str, W
         return _error_of_steps(plan, weights, lowered, words, inputs)
     given = {
         v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale)
-        for kind in ("example", "candidate") for v in ring.inputs(kind)
+        for kind in ("kept", "example", "candidate") for v in ring.inputs(kind)
     }  # fmt: skip
     got, exact = run_program(ring, {**words, **given}), run_plan(plan, weights, inputs)
     errors = [

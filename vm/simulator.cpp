@@ -131,9 +131,9 @@ class Simulator {
     each([&](int i) { seats_[i].engine->deal_ahead(); });
   }
 
-  // Length of an output; 0 where there is no such output or example set.
+  // Length of an output; 0 where there is no such output or example set, and of what is kept.
   std::size_t result_words(u64 id, std::size_t candidates, std::size_t output) const {
-    if (output >= program_.outputs.size()) return 0;
+    if (output >= program_.outputs.size() || program_.outputs[output].keep) return 0;
     const Node& node = program_.values[program_.outputs[output].value];
     const auto count = examples_.find(id);
     const auto depends = [&](Stage stage) { return (static_cast<int>(node.stage) & static_cast<int>(stage)) != 0; };
@@ -276,7 +276,7 @@ int secfwt_examples(Simulator* simulator, u64 id, std::size_t count, const u64* 
   return guarded(error, error_size, [&] { simulator->set_examples(id, count, x, n); });
 }
 
-// Length of a step's result; 0 where there is no such output or example set.
+// Length of a step's result; 0 where there is no such output or example set, and of what is kept.
 std::size_t secfwt_result_words(const Simulator* simulator, u64 id, std::size_t candidates, std::size_t output) {
   return simulator->result_words(id, candidates, output);
 }

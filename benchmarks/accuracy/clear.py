@@ -59,7 +59,7 @@ class TorchEngine(InProcessEngine[Examples]):
         )  # fmt: skip
         inner = {n: np.array(w, np.float32) for n, w in model.weights.items() if not n.startswith("embeddings.word")}
         self._weights = {name: torch.from_numpy(w).to(dtype) for name, w in inner.items()}
-        self._prototypes = torch.from_numpy(inner["head.prototypes"])
+        self.prototypes = torch.from_numpy(inner["head.prototypes"])
         names = ("q", "k", "v") if self._options.attention == "softmax" else ("phase_query", "phase_key", "v")
         for i in range(self._layers):
             for part in ("weight", "bias"):
@@ -110,6 +110,10 @@ class TorchEngine(InProcessEngine[Examples]):
 
     def forward(self, name: str, z: Tensor) -> Tensor:
         """Logits of the program's z `[C, d]`, `[C, E, L]`."""
+        return self._options.temperature * self.embeddings(name, z) @ self.prototypes.T
+
+    def embeddings(self, name: str, z: Tensor) -> Tensor:
+        """Unit rows that are compared with prototypes, of the program's z `[C, d]`, `[C, E, h]`."""
         examples = self._sets[name]
         prompts = [self._prompt(i, z) for i in range(len(self._prompts))]
         parts = []
@@ -126,7 +130,7 @@ class TorchEngine(InProcessEngine[Examples]):
         return self._affine((self._rows[index] + offset).to(self._dtype), self._first + index)
 
     def _upper(self, tile: Tile, prompts: list[Tensor]) -> Tensor:
-        """Layers from the prompted one on, for all of `prompts`' candidates × the tile's examples, `[C, E, L]`."""
+        """Layers from the prompted one on, for all of `prompts`' candidates × the tile's examples, `[C, E, h]`."""
         count, (examples, tokens) = len(prompts[0]) if prompts else 1, tile.mask.shape
         x, mask = tile.hidden.repeat(count, 1, 1), tile.mask.repeat(count, 1)
         n = self._options.n_prompt_tokens
@@ -137,9 +141,7 @@ class TorchEngine(InProcessEngine[Examples]):
                 x = torch.cat([x[:, :1], prompt, x[:, x.shape[1] - tokens + 1 :]], 1)
             x = self._layer(x, wide, layer)
         x = torch.cat([x[:, :1], x[:, x.shape[1] - tokens + 1 :]], 1).float()
-        pooled = functional.normalize((x * mask[..., None]).sum(1), dim=-1)
-        logits = self._options.temperature * pooled @ self._prototypes.T
-        return logits.reshape(count, examples, -1)
+        return functional.normalize((x * mask[..., None]).sum(1), dim=-1).reshape(count, examples, -1)
 
     def _layer(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
         x = self._norm(x + self._linear(self._attention(x, mask, layer), layer, "o"), f"layers.{layer}.attention_norm")

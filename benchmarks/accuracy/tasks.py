@@ -26,6 +26,7 @@ class Task:
     """Rows of the dev file, the first, that every method is tested on; the adapter was trained on none of them."""
     sequence_length: int
     label_texts: dict[str, str]
+    text_column: str = "text"
     label_words: dict[str, str] = field(default_factory=dict)
     """Of a decoder."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -96,4 +97,4 @@ def draw_held_out(task: Task, data: Path, shots: int, seed: int, limit: int) -> 
 
 def pool(task: Task, data: Path) -> list[Example]:
     """The rows that shots are drawn from."""
-    return read_examples(data / task.folder / "train.tsv")[task.first_row :]
+    return read_examples(data / task.folder / "train.tsv", task.text_column)[task.first_row :]

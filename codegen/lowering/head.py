@@ -1,8 +1,9 @@
-"""Heads in the ring: dense layers and the cosine with prototypes, of one row `[1, h]`."""
+"""Heads in the ring: dense layers and the cosine with prototypes, of one row `[1, h]`; prototypes made with shots."""
 
 from __future__ import annotations
 
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..ring.values import Floats, WideWeights
 from ..series.nonlinear import SLACK, inverse_root, precise_even_part, tanh
 from .health import Watch
 from .layer_norm import Norm, inverse_scale
-from .scales import LOGIT, ROW, TURN, WEIGHT
+from .scales import EMBEDDING, LOGIT, ROW, TURN, WEIGHT
 
 LOGIT_ROOM = 1.1
 """How much larger than the temperature a cosine head's logit may come out: its fit and roundings err by far less."""
@@ -20,6 +21,9 @@ PRECISE_INVERSE = 16
 """Bits of 1/‖y‖ at least: the temperature multiplies what it errs by, 20 by default."""
 COSINE_ERROR = 3e-4
 """Relative, of 1/‖y‖: the temperature multiplies it, 20 by default."""
+LEAST_PROTOTYPE = 0.75
+"""Least ‖t + λm‖² that a prototype's fit covers. A label's text t, of unit length, and its shots' mean m come below
+only where the angle between them is above 120°, whatever λ ≥ 0 is."""
 
 
 def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> int:
@@ -59,16 +63,31 @@ def opened_row(r: RingBuilder, v: Value, x: int) -> int:
     return r.reshape(r.trunc(r.add(r.mul(x, g), b), LOGIT), v.shape)
 
 
-def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float, watch: Watch | None = None) -> int:
-    """temperature · P y/‖y‖ at scale `LOGIT` for y = gamma∘x + beta with ‖y‖² in [low, high] and unit rows P."""
+class Direction(NamedTuple):
+    """A row y and 1/‖y‖."""
+
+    row: int
+    inverse: int
+
+
+def cosine(
+    r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float, given: int | None = None, *,
+    watch: Watch | None = None,
+) -> tuple[int, Direction]:  # fmt: skip
+    """temperature · P y/‖y‖ at scale `LOGIT` for y = gamma∘x + beta with ‖y‖² in [low, high] and unit rows P; and y
+    with its inverse length. `given`: temperature · P `[L, h]`, where steps make it (`prototypes`)."""
     hidden, labels = r[x].shape[-1], v.shape[0]
-    name, temperature = v.weights["prototypes"], v.attrs["temperature"]
+    temperature = v.attrs["temperature"]
     g = r.weight(norm.gamma, (hidden,), WEIGHT, lambda w: w[norm.gamma])
     b = r.weight(norm.beta, (hidden,), WEIGHT + ROW, lambda w: w[norm.beta])
     row = r.trunc(r.add(r.mul(x, g), b), ROW)
-    prototypes = r.weight(name, (hidden, labels), WEIGHT, lambda w: temperature * w[name].T)
+    if given is None:
+        name = v.weights["prototypes"]
+        columns = r.weight(name, (hidden, labels), WEIGHT, lambda w: temperature * w[name].T)
+    else:
+        columns = r.permute(given, (1, 0))
     # |scores| <= temperature · ‖row‖, and ‖row‖ <= √high but for the caller's risk
-    scores = r.trunc(r.matmul(row, prototypes, bound=4 * temperature * sqrt(high)), ROW)
+    scores = r.trunc(r.matmul(row, columns, bound=4 * temperature * sqrt(high)), ROW)
     square = r.sum(r.mul(row, row), -1)
     theta, period = r.phase(square, SLACK * (high - low))
     fit = inverse_root(low, high, period, target=COSINE_ERROR)
@@ -76,4 +95,35 @@ def cosine(r: RingBuilder, v: Value, x: int, norm: Norm, low: float, high: float
     if watch:
         watch.norm(square, inverse, 1, fit, 0.0)
     logits = r.trunc(r.mul(scores, inverse, bound=LOGIT_ROOM * temperature), LOGIT)
-    return r.reshape(logits, (labels,))
+    return r.reshape(logits, (labels,)), Direction(row, inverse)
+
+
+def prototypes(r: RingBuilder, v: Value, weight: int, means: int) -> int:
+    """temperature · (t + λm)/‖t + λm‖ at scale `WEIGHT`, `[L, h]`, for labels' texts t, of unit length, their shots'
+    means m, ‖m‖ <= 1, and one λ `[1]` from 0 to `most`. Relative error 3e-4.
+
+    λ passes a truncation first: so it is small where it meets m, whatever the data owner has shared.
+    """
+    name, temperature, most = v.weights["prototypes"], v.attrs["temperature"], v.attrs["most"]
+    low, high = LEAST_PROTOTYPE, (1 + most) ** 2
+    weight = r.trunc(weight, ROW)
+    texts = r.weight(name, v.shape, ROW + EMBEDDING, lambda w: w[name])
+    sums = r.trunc(r.add(r.mul(means, weight), texts), EMBEDDING)
+    r.declare(sums, bound=1 + most, norm=1 + most)
+    square = r.declare(r.sum(r.mul(sums, sums), -1), bound=high)
+    theta, period = r.phase(square, SLACK * (high - low))
+    fit = inverse_root(low, high, period, divisor=temperature**2, target=COSINE_ERROR)
+    inverse = r.fourier(theta, fit, inverse_scale(fit, high / temperature**2, PRECISE_INVERSE))
+    longest = LOGIT_ROOM * temperature
+    return r.declare(r.trunc(r.mul(sums, inverse, bound=longest), WEIGHT), norm=longest)
+
+
+def class_means(r: RingBuilder, v: Value, row: Direction, labels: int, share: int) -> int:
+    """Σ over examples of share · label · y/‖y‖ at scale `EMBEDDING`, `[L, h]`: each label's mean embedding, where
+    shares of a label's examples add up to one."""
+    count, hidden = v.shape
+    unit = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING)
+    r.declare(unit, norm=LOGIT_ROOM)
+    weights = r.trunc(r.mul(labels, share), EMBEDDING)
+    parts = r.mul(r.reshape(weights, (count, 1)), r.reshape(unit, (1, hidden)))
+    return r.trunc(r.reduce_examples(parts), EMBEDDING)

@@ -77,7 +77,7 @@ class _Need:
         self._bits: dict[int, int] = defaultdict(int)
         for o in program.outputs:
             v = program[o.value]
-            whole = v.scale == PHASE or v.bound == inf
+            whole = v.scale == PHASE or v.bound == inf or o.keep is not None
             self._bits[o.value] = WORD if whole else min(WORD, _magnitude(v, v.scale) + OPENED)
 
     def ring(self, v: RingValue) -> int:

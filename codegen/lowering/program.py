@@ -21,14 +21,14 @@ from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
 from .decoders.norm import longest_row, normalised, stream_scale
-from .head import cosine, dense, opened_row
+from .head import Direction, class_means, cosine, dense, opened_row, prototypes
 from .heads import Part
 from .health import Health, Watch
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
 from .loss import cross_entropy, hinge, loss_width
 from .narrow import ROUND, narrow
-from .scales import LOGIT, ROW, SUMS
+from .scales import EMBEDDING, LOGIT, ROW, SUMS
 
 PROMPT_ROW = 4.0
 """A prompt row p0 + A·z may be that many times as long as a normalised row. The data owner, who knows z, keeps to that
@@ -105,13 +105,16 @@ class _Lowering:
         """Scale of the rows that enter the first layer."""
         self.rounds: str = plan.meta.get("options", {}).get("rounds", "default")
         self.done: dict[int, int] = {}
+        self.directions: dict[int, Direction] = {}
+        """Of rows that a cosine head has been given, by the row's id."""
 
     def run(self) -> Lowered:
         for v in self.source:
             if v.kind not in TAKEN_APART and (v.kind in LAYERS or "layer" not in v.attrs):
                 self._lower(v)
         for output in self.source.outputs:
-            self.ring.program.outputs.append(replace(output, value=self._value(output.value)))
+            keep = None if output.keep is None else self._value(output.keep)
+            self.ring.program.outputs.append(replace(output, value=self._value(output.value), keep=keep))
         health = self.health.limit if self.health else None
         program = self.ring.program
         if not self.ring.problems:
@@ -150,7 +153,7 @@ class _Lowering:
 
     def _example(self, v: Value) -> int:
         name = v.attrs["name"]
-        scale = {"x": self.rows, "z": ROW, "select": 20, "example_weight": 24}.get(name, 0)
+        scale = {"x": self.rows, "z": ROW, "select": 20, "example_weight": 24, "share": 24}.get(name, 0)
         longest = _row_norm(v)
         if name == "x" and longest == inf:  # a decoder's rows: what its first norm takes
             longest = self._longest_row(v)
@@ -164,6 +167,8 @@ class _Lowering:
         return longest_row(self.ranges, f"layers.{first.attrs['layer']}.input_norm_var", v.shape[-1])
 
     def _candidate(self, v: Value) -> int:
+        if v.attrs["name"] == "shots":
+            return self.ring.candidate("shots", v.shape, EMBEDDING, bound=v.bound)
         if v.attrs["name"] == "rows":
             longest = self._longest_row(v)
             return self.ring.declare(self.ring.candidate("rows", v.shape, self.rows, bound=longest), norm=longest)
@@ -314,7 +319,21 @@ class _Lowering:
         row, norm = self._row(v.inputs[0])
         if norm is None:
             raise ValueError(f"value {v.id} (cosine) is of a row without affine part")
-        return cosine(self.ring, v, row, norm, *self.ranges.interval("head.norm2", HEAD_NORM2), self._watch())
+        interval, given = self.ranges.interval("head.norm2", HEAD_NORM2), [self._value(i) for i in v.inputs[1:]]
+        logits, self.directions[v.inputs[0]] = cosine(self.ring, v, row, norm, *interval, *given, watch=self._watch())
+        return logits
+
+    # shots: docs/program.md, "Shots"
+
+    def _kept(self, v: Value) -> int:
+        return self.ring.declare(self.ring.kept(v.attrs["name"], v.shape, EMBEDDING, bound=v.bound), norm=v.bound)
+
+    def _prototypes(self, v: Value) -> int:
+        return prototypes(self.ring, v, *(self._value(i) for i in v.inputs))
+
+    def _class_means(self, v: Value) -> int:
+        row, labels, share = v.inputs
+        return class_means(self.ring, v, self.directions[row], self._value(labels), self._value(share))
 
     # losses
 

@@ -14,6 +14,8 @@ TURN = 21
 """Weights that make phases out of rows: with a row's they err by 1e-5 turns."""
 WEIGHT = 17
 """Weights of products that are truncated to `ROW` at once."""
+EMBEDDING = 20
+"""Embeddings of unit length, their means, and the weight of these in prototypes."""
 LOGIT = 16
 """Logits and losses, which are opened."""
 INVERSE = 12

@@ -31,6 +31,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
     if options.prompt_at == "template" and not spec.causal:
         report.error("--prompt-at is template, the model is an encoder", "Accepted: end, behind row 0; start.")
+    if options.prototype_shots and spec.head.kind != "prototypes":
+        report.error(
+            f"--prototype-shots is {options.prototype_shots:g}, the head is {spec.head.kind}",
+            "Shots take part in prototypes: give --head prototypes and label texts, or 0.",
+        )
     if spec.causal:
         _check_decoder(spec, options, report)
     elif options.n_prompt_tokens > room - SPECIAL:

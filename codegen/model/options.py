@@ -93,6 +93,14 @@ class ProgramOptions:
         Literal["ce", "hinge"],
         Option("Cross entropy, or the sum over wrong labels of max(0, margin + logit - right logit).", SEARCH),
     ] = "ce"
+    prototype_shots: Annotated[
+        float,
+        Option(
+            "Prototype head: most weight that the mean embedding of a label's shots may have in its prototype, where "
+            "the label's text has 1; a run chooses by dev loss. 0: texts alone. Above 0: embedded engine only.",
+            LABELS, at_least=0, at_most=64,
+        ),
+    ] = 0.0  # fmt: skip
     margin: Annotated[float, Option("Margin of the hinge loss.", SEARCH, above=0, at_most=1_000_000)] = 2.0
     reveal: Annotated[
         Literal["losses", "logits"],
@@ -264,6 +272,11 @@ class GenOptions(ProgramOptions):
             report.error(
                 "--weights is public, without a prompt",
                 "The data owner can run the whole model itself: nothing is left to hide.",
+            )
+        if self.prototype_shots and not self.n_prompt_tokens:
+            report.error(
+                f"--prototype-shots is {self.prototype_shots:g}, without a prompt",
+                "A program without candidates has nothing that shots' weight could be chosen by.",
             )
         if self.health and self.reveal == "logits":
             report.error("--health is given, --reveal is logits", "It is opened behind losses: give --reveal losses.")

@@ -47,6 +47,12 @@ def _check(plan: Plan) -> None:
         advice = "The MP-SPDZ target has no kernel for them: give --target embedded, or another adapter."
         report.error("attention has squared ReLU features (relu2)", advice)
         report.check()
+    if any(v.kind == "kept" for v in plan):
+        report.error(
+            "--prototype-shots is given",
+            "MP-SPDZ's programs keep nothing from step to step: give --target embedded, or 0.",
+        )
+        report.check()
     unknown = sorted({v.kind for v in plan if v.kind not in PLAIN and not hasattr(_Translator, f"_{v.kind}")})
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")

@@ -48,6 +48,8 @@ class Settings:
     template: str
     layout: Layout | None = None
     """Of a decoder's sequences; None: an encoder's, padded on the right."""
+    shots: bool = False
+    """Whether examples have a `share`."""
 
     @classmethod
     def of(cls, spec: ModelSpec, options: GenOptions, layout: Layout | None = None) -> Settings:
@@ -56,6 +58,7 @@ class Settings:
             options.sequence_length, spec.position_offset + options.rows_before, spec.layer_norm_eps,
             spec.pad_token_id, spec.head.rows, spec.head.labels,
             options.template or (spec.prompt and f"{spec.prompt}{{text}}"), layout,
+            bool(options.prototype_shots),
         )  # fmt: skip
 
 
@@ -65,6 +68,11 @@ class Tokenised:
 
     ids: list[int]
     types: list[int]
+
+
+def shares(labels: NDArray[Any]) -> Floats:
+    """Of each example `[E, 1]`, one in as many as have its label; 0 of one without a label."""
+    return np.asarray(labels @ (1 / np.maximum(1, labels.sum(axis=0)))[:, None], np.float32)
 
 
 class Embedder:
@@ -144,7 +152,8 @@ class Embedder:
 
     def inputs(self, tokenised: Sequence[Tokenised], labels: Sequence[str] | None = None) -> dict[str, Floats]:
         """Example inputs of E texts: `x` [E, T, h], `mask` [E, T], `labels` [E, L] (zeros when not given),
-        `example_weight` [E, 1] = 1/E and, where the head needs it, `select` [E, T].
+        `example_weight` [E, 1] = 1/E; where the head needs it, `select` [E, T]; where shots take part in prototypes,
+        `share` [E, 1]: 1 over the number of examples with the same label (0 without labels).
         Every label is one of the model's.
         """
         known = {name: i for i, name in enumerate(self.settings.labels)}
@@ -153,6 +162,8 @@ class Embedder:
         if labels is not None:
             inputs["labels"][np.arange(len(tokenised)), [known[name] for name in labels]] = 1
         inputs["example_weight"] = np.full((len(tokenised), 1), 1 / max(1, len(tokenised)), np.float32)
+        if self.settings.shots:
+            inputs["share"] = shares(inputs["labels"])
         return inputs
 
     def embed(self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> dict[str, Floats]:

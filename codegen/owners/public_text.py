@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..plan.graph import Plan
-from .embed import Embedder, Text
+from .embed import Embedder, Settings, Text, shares
 
 Inputs = dict[str, NDArray[np.floating[Any]]]
 RANDOM_TEXTS = 48
@@ -65,7 +65,7 @@ def of_texts(plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedde
     """Inputs of texts with random labels, under the first prompt and two drawn ones."""
     rng = np.random.default_rng(options.seed)
     inputs: Inputs = dict(embedder.encode(texts)[0])
-    return inputs | _labels(spec, len(texts), rng) | _candidates(plan, rng)
+    return inputs | _labels(spec, embedder.settings, len(texts), rng) | _candidates(plan, rng)
 
 
 def of_random_words(plan: Plan, spec: ModelSpec, options: GenOptions, embedder: Embedder) -> Inputs:
@@ -82,15 +82,21 @@ def of_random_words(plan: Plan, spec: ModelSpec, options: GenOptions, embedder: 
     if "select" in inputs and spec.head.rows == "select":
         inputs["select"] = np.eye(options.sequence_length)[np.full(len(words), 1)]
     inputs["example_weight"] = np.full((len(words), 1), 1 / len(words))
-    return inputs | _labels(spec, len(words), rng) | _candidates(plan, rng)
+    return inputs | _labels(spec, embedder.settings, len(words), rng) | _candidates(plan, rng)
 
 
-def _labels(spec: ModelSpec, count: int, rng: np.random.Generator) -> Inputs:
-    return {"labels": np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=count)]}
+def _labels(spec: ModelSpec, settings: Settings, count: int, rng: np.random.Generator) -> Inputs:
+    labels = np.eye(spec.head.num_labels)[rng.integers(spec.head.num_labels, size=count)]
+    return {"labels": labels} | ({"share": shares(labels)} if settings.shots else {})
 
 
 def _candidates(plan: Plan, rng: np.random.Generator) -> Inputs:
-    return {
+    drawn = {
         v.attrs["name"]: np.concatenate([np.zeros((1, v.size)), rng.normal(size=(2, v.size))])
         for v in plan.inputs("candidate")
     }
+    for v in plan.inputs("kept"):  # means of embeddings, each nearer to its label's text than to the others
+        drawn[v.attrs["name"]] = rng.normal(size=v.shape) / np.sqrt(2 * v.shape[-1])
+    if "shots" in drawn:
+        drawn["shots"] = np.abs(drawn["shots"]).clip(max=plan.meta["options"]["prototype_shots"])
+    return drawn

@@ -12,7 +12,7 @@ from ..model.spec import ModelSpec
 from ..model.weights import FOLDED, derived_shapes, prompt_name, prompted_layers
 from .decoder import decoder_row, decoder_rows
 from .generation import add_generation
-from .graph import LOSS_HEALTH, Output, Plan, Stage
+from .graph import CLASS_MEANS, LOSS_HEALTH, Output, Plan, Stage
 from .inputs import affine, candidate, example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
@@ -21,7 +21,8 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     """The program that a tuning step runs: candidate prompts and labelled examples to losses and logits.
 
     Inputs: `z` [d] a candidate; `x` [T, h] normalised embedding rows, `mask` [T], `labels` [L] one-hot,
-    `example_weight` [1] and, when the head reads a mask token or a mean, `select` [T] an example.
+    `example_weight` [1] and, when the head reads a mask token or a mean, `select` [T] an example. With
+    `--prototype-shots` also `shots` [1] a candidate, and `share` [1] an example: one in so many of its label.
     A decoder's `x`, `mask` and `select` have more rows (`decoder.py`), and its embeddings are not normalised. With
     `--head tokens` it is another program, which generates (`generation.py`).
     Raises `ProblemsFound` when options and model do not fit each other.
@@ -36,7 +37,7 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
         add_generation(plan, spec, options)
         return plan
     pooled = (decoder_row if spec.causal else _pooled_row)(plan, spec, options)
-    logits = _head(plan, spec, options, pooled)
+    logits, shots = _head(plan, spec, options, pooled)
     labels = example(plan, "labels", (spec.head.num_labels,), 1.0)
     weight = example(plan, "example_weight", (1,), 1.0)
     loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin)
@@ -49,6 +50,10 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
         plan.outputs.append(Output("loss", mean, max_opened=options.max_evaluations or None))
     most = 1 if options.reveal == "losses" else None
     plan.outputs.append(Output("logits", logits, most, options.max_logit_rows or None))
+    if shots is not None:
+        share = example(plan, "share", (1,), 1.0)
+        means = plan.add("class_means", (pooled, labels, share), shape=plan[shots].shape, stage=Stage.CANDIDATE)
+        plan.outputs.append(Output(CLASS_MEANS, means, 1, keep=shots))
     return plan
 
 
@@ -150,19 +155,37 @@ def _layer_roles(options: GenOptions) -> list[str]:
     return roles if folded or options.attention == "softmax" else [*roles, "features"]
 
 
-def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> int:
+def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[int, int | None]:
+    """Logits; and, where shots take part in prototypes, what is kept of them."""
     head = spec.head
-    if head.kind == "prototypes":
-        return plan.add(
-            "cosine", (row,), shape=(head.num_labels,), bound=options.temperature,
-            weights={"prototypes": "head.prototypes"}, temperature=options.temperature,
+    texts = {"prototypes": "head.prototypes"}
+    if head.kind == "prototypes" and options.prototype_shots:
+        shape = (head.num_labels, spec.hidden_size)
+        weight = plan.add(
+            "candidate", shape=(1,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots",
+            bound=options.prototype_shots,
         )  # fmt: skip
+        means = plan.add("kept", shape=shape, visibility=Visibility.SECRET, bound=1.0, name=CLASS_MEANS)
+        made = plan.add(
+            "prototypes", (weight, means), shape=shape, weights=texts, temperature=options.temperature,
+            most=options.prototype_shots,
+        )  # fmt: skip
+        logits = plan.add(
+            "cosine", (row, made), shape=shape[:1], bound=options.temperature, temperature=options.temperature
+        )
+        return logits, means
+    if head.kind == "prototypes":
+        logits = plan.add(
+            "cosine", (row,), shape=(head.num_labels,), bound=options.temperature,
+            weights=texts, temperature=options.temperature,
+        )  # fmt: skip
+        return logits, None
     if head.dense_act:
         row = _dense(plan, row, spec.hidden_size, "head.dense", head.dense_act)
     if head.norm:
         row = plan.add("normalize", (row,), shape=plan[row].shape, eps=spec.layer_norm_eps)
         row = affine(plan, row, "head.norm")
-    return _dense(plan, row, head.num_labels, "head.out", "none")
+    return _dense(plan, row, head.num_labels, "head.out", "none"), None
 
 
 def _dense(plan: Plan, x: int, size: int, name: str, act: str) -> int:

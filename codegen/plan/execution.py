@@ -26,6 +26,8 @@ class Execution:
         self._weights = weights
         self._observe = observe
         self._added = added
+        self.kept: dict[str, Array] = {}
+        """By name: what was kept of earlier steps, `[*shape]`."""
         self.memory: dict[int, Array] = {}
         """By id of a `recall`: the rows of all steps so far, `[c, e, N, h]`."""
         self.at = 0

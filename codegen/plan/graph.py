@@ -70,11 +70,13 @@ LAYERS = ("encoder_layer", "decoder_layer")
 """Kinds of layers of a model plan."""
 LOSS_HEALTH = "loss_health"
 """The output that stands for `loss` with `--health`: the loss, and behind it the number of wrong rows."""
+CLASS_MEANS = "class_means"
+"""The output that is kept, and what it is kept as: each label's mean embedding of the shots."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """A value that is opened to the data owner.
+    """A value that is opened to the data owner, or kept.
 
     `max_candidates` limits how many candidates one step may ask for, `max_opened` how many instances of the value are
     opened in all: one per candidate, or per candidate and example. None: any number.
@@ -84,6 +86,8 @@ class Output:
     value: int
     max_candidates: int | None = None
     max_opened: int | None = None
+    keep: int | None = None
+    """A `kept` value: nothing is opened, and that is what it holds from then on."""
 
 
 N = TypeVar("N", bound=Node)
@@ -105,6 +109,14 @@ class Graph(Generic[N]):
     def inputs(self, kind: str) -> list[N]:
         """All values of an input kind (`weight`, `example`, `candidate`, `public`), in program order."""
         return [v for v in self.values if v.kind == kind]
+
+    def needed(self, outputs: Iterable[Output]) -> set[int]:
+        """Ids of these outputs' values and of all that these follow from."""
+        found = {output.value for output in outputs}
+        for v in reversed(self.values):
+            if v.id in found:
+                found.update(v.inputs)
+        return found
 
     def joined_stage(self, inputs: Iterable[int]) -> Stage:
         """The stage of what is computed from `inputs`: setup where there are none."""

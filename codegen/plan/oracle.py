@@ -36,6 +36,7 @@ def run_plan(
     """Evaluate a plan's outputs.
 
     `inputs` holds an array `[E, *shape]` for every example input and `[C, *shape]` for every candidate input.
+    What is kept is an input too: `[*shape]` by name, zeros where it is not there.
     Returns candidate outputs as `[C, *shape]`, all others as `[c, E, *shape]`; a shape of `(1,)` is dropped: `loss` is
     `[C]`, `logits` `[C, E, L]`. `observe(site, values)` sees values of live rows only (those the mask keeps).
     `added(name, rows)` is what somebody else's part adds to rows times the matrix of that name.
@@ -71,7 +72,8 @@ class Examples:
         self._kept = [self._early(e) for e in self._starts] if keep else None
 
     def outputs(self, candidates: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
-        """All outputs for candidates `[C, *shape]`."""
+        """All outputs for candidates `[C, *shape]`, and what is kept, `[*shape]`."""
+        self._executor.kept = {name: np.asarray(x, self._dtype) for name, x in candidates.items()}
         plan, step = self._plan, max(1, self._pairs // self._step)
         results: dict[str, list[list[Array]]] = {output.name: [] for output in plan.outputs}
         for i, e in enumerate(self._starts):
@@ -93,7 +95,7 @@ class Examples:
         """What the rest of the plan reads of a tile's example stage."""
         given = _slices(self._plan, self._inputs, "example", e, self._step, self._dtype)
         values = self._executor.evaluate(self._plan, Stage.EXAMPLE, {}, given)
-        return {i: value for i, value in values.items() if i in self._read}
+        return {i: value for i, value in values.items() if i in self._read and self._plan[i].kind != "kept"}
 
 
 def _run_step(
@@ -180,7 +182,7 @@ def _slices(
 def _join(value: Value, tiles: list[list[Array]]) -> Array:
     """Tiles `[example tile][candidate tile]` to one array; sums over examples add up over tiles."""
     per_candidate = [np.concatenate(row, axis=0) if value.stage & Stage.CANDIDATE else row[0] for row in tiles]
-    if value.kind == "mean_examples":
+    if value.kind in ("mean_examples", "class_means"):
         result = np.sum(per_candidate, axis=0)
     elif value.stage & Stage.EXAMPLE:
         result = np.concatenate(per_candidate, axis=1)
@@ -199,7 +201,7 @@ class _Executor(DecoderOperations):
         """All values whose stage is within `stage`; beside `early` ones none of the example stage's."""
         values = early | given
         for v in plan:
-            done = early and v.stage | Stage.EXAMPLE == Stage.EXAMPLE
+            done = early and v.stage | Stage.EXAMPLE == Stage.EXAMPLE and v.kind != "kept"
             if v.id in values or done or v.stage | stage != stage:
                 continue
             values[v.id] = getattr(self, f"_{v.kind}")(v, *(values[i] for i in v.inputs))
@@ -332,12 +334,29 @@ class _Executor(DecoderOperations):
     def _normalize(self, v: Value, x: Array) -> Array:
         return self._normalise(x.copy(), v.attrs["eps"], "" if v.attrs.get("of") else "head.norm", None)
 
-    def _cosine(self, v: Value, x: Array) -> Array:
+    def _cosine(self, v: Value, x: Array, prototypes: Array | None = None) -> Array:
         norm2 = np.square(x).sum(axis=-1, keepdims=True)
         self._see("head.norm2", norm2)
-        logits: Array = v.attrs["temperature"] * (x / np.sqrt(norm2)) @ self._weight(v, "prototypes").T
+        unit = x / np.sqrt(norm2)
+        if prototypes is None:
+            logits: Array = v.attrs["temperature"] * unit @ self._weight(v, "prototypes").T
+        else:
+            logits = v.attrs["temperature"] * (prototypes @ unit[..., None])[..., 0]
         self._see("head.logits", logits)
         return logits
+
+    def _kept(self, v: Value) -> Array:
+        held: Array = self.kept.get(v.attrs["name"], np.zeros(v.shape))[None, None]
+        return held
+
+    def _prototypes(self, v: Value, weight: Array, means: Array) -> Array:
+        sums = self._weight(v, "prototypes") + weight[..., None] * means
+        return np.asarray(sums / np.linalg.norm(sums, axis=-1, keepdims=True))
+
+    def _class_means(self, v: Value, x: Array, labels: Array, share: Array) -> Array:
+        unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
+        parts = (labels * share)[..., None] * unit[..., None, :]
+        return np.asarray(parts.sum(axis=1, keepdims=True))
 
     def _loss(self, v: Value, logits: Array, labels: Array) -> Array:
         right = (logits * labels).sum(axis=-1, keepdims=True)

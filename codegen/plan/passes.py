@@ -171,7 +171,10 @@ class _Copy:
 
     def done(self) -> Plan:
         """The plan, with the same outputs."""
-        self._plan.outputs = [replace(o, value=self.now[o.value]) for o in self.source.outputs]
+        self._plan.outputs = [
+            replace(o, value=self.now[o.value], keep=None if o.keep is None else self.now[o.keep])
+            for o in self.source.outputs
+        ]
         return self._plan
 
 

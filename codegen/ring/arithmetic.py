@@ -58,7 +58,7 @@ class Arithmetic:
 
 
 def weight(m: Arithmetic, v: RingValue) -> Words:
-    """Given once."""
+    """Given once, or kept."""
     return _given(m, v)[None, None]
 
 

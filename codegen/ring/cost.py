@@ -62,8 +62,10 @@ def _rounds(program: RingProgram, values: Iterable[RingValue]) -> int:
 
 
 def stage_cost(program: RingProgram, stage: Stage, instances: int) -> Estimate:
-    """One pass over a stage with that many instances, evaluated in one tile; of a scheduled program."""
-    values = [v for v in program if v.stage == stage]
+    """One pass over a stage with that many instances, evaluated in one tile; of a scheduled program. What only kept
+    outputs need is left out: it is computed once."""
+    opened = program.needed(o for o in program.outputs if o.keep is None)
+    values = [v for v in program if v.stage == stage and v.id in opened]
     sent = sum((_sent(program, v, instances) for v in values), Estimate())
     return sent + Estimate(rounds=_rounds(program, values))
 
@@ -82,8 +84,10 @@ def site_costs(program: RingProgram, candidates: int, examples: int) -> dict[str
     alone)."""
     instances = {Stage.SETUP: 0, Stage.EXAMPLE: 0, Stage.CANDIDATE: candidates, Stage.PAIR: candidates * examples}
     sites: dict[str, list[RingValue]] = {}
+    opened = program.needed(o for o in program.outputs if o.keep is None)
     for v in program:
-        sites.setdefault(v.site, []).append(v)
+        if v.id in opened or v.kind == "weight":
+            sites.setdefault(v.site, []).append(v)
     result = {}
     for site, values in sites.items():
         parameters = sum(v.size for v in values if v.kind == "weight")

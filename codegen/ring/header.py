@@ -13,6 +13,7 @@ from .program import WORD
 
 FIRST_LINE = "secfwt-program 3"
 INPUT_KINDS = ("weight", "example", "candidate")
+LIMITS = ("max_candidates", "max_opened")
 
 
 class ProgramTextError(ValueError):
@@ -53,6 +54,8 @@ class OutputSpec:
     """Bits that are opened of each of its ring elements."""
     max_candidates: int | None
     max_opened: int | None
+    kept: bool = False
+    """Nothing is opened: it stays at the parties."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ def read_program(path: Path) -> ProgramHeader:
                         inputs.append(InputSpec(given["name"], kind, *values[value], _ring(given)))
                 case ["out", name, value, *keys]:
                     given = _keys(keys)
-                    limits = (int(given[k]) if k in given else None for k in ("max_candidates", "max_opened"))
-                    outputs.append(OutputSpec(name, *values[value], _ring(given), *limits))
+                    candidates, most = (int(given[k]) if k in given else None for k in LIMITS)
+                    outputs.append(OutputSpec(name, *values[value], _ring(given), candidates, most, "keep" in given))
                 case ["v" | "out", *_]:
                     raise ValueError
         except (ValueError, KeyError) as error:

@@ -107,6 +107,12 @@ ROWS = (
         result="rep; zeros, and what `append` has written in the steps before; nothing else reads it",
     ),
     Operation(
+        kind="kept", arity=_NONE, keys=_NAMED, stage=Stage.SETUP,
+        shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
+        clear=arithmetic.weight,
+        result="rep; what a step has made of the output that names it (`keep`); steps alone read it",
+    ),
+    Operation(
         kind="example", arity=_NONE, keys=_GIVEN, stage=Stage.EXAMPLE,
         shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale, ring=rules.asked_ring,
         clear=arithmetic.example,

@@ -16,7 +16,7 @@ def schedule(program: RingProgram) -> RingProgram:
     All communicating operations of one level form a group, whose rounds run side by side. Local operations come as
     late as their first reader allows, which keeps memory short. Value ids are renumbered.
     """
-    live = _live(program)
+    live = program.needed(program.outputs)
     when, level = _levels(program)
     order: list[int] = []
     group: dict[int, int] = {}
@@ -50,7 +50,9 @@ def schedule(program: RingProgram) -> RingProgram:
             place(v.id)
     number = {old: new for new, old in enumerate(order)}
     values = [_renumbered(program[old], number, group.get(old)) for old in order]
-    outputs = [replace(o, value=number[o.value]) for o in program.outputs]
+    outputs = [
+        replace(o, value=number[o.value], keep=None if o.keep is None else number[o.keep]) for o in program.outputs
+    ]
     return RingProgram(values, outputs, program.fits)
 
 
@@ -64,15 +66,6 @@ def _levels(program: RingProgram) -> tuple[dict[int, int], dict[int, int]]:
         before = max((level[i] for i in v.inputs if when[i] == when[v.id]), default=0)
         level[v.id] = before + (v.kind in COMMUNICATING)
     return when, level
-
-
-def _live(program: RingProgram) -> set[int]:
-    """Values that an output needs."""
-    live = {o.value for o in program.outputs}
-    for v in reversed(program.values):
-        if v.id in live:
-            live.update(v.inputs)
-    return live
 
 
 def _renumbered(v: RingValue, number: dict[int, int], group: int | None) -> RingValue:

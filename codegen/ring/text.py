@@ -12,7 +12,10 @@ def program_text(program: RingProgram) -> str:
     lines += [f"fit {i} {fit.text()}" for i, fit in enumerate(program.fits)]
     lines += [_line(v) for v in program]
     for o in program.outputs:
-        keys = {"ring": program[o.value].ring, "max_candidates": o.max_candidates, "max_opened": o.max_opened}
+        keys = {
+            "ring": program[o.value].ring, "max_candidates": o.max_candidates, "max_opened": o.max_opened,
+            "keep": o.keep,
+        }  # fmt: skip
         lines.append(f"out {o.name} {o.value}" + "".join(f" {k}={n}" for k, n in keys.items() if n is not None))
     return "\n".join([*lines, "end", ""])
 

@@ -30,7 +30,7 @@ def unstaged(program: RingProgram) -> RingProgram:
     for v in program:
         if not v.inputs:
             new[v.id] = put(v, ())
-    (z,) = result.inputs("candidate")
+    z = result.inputs("candidate")[0]
     one = put(z, (z.id,), kind="slice", shape=(1,), attrs={"axis": -1, "lo": 0, "hi": 1})
     for v in program.inputs("example"):
         zero = put(v, (one,), kind="scale", shape=(1,), attrs={"by": 0}, ring=WORD)
@@ -38,5 +38,5 @@ def unstaged(program: RingProgram) -> RingProgram:
     for v in program:
         if v.inputs:
             new[v.id] = put(v, tuple(new[i] for i in v.inputs))
-    result.outputs = [replace(o, value=new[o.value]) for o in program.outputs]
+    result.outputs = [replace(o, value=new[o.value]) for o in program.outputs if o.keep is None]
     return schedule(result)

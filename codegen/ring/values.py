@@ -127,6 +127,10 @@ class RangedValues:
         """An input that the data owner shares for every candidate of a step."""
         return self._append("candidate", bound=bound, shape=shape, scale=scale, name=name, ring=WORD)
 
+    def kept(self, name: str, shape: Shape, scale: int, bound: float) -> int:
+        """What an output of an earlier step was kept as; the row of that output has the same shape and scale."""
+        return self._append("kept", bound=bound, shape=shape, scale=scale, name=name)
+
     def public(self, name: str, shape: Shape, scale: int, seed: str, bits: int) -> int:
         """A public matrix expanded from a seed: numbers of `bits` bits at a scale."""
         bound = 2.0 ** (bits - 1 - scale)

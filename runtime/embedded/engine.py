@@ -6,7 +6,9 @@ import contextlib
 import math
 from dataclasses import replace
 
-from ...codegen.plan.graph import LOSS_HEALTH
+import numpy as np
+
+from ...codegen.plan.graph import CLASS_MEANS, LOSS_HEALTH
 from ...codegen.ring.header import OutputSpec, ProgramHeader
 from ..engine import Batch, Cost, Floats, Left, Progress
 from ..errors import BudgetSpentError, InputError, ServiceError
@@ -80,6 +82,11 @@ class EmbeddedEngine:
         _, count = self._set(name)
         return self._step(name, "logits", z[None]).reshape(count, -1)
 
+    def keep(self, name: str, z: Floats) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`: it stays at the parties,
+        as shares, until it is kept anew or the weights change."""
+        self._step(name, CLASS_MEANS, z[None])
+
     def first(self, name: str) -> Floats:
         """Of a program that generates: what the last row of each text of a set opens, `[E, …]`. Raises BudgetSpentError
         as `losses` does."""
@@ -137,10 +144,12 @@ class EmbeddedEngine:
         self._left[output.name] = left - asked
 
     def _step(self, name: str, output: str, z: Floats) -> Floats:
-        (candidate,) = self._program.of_kind("candidate")
-        if z[0].size != candidate.size:
-            raise InputError(f"candidates have {z[0].size} coordinates, the program takes {candidate.size}")
-        return self._opened(name, output, len(z), [encoded(z, candidate, f"candidates of set {name}")], 0)
+        specs = self._program.of_kind("candidate")
+        if z[0].size != (size := sum(spec.size for spec in specs)):
+            raise InputError(f"candidates have {z[0].size} coordinates, the program takes {size}")
+        parts = np.split(z, np.cumsum([spec.size for spec in specs])[:-1], axis=1)
+        inputs = [encoded(part, spec, f"candidates of set {name}") for part, spec in zip(parts, specs, strict=True)]
+        return self._opened(name, output, len(z), inputs, 0)
 
     def _opened(self, name: str, output: str, candidates: int, inputs: list[Elements], at: int) -> Floats:
         """An output for so many candidates."""
@@ -151,7 +160,7 @@ class EmbeddedEngine:
             known = ", ".join(o.name for o in self._program.outputs)
             raise InputError(f"the program does not open {output!r}; it opens: {known}") from None
         batch = {"candidate": (candidates,), "pair": (candidates, examples), "example": (examples,)}[spec.stage]
-        shape = (*batch, *spec.shape)
+        shape = (0,) if spec.kept else (*batch, *spec.shape)
         self._spend(spec, math.prod(batch))
         self._progress(0, 0)
         opened = self._client.step(set_id, candidates, index, math.prod(shape), inputs, spec.ring, at)

@@ -81,6 +81,10 @@ class MpSpdzEngine:
         if len(self._sets[name]) == 1:
             self._place(name, 0)
 
+    def keep(self, name: str, z: Floats) -> None:
+        """Raises InputError: its programs keep nothing."""
+        raise InputError("MP-SPDZ's programs keep nothing from step to step: --prototype-shots is not for them")
+
     def losses(self, name: str, z: Floats) -> Floats:
         """Loss of every candidate, z `[C, d]` -> `[C]`: opened to the data owner only."""
         rows = self._rows(name, z)

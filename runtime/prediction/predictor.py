@@ -13,13 +13,14 @@ from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.owners.embed import Tokenised
 from ..closing import Closing
 from ..data.examples import Text
+from ..data.labels import class_names
 from ..engine import Batch, Engine, Floats, Left
 from ..errors import BudgetSpentError
 from ..progress import Display
 from ..tuning.budget import shown
 from ..tuning.engines import open_engine
 from ..tuning.limits import Limits
-from ..tuning.objective import PromptSpace
+from ..tuning.objective import SHOTS, PromptSpace
 from ..tuning.opened import Opened
 from ..tuning.run_folder import TuningRun
 from ..tuning.session import limits_of
@@ -58,6 +59,7 @@ class Predictor(Closing):
         """The columns of the logits, by the names that the run's data has for them."""
         self.limits: Limits = limits_of(tuned.options, self.model)
         self._space = PromptSpace(self.model.plan, tuned.options.alpha)
+        self._space.shots = tuned.shots
         self._exits = ExitStack()
         self._engine: Engine | None = None
         self._run = TuningRun(tuned.path)
@@ -76,14 +78,14 @@ class Predictor(Closing):
         for texts that cannot be input.
         """
         z = self.tuned.z if tuned else np.zeros_like(self.tuned.z)
-        opened = Opened(self._run, self.tuned.fingerprints, z)
+        opened = Opened(self._run, self.tuned.fingerprints, z, self.tuned.shots * tuned)
         known = opened.find(texts)
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if known:
             self._display.note(f"opened   {len(known)} texts before; their logits are in {self.tuned.path}")
         tokenised = self._tokenised(new)
         if new:
-            self._open(new, tokenised, z, opened)
+            self._open(new, tokenised, self._space.coordinates(z if tuned else self._space.untuned), opened)
             known = opened.find(texts)
         return np.array([known[text] for text in texts], np.float64).reshape(len(texts), len(self.classes))
 
@@ -95,7 +97,7 @@ class Predictor(Closing):
             self._display.note(f"warning  {warning.header}")
         return tokenised
 
-    def _open(self, texts: Sequence[Text], tokenised: Sequence[Tokenised], z: Floats, opened: Opened) -> None:
+    def _open(self, texts: Sequence[Text], tokenised: Sequence[Tokenised], sent: Floats, opened: Opened) -> None:
         engine = self._started(min(self._size, len(texts)))
         self._check_budget(engine.allowance(), len(texts))
         batches = [slice(start, start + self._size) for start in range(0, len(texts), self._size)]
@@ -105,7 +107,7 @@ class Predictor(Closing):
                 inputs = self.model.embedder.inputs(tokenised[part])
                 batch = Batch({name: np.asarray(values, np.float64) for name, values in inputs.items()})
                 engine.load_examples("asked", batch)
-                opened.keep(texts[part], engine.logits("asked", self._space.coordinates(z)))
+                opened.keep(texts[part], engine.logits("asked", sent))
                 done, cost = min(part.stop, len(texts)), engine.cost()
                 left = shown(engine.allowance())
                 self._display.update(Advance(number, len(batches), done, cost.bytes_sent, left))
@@ -120,8 +122,19 @@ class Predictor(Closing):
             self._engine = self._exits.enter_context(
                 open_engine(self.tuned.options, self.model, folder, self._display, [size])
             )
+            if self._space.most_shots:
+                self._keep_shots(self._engine)
             self._display.note(f"engine   {self._engine.name}, ready in {time.monotonic() - began:.1f} s")
         return self._engine
+
+    def _keep_shots(self, engine: Engine) -> None:
+        """Make the run's prototypes again: parties keep no more of a run than its last session has left."""
+        names, _ = class_names(dict.fromkeys(self.tuned.labels, str(self.tuned.path)), self.model.spec.head.labels)
+        examples = self._run.shots()
+        inputs, _ = self.model.embedder.encode([e.text for e in examples], [names[e.label] for e in examples])
+        batch = Batch({name: np.asarray(values, np.float64) for name, values in inputs.items()})
+        engine.load_examples(SHOTS, batch)
+        engine.keep(SHOTS, self._space.coordinates(np.zeros(self._space.dim)))
 
     def _check_budget(self, left: Left, rows: int) -> None:
         if left.logit_rows is None:

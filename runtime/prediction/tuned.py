@@ -30,6 +30,8 @@ class TunedRun:
     z: Floats
     """The chosen prompt's vector, `[d]`."""
     fingerprints: Mapping[str, str]
+    shots: float = 0.0
+    """Weight of the run's shots in prototypes."""
 
     @classmethod
     def open(cls, path: Path, changed: Mapping[str, Any]) -> TunedRun:
@@ -39,6 +41,7 @@ class TunedRun:
             labels = tuple(parse_json((path / "result.json").read_text("utf-8"))["labels"])
             with np.load(path / "prompt.npz") as arrays:
                 z = np.asarray(arrays["z"], np.float64)
+                shots = float(arrays["shots"]) if "shots" in arrays else 0.0
         except FileNotFoundError as error:
             missing = Path(str(error.filename)).name
             raise RunFolderError(
@@ -46,7 +49,7 @@ class TunedRun:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise RunFolderError(f"the result in {path} cannot be read: {error}") from None
-        return cls(path, resumed_options(stored, changed), labels, z, prints)
+        return cls(path, resumed_options(stored, changed), labels, z, prints, shots)
 
     def model(self) -> Model:
         """The run's model. Raises RunFolderError where it is another than the run's, and as `model_of` does."""

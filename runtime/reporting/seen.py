@@ -44,7 +44,7 @@ def views(
         return [Seen("this process", "weights, examples, prompts, losses and logits, as they are", "always")]
     below = f" and the lowest {clear_layers} layers" if clear_layers else ""
     return [
-        *(Seen("data owner", WHAT[each.name], _often(each, opened)) for each in outputs),
+        *(Seen("data owner", WHAT[each.name], _often(each, opened)) for each in outputs if each.keep is None),
         Seen(
             "data owner",
             f"the model's embedding tables{below}, its own texts and prompts{PUBLIC.get(weights, '')}",
@@ -53,8 +53,8 @@ def views(
         Seen("model owner", "its own weights; no result", "always"),
         Seen(
             "each computing party",
-            "shares of weights, examples, candidates and results, which alone are random; the program, and the sizes "
-            "of sets and steps",
+            "shares of weights, examples, candidates and results, and of what is kept of shots, which alone are "
+            "random; the program, and the sizes of sets and steps",
             "always",
         ),
     ]

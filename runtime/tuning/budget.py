@@ -15,7 +15,7 @@ from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost, upload
 from ..engine import Left
 from ..errors import BudgetSpentError
 from .limits import Canaries
-from .objective import Objective
+from .objective import SHOT_WEIGHTS, Objective
 from .options import SearchOptions
 
 
@@ -39,7 +39,8 @@ class Need:
 def need(objective: Objective, options: SearchOptions, done: int | None) -> Need:
     """Of a run that has `done` generations behind it; None: not even the losses without a prompt."""
     losses = rows = 0
-    for name, candidates in _steps(options, done):
+    weights = len(SHOT_WEIGHTS) if objective.space.most_shots else 0
+    for name, candidates in _steps(options, done, weights):
         asked = candidates + objective.canaries.count(candidates)
         losses += asked * (objective.reveal == "losses")
         rows += asked * len(objective.sets[name].labels) * (objective.reveal == "logits")
@@ -47,9 +48,11 @@ def need(objective: Objective, options: SearchOptions, done: int | None) -> Need
     return Need(losses, rows, 2 * len(test.labels) if test else 0)
 
 
-def _steps(options: SearchOptions, done: int | None) -> list[tuple[str, int]]:
-    """Sets and candidates of the steps to come, without canaries and test set."""
+def _steps(options: SearchOptions, done: int | None, weights: int = 0) -> list[tuple[str, int]]:
+    """Sets and candidates of the steps to come, without canaries and test set; so many `weights` of the shots are tried
+    first."""
     steps = [("train", 1), ("dev", 1)] if done is None else []
+    steps += [("dev", weights)] if done is None and weights else []
     for generation in range((done or 0) + 1, options.generations + 1):
         steps.append(("train", options.popsize))
         if options.evaluates_dev(generation):

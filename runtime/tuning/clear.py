@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ...codegen.plan.graph import LOSS_HEALTH, Plan
+from ...codegen.plan.graph import CLASS_MEANS, LOSS_HEALTH, Plan
 from ...codegen.plan.oracle import run_plan
 from ..engine import Batch, Cost, Floats, Left
+from ..errors import InputError
 
 Set = TypeVar("Set")
 """What an engine keeps of a set of examples."""
@@ -40,6 +41,10 @@ class InProcessEngine(Generic[Set]):
         """Forget the examples."""
         self._sets.clear()
 
+    def keep(self, name: str, z: Floats) -> None:
+        """Raises InputError: an engine that keeps something says so by a method of its own."""
+        raise InputError(f"{type(self).__name__} keeps nothing from step to step: --prototype-shots is not for it")
+
     @contextmanager
     def _timed(self) -> Iterator[None]:
         began = time.monotonic()
@@ -56,6 +61,7 @@ class ClearEngine(InProcessEngine[Batch]):
         super().__init__()
         self._plan = plan
         self._weights = weights
+        self._kept: dict[str, Floats] = {}
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Keep a set under a name."""
@@ -71,8 +77,15 @@ class ClearEngine(InProcessEngine[Batch]):
         logits: Floats = self._run(name, z[None], "logits")[0]
         return logits
 
+    def keep(self, name: str, z: Floats) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`."""
+        self._kept = {CLASS_MEANS: self._run(name, z[None], CLASS_MEANS)[0]}
+
     def _run(self, name: str, z: Floats, output: str) -> Floats:
+        given = self._plan.inputs("candidate")
+        parts = np.split(z, np.cumsum([v.size for v in given])[:-1], axis=1)
+        candidates = {v.attrs["name"]: part for v, part in zip(given, parts, strict=True)}
         with self._timed():
-            outputs = run_plan(self._plan, self._weights, {**self._sets[name].inputs, "z": z})
+            outputs = run_plan(self._plan, self._weights, {**self._kept, **self._sets[name].inputs, **candidates})
         self._cost.steps += 1
         return np.asarray(outputs[output], dtype=np.float64)

@@ -13,7 +13,7 @@ from ..evaluation.results import TUNED, UNTUNED
 from ..progress import Display, Status
 from ..run_folder import Json
 from .budget import check_budget, shown
-from .objective import Evaluation, Objective
+from .objective import SHOT_WEIGHTS, SHOTS, Evaluation, Objective
 from .options import SearchOptions
 from .run_folder import TuningRun
 from .search import CmaSearch, LayerwiseSearch, Search, SearchError
@@ -48,6 +48,8 @@ class Outcome:
     opened: dict[str, int]
     """Losses and rows of logits; not those of generations that were interrupted."""
     best_z: Floats
+    shots: float = 0.0
+    """Weight of the shots in prototypes."""
 
 
 def tune(
@@ -61,11 +63,15 @@ def tune(
 
     The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
     distribution at every dev evaluation. State is saved after every generation; a run folder that holds a state
-    continues from there. `watch` is told, once a generation is saved, what `history.jsonl` has of it, with the lowest
-    losses so far (`best_train`, `best_dev`). Raises SearchError, RunFolderError and whatever the engine raises.
+    continues from there. Shots have the weight in prototypes whose dev loss without a prompt is lowest, 0 among
+    them. In the search they are the training set's; for the test set, dev's too. `watch` is told, once a generation is
+    saved, what `history.jsonl` has of it, with the lowest losses so far (`best_train`, `best_dev`). Raises SearchError,
+    RunFolderError and whatever the engine raises.
     """
     for name in ("train", "dev"):
         objective.load(name)
+    if objective.space.most_shots:
+        objective.keep("train")
     resumed = run.load_state()
     account = Account(dict(resumed.phases) if resumed else {})
     account.book(SHARING, objective.engine.cost())
@@ -73,6 +79,7 @@ def tune(
     if line := check_budget(objective, options, resumed.generation if resumed else None):
         display.note(f"limits   {line}")
     state = resumed or _start(objective, options, run, account, display)
+    objective.space.shots = state.shots
     objective.canaries.known = {"train": state.start_loss, "dev": state.start_dev}
     display.start(state.generation, options.generations)
     stopped = "budget spent"
@@ -92,12 +99,29 @@ def _start(
     objective: Objective, options: SearchOptions, run: TuningRun, account: Account, display: Display
 ) -> TuningState:
     zero = np.zeros((1, options.dim))
+    objective.space.shots = shots = _weight_of_shots(objective, display)
     train, dev = (_without_prompt(objective, name, zero, display) for name in ("train", "dev"))
-    state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train)
+    state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train, shots=shots)
     account.book(UNTUNED_LOSSES, objective.engine.cost())
     _keep(state, objective, account)
     run.save_start(state)
     return state
+
+
+def _weight_of_shots(objective: Objective, display: Display) -> float:
+    """The weight of the shots in prototypes whose dev loss without a prompt is lowest, 0 among them: one shot weighs a
+    quarter of its label's text at most."""
+    if not objective.space.most_shots:
+        return 0.0
+    shots = np.bincount(objective.sets["train"].labels).min()
+    weights = min(objective.space.most_shots, shots / 4) * np.array(SHOT_WEIGHTS)
+    losses = objective.shot_losses("dev", weights)
+    if np.isnan(losses).all():
+        return 0.0  # the loss without a prompt will say what is wrong
+    chosen = float(weights[np.nanargmin(losses)])
+    tried = ", ".join(f"{weight:g}: {loss:.4f}" for weight, loss in zip(weights, losses, strict=True))
+    display.note(f"shots    weight {chosen:g} in prototypes, by dev loss ({tried})")
+    return chosen
 
 
 def _keep(state: TuningState, objective: Objective, account: Account) -> None:
@@ -219,13 +243,17 @@ def _accuracy(logits: Floats, objective: Objective) -> float:
 def _finish(objective: Objective, state: TuningState, stopped: str, account: Account, display: Display) -> Outcome:
     logits: dict[str, Floats] = {}
     left = objective.engine.allowance().logit_rows
-    rows = len(objective.sets["test"].labels) * (1 + bool(np.any(state.best_z))) if "test" in objective.sets else 0
+    tuned = bool(np.any(state.best_z)) or state.shots > 0
+    rows = len(objective.sets["test"].labels) * (1 + tuned) if "test" in objective.sets else 0
     if left is not None and rows > left:
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
         objective.load("test")
-        logits[UNTUNED] = logits[TUNED] = _test_logits(objective, np.zeros_like(state.best_z), display)
-        if np.any(state.best_z):
+        if state.shots:
+            objective.load(SHOTS)
+            objective.keep(SHOTS)
+        logits[UNTUNED] = logits[TUNED] = _test_logits(objective, objective.space.untuned, display)
+        if tuned:
             logits[TUNED] = _test_logits(objective, state.best_z, display)
         account.book(TEST, objective.engine.cost())
     return Outcome(
@@ -246,4 +274,5 @@ def _finish(objective: Objective, state: TuningState, stopped: str, account: Acc
         phases=account.phases,
         opened=dict(objective.opened),
         best_z=state.best_z,
+        shots=state.shots,
     )

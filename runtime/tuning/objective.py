@@ -17,6 +17,10 @@ from ..engine import Batch, Engine, Floats
 from .limits import Canaries, Limits
 
 Ints = NDArray[np.int64]
+SHOT_WEIGHTS = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Weights of the shots that are tried, over the most that they may have."""
+SHOTS = "shots"
+"""The set of all labelled examples, training and dev, that prototypes are made of in the end."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,30 @@ class PromptSpace:
         (z,) = (v for v in plan if v.attrs.get("name") == "z")  # a candidate's, or of a text that is continued
         self.dim = z.size
         self.alpha = alpha
+        self.most_shots = sum(v.bound for v in plan.inputs("candidate") if v.attrs["name"] == "shots")
+        """Most weight that shots may have in prototypes; 0: the program has none there."""
+        self.shots = 0.0
+        """Weight that they have where nothing else is said."""
         self.prompts = [_prompt(v) for v in plan if v.kind in ("prompt", "offset")]
 
     def coordinates(self, z: Floats) -> Floats:
-        """What the parties get for z `[..., d]`, same shape."""
+        """What the parties get for z `[..., d]`, same shape; of a program with shots one number more, their weight,
+        which z may have behind it."""
+        z, shots = z[..., : self.dim], z[..., self.dim :]
         sent = self.alpha * z
         for prompt in self.prompts:
             rows = np.linalg.norm(_offset(prompt, sent), axis=-1).max(axis=-1, keepdims=True)
             longest = (PROMPT_ROW - 1) * np.sqrt(prompt.projection.shape[-1])
             sent[..., prompt.part] *= longest / np.maximum(rows, longest)
-        return sent
+        if not self.most_shots:
+            return sent
+        weight = shots if shots.shape[-1] else np.full((*z.shape[:-1], 1), self.shots)
+        return np.concatenate([sent, weight], axis=-1)
+
+    @property
+    def untuned(self) -> Floats:
+        """The z of the model as it is: without a prompt, and without shots."""
+        return np.zeros(self.dim + bool(self.most_shots))
 
     def rows(self, z: Floats, weights: Mapping[str, NDArray[Any]]) -> Floats:
         """The prompts p0 + A·z `[prompts, n, h]`, or what a decoder's adds to its rows, of the search's z `[d]`, for
@@ -116,6 +134,14 @@ class Objective:
     def load(self, name: str) -> None:
         """Share a set with the engine."""
         self.engine.load_examples(name, self.sets[name].batch)
+
+    def keep(self, name: str) -> None:
+        """Keep the mean embeddings of a loaded set's labels, without a prompt, for prototypes."""
+        self.engine.keep(name, self.space.coordinates(np.zeros(self.space.dim)))
+
+    def shot_losses(self, name: str, weights: Floats) -> Floats:
+        """Mean loss of a loaded set without a prompt, for weights of the shots `[C]`; NaN where it cannot be that."""
+        return self.losses(name, np.column_stack([np.zeros((len(weights), self.space.dim)), weights]))
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate over a loaded set, `[C]`; NaN where it cannot be that."""

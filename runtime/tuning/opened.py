@@ -22,11 +22,13 @@ FILE = "opened.jsonl"
 class Opened:
     """The rows of one prompt."""
 
-    def __init__(self, run: TuningRun, fingerprints: Mapping[str, str], z: Floats) -> None:
-        """`z` `[d]`: the prompt's vector. Raises RunFolderError where the file cannot be read."""
+    def __init__(self, run: TuningRun, fingerprints: Mapping[str, str], z: Floats, shots: float = 0.0) -> None:
+        """`z` `[d]`: the prompt's vector; `shots`: their weight in prototypes. Raises RunFolderError where the file
+        cannot be read."""
         self._run = run
         model = {name: fingerprints.get(name, "") for name in ("program", "layers", "weights")}
-        self._stem = json.dumps(model) + hashlib.sha256(np.ascontiguousarray(z, np.float64).tobytes()).hexdigest()
+        vector = np.append(z, shots) if shots else z
+        self._stem = json.dumps(model) + hashlib.sha256(np.ascontiguousarray(vector, np.float64).tobytes()).hexdigest()
         with run.writing(FILE):
             run.keep_lines(FILE, lambda _: True)  # without a torn last one, which more would be appended to
             self._rows = {line["row"]: line["logits"] for line in run.lines(FILE)}

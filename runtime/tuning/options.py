@@ -175,6 +175,11 @@ class TuneOptions(ProgramOptions):
             report.error(f"--budget is {self.budget}", f"It must pay for one generation of --popsize {self.popsize}.")
         if self.health and self.engine == "mp-spdz":
             report.error("--health is given", "It is for --engine embedded; MP-SPDZ's programs do not open it.")
+        if self.prototype_shots and self.engine == "mp-spdz":
+            report.error(
+                f"--prototype-shots is {self.prototype_shots:g}, --engine mp-spdz",
+                "MP-SPDZ's programs keep nothing from step to step: give --engine embedded, or 0.",
+            )
         for limit in ("max_evaluations", "max_logit_rows"):
             if self.engine != "embedded" and (value := getattr(self, limit)):
                 report.error(

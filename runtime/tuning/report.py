@@ -55,7 +55,7 @@ def write_report(
         result["accuracy"] = {name: content[name]["accuracy"] for name in measured}
         result["gain"] = content["gain"]
     run.write_json("result.json", result)
-    arrays = {"z": outcome.best_z} | ({} if prompt is None else {"p": prompt})
+    arrays = {"z": outcome.best_z, "shots": np.array(outcome.shots)} | ({} if prompt is None else {"p": prompt})
     figure = losses(run.history(), outcome.start_dev, f"Prompt tuning, engine: {engine.name}", (6.4, 4.0))
     written |= {"prompt.npz": _npz(arrays), "loss.png": png(figure)}
     for name, data in written.items():
@@ -98,7 +98,7 @@ def facts_of(
     """What the page says of a run that begins, or goes on; `data`: its labels, and how many examples each set has."""
     labels, sizes = data
     values, prints = options.to_json(), run.read_options(run.path)[1]
-    dim = model.plan.inputs("candidate")[0].size
+    dim = model.plan.inputs("candidate")[0].size  # z's
     return Facts(
         model.name, model.described, engine.name, engine.private, labels, sizes, settings(TuneOptions, values), prints,
         model.plan.outputs, model.options.clear_layers, model.options.weights, options.search(dim).generations,
@@ -120,6 +120,7 @@ def summary(result: Json) -> str:
         lines.append("NOT PRIVATE: the clear engine computed on weights and examples as they are")
     lines += [
         f"train loss   {result['start_loss']:.4f} -> {result['best_loss']:.4f}   (no tuning -> best candidate)",
+        *([f"shots        weight {result['shots']:g} in prototypes"] if result.get("shots") else []),
         f"dev loss     {result['start_dev']:.4f} -> {result['best_dev']:.4f}   (no tuning -> chosen prompt)",
     ]
     if result["test_tuned"] is None:
@@ -131,10 +132,11 @@ def summary(result: Json) -> str:
             f"test         {result['test_zero_shot']:.1%} -> {result['test_tuned']:.1%} accuracy of "
             f"{result['test_examples']} examples (zero-shot -> tuned)"
         )
-        if result.get("gain") and result["best_dev"] < result["start_dev"]:
+        if result.get("gain") and (result["best_dev"] < result["start_dev"] or result.get("shots")):
             lines.append(f"gain         {gain_line(Interval(**result['gain']))}")
     if result["best_dev"] >= result["start_dev"]:
-        lines.append("             no prompt was better on dev than none: the result is the untuned one")
+        rest = "shots without a prompt" if result.get("shots") else "the untuned one"
+        lines.append(f"             no prompt was better on dev than none: the result is {rest}")
     if result["rejected"]:
         lines.append(
             f"rejected     {result['rejected']} of {result['evaluations']} candidates: no loss can be what theirs was"

@@ -5,6 +5,7 @@
 | `options.json` | options and fingerprints (data, program, embeddings, layers, other weights) | once |
 | `history.jsonl` | one line a generation | appended and synced every generation |
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
+| `shots.jsonl` | with `--prototype-shots` the labelled examples that prototypes are made of | at the end |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
 | `report.html` | the same for people, in one file | at the end, and when the run is interrupted |
 | `evaluation.json`, `evaluation.png` | the test set under none and under the chosen prompt | at the end |
@@ -17,17 +18,22 @@ code when it is read: one that somebody else owns or may write is refused.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...codegen.commandline.texts import parse_json
+from ..data.examples import Example, read_examples
 from ..errors import RunFolderError, SecfwtError
 from ..run_folder import RUNS, Json, RunFolder
 from .state import TuningState, dumps, loads
 
 HISTORY = "history.jsonl"
+SHOTS_FILE = "shots.jsonl"
+PAIR = ("text", "text_b")
+"""Columns of the shots' texts; of single ones the first."""
 
 
 class TuningRun(RunFolder):
@@ -121,6 +127,21 @@ class TuningRun(RunFolder):
         """The state before the first generation."""
         with self.writing("the first state"):
             self.replace("state", dumps(state))
+
+    def write_shots(self, examples: Sequence[Example]) -> None:
+        """What prototypes are made of, for whoever uses the prompt."""
+        lines = []
+        for each in examples:
+            texts = (each.text,) if isinstance(each.text, str) else each.text
+            lines.append(json.dumps({**dict(zip(PAIR, texts, strict=False)), "label": each.label}))
+        with self.writing(SHOTS_FILE):
+            self.replace(SHOTS_FILE, "".join(line + "\n" for line in lines).encode())
+
+    def shots(self) -> list[Example]:
+        """What `write_shots` wrote. Raises DataError."""
+        file = self.path / SHOTS_FILE
+        pairs = file.exists() and b'"text_b":' in file.read_bytes().split(b"\n", 1)[0]
+        return read_examples(file, ",".join(PAIR) if pairs else PAIR[0])
 
     def history(self) -> list[Json]:
         """All complete lines so far."""

@@ -32,7 +32,7 @@ from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import Watch, tune
 from .model import Model, decoder_settings, model_of, token_counts
-from .objective import LabelledSet, Objective, PromptSpace
+from .objective import SHOTS, LabelledSet, Objective, PromptSpace
 from .opened import Opened
 from .options import TuneOptions
 from .report import facts_of, page_of_what_is_there, summary, write_page, write_report
@@ -78,6 +78,8 @@ def tune_splits(
             display.note(f"prompt    {placement}")
     prints = {"data": data_fingerprint(splits), **model.fingerprints}
     named = asdict_sets(splits.renamed(names))
+    if model.options.prototype_shots:
+        named[SHOTS] = named["train"] + named["dev"]
     sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}
     with ExitStack() as stack:
         if resume and folder is not None:
@@ -114,13 +116,15 @@ def tune_splits(
         classes = as_labelled(names, model.spec.head.labels)
         for name, logits in outcome.test_logits.items():
             z = outcome.best_z if name == TUNED else np.zeros_like(outcome.best_z)
-            Opened(run, prints, z).keep([e.text for e in splits.test], logits)
+            Opened(run, prints, z, outcome.shots * (name == TUNED)).keep([e.text for e in splits.test], logits)
             if np.isfinite(logits).all():
                 measured[name] = measure(logits, sets["test"].labels, classes)
         context = {
             "model": model.name, "labels": splits.labels, "examples": sizes, "options": options.to_json(),
             "wall_seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
+        if model.options.prototype_shots:
+            run.write_shots(splits.train + splits.dev)
         result = write_report(run, outcome, engine, context, prompt, measured)
         write_page(run, facts, Reached.of(result), bool(measured))
     display.note(summary(result))

@@ -55,6 +55,7 @@ def toy(
     health: bool = False,
     prompt_at: str = "end",
     rounds: str = "default",
+    shots: float = 0.0,
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -68,6 +69,7 @@ def toy(
         prompt_at=prompt_at,  # type: ignore[arg-type]
         health=health,
         rounds=rounds,  # type: ignore[arg-type]
+        prototype_shots=shots,
         rfa_variant="folded" if variant == "softmax" else variant,  # type: ignore[arg-type]
         loss=loss,  # type: ignore[arg-type]
         attention="softmax" if variant == "softmax" else "rfa",
@@ -76,6 +78,10 @@ def toy(
     names = sorted(name for v in plan for name in set(v.weights.values()) if ".log_sum." not in name)
     weights = {name: _random(rng, name, spec, loud) for name in dict.fromkeys(names)}
     inputs = _inputs(rng, spec, examples, candidates, plan.inputs("candidate")[0].size)
+    for v in plan.inputs("kept"):
+        inputs[v.attrs["name"]] = 0.5 * _random(rng, "head.prototypes", spec, loud)
+        inputs["share"] = (labels := inputs["labels"]) @ (1 / np.maximum(1, labels.sum(0)))[:, None]
+        inputs["shots"] = np.linspace(0.0, shots, candidates)[:, None]
     if variant == "softmax":
         weights |= log_sums(plan, weights, [inputs])
     sites: dict[str, dict[str, float]] = {}
@@ -89,7 +95,7 @@ def toy(
     reference = run_plan(plan, weights, inputs, observe=observe)
     lowered = lower(plan, weights, Ranges(sites))
     ring, words = lowered.ring, lowered.words(weights)
-    for kind in ("example", "candidate"):
+    for kind in ("kept", "example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs(kind)}
     return Toy(plan, weights, inputs, reference, ring, words, lowered.health)
 

@@ -4,8 +4,9 @@ estimate."""
 import numpy as np
 import pytest
 from helpers.ring_toys import Toy, toy
-from secfwt.codegen.native.simulator import Simulator
+from secfwt.codegen.native.simulator import Simulator, SimulatorError
 from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
 from secfwt.codegen.ring.encoding import decode
 from secfwt.codegen.ring.oracle import run_program
@@ -97,6 +98,34 @@ def test_traffic_is_what_the_estimate_says(variant: str, rounds: str) -> None:
     assert stepped.rounds == estimate.rounds
     assert abs(stepped.total - estimate.bytes) <= 0.002 * estimate.bytes
     assert max(stepped.bytes_sent) < 1.1 * min(stepped.bytes_sent)
+
+
+def test_shots_become_prototypes() -> None:
+    """Means that are kept, of one set and then of another, are what later steps read; traffic is as estimated."""
+    t = toy("prototypes", variant="softmax", shots=4.0, candidates=3)
+    s, candidates = simulator(t), len(t.inputs["z"])
+    names = [o.name for o in t.ring.outputs]
+    z = np.concatenate([noisy(t.words[v.attrs["name"]], v.ring).reshape(-1) for v in t.ring.inputs("candidate")])
+    one = np.concatenate([t.words[v.attrs["name"]][:1].reshape(-1) for v in t.ring.inputs("candidate")])
+    examples = len(t.inputs["x"])
+    s.examples(examples, flat(t, "example"))
+    with pytest.raises(SimulatorError, match="'loss' reads 'class_means', which no step has made yet"):
+        s.step(candidates, z, 0)
+    for kept in (1.0, -1.0):
+        if kept < 0:  # other labels, other means
+            t.inputs["labels"] = np.roll(t.inputs["labels"], 1, axis=1)
+            t.words["labels"] = np.roll(t.words["labels"], 1, axis=1)
+            s.examples(examples, flat(t, "example"))
+        assert not s.step(1, one.astype(np.uint64), names.index("class_means")).size
+        means = run_plan(t.plan, t.weights, {**t.inputs, "z": t.inputs["z"][:1], "shots": t.inputs["shots"][:1]})
+        expected = run_plan(t.plan, t.weights, {**t.inputs, "class_means": means["class_means"][0]})["loss"]
+        before = s.counters()
+        got = decode(s.step(candidates, z, 0).view(np.int64), t.ring[t.ring.outputs[0].value].scale)
+        spent, estimate = s.counters() - before, generation_cost(t.ring, candidates, examples)
+        assert np.abs(got - expected).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
+        assert np.abs(expected - expected[0]).max() > 0.1
+        assert spent.rounds == estimate.rounds
+        assert abs(spent.total - estimate.bytes) <= 0.002 * estimate.bytes
 
 
 def test_tiles_change_rounds_not_results() -> None:

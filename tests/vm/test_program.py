@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from secfwt.codegen.native.simulator import Simulator, SimulatorError
 from secfwt.codegen.plan.graph import Stage
@@ -246,6 +247,57 @@ def test_a_state_is_accepted() -> None:
 def test_refused_states(old: str, new: str, message: str) -> None:
     with pytest.raises(SimulatorError, match=message):
         Simulator(STATES.replace(old, new))
+
+
+KEPT = """\
+secfwt-program 3
+v 0 setup rep 0 2x3 kept - name=means
+v 1 example rep 0 2x3 example - name=x
+v 2 candidate rep 0 1 candidate - name=weight
+v 3 pair add 0 2x3 mul 1,2
+v 4 candidate add 0 2x3 reduce_examples 3
+v 5 candidate rep 0 2x3 reshare 4 group=0
+v 6 candidate add 0 2x3 mul 0,2
+out made 5 max_candidates=1 keep=0
+out read 6
+end
+"""
+
+
+def test_what_is_kept_is_read_by_later_steps() -> None:
+    rng = np.random.default_rng(0)
+    weights, x = np.array([2]), rng.integers(-1000, 1000, (4, 2, 3))
+    sim = Simulator(KEPT)
+    sim.weights(np.empty(0, np.uint64))
+    sim.examples(4, x.reshape(-1))
+    with pytest.raises(SimulatorError, match="output 'read' reads 'means', which no step has made yet"):
+        sim.step(1, weights, 1)
+    for factor in (2, -3):
+        assert not sim.step(1, np.array([factor]), 0).size
+        read = sim.step(2, np.array([5, 7]), 1).view(np.int64).reshape(2, 2, 3)
+        assert (read == np.array([5, 7])[:, None, None] * factor * x.sum(axis=0)).all()
+    sim.weights(np.empty(0, np.uint64))
+    sim.examples(4, x.reshape(-1))
+    with pytest.raises(SimulatorError, match="which no step has made yet"):
+        sim.step(1, weights, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("keep=0", "keep=1", "example: an output is to be kept in a example"),
+        ("out made 5", "out made 6", "mul: is to be kept in value 0: it must be a rep of stage candidate"),
+        ("v 0 setup rep 0 2x3", "v 0 setup rep 1 2x3", "reshare: is to be kept in value 0"),
+        (" max_candidates=1", "", "output 'made' is kept: it must have max_candidates=1, and no max_opened"),
+        (" keep=0", "", "kept: is made by 0 outputs, must be made by one"),
+        (" keep=0\n", " keep=0\nout again 5 max_candidates=1 keep=0\n", "kept: is made by 2 outputs"),
+        ("v 6 candidate add 0 2x3 mul 0,2", "v 6 example add 0 2x3 mul 0,1", "reads a kept value in stage example"),
+        ("v 0 setup rep", "v 0 example rep", "kept: stage is example, setup expected"),
+    ],
+)
+def test_refused_kept_values(old: str, new: str, message: str) -> None:
+    with pytest.raises(SimulatorError, match=message):
+        Simulator(KEPT.replace(old, new))
 
 
 def test_sums_over_examples_cannot_meet_examples_again() -> None:

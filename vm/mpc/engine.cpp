@@ -122,6 +122,8 @@ Engine::Steps Engine::steps(const Output& output) const {
   out.pairs = section(all, in_pairs);
   out.after =
       section(all, [&](const Node& node) { return node.stage == Stage::candidate && node.reduced && !in_pairs(node); });
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (all[i] && program_.values[i].kind == Kind::kept) out.kept.push_back(i);
   out.pair_words = 1;
   for (std::size_t i : out.pairs.nodes) out.pair_words = std::max(out.pair_words, volume(program_.values[i].shape));
   return out;
@@ -185,8 +187,15 @@ void Engine::set_weights(Shares weights) {
 
 std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count; }
 
+std::optional<std::size_t> Engine::missing(std::size_t output) const {
+  for (std::size_t i : steps_.at(output).kept)
+    if (setup_[i].empty()) return i;
+  return {};
+}
+
 u64 Engine::setup_words() const {
-  return 2 * program_.words(Kind::weight) + program_.words(Kind::constant) + peak_words(program_, setup_section_);
+  return 2 * (program_.words(Kind::weight) + program_.words(Kind::kept)) + program_.words(Kind::constant) +
+         peak_words(program_, setup_section_);
 }
 
 u64 Engine::example_words() const {
@@ -266,6 +275,9 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
   if (at > program_.last_place())
     throw std::invalid_argument("step: it begins at row " + std::to_string(at) + ", the last one is " +
                                 std::to_string(program_.last_place()));
+  if (const auto kept = missing(output))
+    throw std::invalid_argument("step: output '" + wanted.name + "' reads '" + program_.values[*kept].name +
+                                "', which no step has made yet");
   const Steps& steps = steps_[output];
   const auto found = examples_.find(id);
   if (found == examples_.end() && (opens_examples || !steps.pairs.nodes.empty()))
@@ -280,7 +292,9 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
   Words result;
   if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, at, progress, values, result);
   run_section(program_, steps.after, values, main_, at);
-  if (result.empty()) {
+  if (wanted.keep) {
+    setup_[*wanted.keep] = compact(values[wanted.value]);
+  } else if (result.empty()) {
     const Value& value = (opens_examples ? set.values : values)[wanted.value];
     const Words zeros(value.words());
     const u64* share = additive(value, main_.id, zeros.data());

@@ -47,6 +47,10 @@ class Engine {
   void set_weights(Shares weights);
   bool has_weights() const { return loaded_; }
 
+  // A kept value that an output depends on and no step has made since the weights arrived; none: the output can be
+  // asked for.
+  std::optional<std::size_t> missing(std::size_t output) const;
+
   // All `example` inputs in program order, each [count, shape]; runs the example stage, keeps what later stages need.
   // Replaces set `id`.
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
@@ -62,8 +66,10 @@ class Engine {
   // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example
   // stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's
   // additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E, shape]. What
-  // stands above that ring is zero: the sum of whole words would say more than the output. Throws std::invalid_argument
-  // when the output's max_candidates is exceeded, Divergence where another party holds other values of what both have.
+  // stands above that ring is zero: the sum of whole words would say more than the output. Nothing is returned of an
+  // output that is kept: the value stays at the parties until it is made again or the weights change. Throws
+  // std::invalid_argument when the output's max_candidates is exceeded, Divergence where another party holds other
+  // values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
              std::size_t at = 0);
 
@@ -79,6 +85,7 @@ class Engine {
   // examples.
   struct Steps {
     Section before, pairs, after;
+    Ids kept;                // that any of it reads
     std::size_t pair_words;  // of the largest value of one pair
   };
 

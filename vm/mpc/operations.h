@@ -19,6 +19,7 @@ enum class Kind {
   table,
   constant,
   state,
+  kept,
   matmul,
   mul,
   add,
@@ -68,6 +69,7 @@ inline constexpr std::array<Operation, 25> kOperations{{
     {Kind::table, "table", 0, 0},
     {Kind::constant, "constant", 0, 0},
     {Kind::state, "state", 0, 0},
+    {Kind::kept, "kept", 0, 0},
     // arithmetic
     {Kind::matmul, "matmul", 2, 2},
     {Kind::mul, "mul", 2, 2},

@@ -48,6 +48,7 @@ void parse_attributes(Line& line, Node& node, const Program& before) {
     case Kind::example:
     case Kind::candidate:
     case Kind::state:
+    case Kind::kept:
       node.name = line.key("name");
       break;
     case Kind::public_:
@@ -155,6 +156,7 @@ Output parse_output(Line& line, const Program& program) {
     output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
   if (line.has("max_opened"))
     output.max_opened = static_cast<std::size_t>(line.integer_key("max_opened", {1, kMaxElements}));
+  if (line.has("keep")) output.keep = static_cast<std::size_t>(line.integer_key("keep", {0, last}));
   line.finish();
   return output;
 }
@@ -253,6 +255,7 @@ Program parse_program(const std::string& text) {
   if (program.outputs.empty()) last.fail("the program has no output: a line 'out <name> <value>' is expected");
   check_groups(program);
   check_states(program);
+  check_kept(program);
   add_precisions(program);
   return program;
 }

@@ -81,6 +81,7 @@ struct Output {
   std::optional<std::size_t> max_candidates;  // of one step
   // Instances of the value that are opened in all since the weights arrived: one per candidate, or pair.
   std::optional<std::size_t> max_opened;
+  std::optional<std::size_t> keep;  // a `kept` value: nothing is opened, it becomes what that one holds
 };
 
 struct Program {
@@ -105,11 +106,13 @@ constexpr const char* kFirstLine = "secfwt-program 3";
 Program parse_program(const std::string& text);
 
 // The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes;
-// groups are independent; a state is read by one `append`, in steps of one candidate. Called by parse_program for each
-// value in turn and once at the end. derive_ring before: where no key says the ring, it follows from the inputs'.
+// groups are independent; a state is read by one `append`, in steps of one candidate; a kept value is made by one
+// output and read in steps alone. Called by parse_program for each value in turn and once at the end. derive_ring
+// before: where no key says the ring, it follows from the inputs'.
 void derive_ring(const Program& before, Node& node);
 void check_value(const Program& before, const Node& node);
 void check_groups(const Program& program);
 void check_states(const Program& program);
+void check_kept(const Program& program);
 
 }  // namespace secfwt

@@ -142,6 +142,7 @@ Stage expected_stage(const Node& node, const Inputs& in) {
     case Kind::public_:
     case Kind::table:
     case Kind::constant:
+    case Kind::kept:
       return Stage::setup;
     case Kind::example:
     case Kind::state:
@@ -179,6 +180,7 @@ Sharing expected_sharing(const Node& node, const Inputs& in) {
     case Kind::example:
     case Kind::candidate:
     case Kind::state:
+    case Kind::kept:
       return Sharing::rep;
     case Kind::public_:
     case Kind::table:
@@ -369,6 +371,33 @@ void check_states(const Program& program) {
     if (appends[output.value] && output.max_candidates != std::size_t{1})
       fail(program.values[output.value],
            "output '" + output.name + "' depends on append: it must have max_candidates=1");
+}
+
+// What is kept was made by one output, for one candidate, and is what the kept value says it is. Values that are
+// computed when weights or examples arrive must not depend on it: it changes later.
+void check_kept(const Program& program) {
+  std::vector<std::size_t> makers(program.values.size());
+  for (const Output& output : program.outputs) {
+    if (!output.keep) continue;
+    const Node &made = program.values[output.value], &kept = program.values[*output.keep];
+    if (kept.kind != Kind::kept) fail(kept, std::string("an output is to be kept in a ") + name(kept.kind));
+    if (made.stage != Stage::candidate || made.sharing != Sharing::rep || made.shape != kept.shape ||
+        made.scale != kept.scale || made.ring != kept.ring)
+      fail(made, "is to be kept in value " + std::to_string(*output.keep) +
+                     ": it must be a rep of stage candidate with the same shape, scale and ring");
+    if (output.max_candidates != std::size_t{1} || output.max_opened)
+      fail(made, "output '" + output.name + "' is kept: it must have max_candidates=1, and no max_opened");
+    ++makers[*output.keep];
+  }
+  for (std::size_t i = 0; i < program.values.size(); ++i) {
+    const Node& node = program.values[i];
+    if (node.kind == Kind::kept && makers[i] != 1)
+      fail(node, "is made by " + std::to_string(makers[i]) + " outputs, must be made by one");
+    for (std::size_t input : node.inputs)
+      if (program.values[input].kind == Kind::kept &&
+          !(static_cast<int>(node.stage) & static_cast<int>(Stage::candidate)))
+        fail(node, std::string("reads a kept value in stage ") + name(node.stage) + ", must be candidate or pair");
+  }
 }
 
 }  // namespace secfwt

@@ -140,8 +140,9 @@ def test_prompt_in_every_layer_above_a_frozen_one(below: tuple[object, ...], tmp
         assert saved["p"].shape == (2, 2, 32)
 
 
-def test_resumed_run_is_the_straight_run(tmp_path: Path, model: Path, data: Path) -> None:
-    common = ["--model", model, "--data", data, *BASE]
+@pytest.mark.parametrize("shots", [0, 4])
+def test_resumed_run_is_the_straight_run(tmp_path: Path, model: Path, data: Path, shots: int) -> None:
+    common = ["--model", model, "--data", data, *BASE, "--prototype-shots", shots]
     assert tune(*common, "--budget", 24, "--run", tmp_path / "a").exit_code == 0
     assert tune(*common, "--budget", 12, "--run", tmp_path / "b").exit_code == 0
     assert tune("--resume", tmp_path / "b", "--budget", 24).exit_code == 0

@@ -104,6 +104,29 @@ def test_the_same_preprocessing_as_the_run(finished: Path, tuned: tuple[Path, Pa
     assert opened(finished) == before
 
 
+@pytest.mark.parametrize("shots", [0, 4])
+def test_prototypes_are_made_again_of_the_runs_shots(tmp_path: Path, asked: list[int], shots: int) -> None:
+    model, data = write_toy(tmp_path)
+    done = tune(
+        "--model", model, "--data", data, *BASE, "--budget", 8, "--run", tmp_path / "run", "--prototype-shots", shots
+    )
+    assert done.exit_code == 0, done.output
+    before, result = opened(tmp_path / "run"), json.loads((tmp_path / "run" / "result.json").read_text())
+    assert ("in prototypes, by dev loss" in done.output) == bool(shots)
+    assert bool(result["shots"]) == bool(shots)
+    assert (tmp_path / "run" / "shots.jsonl").exists() == bool(shots)
+    (tmp_path / "run" / "opened.jsonl").unlink()
+    assert evaluate("--run", tmp_path / "run", "--prompt", "both").exit_code == 0
+    assert opened(tmp_path / "run") == before
+    if shots:
+        (tmp_path / "run" / "shots.jsonl").unlink()
+        (tmp_path / "run" / "opened.jsonl").unlink()
+        gone = evaluate("--run", tmp_path / "run", "--prompt", "both")
+        assert gone.exit_code == 2
+        assert "shots.jsonl" in gone.output
+        assert "no such file" in gone.output
+
+
 def test_what_was_opened_is_not_opened_again(finished: Path, tmp_path: Path, asked: list[int]) -> None:
     new = write_texts(tmp_path / "new.csv", [*TEXTS, *TEXTS])
     first = predict("--run", finished, "--data", new)

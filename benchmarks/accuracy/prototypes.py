@@ -1,0 +1,224 @@
+"""What labelled shots are worth as prototypes, without a search: P = t + λm, scaled to unit length, for a label's text
+t and its shots' mean m, against other uses of the same embeddings.
+
+    python benchmarks/run.py prototypes ag_news|sst2|mrpc [--attention rfa] [--shots 2,4,8,16,32] [--draws 16] [--test]
+
+Every text is embedded once, in the clear; a draw then takes milliseconds. Tests are on rows that were not drawn, of
+those that nothing was trained on; with `--test` on the test rows of docs/accuracy.md, which choose nothing. Rows that
+`results/prototypes.csv` already has are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from secfwt.runtime.data.examples import Example, read_examples
+from secfwt.runtime.engine import Floats
+from secfwt.runtime.tuning.model import load_model
+from secfwt.runtime.tuning.objective import SHOT_WEIGHTS, Ints, mean_loss
+from secfwt.runtime.tuning.options import TuneOptions
+from secfwt.runtime.tuning.session import embed
+from sklearn.linear_model import LogisticRegression
+
+import rows as common
+from accuracy.clear import TorchEngine
+from accuracy.explore import add, stored
+from accuracy.methods import SILENT, without_prompt
+from accuracy.table import spread
+from accuracy.tasks import DATA, TASKS, Task, pool
+
+MRPC = Task(
+    "MRPC", "mrpc", first_row=0, tested=0, sequence_length=64, text_column="sentence1,sentence2",
+    label_texts={
+        "equivalent": "Both sentences say the same.", "not_equivalent": "The sentences say different things.",
+    },
+)  # fmt: skip
+"""Pairs. The shipped adapter was trained on its first sentences: softmax alone is tested."""
+ALL = {**TASKS, "mrpc": MRPC}
+WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+MOST = 4.0
+"""`--prototype-shots` of the rules."""
+POOL = 1500
+"""Rows of a task that shots and tests are drawn from, at most."""
+TEMPERATURE = 20.0
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+"""Inverse strengths of logistic regression's regularisation."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Texts as unit rows `[E, h]`, and their labels' indices `[E]`."""
+
+    rows: Floats
+    labels: Ints
+
+    def __getitem__(self, chosen: Ints) -> Embedded:
+        return Embedded(self.rows[chosen], self.labels[chosen])
+
+    def means(self, count: int) -> Floats:
+        """Each label's mean row, `[L, h]`."""
+        return np.stack([self.rows[self.labels == label].mean(axis=0) for label in range(count)])
+
+
+def unit(rows: Floats) -> Floats:
+    """Scaled to length 1."""
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
+
+
+def embedded(task: Task, attention: str, data: Path, examples: Mapping[str, list[Example]]) -> tuple[Any, Floats]:
+    """The sets as a model without a prompt embeds them, and the labels' texts `[L, h]`."""
+    texts = tuple(f"{label}={text}" for label, text in task.label_texts.items())
+    options = TuneOptions(
+        sequence_length=task.sequence_length, label_texts=texts, attention=attention, engine="clear"  # type: ignore[arg-type]
+    )  # fmt: skip
+    model = without_prompt(load_model(options, sorted(task.label_texts)))
+    engine, found = TorchEngine(model), {}
+    for name, each in examples.items():
+        labelled = embed(name, each, model, options, SILENT)
+        engine.load_examples(name, labelled.batch)
+        with torch.no_grad():
+            rows = engine.embeddings(name, torch.zeros(1, 0))[0]
+        found[name] = Embedded(rows.double().numpy(), labelled.labels)
+    return found, engine.prototypes.double().numpy()
+
+
+def draw(rows: Embedded, shots: int, seed: int) -> tuple[Embedded, Embedded, Embedded]:
+    """`shots` per class to train, as many for dev, and the rest."""
+    order = np.random.default_rng(seed).permutation(len(rows.labels))
+    by_class = [order[rows.labels[order] == label] for label in np.unique(rows.labels)]
+    parts = ((0, shots), (shots, 2 * shots), (2 * shots, None))
+    train, dev, rest = (np.concatenate([each[lo:hi] for each in by_class]) for lo, hi in parts)
+    return rows[train], rows[dev], rows[rest]
+
+
+def left_out(texts: Floats, shots: Embedded, weight: float) -> float:
+    """Mean cross entropy of shots, each under prototypes that it is no part of."""
+    count, means = np.bincount(shots.labels), shots.means(len(texts))
+    logits = TEMPERATURE * shots.rows @ unit(texts + weight * means).T
+    n = count[shots.labels][:, None]
+    others = (n * means[shots.labels] - shots.rows) / np.maximum(n - 1, 1)
+    own = unit(texts[shots.labels] + weight * others * (n > 1))
+    logits[np.arange(len(logits)), shots.labels] = TEMPERATURE * (shots.rows * own).sum(axis=-1)
+    return mean_loss(logits, shots.labels, "ce", 0.0)
+
+
+def measure(texts: Floats, train: Embedded, dev: Embedded, test: Embedded, score: Any) -> dict[str, float]:
+    """What every use of the shots reaches."""
+    both = Embedded(np.concatenate([train.rows, dev.rows]), np.concatenate([train.labels, dev.labels]))
+    means = {"": train.means(len(texts)), " of all": both.means(len(texts))}
+    tried = [min(MOST, np.bincount(train.labels).min() / 4) * weight for weight in SHOT_WEIGHTS]
+
+    def logits(of: Embedded, weight: float, which: str = "") -> Floats:
+        return np.asarray(TEMPERATURE * of.rows @ unit(texts + weight * means[which]).T)
+
+    def reached(scores: Floats) -> float:
+        return float(score(test.labels, scores.argmax(axis=-1)))
+
+    found = {"texts": reached(logits(test, 0.0))}
+    for which in means:
+        found |= {f"{weight:g}{which}": reached(logits(test, weight, which)) for weight in WEIGHTS}
+        found[f"shots alone{which}"] = reached(TEMPERATURE * test.rows @ unit(means[which]).T)
+    losses = {
+        "dev": [mean_loss(logits(dev, weight), dev.labels, "ce", 0.0) for weight in tried],
+        "leaving one out": [left_out(texts, both, weight) for weight in tried],
+    }
+    for name, each in losses.items():
+        weight = tried[int(np.argmin(each))]
+        found |= {f"by {name}": reached(logits(test, weight, " of all")), f"weight by {name}": weight}
+    weight = found["weight by dev"]
+    found["bias"] = reached(logits(test, weight, " of all") + bias(logits(dev, weight), dev))
+    fits = [LogisticRegression(C=c, max_iter=1000).fit(train.rows, train.labels) for c in STRENGTHS]
+    best = STRENGTHS[int(np.argmax([fit.score(dev.rows, dev.labels) for fit in fits]))]
+    regression = LogisticRegression(C=best, max_iter=1000).fit(both.rows, both.labels)
+    return found | {"logistic regression": float(score(test.labels, regression.predict(test.rows)))}
+
+
+def bias(logits: Floats, dev: Embedded) -> Floats:
+    """A number per label to add to logits, of least cross entropy on dev, by Newton's method; little of it, as few
+    examples say little: ‖b‖²/10 is added to the mean loss."""
+    b, labels = np.zeros(logits.shape[1]), np.eye(logits.shape[1])[dev.labels]
+    for _ in range(20):
+        p = np.exp((scores := logits + b) - scores.max(axis=-1, keepdims=True))
+        p /= p.sum(axis=-1, keepdims=True)
+        gradient = (p - labels).mean(axis=0) + 0.2 * b
+        hessian = np.diag(p.mean(axis=0)) - p.T @ p / len(p) + 0.2 * np.eye(len(b))
+        b = b - np.linalg.solve(hessian, gradient)
+    return b
+
+
+def accuracy(labels: Ints, chosen: Ints) -> float:
+    """Share of labels that were chosen."""
+    return float(np.mean(labels == chosen))
+
+
+def f1(labels: Ints, chosen: Ints) -> float:
+    """F1 of the first label: MRPC's "equivalent"."""
+    right = np.sum((labels == 0) & (chosen == 0))
+    return float(2 * right / max(1, np.sum(labels == 0) + np.sum(chosen == 0)))
+
+
+def add_options(parser: argparse.ArgumentParser, _: str) -> None:
+    """What the command takes."""
+    parser.add_argument("task", choices=ALL)
+    parser.add_argument("--attention", choices=("softmax", "rfa"), default="softmax")
+    parser.add_argument("--shots", default="2,4,8,16,32")
+    parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("--test", action="store_true", help="test on the task's test rows")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=common.RESULTS / "prototypes.csv")
+
+
+def main(given: argparse.Namespace) -> None:
+    """Measure what is missing, print a table."""
+    torch.set_num_threads(1)
+    task, shots = ALL[given.task], [int(each) for each in given.shots.split(",")]
+    measures = {"accuracy": accuracy} | ({"F1": f1} if task is MRPC else {})
+    tested = "test rows" if given.test else "rows not drawn"
+    keys = [
+        (given.task, given.attention, tested, str(count), str(seed))
+        for count in shots for seed in range(1, given.draws + 1)
+    ]  # fmt: skip
+    missing = [key for key in keys if key not in {row_key(row) for row in stored(given.out)}]
+    if missing:
+        examples = {"pool": pool(task, given.data)[:POOL]}
+        if given.test:
+            known = sorted(task.label_texts)
+            examples["test"] = read_examples(given.data / task.folder / "dev.tsv", known_labels=known)[: task.tested]
+        sets, texts = embedded(task, given.attention, given.data, examples)
+        for key in missing:
+            train, dev, rest = draw(sets["pool"], int(key[3]), int(key[4]))
+            test = sets.get("test", rest)
+            for name, score in measures.items():
+                found = {k: f"{v:.4f}" for k, v in measure(texts, train, dev, test, score).items()}
+                head = dict(zip(KEYS, key, strict=True)) | {"measure": name, "tested": len(test.labels)}
+                add(given.out, {**head, **found, "commit": common.commit(), "command": common.command()})
+    print(table([row for row in stored(given.out) if row_key(row) in keys]))
+
+
+KEYS = ("task", "attention", "on", "shots", "draw")
+
+
+def row_key(row: Mapping[str, str]) -> tuple[str, ...]:
+    """What makes it the same draw."""
+    return tuple(row[name] for name in KEYS)
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Markdown: a line a use of the shots, a column a number of them; percent, mean ± deviation over draws."""
+    groups = list(dict.fromkeys((row["measure"], row["shots"]) for row in rows))
+    uses = [name for name in rows[0] if name not in (*KEYS, "measure", "tested", "commit", "command")]
+    lines = ["| | " + " | ".join(" ".join(group) for group in groups) + " |", "|---" * (len(groups) + 1) + "|"]
+    for use in uses:
+        scale = 0.01 if use.startswith("weight") else 1.0
+        cells = [
+            spread([scale * float(row[use]) for row in rows if (row["measure"], row["shots"]) == group])
+            for group in groups
+        ]  # fmt: skip
+        lines.append(f"| {use} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
