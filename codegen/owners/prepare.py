@@ -137,11 +137,9 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
     """The tokens whose logits are the labels'."""
     if spec.head.kind == "masked_lm":
         return label_token_ids(tokenizer, options.label_words)
-    return (
-        following_ids(tokenizer, options.label_words, template_end(options.template))
-        if spec.head.kind == "causal_lm"
-        else []
-    )
+    if spec.head.kind == "causal_lm":
+        return following_ids(tokenizer, options.label_words, template_end(options.template))
+    return []
 
 
 def _layout(model: Path, tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> Layout:
