@@ -56,30 +56,48 @@ class DecoderOperations(Execution):
     def _decoder_layer(self, v: Value, reads: Array, mask: Array, *parts: Array) -> Array:
         """Of the rows `reads`, the last of all `parts`."""
         site = f"layers.{v.attrs['layer']}"
-        x = stacked(parts)
-        rows, read = x.shape[2], slice(x.shape[2] - reads.shape[2], x.shape[2])
+        if self._observe is not None:  # it is to see a site's values all at once
+            parts = (stacked(parts),)
+        ends = np.cumsum([part.shape[2] for part in parts])
+        rows = int(ends[-1])
+        read = slice(rows - reads.shape[2], rows)
         mask = _extended(mask, rows)
-        keep, live = mask[:, :, :rows], mask[:, :, read]
-        x = self._stream_norm(v, x, f"{site}.input_norm", keep)
-        x *= self._weight(v, "input_norm.gamma")
-        x += self._weight(v, "input_norm.beta")
-        x *= keep[..., None]
-        self._see(f"{site}.hidden", x[:, :, read], live)
-        attention = self._causal_attention(v, site, x, mask, read)
+        live = mask[:, :, read]
+        # a part that no candidate changes is not computed for each of them
+        masks = np.split(mask[:, :, :rows], ends[:-1], axis=2)
+        normed = [self._input(v, site, part, keep) for part, keep in zip(parts, masks, strict=True)]
+        self._see(f"{site}.hidden", normed[-1][:, :, -reads.shape[2] :], live)
+        attention = self._causal_attention(v, site, normed, masks, mask, read)
         self._see(f"{site}.attention_out", attention, live)
         y = reads + self._linear(v, "o", attention)
         return y + self._feed_forward(v, site, y, live)
 
-    def _causal_attention(self, v: Value, site: str, x: Array, mask: Array, read: slice) -> Array:
-        """Attention of the rows `read` over themselves, those before, and the public first token."""
-        a, rows = v.attrs, x.shape[2]
+    def _input(self, v: Value, site: str, x: Array, keep: Array) -> Array:
+        """Rows as attention reads them."""
+        x = self._stream_norm(v, x, f"{site}.input_norm", keep)
+        x *= self._weight(v, "input_norm.gamma")
+        x += self._weight(v, "input_norm.beta")
+        x *= keep[..., None]
+        return x
+
+    def _causal_attention(
+        self, v: Value, site: str, parts: list[Array], masks: list[Array], mask: Array, read: slice
+    ) -> Array:
+        """Softmax attention of the rows `read` over themselves, those before, and the public first token; `masks`: of
+        the parts, `mask`: of all rows and those to come."""
+        a, rows = v.attrs, read.stop
         keep, live = mask[:, :, :rows], mask[:, :, read]
         sink = first_slot(mask)[:, :, :rows]
-        q = self._rotated(v, self._projected(v, site, "q", x[:, :, read], live), rows)
-        k = self._projected(v, site, "k", x, keep) + np.multiply.outer(sink, self._weight(v, "sink.key"))
+        x = parts[-1][:, :, read.start - read.stop :]
+        q = self._rotated(v, self._projected(v, site, "q", x, live), rows)
+        k = stacked(tuple(self._projected(v, site, "k", part, kept) for part, kept in zip(parts, masks, strict=True)))
+        k = k + np.multiply.outer(sink, self._weight(v, "sink.key"))
         self._see(f"{site}.key", k, keep + sink)
         k = self._rotated(v, k, rows)
-        value = self._linear(v, "v", x) * keep[..., None] + np.multiply.outer(sink, self._weight(v, "sink.value"))
+        value = stacked(
+            tuple(self._linear(v, "v", part) * kept[..., None] for part, kept in zip(parts, masks, strict=True))
+        )
+        value = value + np.multiply.outer(sink, self._weight(v, "sink.value"))
         self._see(f"{site}.value", value, keep + sink)
 
         # heads of queries in groups, each with one head of keys: [c, e, KV, H/KV, n, D]
@@ -100,7 +118,7 @@ class DecoderOperations(Execution):
             by_head = (*scores.shape[:2], a["heads"], *scores.shape[-2:])
             flat, sums = scores.reshape(by_head), np.broadcast_to(log_sum, (*scores.shape[:-1], 1))
             log_keys = np.log(np.maximum(allowed[:, :, 0, 0].sum(axis=-1), 1))
-            self._see_scores(v, site, x[:, :, read], live, flat, sums.reshape(*by_head[:-1], 1), log_keys)
+            self._see_scores(v, site, x, live, flat, sums.reshape(*by_head[:-1], 1), log_keys)
         out = np.exp(scores - log_sum) @ values
         return self._joined(out.reshape(*out.shape[:2], -1, *out.shape[-2:]))
 

@@ -45,57 +45,68 @@ def run_plan(
     """
     if any(v.kind == "recall" for v in plan):
         return _run_step(plan, weights, inputs, observe, dtype, tile_bytes)
-    examples = Examples(plan, weights, inputs, observe=observe, added=added, dtype=dtype, tile_bytes=tile_bytes)
-    return examples.outputs(inputs)
+    examples = OnExamples(plan, weights, inputs, observe=observe, added=added, dtype=dtype, tile_bytes=tile_bytes)
+    return examples.run(inputs)
 
 
-class Examples:
-    """A plan on one set of examples, for candidates as often as wanted; arguments are `run_plan`'s.
-
-    With `keep`, what depends on examples alone is evaluated once, and kept for all of them.
-    """
+class OnExamples:
+    """A plan on one set of examples, for candidates one step after the other."""
 
     def __init__(
         self, plan: Plan, weights: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]], *,
         observe: Observer | None = None, added: Added | None = None, dtype: type[np.floating[Any]] = np.float64,
-        tile_bytes: int = 1 << 26, keep: bool = False,
+        tile_bytes: int = 1 << 26, kept_bytes: int = 0,
     ) -> None:  # fmt: skip
-        names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
-        self._executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe, added)
+        """`inputs`: examples, `[E, *shape]`; the rest as in `run_plan`. What no candidate changes is computed once, of as many of them as fit
+        into `kept_bytes`; of the others in every step."""
         self._plan, self._inputs, self._dtype = plan, inputs, dtype
         self._pairs = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
-        count = self._count("example", inputs)
-        self._step = min(count, self._pairs)
-        self._starts = range(0, count, self._step)
-        later = [v for v in plan if v.stage & Stage.CANDIDATE]
-        self._read = {i for v in later for i in v.inputs} | {output.value for output in plan.outputs}
-        self._kept = [self._early(e) for e in self._starts] if keep else None
+        names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}
+        self._executor = _Executor({name: np.asarray(weights[name], dtype) for name in names}, observe, added)
+        later = [i for v in plan if not _within(v.stage, Stage.EXAMPLE) for i in v.inputs]
+        self._read = {*later, *(output.value for output in plan.outputs)}
+        self._kept: dict[int, dict[int, Array]] = {}
+        self._room = kept_bytes
 
-    def outputs(self, candidates: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
-        """All outputs for candidates `[C, *shape]`, and what is kept, `[*shape]`."""
+    def run(self, candidates: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
+        """A step's outputs, as `run_plan` has them; `candidates`: `[C, *shape]`, and what is kept, `[*shape]`."""
         self._executor.kept = {name: np.asarray(x, self._dtype) for name, x in candidates.items()}
-        plan, step = self._plan, max(1, self._pairs // self._step)
+        plan, examples = self._plan, self._count(self._inputs, "example")
+        count = self._count(candidates, "candidate")
+        e_step = min(examples, self._pairs)
+        c_step = max(1, self._pairs // e_step)
         results: dict[str, list[list[Array]]] = {output.name: [] for output in plan.outputs}
-        for i, e in enumerate(self._starts):
-            early = self._kept[i] if self._kept is not None else self._early(e)
+        for e in range(0, examples, e_step):
+            early = self._early(e, e_step)
             for tiles in results.values():
                 tiles.append([])
-            for c in range(0, self._count("candidate", candidates), step):
-                given = _slices(plan, candidates, "candidate", c, step, self._dtype)
+            for c in range(0, count, c_step):
+                given = _slices(plan, candidates, "candidate", c, c_step, self._dtype)
                 values = self._executor.evaluate(plan, Stage.PAIR, early, given)
                 for output in plan.outputs:
                     results[output.name][-1].append(values[output.value])
         return {output.name: _join(plan[output.value], results[output.name]) for output in plan.outputs}
 
-    def _count(self, kind: str, inputs: Mapping[str, NDArray[Any]]) -> int:
+    def _early(self, first: int, step: int) -> dict[int, Array]:
+        """What the examples of a tile have for all candidates."""
+        if first in self._kept:
+            return self._kept[first]
+        given = _slices(self._plan, self._inputs, "example", first, step, self._dtype)
+        values = self._executor.evaluate(self._plan, Stage.EXAMPLE, {}, given)
+        early = {i: value for i, value in values.items() if i in self._read and self._plan[i].kind != "kept"}
+        size = sum(value.nbytes for value in early.values())
+        if size <= self._room:
+            self._room -= size
+            self._kept[first] = early
+        return early
+
+    def _count(self, inputs: Mapping[str, NDArray[Any]], kind: str) -> int:
         given = self._plan.inputs(kind)
         return len(inputs[given[0].attrs["name"]]) if given else 1
 
-    def _early(self, e: int) -> dict[int, Array]:
-        """What the rest of the plan reads of a tile's example stage."""
-        given = _slices(self._plan, self._inputs, "example", e, self._step, self._dtype)
-        values = self._executor.evaluate(self._plan, Stage.EXAMPLE, {}, given)
-        return {i: value for i, value in values.items() if i in self._read and self._plan[i].kind != "kept"}
+
+def _within(stage: Stage, limit: Stage) -> bool:
+    return (stage | limit) == limit
 
 
 def _run_step(
@@ -198,11 +209,12 @@ class _Executor(DecoderOperations):
     """Evaluates operations on `[c, e, *shape]` arrays; one method a kind of operation."""
 
     def evaluate(self, plan: Plan, stage: Stage, early: dict[int, Array], given: dict[int, Array]) -> dict[int, Array]:
-        """All values whose stage is within `stage`; beside `early` ones none of the example stage's."""
+        """All values whose stage is within `stage`, but those that `given` holds, and behind `early` those of
+        examples: what is read of them is there."""
         values = early | given
         for v in plan:
-            done = early and v.stage | Stage.EXAMPLE == Stage.EXAMPLE and v.kind != "kept"
-            if v.id in values or done or v.stage | stage != stage:
+            done = early and _within(v.stage, Stage.EXAMPLE) and v.kind != "kept"
+            if v.id in values or done or not _within(v.stage, stage):
                 continue
             values[v.id] = getattr(self, f"_{v.kind}")(v, *(values[i] for i in v.inputs))
         return values

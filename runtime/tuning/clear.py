@@ -11,13 +11,17 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from ...codegen.plan.execution import Added
 from ...codegen.plan.graph import CLASS_MEANS, LOSS_HEALTH, Plan
-from ...codegen.plan.oracle import run_plan
+from ...codegen.plan.oracle import OnExamples
 from ..engine import Batch, Cost, Floats, Left
 from ..errors import InputError
 
 Set = TypeVar("Set")
 """What an engine keeps of a set of examples."""
+
+KEPT_BYTES = 1 << 30
+"""Of a set, what no candidate changes: computed once where it is no more."""
 
 
 class InProcessEngine(Generic[Set]):
@@ -52,20 +56,24 @@ class InProcessEngine(Generic[Set]):
         self._cost.seconds += time.monotonic() - began
 
 
-class ClearEngine(InProcessEngine[Batch]):
+class ClearEngine(InProcessEngine[OnExamples]):
     """The model plan in float64."""
 
     name = "clear (not private)"
 
-    def __init__(self, plan: Plan, weights: Mapping[str, Floats]) -> None:
+    def __init__(self, plan: Plan, weights: Mapping[str, Floats], added: Added | None = None) -> None:
+        """`added`: what somebody else's part adds (`run_plan`)."""
         super().__init__()
         self._plan = plan
         self._weights = weights
+        self._added = added
         self._kept: dict[str, Floats] = {}
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Keep a set under a name."""
-        self._sets[name] = batch
+        self._sets[name] = OnExamples(
+            self._plan, self._weights, batch.inputs, added=self._added, kept_bytes=KEPT_BYTES
+        )
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`."""
@@ -86,6 +94,6 @@ class ClearEngine(InProcessEngine[Batch]):
         parts = np.split(z, np.cumsum([v.size for v in given])[:-1], axis=1)
         candidates = {v.attrs["name"]: part for v, part in zip(given, parts, strict=True)}
         with self._timed():
-            outputs = run_plan(self._plan, self._weights, {**self._kept, **self._sets[name].inputs, **candidates})
+            outputs = self._sets[name].run({**self._kept, **candidates})
         self._cost.steps += 1
         return np.asarray(outputs[output], dtype=np.float64)

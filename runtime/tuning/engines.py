@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ...codegen.owners.prepare import made_by_layers
 from ..embedded.running import compiled_engine, remote_engine
-from ..engine import Engine
+from ..engine import Cost, Engine
 from ..errors import BundleError
 from ..mpspdz.local import mpspdz_engine, options_for
 from ..mpspdz.remote import remote_mpspdz_engine
 from ..progress import Display
-from ..split.engine import SplitEngine
+from ..split.asking import Asking
+from ..split.client import AdapterClient
 from ..split.running import Place, adapter_client
 from .clear import ClearEngine
 from .model import Model, default_model
@@ -37,6 +40,25 @@ def local_engine(model: Model, folder: Path, display: Display) -> AbstractContex
     return compiled_engine(model.compiled, folder, display)
 
 
+class SplitEngine(ClearEngine):
+    """No computing parties: the public base here, and what a private adapter adds is asked of its server."""
+
+    name = "split: base here, adapter at its server"
+    private = True
+
+    def __init__(self, client: AdapterClient, model: Model) -> None:
+        assert model.weights is not None
+        added = Asking(client).added
+        made = made_by_layers(model.spec, model.options, model.weights, model.embedder, added)
+        weights = {name: np.asarray(w, np.float64) for name, w in (model.weights | made).items()}
+        super().__init__(model.plan, weights, added)
+        self._client = client
+
+    def cost(self) -> Cost:
+        """Bytes in both directions, and a round for every question."""
+        return replace(self._client.cost(), steps=self._cost.steps)
+
+
 @contextmanager
 def split_engine(options: TuneOptions, model: Model, folder: Path, display: Display) -> Iterator[Engine]:
     """The public base here, the private adapter at its server."""
@@ -45,7 +67,7 @@ def split_engine(options: TuneOptions, model: Model, folder: Path, display: Disp
     place = Place(path, options.lora, options.deployment, options.he)
     display.note("warning  a private adapter can be solved for from what its server tells (docs/security.md)")
     with adapter_client(place, model.weights, folder, display) as client:
-        yield SplitEngine(client, model.spec, model.options, model.plan, model.weights, model.embedder)
+        yield SplitEngine(client, model)
 
 
 def open_engine(

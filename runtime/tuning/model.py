@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -195,10 +195,11 @@ def decoder_settings(options: TuneOptions, labels: Sequence[str]) -> dict[str, A
     path = Path(options.model) if options.model else default_model()
     if not decoder_heads(path):
         return {}
-    chosen = _gen_options(options, path, labels)
+    chosen = _gen_options(replace(options, prompt_layer=options.frozen_layers), path, labels)  # the default is MiniLM's
     spec = read_model(path, chosen)
     chosen = with_template(path, fitting_tokenizer(path, spec), chosen)
-    return of_decoder(spec.num_hidden_layers, chosen.template_rows)
+    settings = of_decoder(spec.num_hidden_layers, chosen.template_rows)
+    return settings | {"prompt_layer": max(settings["prompt_layer"], options.frozen_layers)}
 
 
 def _adapter(options: TuneOptions) -> Path | None:

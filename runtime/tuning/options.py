@@ -109,7 +109,9 @@ class TuneOptions(ProgramOptions):
     strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
     budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = DEMO.budget(32, 8)
     sigma: Annotated[float, Option("First step size.", SEARCH, above=0, at_most=1_000_000)] = 0.5
-    alpha: Annotated[float, Option("Prompt scale: p = p0 + alpha A z.", SEARCH, above=0, at_most=1_000_000)] = 3.0
+    alpha: Annotated[
+        float, Option("Prompt scale: p = p0 + alpha A z; 1 for decoders.", SEARCH, above=0, at_most=1_000_000)
+    ] = 3.0
     bound: Annotated[
         float, Option("Largest magnitude of a coordinate of z; 0: none.", SEARCH, at_least=0, at_most=1_000_000)
     ] = 0.0
@@ -136,7 +138,12 @@ class TuneOptions(ProgramOptions):
     ] = ()  # fmt: skip
     label_words: Annotated[
         tuple[str, ...],
-        Option("Word of a label for a language model's head; repeat for each.", LABELS, metavar="label=word"),
+        Option(
+            "Word of a label for a language model's head; repeat for each.",
+            LABELS,
+            metavar="label=word",
+            default="of a decoder: the label itself",
+        ),
     ] = ()
     engine: Annotated[
         Literal["embedded", "mp-spdz", "split", "clear"],
