@@ -172,7 +172,15 @@ class Simulator:
         self._library = _library()
         error = ctypes.create_string_buffer(_ERROR_SIZE)
         self._handle = self._library.secfwt_create(
-            program_text.encode(), tile_words, lanes, ahead, background, *network, constants, len(constants), error,
+            program_text.encode(),
+            tile_words,
+            lanes,
+            ahead,
+            background,
+            *network,
+            constants,
+            len(constants),
+            error,
             _ERROR_SIZE,
         )
         if not self._handle:

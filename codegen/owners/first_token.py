@@ -18,7 +18,7 @@ from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import Weights, derived_shapes
 from ..plan.build import build_encoder
-from ..plan.execution import Added, Observer
+from ..plan.execution import Added
 from ..plan.oracle import run_plan
 from .sequences import bare_ids
 
@@ -77,7 +77,7 @@ def sink_weights(
 
 
 def _run(
-    spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[Sequence[int]], observe: Observer,
+    spec: ModelSpec, weights: Mapping[str, NDArray[Any]], ids: Sequence[Sequence[int]], observe: Any,
     added: Added | None = None,
 ) -> None:  # fmt: skip
     """Sequences of one length, all rows real: with nothing in front of them there is no other first token."""

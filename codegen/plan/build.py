@@ -12,7 +12,7 @@ from ..model.spec import ModelSpec
 from ..model.weights import FOLDED, derived_shapes, prompt_name, prompted_layers
 from .decoder import decoder_row, decoder_rows
 from .generation import add_generation
-from .graph import CLASS_MEANS, LOSS_HEALTH, Output, Plan, Stage
+from .graph import CLASS_MEANS, LOSS_HEALTH, Output, Plan, Stage, Visibility
 from .inputs import affine, candidate, example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 

@@ -57,8 +57,8 @@ class OnExamples:
         observe: Observer | None = None, added: Added | None = None, dtype: type[np.floating[Any]] = np.float64,
         tile_bytes: int = 1 << 26, kept_bytes: int = 0,
     ) -> None:  # fmt: skip
-        """`inputs`: examples, `[E, *shape]`; the rest as in `run_plan`. What no candidate changes is computed once, of as many of them as fit
-        into `kept_bytes`; of the others in every step."""
+        """`inputs`: examples, `[E, *shape]`; the rest as in `run_plan`. What no candidate changes is computed once, of
+        as many of them as fit into `kept_bytes`; of the others in every step."""
         self._plan, self._inputs, self._dtype = plan, inputs, dtype
         self._pairs = max(1, tile_bytes // _bytes_per_pair(plan, np.dtype(dtype).itemsize))
         names = {name for value in plan for name in value.weights.values() if name in weights or not _estimates(name)}

@@ -71,9 +71,7 @@ class ClearEngine(InProcessEngine[OnExamples]):
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Keep a set under a name."""
-        self._sets[name] = OnExamples(
-            self._plan, self._weights, batch.inputs, added=self._added, kept_bytes=KEPT_BYTES
-        )
+        self._sets[name] = OnExamples(self._plan, self._weights, batch.inputs, added=self._added, kept_bytes=KEPT_BYTES)
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`."""

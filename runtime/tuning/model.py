@@ -90,8 +90,8 @@ class Model:
     ) -> Self:  # fmt: skip
         """A checkpoint, compiled where the embedded `engine` runs it; the options are settled, or not a decoder's.
 
-        `given`: the adapter that the options are of. `prompt`: folder of a prompt of PEFT's. `lora`: what is merged into
-        the checkpoint's weights. Raises ProblemsFound.
+        `given`: the adapter that the options are of. `prompt`: folder of a prompt of PEFT's. `lora`: what is merged
+        into the checkpoint's weights. Raises ProblemsFound.
         """
         name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
         common: dict[str, Any] = {"adapted": given is not None, "warnings": warnings}
