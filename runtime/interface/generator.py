@@ -32,7 +32,7 @@ class TextGenerator(Closing):
 
     @signed(PARAMETERS)
     def __init__(self, **parameters: Any) -> None:
-        given = {n: tuple(value) if isinstance(value, list) else value for n, value in parameters.items()}
+        given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in parameters.items()}
         verbose = given.pop("verbose")
         given["run"] = Path(given["run"]) if given["run"] else None
         if isinstance(deployment := given["deployment"], Deployment):
