@@ -24,6 +24,10 @@ class Batch:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    def part(self, some: slice) -> Batch:
+        """Some of the examples."""
+        return Batch({name: values[some] for name, values in self.inputs.items()})
+
 
 @dataclass
 class Cost:

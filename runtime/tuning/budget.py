@@ -60,6 +60,16 @@ def _steps(options: SearchOptions, done: int | None, weights: int = 0) -> list[t
     return steps
 
 
+HELD_BYTES = 1 << 29
+"""That a party keeps for examples of the test set, at most."""
+
+
+def at_a_time(compiled: Compiled, examples: int) -> int:
+    """Of so many test examples, how many the parties hold at a time: all, or equal parts of `HELD_BYTES` at most."""
+    most = max(1, HELD_BYTES // max(kept_bytes(compiled.ring, Stage.EXAMPLE), 1))
+    return -(-examples // -(-examples // most))
+
+
 def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOptions, canaries: Canaries) -> str:
     """What a whole run on three parties of this machine takes, by the cost model and this machine's rate, measured
     just now: seconds without a network, bytes between parties and from the owners, memory of one party. Empty where no
@@ -81,7 +91,8 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
         took = measure().seconds(cost)
     except BinaryMissing:
         return ""
-    kept = kept_bytes(ring, Stage.SETUP) + kept_bytes(ring, Stage.EXAMPLE) * sum(sizes.values())
+    held = sum(at_a_time(compiled, size) if name == "test" else size for name, size in sizes.items())
+    kept = kept_bytes(ring, Stage.SETUP) + kept_bytes(ring, Stage.EXAMPLE) * held
     return (
         f"about {seconds(took)} on this machine as busy as it is now, {amount(cost.bytes, 'B')} between parties, "
         f"{amount(uploads, 'B')} from both owners, {amount(kept, 'B')} kept by each between steps"

@@ -227,13 +227,13 @@ def _generation(
     return line
 
 
-def _test_logits(objective: Objective, z: Floats, display: Display) -> Floats:
-    logits = objective.logits("test", z)
-    if wrong := int((~objective.possible(logits)).sum()):
-        display.note(
-            f"warning  test: logits of {wrong} of {len(logits)} examples are beyond ±{objective.limits.logit:.4g}"
-        )
-    return logits
+def _test_logits(objective: Objective, prompts: list[Floats], display: Display) -> list[Floats]:
+    found = objective.measure("test", prompts)
+    for logits in found:
+        if wrong := int((~objective.possible(logits)).sum()):
+            limit = objective.limits.logit
+            display.note(f"warning  test: logits of {wrong} of {len(logits)} examples are beyond ±{limit:.4g}")
+    return found
 
 
 def _accuracy(logits: Floats, objective: Objective) -> float:
@@ -248,13 +248,12 @@ def _finish(objective: Objective, state: TuningState, stopped: str, account: Acc
     if left is not None and rows > left:
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
-        objective.load("test")
         if state.shots:
             objective.load(SHOTS)
             objective.keep(SHOTS)
-        logits[UNTUNED] = logits[TUNED] = _test_logits(objective, objective.space.untuned, display)
-        if tuned:
-            logits[TUNED] = _test_logits(objective, state.best_z, display)
+        prompts = [objective.space.untuned, *([state.best_z] if tuned else [])]
+        measured = _test_logits(objective, prompts, display)
+        logits = {UNTUNED: measured[0], TUNED: measured[-1]}
         account.book(TEST, objective.engine.cost())
     return Outcome(
         generations=state.generation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -128,6 +128,8 @@ class Objective:
     sets: dict[str, LabelledSet]
     limits: Limits = field(default_factory=Limits)
     canaries: Canaries = field(default_factory=lambda: Canaries(0))
+    at_a_time: int = 0
+    """Examples of the test set that the parties hold at a time; 0: all."""
     opened: Counter[str] = field(default_factory=Counter)
     """Losses, and rows of logits, that the engine has opened: canaries are among them."""
 
@@ -179,6 +181,16 @@ class Objective:
         reasons = [f"loss {v:.4g}" for v in losses[~admitted]]
         reasons += [f"logits beyond ±{self.limits.logit:.4g}"] * int((admitted & ~possible).sum())
         return Evaluation(np.where(admitted & possible, losses, np.nan), reasons, health)
+
+    def measure(self, name: str, prompts: Sequence[Floats]) -> list[Floats]:
+        """Logits of a set under each of the prompts `[d]`, `[E, L]`; it is loaded here, `at_a_time`."""
+        batch, found = self.sets[name].batch, [list[Floats]() for _ in prompts]
+        step = self.at_a_time or len(batch)
+        for first in range(0, len(batch), step):
+            self.engine.load_examples(name, batch.part(slice(first, first + step)))
+            for logits, z in zip(found, prompts, strict=True):
+                logits.append(self.logits(name, z))
+        return [np.concatenate(logits) for logits in found]
 
     def logits(self, name: str, z: Floats) -> Floats:
         """Logits of a loaded set under one prompt, `[E, L]`."""

@@ -27,7 +27,7 @@ from ..evaluation.results import TUNED, measure
 from ..progress import Display, make_display
 from ..reporting.page import Reached
 from ..run_folder import Json
-from .budget import expected
+from .budget import at_a_time, expected
 from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import Watch, tune
@@ -104,7 +104,8 @@ def tune_splits(
         display.note(f"engine   {engine.name}")
         display.note("keeps    the prompt with the lowest dev loss; none (z = 0) is among them")
         objective = Objective(
-            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model), canaries
+            engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model), canaries,
+            at_a_time(model.compiled, counts["test"]) if model.compiled is not None and "test" in counts else 0,
         )  # fmt: skip
         facts = facts_of(run, options, model, engine, (splits.labels, sizes))
         with page_of_what_is_there(run, facts):

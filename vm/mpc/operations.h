@@ -60,7 +60,7 @@ struct Operation {
   bool communicates = false;  // a protocol, which stands in a group; everything else a party does alone
 };
 constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
-inline constexpr std::array<Operation, 25> kOperations{{
+inline constexpr std::array<Operation, 26> kOperations{{
     // inputs
     {Kind::weight, "weight", 0, 0},
     {Kind::example, "example", 0, 0},
