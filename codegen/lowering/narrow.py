@@ -43,10 +43,10 @@ ROUND = {"default": (1 << 17,), "few": (1 << 17, 1 << 18, 1 << 20, 1 << 22)}
 ring that is wider than it need be saves a round at one truncation, and may cost one at another before it."""
 
 
-def narrow(program: RingProgram, round_bits: int = ROUND["default"][0], *, opened: bool = False) -> RingProgram:
+def narrow(program: RingProgram, round_bits: int = ROUND["default"][0]) -> RingProgram:
     """The same program with the ring of every protocol's result, and of every series' sum, as small as it may be where
-    a round is worth so many bits (`ROUND`). `opened`: additive values may be truncated in two rounds."""
-    need = _Need(program, round_bits, opened)
+    a round is worth so many bits (`ROUND`)."""
+    need = _Need(program, round_bits)
     for v in reversed(program.values):
         need.pass_on(v)
     narrowed = RingProgram(outputs=program.outputs)
@@ -70,10 +70,9 @@ def narrow(program: RingProgram, round_bits: int = ROUND["default"][0], *, opene
 class _Need:
     """Bits that each value must be right in; 0 where nobody reads it."""
 
-    def __init__(self, program: RingProgram, round_bits: int, opened: bool) -> None:
+    def __init__(self, program: RingProgram, round_bits: int) -> None:
         self._program = program
         self._round = round_bits
-        self._opened = opened
         self._bits: dict[int, int] = defaultdict(int)
         for o in program.outputs:
             v = program[o.value]
@@ -115,8 +114,7 @@ class _Need:
 
     def _may_open(self, v: RingValue) -> bool:
         """Whether the parties may open a truncation's input under a mask: an additive one, that leaves room."""
-        additive = self._program[v.inputs[0]].sharing is Sharing.ADD
-        return self._opened and additive and self._held(v, opened=True) <= WORD
+        return self._program[v.inputs[0]].sharing is Sharing.ADD and self._held(v, opened=True) <= WORD
 
     def _held(self, v: RingValue, *, opened: bool) -> int:
         """Bits of a truncation's input that a wrap can be taken away from: two more than its magnitude has, to which

@@ -118,10 +118,7 @@ class _Lowering:
         health = self.health.limit if self.health else None
         program = self.ring.program
         if not self.ring.problems:
-            program = min(
-                (schedule(narrow(program, bits, opened=self.rounds == "few")) for bits in ROUND[self.rounds]),
-                key=_rounds_and_bytes,
-            )
+            program = min((schedule(narrow(program, bits)) for bits in ROUND[self.rounds]), key=_rounds_and_bytes)
         return Lowered(program, self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:
