@@ -54,7 +54,7 @@ def test_a_layer_of_few_rows_truncates_the_kernel(monkeypatch: pytest.MonkeyPatc
     assert SUMS not in truncated(t.ring, 1)
     chosen, sums = (stage_cost(x.ring, Stage.PAIR, 1) for x in (t, in_order(monkeypatch, False, prompt_layer=0)))
     assert chosen.bytes < sums.bytes
-    assert chosen.rounds <= sums.rounds
+    assert chosen.rounds <= sums.rounds + 1
 
 
 def test_the_prompts_own_layer_shares_sums_between_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
