@@ -29,13 +29,17 @@ from secfwt.codegen.model.spec import ModelSpec
 from secfwt.codegen.owners.calibration import summary
 from secfwt.codegen.owners.check import fitting_tokenizer
 from secfwt.codegen.owners.embed import Embedder, Settings, embedding_tables
+from secfwt.codegen.owners.first_token import first_token
+from secfwt.codegen.owners.prepare import PROBES
+from secfwt.codegen.owners.sequences import bare_ids
 from secfwt.codegen.plan.build import build_encoder
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.cost import stage_cost
 from secfwt.codegen.series.ranges import Ranges
-from secfwt.runtime.adaptation.corpus import Corpus
+from secfwt.runtime.adaptation.corpus import Corpus, DecoderCorpus
 from secfwt.runtime.adaptation.features import Recipe, hard_to_invert, initial_features
-from secfwt.runtime.adaptation.student import Architecture, Parameters, Rows, Trace, encode, linear, rfa_attention
+from secfwt.runtime.adaptation.forward import attend, encode
+from secfwt.runtime.adaptation.student import Architecture, Parameters, Rows, Trace, linear
 from secfwt.runtime.data.examples import read_examples
 from secfwt.runtime.tuning.model import default_model
 from torch import Tensor
@@ -53,7 +57,7 @@ UNSEEN = 64
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMapRow:
-    """One feature map in one layer of an encoder."""
+    """One feature map in one layer."""
 
     model: str
     variant: str
@@ -95,7 +99,9 @@ def joined(ids: list[list[int]], tokens: int) -> Iterator[list[int]]:
 
 def read(model: Path, data: Path, tokens: int, count: int) -> tuple[ModelSpec, Corpus, Corpus]:
     """The model's description, and texts to train on and to measure on."""
-    options = GenOptions(sequence_length=tokens, n_prompt_tokens=0, head="prototypes", label_texts=("yes", "no"))
+    options = GenOptions(
+        sequence_length=tokens, n_prompt_tokens=0, attention="softmax", head="prototypes", label_texts=("yes", "no")
+    )
     spec = read_model(model, options)
     weights = load_checkpoint(model, spec)
     embedder = Embedder(fitting_tokenizer(model, spec), embedding_tables(weights), Settings.of(spec, options))
@@ -105,11 +111,17 @@ def read(model: Path, data: Path, tokens: int, count: int) -> tuple[ModelSpec, C
 
     def corpus(file: str, count: int) -> Corpus:
         texts = [str(each.text) for each in read_examples(data / "ag_news" / file, text_column="text")]
-        ids = [each.ids for each in embedder.tokenizer.encode_batch(texts)]
+        if spec.causal:
+            first = first_token(embedder.tokenizer, spec, weights, PROBES)
+            ids = [[first, *bare_ids(embedder.tokenizer, text)] for text in texts]
+        else:
+            ids = [each.ids for each in embedder.tokenizer.encode_batch(texts)]
         chosen = [text for text, _ in zip(joined(ids, tokens), range(count), strict=False)]
-        return Corpus(chosen, embedder, teacher, batch_rows=1024, padded=(tokens, tokens))
+        return (DecoderCorpus if spec.causal else Corpus)(
+            chosen, embedder, teacher, batch_rows=1024, padded=(tokens, tokens)
+        )
 
-    return spec, corpus("train.tsv", count), corpus("dev.tsv", UNSEEN)
+    return spec, corpus("train.tsv", count), corpus("dev.tsv", max(1, min(UNSEEN, count // 4)))
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,7 @@ class Lessons:
     def unexplained(self, batch: int, layer: int, weights: Parameters, shape: Architecture) -> tuple[Tensor, Sites]:
         """Squared error of a layer's attention output over its squares, and what the student's attention saw."""
         traces, rows = self.batches[batch]
-        context, sites = rfa_attention(traces[layer].sites["hidden"], rows, weights, layer, shape)
+        context, sites = attend(traces[layer].sites["hidden"], rows, weights, layer, shape)
         target = traces[layer].attention
         return (linear(context, weights, f"layers.{layer}.o") - target).square().sum() / target.square().sum(), sites
 
@@ -203,8 +215,8 @@ class Bench:
         """Read the model and the texts, and run the original over them."""
         spec, training, unseen = read(model, options.data, tokens, options.texts)
         plain = Architecture(
-            layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
-            eps=spec.layer_norm_eps, act=spec.hidden_act,
+            layers=max(options.layers) + 1, heads=spec.num_attention_heads, hidden=spec.hidden_size,
+            eps=spec.layer_norm_eps, act=spec.hidden_act, decoder=spec if spec.causal else None,
         )  # fmt: skip
         lessons, held_out = Lessons.of(training, plain), Lessons.of(unseen, plain)
         return cls(model, tokens, options, spec, training, lessons, held_out, plain)
@@ -216,8 +228,9 @@ class Bench:
         for layer, error in zip(self.options.layers, errors, strict=True):
             ranges = Ranges({site.replace(f"layers.{layer}.", "layers.0."): seen for site, seen in sites.items()})
             alike = replace(shape, features=(shape.features[layer],))
+            name = self.model.stem if self.model.is_file() else name_of(self.model)
             row = FeatureMapRow(
-                model=name_of(self.model), variant=shape.variant, features=shape.features[layer], tokens=self.tokens,
+                model=name, variant=shape.variant, features=shape.features[layer], tokens=self.tokens,
                 texts=len(self.training.texts), steps=steps, rate=rate, layer=layer, error=error,
                 megabytes=sent(self.spec, alike, self.tokens, "rfa", ranges), seconds=seconds,
                 processor=processor(), commit=commit(), command=command(),

@@ -21,11 +21,14 @@ def flat(run: DecoderRun, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("family", "head", "prompt_at"),
-    [("llama", "causal_lm", "start"), ("gpt2", "prototypes", "end"), ("qwen3", "causal_lm", "template")],
-)
-def test_the_vm_follows_the_oracles(family: str, head: str, prompt_at: str, tmp_path: Path) -> None:
-    run = decoder_run(tmp_path, family, head, prompt_at=prompt_at)
+    ("family", "head", "prompt_at", "relu2"),
+    [
+        ("llama", "causal_lm", "start", False), ("gpt2", "prototypes", "end", False),
+        ("qwen3", "causal_lm", "template", False), ("llama", "causal_lm", "end", True),
+    ],
+)  # fmt: skip
+def test_the_vm_follows_the_oracles(family: str, head: str, prompt_at: str, relu2: bool, tmp_path: Path) -> None:
+    run = decoder_run(tmp_path, family, head, prompt_at=prompt_at, relu2=relu2)
     ring = run.compiled.ring
     s = Simulator(program_text(ring), 1 << 22)
     s.weights(flat(run, "weight"))
