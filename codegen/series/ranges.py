@@ -106,12 +106,15 @@ class Ranges:
         return max(ROW_SUM[0], seen["q0.0001"] / self.reach), max(8.0, seen["max"] * self.reach)
 
     def square_bits(self, site: str) -> int:
-        """log2 w² of the interval ±w that projections for squared ReLU features lie in, but for 0.02 % of them; whole,
-        so that φ = max(0, u)² is in units of a power of two."""
+        """log2 w² of the interval ±w that projections for squared ReLU features lie in, but for 0.02 % of them, which
+        stay within ±2w, where φ is still defined; whole, so that φ = max(0, u)² is in units of a power of two."""
         seen = self.sites.get(site)
         if seen is None:
             return 0
-        return ceil(2 * log2(max(abs(seen["q0.0001"]), abs(seen["q0.9999"]), LEAST_PROJECTION)))
+        common, rare = (
+            max(map(abs, ends)) for ends in ((seen["q0.0001"], seen["q0.9999"]), (seen["min"], seen["max"]))
+        )
+        return ceil(2 * log2(max(common, rare / 2, LEAST_PROJECTION)))
 
     def denominator(self, site: str) -> tuple[float, float]:
         """Attention denominators over F·T: at most 1, and noise may take them below zero."""
