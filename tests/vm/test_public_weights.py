@@ -76,7 +76,7 @@ def test_another_file_is_refused(changed: Any, message: str) -> None:
     assert message in str(refused.value)
 
 
-def adapted(folder: Path, kind: str, weights: Any = "base") -> Compiled:
+def adapted(folder: Path, kind: str, weights: Any) -> Compiled:
     if kind == "encoder":
         model = save_toy(folder / "model", "bert", "classification")
         save_lora(folder / "lora", model, target_modules=["query", "output.dense"], layers_to_transform=[1])
@@ -91,20 +91,26 @@ def adapted(folder: Path, kind: str, weights: Any = "base") -> Compiled:
     return compile_model(folder / "model", options, lora=folder / "lora")
 
 
-@pytest.mark.parametrize("kind", ["encoder", "decoder"])
-def test_a_public_base_computes_what_a_private_one_does(kind: str, tmp_path: Path) -> None:
-    base, private = (adapted(tmp_path, kind, weights) for weights in ("base", "private"))
+@pytest.fixture(scope="module", params=["encoder", "decoder"])
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiled, Compiled]:
+    """With a public base and with a private one."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return adapted(folder, request.param, "base"), adapted(folder, request.param, "private")
+
+
+def test_a_public_base_computes_what_a_private_one_does(compiled: tuple[Compiled, Compiled]) -> None:
+    base, private = compiled
     assert base.weights is not None
     assert base.embedder is not None
     inputs = base.embedder.encode(TEXTS, [base.spec.head.labels[0]] * len(TEXTS))[0]
     inputs["z"] = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
     reference = run_plan(base.plan, base.weights, inputs)["loss"]
     found = []
-    for compiled in (base, private):
-        ring, words = compiled.ring, encoded_weights(compiled)
+    for each in (base, private):
+        ring, words = each.ring, encoded_weights(each)
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("example")}
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("candidate")}
-        sim = Simulator(compiled.text, constants=b"".join(public_numbers(compiled)))
+        sim = Simulator(each.text, constants=b"".join(public_numbers(each)))
 
         def all_of(kind: str, words: dict[str, Any] = words, ring: Any = ring) -> np.ndarray:
             return np.concatenate([words[v.attrs["name"]].reshape(-1) for v in ring.inputs(kind)])
@@ -126,20 +132,19 @@ def test_a_public_base_computes_what_a_private_one_does(kind: str, tmp_path: Pat
     assert base_bytes <= private_bytes
 
 
-@pytest.mark.parametrize("kind", ["encoder", "decoder"])
-def test_no_constant_reads_what_is_secret(kind: str, tmp_path: Path) -> None:
-    compiled = adapted(tmp_path, kind)
-    assert compiled.weights is not None
-    assert compiled.plan.secret is not None
-    without = {name: value for name, value in compiled.weights.items() if name not in compiled.plan.secret}
-    constants = {v.attrs["name"] for v in compiled.ring.inputs("constant")}
-    for name, fold in compiled.lowered.folds.items():
+def test_no_constant_reads_what_is_secret(compiled: tuple[Compiled, Compiled]) -> None:
+    base, _ = compiled
+    assert base.weights is not None
+    assert base.plan.secret is not None
+    without = {name: value for name, value in base.weights.items() if name not in base.plan.secret}
+    constants = {v.attrs["name"] for v in base.ring.inputs("constant")}
+    for name, fold in base.lowered.folds.items():
         if name in constants:
             fold.words(Widened(without))
         else:
             with pytest.raises(KeyError):
                 fold.words(Widened(without))
-    assert compiled.plan.secret >= set(compiled.options.private_tensors)
+    assert set(base.plan.secret) >= set(base.options.private_tensors)
     assert any(name.startswith("layers.1") for name in constants)
 
 
