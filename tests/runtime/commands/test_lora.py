@@ -40,8 +40,11 @@ def test_a_bundle_keeps_the_adapter_with_the_model_owner(model: Path, tmp_path: 
         assert adapted.keys() == plain.keys()
         assert all(np.array_equal(adapted[key], plain[key]) for key in plain)
     adapted, plain = (load_file(tmp_path / b / "model_owner" / "weights.safetensors") for b in ("adapted", "plain"))
-    assert adapted.keys() == plain.keys()
-    assert any(adapted[key].shape == plain[key].shape and (adapted[key] != plain[key]).any() for key in plain)
+    assert adapted.keys() < plain.keys()  # what is public is in a file of the parties'
+    assert (adapted["layers.1.q.weight"] != plain["layers.1.q.weight"]).any()
+    public = {path.name for path in (tmp_path / "adapted" / "public").iterdir()}
+    assert public == {"plan.json", "program.txt", "program.weights"}
+    assert not (tmp_path / "plain" / "public" / "program.weights").exists()
 
 
 def test_a_run_knows_its_adapter(model: Path, tmp_path: Path) -> None:
