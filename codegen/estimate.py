@@ -14,12 +14,13 @@ from .commandline.problems import ProblemsFound
 from .commandline.units import amount, seconds
 from .compile import Compiled
 from .lowering.program import lower
+from .memory import kept_bytes
 from .native.binaries import BinaryMissing
 from .native.network import NETWORKS
 from .native.rate import Rate, measure
 from .plan.build import build_plan
 from .plan.graph import Stage
-from .ring.cost import Estimate, generation_cost, kept_bytes, site_costs, stage_cost, uploaded_bytes
+from .ring.cost import Estimate, generation_cost, site_costs, stage_cost, uploaded_bytes
 from .ring.operations import COMMUNICATING
 from .ring.program import RingProgram
 from .ring.unstaged import unstaged

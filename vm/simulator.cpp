@@ -147,6 +147,11 @@ class Simulator {
     *rounds = seats_[0].engine->rounds();
   }
 
+  // Bytes that each party keeps of the weights and what the setup stage makes of them.
+  void kept(u64 bytes[3]) const {
+    for (int i = 0; i < 3; ++i) bytes[i] = sizeof(u64) * seats_[i].engine->kept_setup_words();
+  }
+
   // Bytes of tuples that lie ahead, and that steps have waited for.
   void dealt(u64 totals[2]) const {
     totals[0] = totals[1] = 0;
@@ -287,6 +292,8 @@ int secfwt_step(Simulator* simulator, u64 id, std::size_t candidates, std::size_
 }
 
 void secfwt_counters(const Simulator* simulator, u64 bytes[3], u64* rounds) { simulator->counters(bytes, rounds); }
+
+void secfwt_kept(const Simulator* simulator, u64 bytes[3]) { simulator->kept(bytes); }
 
 // Where no threads deal: all that the next step should find.
 int secfwt_deal(Simulator* simulator, char* error, std::size_t error_size) {

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import psutil
+from secfwt.codegen.commandline.units import amount
 from secfwt.codegen.lowering.program import Lowered, lower
+from secfwt.codegen.memory import kept_bytes
 from secfwt.codegen.owners.calibration import calibrate
-from secfwt.codegen.plan.graph import Plan
+from secfwt.codegen.plan.graph import Plan, Stage
 from secfwt.codegen.ring.encoding import encode
 from secfwt.codegen.ring.header import read_program
 from secfwt.codegen.ring.program import RingProgram
@@ -47,7 +49,7 @@ class MemoryShort(SecfwtError):  # noqa: N818
 @contextmanager
 def running(program: Lowered, weights: Arrays, threads: int, parties: Parties = LocalParties) -> Iterator[Client]:
     """The data owner's client of three `parties` that hold the weights."""
-    check_memory(sum(v.size for v in program.ring.inputs("weight")), psutil.virtual_memory().available)
+    check_memory(program.ring, psutil.virtual_memory().available)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         text = home / "program.txt"
@@ -64,13 +66,15 @@ def running(program: Lowered, weights: Arrays, threads: int, parties: Parties = 
                 yield client
 
 
-def check_memory(words: int, available: int) -> None:
+def check_memory(ring: RingProgram, available: int) -> None:
     """Raise MemoryShort when three parties and the model owner would need more for the weights than is available."""
-    needed = words * 8 * (3 * 2 + 1)
-    if needed > available:
+    words = sum(v.size for v in ring.inputs("weight"))
+    party, owner = kept_bytes(ring, Stage.SETUP), 8 * words
+    if 3 * party + owner > available:
         raise MemoryShort(
-            f"{words / 1e6:.0f} million weights need {needed / 1e9:.1f} GB, 16 bytes each at three parties and 8 at "
-            f"the model owner; {available / 1e9:.1f} GB are free: nothing was started"
+            f"{words / 1e6:.0f} million weights need {amount(3 * party + owner, 'B')}: {amount(party, 'B')} at each of "
+            f"three parties, {amount(owner, 'B')} at the model owner; {amount(available, 'B')} are free: nothing was "
+            "started"
         )
 
 

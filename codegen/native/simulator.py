@@ -70,6 +70,7 @@ def _library() -> ctypes.CDLL:
         ),
         "secfwt_result_words": (c_size_t, (c_void_p, c_uint64, c_size_t, c_size_t)),
         "secfwt_counters": (None, (c_void_p, words, words)),
+        "secfwt_kept": (None, (c_void_p, words)),
         "secfwt_deal": (c_int, (c_void_p, *error)),
         "secfwt_dealt": (None, (c_void_p, words)),
         "secfwt_record": (None, (c_void_p, c_int)),
@@ -229,6 +230,12 @@ class Simulator:
         sent, rounds = (c_uint64 * 3)(), c_uint64()
         self._library.secfwt_counters(self._handle, sent, byref(rounds))
         return Counters((sent[0], sent[1], sent[2]), rounds.value)
+
+    def kept(self) -> tuple[int, int, int]:
+        """Bytes that each party keeps of the weights and what the setup stage makes of them."""
+        kept = (c_uint64 * 3)()
+        self._library.secfwt_kept(self._handle, kept)
+        return kept[0], kept[1], kept[2]
 
     def deal(self) -> None:
         """Deal all that the next step should find ahead; where no threads do."""

@@ -101,13 +101,3 @@ def uploaded_bytes(program: RingProgram, kind: str, instances: int = 1) -> int:
     """What an owner sends all parties to share that many instances of all inputs of a kind (docs/wire.md, "Shares"):
     what is left of the values behind two seeds, packed to their rings, goes to two parties."""
     return SEEDS + 2 * sum(-(-v.size * instances * v.ring // 8) for v in program.inputs(kind))
-
-
-def kept_bytes(program: RingProgram, stage: Stage) -> int:
-    """Memory that one party needs for shares of a stage's values (one instance) that stay from step to step: those that
-    a later stage reads. A replicated value is two parts of eight bytes."""
-    kept = {o.value for o in program.outputs} | {i for v in program for i in v.inputs if program[i].stage != v.stage}
-    if stage == Stage.SETUP:
-        kept |= {v.id for v in program.inputs("weight")}
-    values = [v for v in program if v.stage == stage and v.id in kept]
-    return sum(8 * v.size * (2 if v.sharing is Sharing.REP else 1) for v in values)

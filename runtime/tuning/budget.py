@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from ...codegen.commandline.units import amount, seconds
 from ...codegen.compile import Compiled
+from ...codegen.memory import kept_bytes
 from ...codegen.native.binaries import BinaryMissing
 from ...codegen.native.rate import measure
 from ...codegen.plan.graph import Stage
-from ...codegen.ring.cost import generation_cost, kept_bytes, stage_cost, uploaded_bytes
+from ...codegen.ring.cost import generation_cost, stage_cost, uploaded_bytes
 from ..engine import Left
 from ..errors import BudgetSpentError
 from .limits import Canaries

@@ -193,9 +193,32 @@ std::optional<std::size_t> Engine::missing(std::size_t output) const {
   return {};
 }
 
+// Public weights, and shares that are kept from step to step.
+u64 Engine::held_setup_words() const { return program_.words(Kind::constant) + 2 * program_.words(Kind::kept); }
+
+// Weights are packed one after another, and what has been read of the component that came is let go.
 u64 Engine::setup_words() const {
-  return 2 * (program_.words(Kind::weight) + program_.words(Kind::kept)) + program_.words(Kind::constant) +
-         peak_words(program_, setup_section_);
+  const std::vector<int> rings = packed_rings(program_);
+  u64 came = program_.words(Kind::weight), kept = held_setup_words(), most = came + kept;
+  for (std::size_t i = 0; i < program_.values.size(); ++i) {
+    const Node& node = program_.values[i];
+    if (node.kind != Kind::weight) continue;
+    most = std::max(most, came + kept + instance_words(node) + static_words(node, rings[i], main_.id));
+    kept += static_words(node, rings[i], main_.id);
+    came -= volume(node.shape);
+  }
+  return std::max(most, kept + peak_words(program_, setup_section_));
+}
+
+u64 Engine::kept_setup_words() const {
+  const std::vector<int> rings = packed_rings(program_);
+  u64 kept = held_setup_words();
+  for (std::size_t i = 0; i < program_.values.size(); ++i) {
+    const Node& node = program_.values[i];
+    if (node.stage != Stage::setup || node.kind == Kind::constant || node.kind == Kind::kept) continue;
+    if (node.kind == Kind::weight || setup_section_.keep[i]) kept += static_words(node, rings[i], main_.id);
+  }
+  return kept;
 }
 
 u64 Engine::example_words() const {

@@ -56,9 +56,12 @@ class Engine {
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
   std::size_t example_count(u64 id) const;  // throws std::out_of_range
 
-  // Upper bounds, in ring elements, of what this party holds: for the weights; for an example while its set arrives; in
-  // all sets but one that is replaced; for a candidate of a step. What a tile holds comes on top, the same for all.
+  // Upper bounds, in ring elements, of what this party holds: for the weights, while they come; for an example while
+  // its set arrives; in all sets but one that is replaced; for a candidate of a step. What a tile holds comes on top,
+  // the same for all.
   u64 setup_words() const;
+  // Of these what stays from step to step.
+  u64 kept_setup_words() const;
   u64 example_words() const;
   u64 held_words(std::optional<u64> replaced = {}) const;
   u64 candidate_words(std::size_t output, std::size_t examples) const;
@@ -77,6 +80,8 @@ class Engine {
   void deal_ahead() { dealer_.deal(); }
 
  private:
+  u64 held_setup_words() const;
+
   struct ExampleSet {
     std::size_t count = 0;
     Environment values;

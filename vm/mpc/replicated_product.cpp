@@ -62,6 +62,19 @@ PackedParts pack_parts(const u64* b0, const u64* b1, std::size_t k, std::size_t 
   return out;
 }
 
+std::size_t packed_bytes(bool replicated, std::size_t k, std::size_t n, int party, int bits) {
+  if (!replicated) return PackedMatrix::bytes(k, n, bits);
+  const std::array<Window, 3> by_role = windows(n, party);
+  std::size_t sum = 0;
+  for (const Part& part : kParts) {
+    const std::size_t columns = by_role[static_cast<std::size_t>(part.role)].columns;
+    const std::size_t bytes = PackedMatrix::bytes(k, columns, bits);
+    if (columns > 0 && bytes == 0) return 0;
+    sum += bytes;
+  }
+  return sum;
+}
+
 void replicated_product(const u64* a0, const u64* a1, const u64* b0, const u64* b1, const PackedParts* packed, u64* c,
                         const Batch& batch, int party, int bits) {
   if (packed || batch.count < 3) {

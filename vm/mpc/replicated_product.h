@@ -45,6 +45,8 @@ std::array<Window, 3> windows(std::size_t n, int party);
 using PackedParts = std::vector<std::shared_ptr<const PackedMatrix>>;
 // `b1` is null for a public matrix. Empty where the kernel's layout does not suit it.
 PackedParts pack_parts(const u64* b0, const u64* b1, std::size_t k, std::size_t n, int party, int bits);
+// Of all of them: 0 where there are none.
+std::size_t packed_bytes(bool replicated, std::size_t k, std::size_t n, int party, int bits);
 
 // C = this party's share of A·B mod 2^bits, A = (a0, a1); B = (b0, b1), or its parts.
 void replicated_product(const u64* a0, const u64* a1, const u64* b0, const u64* b1, const PackedParts* packed, u64* c,

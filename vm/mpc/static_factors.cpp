@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "mpc/footprint.h"
+#include "mpc/replicated_product.h"
+
 namespace secfwt {
 namespace {
 
@@ -30,6 +33,13 @@ std::vector<int> packed_rings(const Program& program) {
     if (otherwise[i] || node.stage != Stage::setup || node.shape.size() < 2) rings[i] = 0;
   }
   return rings;
+}
+
+u64 static_words(const Node& node, int ring, int party) {
+  if (ring == 0) return instance_words(node);
+  const std::size_t k = node.shape[node.shape.size() - 2], n = node.shape.back();
+  const std::size_t bytes = packed_bytes(node.sharing == Sharing::rep, k, n, party, ring);
+  return bytes == 0 ? instance_words(node) : (volume(node.shape) / (k * n) * bytes + sizeof(u64) - 1) / sizeof(u64);
 }
 
 }  // namespace secfwt

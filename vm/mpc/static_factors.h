@@ -11,5 +11,7 @@ namespace secfwt {
 // By value: the widest ring of the products of later stages that read it as their right-hand factor; 0 where anything
 // else reads it as well, or nothing.
 std::vector<int> packed_rings(const Program& program);
+// Words that one party needs for a value that stays, packed for products in `ring` unless that is 0.
+u64 static_words(const Node& node, int ring, int party);
 
 }  // namespace secfwt

@@ -23,6 +23,17 @@ PackedMatrix::PackedMatrix(const GemmKernel& kernel, std::size_t k, std::size_t 
       bits_(stored_bits(kernel, bits)),
       elements_(new u8[bytes()]) {}
 
+bool PackedMatrix::suits(const GemmKernel& kernel, std::size_t k, std::size_t columns, int bits) {
+  return k > 0 && columns >= kernel.columns && stored_bits(kernel, bits) <= kWord;
+}
+
+std::size_t PackedMatrix::bytes(std::size_t k, std::size_t columns, int bits) {
+  const GemmKernel& kernel = current_kernel(bits);
+  const std::size_t padded = (columns + kernel.columns - 1) / kernel.columns * kernel.columns;
+  const auto stored = static_cast<std::size_t>(stored_bits(kernel, bits));
+  return suits(kernel, k, columns, bits) ? kernel.padded(k) * padded * stored / 8 : 0;
+}
+
 std::size_t PackedMatrix::bytes() const { return k_ * columns_ * static_cast<std::size_t>(bits_) / 8; }
 
 u8* PackedMatrix::at(std::size_t l, std::size_t length, std::size_t column) const {
@@ -32,7 +43,7 @@ u8* PackedMatrix::at(std::size_t l, std::size_t length, std::size_t column) cons
 
 std::shared_ptr<const PackedMatrix> PackedMatrix::make(const Block& b, std::size_t k, std::size_t columns, int bits) {
   const GemmKernel& kernel = current_kernel(bits);
-  if (k == 0 || columns < kernel.columns || stored_bits(kernel, bits) > kWord) return nullptr;
+  if (!suits(kernel, k, columns, bits)) return nullptr;
   const std::shared_ptr<PackedMatrix> out(new PackedMatrix(kernel, k, columns, bits));
   Words panel(kernel.b_panel(std::min(k, kernel.max_depth)));
   for (std::size_t l = 0; l < k; l += kernel.max_depth) {

@@ -16,6 +16,8 @@ class PackedMatrix {
  public:
   // Null where columns are too few for the kernel, or its layout takes more room than words. k rows.
   static std::shared_ptr<const PackedMatrix> make(const Block& b, std::size_t k, std::size_t columns, int bits);
+  // Of what `make` returns: 0 where that is null.
+  static std::size_t bytes(std::size_t k, std::size_t columns, int bits);
 
   const GemmKernel& kernel() const { return kernel_; }
   std::size_t bytes() const;
@@ -26,6 +28,7 @@ class PackedMatrix {
 
  private:
   PackedMatrix(const GemmKernel& kernel, std::size_t k, std::size_t columns, int bits);
+  static bool suits(const GemmKernel& kernel, std::size_t k, std::size_t columns, int bits);
   u8* at(std::size_t l, std::size_t length, std::size_t column) const;
 
   const GemmKernel& kernel_;

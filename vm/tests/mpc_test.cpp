@@ -614,7 +614,8 @@ TEST(engine_runs_stages_and_tiles) {
         Engine engine(program, lanes, tile, 0);
         engine.set_weights(shares(ws, party.id));
         engine.set_examples(3, E, shares(xs, party.id));
-        CHECK_EQ(engine.setup_words(), u64{2 * 12});
+        CHECK_EQ(engine.setup_words(), u64{5 * 12});
+        CHECK_EQ(engine.kept_setup_words(), u64{2 * 12});
         CHECK_EQ(engine.held_words(), u64{E * 2 * 20});
         CHECK_EQ(engine.held_words(3), u64{0});
         CHECK_EQ(engine.candidate_words(0, E), u64{2 * 4 + (count + 1) * 2 * 5 + 2 * 5});

@@ -7,6 +7,7 @@ import pytest
 from helpers.benchmark_rows import TOY
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.oracle import run_plan
+from secfwt.codegen.ring.builder import RingBuilder
 
 from performance import layer, service
 from performance.models import RandomWeights, model_weights
@@ -25,11 +26,13 @@ def test_weights_are_the_same_at_every_reading_and_in_every_plan() -> None:
 
 
 def test_a_model_too_large_for_the_machine_is_refused_before_anything_starts() -> None:
-    service.check_memory(1000, 56_000)
+    r = RingBuilder()
+    r.weight("w", (30_000, 10_000), 16, lambda _: np.zeros(0))
+    service.check_memory(r.program, 16_800_000_000)
     with pytest.raises(
-        service.MemoryShort, match=r"300 million weights need 16.8 GB, 16 bytes .* 2.0 GB are free: nothing was"
+        service.MemoryShort, match=r"300 million weights need 16.8 GB: 4.8 GB at each .* 16.7 GB are free: nothing was"
     ):
-        service.check_memory(300_000_000, 2_000_000_000)
+        service.check_memory(r.program, 16_700_000_000)
 
 
 def test_weights_are_encoded_in_program_order() -> None:
