@@ -4,6 +4,7 @@
     python benchmarks/run.py layer --shape minilm bert-base --tokens 32 64 128 256 512
     python benchmarks/run.py forward --shape minilm --layers 1 2 4 6
     python benchmarks/run.py generation --candidates 20 --examples 64 --unstaged 2
+    python benchmarks/run.py decoder --shape smollm2 --tokens 64 --pair 3
     python benchmarks/run.py text --model SmolLM2.gguf --draft SmolLM2.gguf --draft-tokens 2 4 8
     python benchmarks/run.py split
     python benchmarks/run.py paper --prompt-layer 23
@@ -37,6 +38,7 @@ COMMANDS = {
     "layer": "performance.sweeps",
     "forward": "performance.sweeps",
     "generation": "performance.sweeps",
+    "decoder": "performance.decoder",
     "text": "performance.text",
     "split": "performance.split",
     "paper": "performance.paper",

@@ -34,7 +34,7 @@ def random_tensor(name: str, shape: Shape, rng: np.random.Generator) -> Floats:
         return 1 + 0.1 * values
     if name.endswith("beta"):
         return 0.1 * values
-    if name.startswith("prompt."):
+    if name.startswith("prompt.") or ".sink." in name:
         return values
     if name == "head.prototypes":
         return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
