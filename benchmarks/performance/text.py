@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from secfwt.runtime.engine import Cost, Floats
 from secfwt.runtime.generation.drafting import Drafter
-from secfwt.runtime.generation.engines import ClearText, PrivateText, TextEngine, open_engine
+from secfwt.runtime.generation.engines import ClearText, TextEngine, open_engine
 from secfwt.runtime.generation.generator import Generator
 from secfwt.runtime.generation.options import GenerateOptions
 from secfwt.runtime.generation.sampling import Sampling
@@ -124,10 +124,9 @@ def measure(options: argparse.Namespace, draft_tokens: int) -> TextRow:
     drafter = Drafter(draft_of(chosen, model), ids) if options.draft else None
     with (
         TemporaryDirectory() as folder,
-        open_engine("embedded", model, "", Path(folder) / "parties", make_display(Console(quiet=True))) as parties,
+        open_engine(chosen, model, Path(folder) / "parties", make_display(Console(quiet=True))) as private,
     ):
-        assert parties is not None
-        engine = Watched(PrivateText(parties), ClearText(model))
+        engine = Watched(private, ClearText(model))
         generator = Generator(model, engine, Sampling(), np.random.default_rng(0), drafter)
         began = time.monotonic()
         tokens = list(generator.tokens(text, text.inputs, options.tokens, ()))

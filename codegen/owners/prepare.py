@@ -56,8 +56,10 @@ def prepare_weights(
     tokenizer = fitting_tokenizer(_place(path), spec)
     label_ids = _label_ids(tokenizer, spec, options)
     weights = load_checkpoint(path, spec, label_ids, lora)
-    first = first_token(tokenizer, spec, weights, PROBES) if spec.causal else None
-    if first is not None:
+    first = None
+    if spec.causal:  # what sequences begin with is the base's choice, whatever an adapter makes of it
+        base = weights if lora is None else load_checkpoint(path, spec, label_ids)
+        first = first_token(tokenizer, spec, base, PROBES)
         weights |= sink_weights(spec, weights, first)
     frozen = FrozenLayers.of(spec, options, weights)  # an adapter's tensors are for random features
     if adapter is not None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...codegen.owners.prepare import made_by_layers
+from ...codegen.plan.execution import Added
 from ...codegen.plan.oracle import Session
 from ..embedded.engine import EmbeddedEngine
 from ..embedded.running import compiled_engine, remote_engine
 from ..engine import Batch, Cost, Floats
 from ..errors import BundleError
 from ..progress import Display
+from ..split.asking import Asking
+from ..split.client import AdapterClient
+from ..split.running import Place, adapter_client
 from .model import TextModel
+from .options import GenerateOptions
 
 NAME = "text"
 
@@ -73,16 +80,21 @@ class ClearText:
 
     name = "clear (not private)"
 
-    def __init__(self, model: TextModel) -> None:
+    def __init__(self, model: TextModel, added: Added | None = None) -> None:
+        """`added`: what somebody else's part adds (`run_plan`)."""
         if model.weights is None:
             raise BundleError("--engine clear needs the model's weights: give --model, not --bundle")
-        self._model, self._weights, self._cost = model, model.weights, Cost()
+        self._model, self._weights, self._cost, self._added = model, model.weights, Cost(), added
+        if added is not None:
+            self._weights = model.weights | made_by_layers(
+                model.spec, model.options, model.weights, model.embedder, added
+            )
         self._session: Session | None = None
 
     def begin(self, inputs: Mapping[str, NDArray[Any]]) -> Floats:
         """As `TextEngine`."""
         began = time.monotonic()
-        self._session = Session(self._model.plan, self._weights, inputs, np.float32)
+        self._session = Session(self._model.plan, self._weights, inputs, np.float32, added=self._added)
         self._cost.seconds += time.monotonic() - began
         first: Floats = self._session.example("first")[0]
         return first
@@ -105,12 +117,39 @@ class ClearText:
         return self._cost
 
 
-def open_engine(
-    engine: str, model: TextModel, deployment: str, folder: Path, display: Display
-) -> AbstractContextManager[EmbeddedEngine | None]:
-    """The parties that were asked for; None where this process is to do it. Local ones keep their files in `folder`."""
-    if engine == "clear":
-        return nullcontext()
+class SplitText(ClearText):
+    """The public base here, and what a private adapter adds asked of its server."""
+
+    name = "split: base here, adapter at its server"
+
+    def __init__(self, model: TextModel, client: AdapterClient) -> None:
+        super().__init__(model, Asking(client).added)
+        self._client = client
+
+    def cost(self) -> Cost:
+        """Bytes in both directions, and a round for every question."""
+        return replace(self._client.cost(), steps=self._cost.steps)
+
+
+@contextmanager
+def open_engine(options: GenerateOptions, model: TextModel, folder: Path, display: Display) -> Iterator[TextEngine]:
+    """Who was asked for; local parties keep their files in `folder`."""
+    if options.engine == "clear":
+        display.note("warning  NOT PRIVATE: the clear engine sees weights and text as they are")
+        yield ClearText(model)
+    elif options.engine == "split":
+        assert model.weights is not None
+        place = Place(Path(options.model), options.lora, options.deployment, options.he)
+        with adapter_client(place, model.weights, folder, display) as client:
+            yield SplitText(model, client)
+    else:
+        with _parties(options.deployment, model, folder, display) as engine:
+            yield PrivateText(engine)
+
+
+def _parties(
+    deployment: str, model: TextModel, folder: Path, display: Display
+) -> AbstractContextManager[EmbeddedEngine]:
     if deployment:
         if model.program is None:
             raise BundleError("--deployment is given without --bundle, whose program the parties run")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from ...codegen.commandline.options import DATA, ENGINE, GENERATION, MODEL, RUN, Option, check
 from ...codegen.model.options import LORA, WeightsChoice
+from ..split.options import Encryption
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,15 @@ class GenerateOptions:
     draft_tokens: Annotated[
         int, Option("Tokens that are drafted for each step.", GENERATION, at_least=1, at_most=63)
     ] = 4
-    engine: Annotated[Literal["embedded", "clear"], Option("clear: no parties and no privacy, for tests.", ENGINE)] = (
-        "embedded"
-    )
+    engine: Annotated[
+        Literal["embedded", "split", "clear"],
+        Option(
+            "Who computes. split: no parties; the base runs here, what --lora adds is asked of its owner's server, and "
+            "NOTHING keeps an asker from solving for it. clear: no privacy, for tests.",
+            ENGINE,
+        ),
+    ] = "embedded"
+    he: Encryption = "ahead"
     deployment: Annotated[
         str, Option("TOML file of parties that run elsewhere.", ENGINE, metavar="FILE", path=True)
     ] = ""
@@ -85,9 +92,21 @@ class GenerateOptions:
         report = check(self)
         if not (self.run or self.model or self.bundle):
             report.error("no model is given", "Give --run DIR, --model DIR, or --bundle DIR with --deployment FILE.")
+        if self.engine == "split":
+            if self.run or self.bundle or not self.model:
+                report.error(
+                    "--engine split without --model", "The base runs here: give --model, and no run or bundle."
+                )
+            if bool(self.deployment) == bool(self.lora):
+                report.error(
+                    "--engine split needs --lora or --deployment, and not both",
+                    "The adapter is here, for a trial, or at the server that --deployment names.",
+                )
+        elif self.he != "ahead":
+            report.error(f"--he is {self.he}", f"It is for --engine split; the engine is {self.engine}.")
         if self.bundle and not self.deployment:
             report.error("--bundle is given without --deployment", "Its weights are at parties that run elsewhere.")
-        if self.deployment and not self.bundle:
+        if self.deployment and not self.bundle and self.engine != "split":
             report.error("--deployment is given without --bundle", "Give the bundle whose program these parties run.")
         if self.bundle and self.model:
             report.error("--model and --bundle are given", "Choose one.")

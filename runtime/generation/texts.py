@@ -20,7 +20,7 @@ from ..errors import BudgetSpentError, RunFolderError
 from ..prediction.tuned import TunedRun
 from ..progress import Display
 from .drafting import Drafter, check_draft
-from .engines import ClearText, PrivateText, TextEngine, open_engine
+from .engines import TextEngine, open_engine
 from .generator import Counts, Generator
 from .model import TextModel, load_text_model, open_text_bundle, options_of_run
 from .options import GenerateOptions
@@ -48,17 +48,12 @@ class Texts(Closing):
     def __enter__(self) -> Self:
         folder = self._exits.enter_context(TemporaryDirectory(prefix="secfwt-generate-"))
         try:
-            parties = self._exits.enter_context(
-                open_engine(
-                    self._options.engine, self.model, self._options.deployment, Path(folder) / "parties", self._display
-                )
+            self._engine = self._exits.enter_context(
+                open_engine(self._options, self.model, Path(folder) / "parties", self._display)
             )
         except BaseException:
             self.close()
             raise
-        if parties is None:
-            self._display.note("warning  NOT PRIVATE: the clear engine sees weights and text as they are")
-        self._engine = ClearText(self.model) if parties is None else PrivateText(parties)
         return self
 
     def close(self) -> None:
@@ -139,6 +134,7 @@ def model_of(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> T
     chosen = GenOptions(**{**base.__dict__, "max_new_tokens": most, "step_rows": rows})
     path = Path(options.model or (tuned.options.model if tuned else ""))
     lora = tuned.options.lora if tuned else options.lora
+    lora = "" if options.engine == "split" else lora
     return load_text_model(
         path, chosen, prompt, lora=Path(lora) if lora else None, length=options.sequence_length, engine=options.engine
     )

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import run
+from helpers.toy_decoders import save_decoder
 from helpers.toy_lora import save_lora
 from helpers.toys import save_sentence_transformer
 from helpers.tune_runs import tune, write_data
+from secfwt.runtime.commands.generate import main as generate_main
 from secfwt.runtime.commands.predict import main as predict_main
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # by peft
@@ -35,3 +37,16 @@ def test_an_encoder_is_tuned_as_in_the_clear(he: str, tmp_path: Path) -> None:
     assert losses(tmp_path / "split") == pytest.approx(losses(tmp_path / "clear"), abs=0.01)
     told = run(predict_main, "--run", tmp_path / "split", "--text", "good film")
     assert told.exit_code == 0, told.output
+
+
+@pytest.mark.parametrize("he", ["ahead", "online"])
+def test_a_decoder_says_the_same_as_with_the_adapter_merged(he: str, tmp_path: Path) -> None:
+    everything = {"target_modules": ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]}
+    save_lora(tmp_path / "lora", save_decoder(tmp_path / "model", "llama", "causal_lm"), **everything)
+    given = ["--model", tmp_path / "model", "--prompt", "the news was", "--max-new-tokens", 4]
+    lora = ["--lora", tmp_path / "lora"]
+    clear = run(generate_main, *given, *lora, "--engine", "clear")
+    split = run(generate_main, *given, *lora, "--engine", "split", "--he", he)
+    plain = run(generate_main, *given, "--engine", "clear")
+    assert (clear.exit_code, split.exit_code, plain.exit_code) == (0, 0, 0), split.output
+    assert split.stdout == clear.stdout != plain.stdout
