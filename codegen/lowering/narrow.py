@@ -38,8 +38,9 @@ from ..series.fits import LEAST_RING, Format, Tail
 OPENED = 10
 """Bits of an output beyond its largest magnitude: a sign, and 9 more, so that one of 512 values at most that have left
 their ranges looks like one that has not (`runtime/tuning/limits.py`)."""
-ROUND = {"default": (1 << 17,), "few": (1 << 17, 1 << 18, 1 << 20, 1 << 22)}
-"""Bits per instance that a round is worth (`--rounds`): 16 kB; or up to 512 kB, whatever leads to the fewest rounds. A
+ROUND = {"default": (1 << 18,), "few": (1 << 18, 1 << 19, 1 << 20, 1 << 22)}
+"""Bits per instance that a round is worth (`--rounds`): 32 kB, on the networks of `compare.py` as good as any for 320
+pairs and better than less for fewer; or up to 512 kB, whatever leads to the fewest rounds. A
 ring that is wider than it need be saves a round at one truncation, and may cost one at another before it."""
 
 

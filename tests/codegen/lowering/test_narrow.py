@@ -75,14 +75,15 @@ def test_values_keep_to_what_a_wrap_is_taken_from(head: str, variant: str, monke
     assert max(seen) < 1
 
 
-@pytest.mark.parametrize("attention", ["rfa", "softmax"])
-def test_few_rounds_cost_bytes(attention: Literal["rfa", "softmax"]) -> None:
+@pytest.mark.parametrize(("attention", "prompt"), [("rfa", 0), ("softmax", 0), ("rfa", 4)])
+def test_few_rounds_cost_bytes(attention: Literal["rfa", "softmax"], prompt: int) -> None:
     head = HeadSpec("prototypes", "mean", ("a", "b"))
     spec = ModelSpec("bert", 384, 2, 12, 1536, "gelu", 1e-12, 100, 512, 0, 0, 0, head)
 
     def cost(rounds: Literal["default", "few"]) -> Estimate:
-        options = GenOptions(sequence_length=64, n_prompt_tokens=0, attention=attention, rounds=rounds)
-        return stage_cost(lower(build_plan(spec, options), None, Ranges()).ring, Stage.EXAMPLE, 1)
+        options = GenOptions(sequence_length=64, n_prompt_tokens=prompt, attention=attention, rounds=rounds)
+        stage = Stage.PAIR if prompt else Stage.EXAMPLE
+        return stage_cost(lower(build_plan(spec, options), None, Ranges()).ring, stage, 1)
 
     few, usual = cost("few"), cost("default")
     assert few.rounds < 0.9 * usual.rounds
