@@ -110,6 +110,10 @@ class Graph(Generic[N]):
         """All values of an input kind (`weight`, `example`, `candidate`, `public`), in program order."""
         return [v for v in self.values if v.kind == kind]
 
+    def opened(self, output: str) -> int:
+        """The value of an output, by its name."""
+        return next(o.value for o in self.outputs if o.name == output)
+
     def needed(self, outputs: Iterable[Output]) -> set[int]:
         """Ids of these outputs' values and of all that these follow from."""
         found = {output.value for output in outputs}

@@ -140,7 +140,7 @@ class Session:
 
     def example(self, output: str) -> Array:
         """An output of the example stage, `[E, *shape]`."""
-        found: Array = self._early[self._opened(output)][0]
+        found: Array = self._early[self._plan.opened(output)][0]
         return found
 
     def step(self, output: str, rows: NDArray[Any], at: int) -> Array:
@@ -151,11 +151,8 @@ class Session:
         values = self._executor.evaluate(
             self._plan, Stage.PAIR, self._early, {v.id: np.asarray(rows[None], self._dtype)}
         )
-        found: Array = values[self._opened(output)][0]
+        found: Array = values[self._plan.opened(output)][0]
         return found
-
-    def _opened(self, name: str) -> int:
-        return next(o.value for o in self._plan.outputs if o.name == name)
 
 
 def _estimates(name: str) -> bool:

@@ -52,7 +52,7 @@ class Session:
 
     def example(self, output: str) -> Words:
         """An output of the example stage, `[E, *shape]`."""
-        found: Words = self._values[self._opened(output)][0]
+        found: Words = self._values[self._program.opened(output)][0]
         return found
 
     def step(self, output: str, inputs: Mapping[str, Words], at: int) -> Words:
@@ -61,10 +61,7 @@ class Session:
         self._machine.at = at
         values = {i: x for i, x in self._values.items() if self._program[i].kind != "state"}
         self._evaluate(values, Stage.PAIR)
-        return values[self._opened(output)]
-
-    def _opened(self, name: str) -> int:
-        return next(o.value for o in self._program.outputs if o.name == name)
+        return values[self._program.opened(output)]
 
     def _evaluate(self, values: dict[int, Words], stage: Stage) -> None:
         with np.errstate(over="ignore"):
