@@ -76,7 +76,6 @@ def test_kernels(tmp_path: Path) -> None:
         ("ring", "mistral", "causal_lm", {"prompt_at": "template", "prompt_layer": 1}),
         ("ring", "qwen2", "classification", {"prompt_layer": 1}),
         ("dealer-ring", "qwen3", "prototypes", {"template": "{text} So it is"}),
-        ("semi2k", "llama", "causal_lm", {}),
         ("rep4-ring", "llama-linear", "causal_lm", {"prompt_at": "template"}),
     ],
 )
