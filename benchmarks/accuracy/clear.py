@@ -60,6 +60,8 @@ class TorchEngine(InProcessEngine[Examples]):
         inner = {n: np.array(w, np.float32) for n, w in model.weights.items() if not n.startswith("embeddings.word")}
         self._weights = {name: torch.from_numpy(w).to(dtype) for name, w in inner.items()}
         self.prototypes = torch.from_numpy(inner["head.prototypes"])
+        """`[L, h]`, unit rows."""
+        self._means = torch.zeros_like(self.prototypes)
         names = ("q", "k", "v") if self._options.attention == "softmax" else ("phase_query", "phase_key", "v")
         for i in range(self._layers):
             for part in ("weight", "bias"):
@@ -98,6 +100,12 @@ class TorchEngine(InProcessEngine[Examples]):
             result: Floats = self.forward(name, torch.from_numpy(z[None]).float())[0].double().numpy()
         return result
 
+    def keep(self, name: str, z: Floats) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`."""
+        with self._timed(), torch.no_grad():
+            labels = self._sets[name].labels
+            self._means = (labels / labels.sum(0)).T @ self.embeddings(name, torch.from_numpy(z[None]).float())[0]
+
     def loss(self, name: str, z: Tensor) -> Tensor:
         """`losses` that can be differentiated, `[C]`."""
         examples, logits = self._sets[name], self.forward(name, z)
@@ -110,7 +118,10 @@ class TorchEngine(InProcessEngine[Examples]):
 
     def forward(self, name: str, z: Tensor) -> Tensor:
         """Logits of the program's z `[C, d]`, `[C, E, L]`."""
-        return self._options.temperature * self.embeddings(name, z) @ self.prototypes.T
+        prototypes = self.prototypes
+        if self._options.prototype_shots:
+            prototypes = functional.normalize(prototypes + z[:, -1, None, None] * self._means, dim=-1)
+        return self._options.temperature * self.embeddings(name, z) @ prototypes.mT
 
     def embeddings(self, name: str, z: Tensor) -> Tensor:
         """Unit rows that are compared with prototypes, of the program's z `[C, d]`, `[C, E, h]`."""

@@ -13,7 +13,7 @@ from math import inf
 import numpy as np
 from secfwt.codegen.compile import Compiled, encoded_weights
 from secfwt.codegen.native.simulator import ring_matmul
-from secfwt.codegen.plan.graph import Stage
+from secfwt.codegen.plan.graph import CLASS_MEANS, Stage
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.oracle import Machine
 from secfwt.codegen.ring.program import RingProgram, RingValue
@@ -70,6 +70,8 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         self._outputs = {output.name: output.value for output in self._ring.outputs}
         self.weights: dict[str, Words] = encoded_weights(compiled)
         self._machine = TabledMachine(compiled.ring.fits, dict(self.weights))
+        self._kept: Values = {v.id: np.zeros((1, 1, *v.shape), np.int64) for v in compiled.ring.inputs("kept")}
+        self._machine.inputs |= {compiled.ring[i].attrs["name"]: words[0, 0] for i, words in self._kept.items()}
         self._setup = evaluated(self._ring, self._machine, {}, self._later(Stage.SETUP))
 
     def load_examples(self, name: str, batch: Batch) -> None:
@@ -92,13 +94,26 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
         return self._run(name, z, "logits").reshape(-1, self._ring[self._outputs["logits"]].size)
 
+    def keep(self, name: str, z: Floats) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`."""
+        (output,) = (o for o in self._ring.outputs if o.name == CLASS_MEANS)
+        assert output.keep is not None
+        self._kept = {output.keep: np.sum(self._words(name, z, output.value), axis=0)}
+
     def _run(self, name: str, z: Floats, output: str) -> Floats:
-        (candidate,) = self._ring.inputs("candidate")
         wanted = self._outputs[output]
-        self._machine.inputs |= {candidate.attrs["name"]: encode(z[None], candidate.scale)}
+        return decode(np.concatenate(self._words(name, z, wanted), axis=1), self._ring[wanted].scale)
+
+    def _words(self, name: str, z: Floats, wanted: int) -> list[Words]:
+        """A value under one candidate, of every tile of a set."""
+        given = self._ring.inputs("candidate")
+        parts = np.split(z[None], np.cumsum([v.size for v in given])[:-1], axis=1)
+        for v, part in zip(given, parts, strict=True):
+            self._machine.inputs |= {v.attrs["name"]: encode(part, v.scale)}
         with self._timed():
-            parts = [evaluated(self._ring, self._machine, early, {wanted})[wanted] for early in self._sets[name]]
-        return decode(np.concatenate(parts, axis=1), self._ring[wanted].scale)
+            return [
+                evaluated(self._ring, self._machine, early | self._kept, {wanted})[wanted] for early in self._sets[name]
+            ]
 
     def _later(self, stage: Stage) -> set[int]:
         """Values up to `stage` that values beyond it read."""

@@ -13,14 +13,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from rich.console import Console
+from secfwt.codegen.owners.embed import shares
 from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.data.splits import Splits
-from secfwt.runtime.engine import Engine, Floats
+from secfwt.runtime.engine import Batch, Engine, Floats
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.engines import local_engine
-from secfwt.runtime.tuning.loop import tune
+from secfwt.runtime.tuning.loop import tune, weight_of_shots
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
-from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
+from secfwt.runtime.tuning.objective import SHOTS, LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import asdict_sets, embed
@@ -35,13 +36,15 @@ from accuracy.tasks import Task, draw
 SILENT = PlainDisplay(Console(quiet=True))
 STEPS, RATE = 40, 0.2
 """Of gradient tuning: Adam on z, the step with the lowest dev loss is kept."""
+MOST_SHOTS = 4.0
+"""Most weight of shots in prototypes."""
 
 
 @dataclass(frozen=True)
 class Method:
     """How a prompt is found, and by which engine."""
 
-    search: Literal["none", "gradient", "evolution"]
+    search: Literal["none", "gradient", "evolution", "shots"]
     attention: Literal["softmax", "rfa"]
     engine: Literal["clear", "oracle", "parties"] = "clear"
 
@@ -54,13 +57,16 @@ METHODS = {
     "Black-Box Tuning, RFA": Method("evolution", "rfa"),
     "private, fixed-point oracle": Method("evolution", "rfa", "oracle"),
     "private softmax, fixed-point oracle": Method("evolution", "softmax", "oracle"),
+    "prototypes of shots, softmax": Method("shots", "softmax"),
+    "prototypes of shots, RFA": Method("shots", "rfa"),
+    "private prototypes of shots, fixed-point oracle": Method("shots", "rfa", "oracle"),
     "private, three parties over TLS": Method("evolution", "rfa", "parties"),
 }
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to: its prompt and the losses without it and with it."""
+    """What a search came to: its prompt (and, behind it, the shots' weight) and the losses without it and with it."""
 
     z: Floats
     start_loss: float = float("nan")
@@ -101,6 +107,7 @@ def run_options(task: Task, method: Method, seed: int, settings: dict[str, objec
     chosen: dict[str, Any] = {"sequence_length": task.sequence_length, "model": task.model, **settings}
     return TuneOptions(
         **chosen, label_texts=texts, label_words=words, attention=method.attention,
+        prototype_shots=MOST_SHOTS if method.search == "shots" else 0.0,
         engine="clear" if method.engine == "clear" else "embedded", seed=seed,
     )  # fmt: skip
 
@@ -135,6 +142,8 @@ def search(
     space = PromptSpace(model.plan, options.alpha)
     labelled = {name: sets[name] for name in ("train", "dev")}
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
+    if method.search == "shots":
+        return weighed(objective, sets)
     if isinstance(engine, TorchEngine | TorchDecoder) and method.search == "gradient":
         return descend(objective, engine)
     run = TuningRun.create(folder, options.to_json(), {})
@@ -144,6 +153,22 @@ def search(
         outcome.best_z, outcome.start_loss, outcome.best_loss, outcome.start_dev, outcome.best_dev,
         outcome.evaluations, outcome.cost.bytes_sent / 1e6,
     )  # fmt: skip
+
+
+def weighed(objective: Objective, sets: dict[str, LabelledSet]) -> Found:
+    """No prompt: shots in prototypes with the weight that tune.py chooses; in the end all of them, dev's too."""
+    for name in ("train", "dev"):
+        objective.load(name)
+    objective.keep("train")
+    weight = weight_of_shots(objective, SILENT)
+    z = np.append(np.zeros(objective.space.dim), weight)
+    losses = objective.losses("dev", np.stack([objective.space.untuned, z]))
+    train, dev = sets["train"].batch.inputs, sets["dev"].batch.inputs
+    both = {key: np.concatenate([train[key], dev[key]]) for key in train}
+    both["share"] = shares(both["labels"])
+    objective.engine.load_examples(SHOTS, Batch(both))
+    objective.keep(SHOTS)
+    return Found(z, start_dev=float(losses[0]), best_dev=float(losses[1]))
 
 
 def descend(objective: Objective, engine: TorchEngine | TorchDecoder) -> Found:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from secfwt.runtime.data.examples import Example, read_examples
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.tuning.model import load_model
@@ -199,14 +200,43 @@ def main(given: argparse.Namespace) -> None:
                 head = dict(zip(KEYS, key, strict=True)) | {"measure": name, "tested": len(test.labels)}
                 add(given.out, {**head, **found, "commit": common.commit(), "command": common.command()})
     print(table([row for row in stored(given.out) if row_key(row) in keys]))
+    figure([row for row in stored(given.out) if row["measure"] == "accuracy" and row["attention"] == "softmax"])
 
 
+DRAWN = {
+    "by dev": "texts and shots", "texts": "texts alone", "shots alone of all": "shots alone",
+    "logistic regression": "logistic regression",
+}  # fmt: skip
+"""Uses that the figure shows."""
 KEYS = ("task", "attention", "on", "shots", "draw")
 
 
 def row_key(row: Mapping[str, str]) -> tuple[str, ...]:
     """What makes it the same draw."""
     return tuple(row[name] for name in KEYS)
+
+
+def figure(rows: list[dict[str, str]]) -> None:
+    """Accuracy against shots, a panel per task: means over draws, on the rows that were not drawn."""
+    rows = [row for row in rows if row["on"] == "rows not drawn"]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    drawing = Figure(figsize=(4.2 * len(tasks), 3.2), layout="constrained")
+    for axes, task in zip(drawing.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        shots = sorted({int(row["shots"]) for row in rows if row["task"] == task})
+        for use, name in DRAWN.items():
+            means = [
+                100 * np.mean([float(r[use]) for r in rows if (r["task"], r["shots"]) == (task, str(count))])
+                for count in shots
+            ]  # fmt: skip
+            axes.plot(shots, means, "o-", label=name)
+        axes.set(
+            title=ALL[task].name, xlabel="shots per label, and as many for dev", xscale="log", ylabel="accuracy, %"
+        )
+        axes.set_xticks(shots, [str(count) for count in shots])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    axes.legend()
+    drawing.savefig(common.FIGURES / "prototypes.png", dpi=120, metadata={"Software": None})
 
 
 def table(rows: list[dict[str, str]]) -> str:

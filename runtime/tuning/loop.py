@@ -99,7 +99,7 @@ def _start(
     objective: Objective, options: SearchOptions, run: TuningRun, account: Account, display: Display
 ) -> TuningState:
     zero = np.zeros((1, options.dim))
-    objective.space.shots = shots = _weight_of_shots(objective, display)
+    objective.space.shots = shots = weight_of_shots(objective, display)
     train, dev = (_without_prompt(objective, name, zero, display) for name in ("train", "dev"))
     state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train, shots=shots)
     account.book(UNTUNED_LOSSES, objective.engine.cost())
@@ -108,7 +108,7 @@ def _start(
     return state
 
 
-def _weight_of_shots(objective: Objective, display: Display) -> float:
+def weight_of_shots(objective: Objective, display: Display) -> float:
     """The weight of the shots in prototypes whose dev loss without a prompt is lowest, 0 among them: one shot weighs a
     quarter of its label's text at most."""
     if not objective.space.most_shots:

@@ -102,7 +102,7 @@ def test_traffic_is_what_the_estimate_says(variant: str, rounds: str) -> None:
 
 def test_shots_become_prototypes() -> None:
     """Means that are kept, of one set and then of another, are what later steps read; traffic is as estimated."""
-    t = toy("prototypes", variant="softmax", shots=4.0, candidates=3)
+    t = toy("prototypes", variant="softmax", shots=4.0)  # two candidates: pairs in one tile a lane
     s, candidates = simulator(t), len(t.inputs["z"])
     names = [o.name for o in t.ring.outputs]
     z = np.concatenate([noisy(t.words[v.attrs["name"]], v.ring).reshape(-1) for v in t.ring.inputs("candidate")])

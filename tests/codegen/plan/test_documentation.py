@@ -57,6 +57,12 @@ def built() -> dict[str, tuple[set[str], set[str]]]:
         )
         for head, place in product(DECODERS, get_args(Place))
     ]
+    plans.append(
+        build_plan(
+            ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, HEADS[-1]),
+            GenOptions(sequence_length=8, prototype_shots=4.0),
+        )
+    )
     for v in (v for plan in plans for v in plan):
         attrs, weights = found.setdefault(v.kind, (set(), set()))
         attrs.update(v.attrs)
