@@ -102,7 +102,8 @@ class World:
         (folder / "train.jsonl").write_text(jsonl)
         (folder / "public.txt").write_text("".join(f"{text} was it the news.\n" for text, _ in rows))
         first = "secfwt-tune --model DIR --data train.csv --dev dev.csv --test test.csv --run runs/first"
-        assert self.run(first).exit_code == 0
+        ended = self.run(first)
+        assert ended.exit_code == 0, ended.output
 
     def run(self, line: str) -> Ended:
         """Run a line; what it writes is not there before, and is behind it."""
