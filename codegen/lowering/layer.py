@@ -1,4 +1,4 @@
-"""An encoder layer in the ring: attention, feed-forward network and two layer norms in 31 rounds.
+"""An encoder layer in the ring: attention, feed-forward network and two layer norms in 28 rounds.
 
 What makes it cheap: the affine part of a layer norm, the projection to random features, the centring of a row and the
 linear half of the activation are folded into weights by the model owner beforehand; sums stay additive until one
