@@ -24,6 +24,8 @@ MAINS: Mapping[str, Callable[..., None]] = {
     "secfwt-certs": certs.main, "secfwt-doctor": doctor.main,
 }  # fmt: skip
 ELSEWHERE = {
+    "--engine split": "tests/runtime/split/test_runs.py",
+    "secfwt-adapter": "tests/runtime/split/test_runs.py",
     "--deployment": "tests/vm/test_service.py",
     "--engine mp-spdz": "tests/mpspdz/test_party.py",
     "secfwt-convert": "tests/runtime/commands/test_convert.py",

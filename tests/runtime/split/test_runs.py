@@ -13,6 +13,9 @@ from helpers.toys import save_sentence_transformer
 from helpers.tune_runs import tune, write_data
 from secfwt.runtime.commands.generate import main as generate_main
 from secfwt.runtime.commands.predict import main as predict_main
+from secfwt.runtime.parties.certificates import make_certificates
+from secfwt.runtime.parties.deployment import Deployment
+from secfwt.runtime.split.running import LocalServer, Place
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # by peft
 SMALL = ["--k-shot", 2, "--popsize", 4, "--intrinsic-dim", 6, "--attention", "softmax", "--sequence-length", 12]
@@ -50,3 +53,40 @@ def test_a_decoder_says_the_same_as_with_the_adapter_merged(he: str, tmp_path: P
     plain = run(generate_main, *given, "--engine", "clear")
     assert (clear.exit_code, split.exit_code, plain.exit_code) == (0, 0, 0), split.output
     assert split.stdout == clear.stdout != plain.stdout
+
+
+def test_the_adapter_is_at_a_server_elsewhere(tmp_path: Path) -> None:
+    """Asked by its deployment; another base, and a deployment of other parties, are refused."""
+    top = {"target_modules": ["query", "value"], "layers_to_transform": [1]}
+    save_lora(tmp_path / "lora", save_sentence_transformer(tmp_path / "model", "bert"), **top)
+    write_data(tmp_path / "films.jsonl", ("good", "bad"))
+    make_certificates(tmp_path / "certificates", parties=1)
+    file = tmp_path / "split.toml"
+    Deployment.local(tmp_path / "certificates", engine="split").save(file)
+    given = ["--data", tmp_path / "films.jsonl", *SMALL, "--prompt-layer", 1, "--engine", "split"]
+    place = Place(tmp_path / "model", str(tmp_path / "lora"), "", "ahead")
+    with LocalServer(place, file, tmp_path / "adapter.log"):
+        ended = tune("--model", tmp_path / "model", *given, "--deployment", file, "--run", tmp_path / "run")
+        assert ended.exit_code == 0, ended.output
+        save_sentence_transformer(tmp_path / "other", "roberta")
+        other = tune("--model", tmp_path / "other", *given, "--deployment", file, "--run", tmp_path / "wrong")
+        assert other.exit_code == 3
+        assert "another base than the one the adapter belongs to" in other.output
+    gone = tune("--model", tmp_path / "model", *given, "--deployment", file, "--run", tmp_path / "gone")
+    assert gone.exit_code == 3
+    assert "cannot connect to the adapter's server" in gone.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "--engine split needs --lora or --deployment"),
+        (["--lora", "DIR", "--weights", "private"], "With --engine split the base is public"),
+        (["--lora", "DIR", "--adapter", "DIR"], "the base runs here, from --model"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(words: list[str], says: str, tmp_path: Path) -> None:
+    write_data(tmp_path / "films.jsonl", ("good", "bad"))
+    ended = tune("--data", tmp_path / "films.jsonl", "--engine", "split", *words)
+    assert ended.exit_code == 2
+    assert says in ended.output
