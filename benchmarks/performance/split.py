@@ -106,8 +106,9 @@ def measure(hidden: int, outputs: int, rank: int, layers: int) -> SplitRow:
         here, there = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(target=serve, args=(certificates, given, there))
         process.start()
+        matrices = {"layers.0.q": (outputs, hidden)}
         address = PartyAddress(host="127.0.0.1", port=here.recv())
-        with AdapterClient(address, certificates, BASE, lambda done, everything: None) as client:
+        with AdapterClient(address, certificates, BASE, matrices, lambda done, everything: None) as client:
             began = time.monotonic()
             got = [client.ask(0, rows[:1])[0]]
             ahead, sent = time.monotonic() - began, client.bytes
@@ -115,7 +116,7 @@ def measure(hidden: int, outputs: int, rank: int, layers: int) -> SplitRow:
             got += [client.ask(0, row[None])[0] for row in rows[1:]]
             seconds, each = (time.monotonic() - began) / (QUESTIONS - 1), (client.bytes - sent) / (QUESTIONS - 1)
             prepared = client.prepared_bytes
-        with AdapterClient(address, certificates, BASE, lambda done, everything: None, "online") as client:
+        with AdapterClient(address, certificates, BASE, matrices, lambda done, everything: None, "online") as client:
             client.ask(0, rows[:1])
             keys = client.bytes
             began = time.monotonic()

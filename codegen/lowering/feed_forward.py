@@ -56,7 +56,7 @@ def neurons_of(r: RingBuilder, ranges: Ranges, v: Value, act: Activation, width:
     """A layer's neurons, in classes where their reach is known and nobody has said how many harmonics there are."""
     fit = even_part(act.name, width, harmonics)
     reach = (r.weights or {}).get(reach_name(v.attrs["layer"]))
-    if reach is None or harmonics:
+    if reach is None or harmonics or r.known is not None:  # the order of neurons would tell of a private adapter
         return alike(v.attrs["intermediate"], width, fit)
     return classified(act, width, ranges.margin * reach)
 

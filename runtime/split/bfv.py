@@ -67,6 +67,7 @@ class Scheme:
 
     def load(self, data: bytes | memoryview, level: Sequence[int]) -> seal.Ciphertext:
         """A ciphertext of a level of the chain of moduli. Raises InputError for what is none."""
+        check_header(data)
         ciphertext = self.seal.Ciphertext()
         try:
             ciphertext.load_bytes(self.context, bytes(data))
@@ -149,8 +150,16 @@ class Evaluation:
         return bytes(total.to_string(scheme.seal.compr_mode_type.none))
 
 
+def check_header(data: bytes | memoryview, what: str = "a ciphertext") -> None:
+    """Raises InputError for what SEAL would unpack, or read a part of: a header says how (compression, byte 5) and how
+    much (8 bytes from byte 8)."""
+    if len(data) < 16 or data[5] != 0 or int.from_bytes(data[8:16], "little") != len(data):
+        raise InputError(f"what was sent is not {what} of these parameters: compressed, or of another size")
+
+
 def load_key(scheme: Scheme, public: bytes) -> seal.PublicKey:
     """Raises InputError for what is not a public key of these parameters."""
+    check_header(public, "a public key")
     try:
         return scheme.context.from_public_str(public)
     except (ValueError, RuntimeError) as error:

@@ -6,7 +6,8 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,7 @@ from ..parties.connection import CONNECT_SECONDS, SILENCE_SECONDS, prepare
 from ..parties.deployment import PartyAddress
 from .ahead import Ahead
 from .channel import VERSION, Channel, Kind
-from .fixed import Floats, Shape
+from .fixed import LEAST_FRACTION, MOST_FRACTION, Floats, Shape
 from .online import Online
 from .options import Encryption
 
@@ -33,15 +34,16 @@ class AdapterClient(Closing):
     """Connected for as long as it is open."""
 
     def __init__(
-        self, address: PartyAddress, certificates: Path, base: str, preparing: Callable[[int, int], None],
-        encryption: Encryption = "ahead",
+        self, address: PartyAddress, certificates: Path, base: str, matrices: Mapping[str, tuple[int, ...]],
+        preparing: Callable[[int, int], None], encryption: Encryption = "ahead",
     ) -> None:  # fmt: skip
-        """`base`: SHA-256 of the base that is run here, in hexadecimal digits. Raises AdapterServerError."""
+        """`base`: SHA-256 of the base that is run here, in hexadecimal digits; `matrices`: shapes `[out, in]` of its
+        modules, which what the server describes must be of. Raises AdapterServerError."""
         self._channel = _connect(address, client_context(certificates, "data-owner"))
         try:
             self._channel.send(Kind.HELLO, VERSION, base.encode())
             _, self.most_rows, data = self._channel.receive(Kind.CALLS, CALLS_BYTES)
-            self.shapes = _shapes(bytes(data))
+            self.shapes = _shapes(bytes(data), matrices)
             self._way = (
                 Online(self._channel, self.shapes) if encryption == "online"
                 else Ahead(self._channel, self.shapes, preparing)
@@ -100,16 +102,21 @@ def _connect(address: PartyAddress, context: ssl.SSLContext) -> Channel:
     return Channel(tls, peer, SILENCE_SECONDS)
 
 
-def _shapes(data: bytes) -> list[Shape]:
+def _shapes(data: bytes, matrices: Mapping[str, tuple[int, ...]]) -> list[Shape]:
     try:
         shapes = SHAPES.validate_json(data, strict=False)
     except ValidationError as error:
         raise AdapterServerError(f"the adapter's server described no calls: {error.errors()[0]['msg']}") from error
     for shape in shapes:
-        if (
-            min(shape.inputs, shape.ranks, *shape.widths) < 1
-            or len(shape.widths) != len(shape.modules)
-            or not shape.reach > 0
-        ):
-            raise AdapterServerError(f"the adapter's server described a call that is none: {shape}")
+        # a wrong length would put one mask on several numbers
+        right = len(shape.widths) == len(shape.modules) > 0 and all(
+            matrices.get(module) == (width, shape.inputs)
+            for module, width in zip(shape.modules, shape.widths, strict=True)
+        )
+        ranks = 1 <= shape.ranks <= len(shape.modules) * shape.inputs
+        units = LEAST_FRACTION <= shape.fraction <= MOST_FRACTION and 1 <= shape.reach < inf
+        if not (right and ranks and units):
+            raise AdapterServerError(
+                f"the adapter's server described modules otherwise than the base has them: {shape}"
+            )
     return shapes

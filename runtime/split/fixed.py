@@ -53,7 +53,9 @@ class Shape:
         return sum(self.widths)
 
     def check(self, rows: Floats) -> None:
-        """Raises InputError for a row `[n, inputs]` beyond `reach`."""
+        """Raises InputError for rows of another length, and for one `[n, inputs]` beyond `reach`."""
+        if rows.ndim != 2 or rows.shape[1] != self.inputs:
+            raise InputError(f"rows of {rows.shape[-1]} numbers: the adapter's server takes {self.inputs}")
         longest = float(np.sqrt(np.square(rows).sum(axis=1).max(initial=0)))
         if not longest <= self.reach:  # NaN too
             raise InputError(

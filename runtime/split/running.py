@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,12 @@ def adapter_client(place: Place, weights: Weights, folder: Path, display: Displa
     `weights`: the base's, which must be the server's. Raises AdapterServerError, DeploymentError, RunFolderError.
     """
     base = base_hash(weights)
+    matrices = {name.removesuffix(".weight"): w.shape for name, w in weights.items() if name.endswith(".weight")}
     if place.deployment:
         deployment = Deployment.load(Path(place.deployment))
         if deployment.engine != "split":
             raise BundleError(f"deployment {place.deployment} is for --engine {deployment.engine}, this run's is split")
-        with _connected(deployment, base, place.encryption, display) as client:
+        with _connected(deployment, base, matrices, place.encryption, display) as client:
             yield client
         return
     try:
@@ -61,7 +62,7 @@ def adapter_client(place: Place, weights: Weights, folder: Path, display: Displa
         deployment.save(Path(certificates) / "deployment.toml")
         with LocalServer(place, Path(certificates) / "deployment.toml", folder / "adapter.log"):
             display.note("adapter  at a server of its own, a process of this machine")
-            with _connected(deployment, base, place.encryption, display) as client:
+            with _connected(deployment, base, matrices, place.encryption, display) as client:
                 yield client
 
 
@@ -99,8 +100,10 @@ class LocalServer(PartyProcesses):
 
 
 @contextmanager
-def _connected(deployment: Deployment, base: str, encryption: Encryption, display: Display) -> Iterator[AdapterClient]:
-    client = AdapterClient(deployment.parties[0], deployment.certificates, base, display.part, encryption)
+def _connected(
+    deployment: Deployment, base: str, matrices: Mapping[str, tuple[int, ...]], encryption: Encryption, display: Display
+) -> Iterator[AdapterClient]:
+    client = AdapterClient(deployment.parties[0], deployment.certificates, base, matrices, display.part, encryption)
     try:
         yield client
     finally:

@@ -82,7 +82,7 @@ class AdapterServer:
                 if ("DNS", host_name(CLIENT)) not in tls.getpeercert().get("subjectAltName", ()):  # type: ignore[union-attr]
                     raise InputError(f"only {CLIENT} may ask")
                 self._converse(channel)
-            except (InputError, UnexpectedFrameError) as error:
+            except (InputError, UnexpectedFrameError, ValueError, RuntimeError) as error:  # SEAL has the last two
                 channel.send(Kind.ERROR, 0, str(error).encode())
                 raise AdapterServerError(f"refused: {error}") from error
             finally:

@@ -17,7 +17,8 @@ from ...plan.graph import Value
 from ...ring.builder import RingBuilder
 from ...ring.values import Floats, WideWeights
 from ...series.activations import OF_DECODERS
-from ...series.classes import Neurons
+from ...series.classes import Neurons, alike
+from ...series.nonlinear import even_part
 from ...series.ranges import Ranges
 from ..feed_forward import even_parts, neurons_of
 from ..layer_norm import Norm
@@ -57,7 +58,10 @@ class FeedForward:
         # longer by one gate of 15. With intervals that leave 0.01 % of gates out its perplexity is 5 % higher
         outliers = bool(self.v.attrs["gated"])
         width = self.ranges.activation_width(f"{self._site}.activation", act.linear_beyond, outliers=outliers)
-        neurons = neurons_of(self.r, self.ranges, self.v, act, width)
+        # for the same reason all neurons of a gate have the layer's interval
+        inner, gated = self.v.attrs["intermediate"], self.v.attrs["gated"]
+        one = alike(inner, width, even_part(act.name, width)) if gated else None
+        neurons = one or neurons_of(self.r, self.ranges, self.v, act, width)
         error = max(each.fit.error for each in neurons.classes)
         if error > WORST:
             raise ProblemsFound([Problem(

@@ -74,5 +74,5 @@ def test_an_encoders_template_holds_no_prompt(tmp_path: Path) -> None:
 def test_random_features_and_deep_prompts_are_for_encoders(tmp_path: Path) -> None:
     with pytest.raises(ProblemsFound) as found:
         read(tmp_path, {"attention": "rfa", "deep": True})
-    assert "--attention is rfa, the model is a decoder" in str(found.value)
+    assert "--attention is rfa with --rfa folded, the model is a decoder" in str(found.value)
     assert "--deep is given, the model is a decoder" in str(found.value)

@@ -41,7 +41,10 @@ def opened(model: Path, adapter: Path, options: GenOptions) -> tuple[GenOptions,
 def logits(model: Path, adapter: Path, options: GenOptions) -> tuple[Any, Any, Any]:
     options, spec, weights, embedder = opened(model, adapter, options)
     inputs = embedder.encode(TEXTS)[0]
-    token = first_token(embedder.tokenizer, spec, weights, PROBES) if spec.causal else None
+    base = replace(options, weights="private", frozen_layers=0, private_tensors=())
+    token = (
+        first_token(embedder.tokenizer, spec, prepare_weights(model, spec, base)[0], PROBES) if spec.causal else None
+    )
     return run_plan(build_plan(spec, options), weights, inputs)["logits"][0], embedder, token
 
 

@@ -49,7 +49,7 @@ def test_a_file_is_read(tmp_path: Path):
         ('[[parties]]\nhost = "::1"\nport = 9001\n', "", "2 parties are described: engine embedded has 3"),
         ("threads = 4", 'engine = "mp-spdz"', "protocol is missing: engine mp-spdz takes one of ring, rep4-ring"),
         ("threads = 4", 'protocol = "ring"', "protocol is ring: engine embedded takes none"),
-        ("threads = 4", 'engine = "clear"', "engine = 'clear': Input should be 'embedded' or 'mp-spdz'"),
+        ("threads = 4", 'engine = "clear"', "engine = 'clear': Input should be 'embedded', 'mp-spdz' or 'split'"),
         ("port = 9001", "port = 9001\nclient_port = 1", r"parties\.2\.client_port is given: engine embedded has none"),
         ("threads = 4", "threads = ", "is not TOML"),
         ("threads = 4", f"threads = {'1' * 5000}", "is not TOML: Exceeds the limit"),

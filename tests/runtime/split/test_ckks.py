@@ -51,5 +51,5 @@ def test_what_is_no_row_is_refused() -> None:
         product.answer(turning, [])
     with pytest.raises(InputError, match="not a ciphertext"):
         product.answer(turning, [bytes(scheme().row_bytes)])
-    with pytest.raises(InputError, match="not keys"):
+    with pytest.raises(InputError, match="not a set of keys"):
         load_turning(scheme(), b"keys")

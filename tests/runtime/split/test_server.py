@@ -15,11 +15,13 @@ from secfwt.runtime.parties.certificates import client_context, host_name, make_
 from secfwt.runtime.parties.deployment import PartyAddress
 from secfwt.runtime.split.bfv import TOKENS, Keys, Scheme
 from secfwt.runtime.split.channel import FIRST, VERSION, Channel, Kind
+from secfwt.runtime.split.ckks import SLOTS, OnlineKeys, OnlineScheme, Packing
 from secfwt.runtime.split.client import AdapterClient
 from secfwt.runtime.split.fixed import Adapter
 from secfwt.runtime.split.server import AdapterServer, Served
 
 BASE = "ab" * 32
+MATRICES = {"layers.0.q": (5, 6), "layers.0.v": (3, 6)}
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +65,14 @@ def running(scheme: Scheme, certificates: Path) -> Iterator[Running]:
 
 
 def client(running: Running, certificates: Path, base: str = BASE) -> AdapterClient:
-    return AdapterClient(running.address, certificates, base, lambda done, everything: None)
+    return AdapterClient(running.address, certificates, base, MATRICES, lambda done, everything: None)
 
 
 def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) -> None:
     """Over the end of a batch, too."""
     rng = np.random.default_rng(2)
     seen: list[tuple[int, int]] = []
-    with AdapterClient(running.address, certificates, BASE, lambda *at: seen.append(at)) as asking:
+    with AdapterClient(running.address, certificates, BASE, MATRICES, lambda *at: seen.append(at)) as asking:
         assert asking.shapes[0].modules == ("layers.0.q", "layers.0.v")
         for count in (1, TOKENS - 3, 7):
             rows = rng.normal(size=(count, 6))
@@ -84,7 +86,7 @@ def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) ->
 
 def test_a_row_gets_it_without_preparation_too(running: Running, certificates: Path) -> None:
     rows = np.random.default_rng(3).normal(size=(2, 6))
-    with AdapterClient(running.address, certificates, BASE, lambda *at: None, encryption="online") as asking:
+    with AdapterClient(running.address, certificates, BASE, MATRICES, lambda *at: None, encryption="online") as asking:
         q, v = asking.ask(0, rows)
         np.testing.assert_allclose(q, rows @ A.T @ B.T, atol=0.01)
         np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=0.01)
@@ -139,7 +141,7 @@ def greeted(running: Running, certificates: Path, scheme: Scheme) -> Channel:
         (Kind.ASK, 7, FIRST.pack(0), "no call 7"),
         (Kind.ROWS, 0, bytes(100), "not 1 to 6 ciphertexts"),
         (Kind.ROWS, 0, bytes(393_329), "not a ciphertext"),
-        (Kind.TURNING, 0, b"keys", "not keys of these parameters"),
+        (Kind.TURNING, 0, b"keys", "not a set of keys"),
         (Kind.ROW, 0, b"", "a row before the keys"),
         (Kind.KEY, 0, b"key", "not a public key of these parameters"),
         (Kind.HELLO, 0, b"", "expected KEY or ROWS or ASK or TURNING or ROW"),
@@ -178,4 +180,24 @@ def test_nobody_there(certificates: Path) -> None:
         free.bind(("127.0.0.1", 0))
         address = PartyAddress(host="127.0.0.1", port=free.getsockname()[1])
         with pytest.raises(AdapterServerError, match="cannot connect to the adapter's server at 127"):
-            AdapterClient(address, certificates, BASE, lambda done, everything: None)
+            AdapterClient(address, certificates, BASE, MATRICES, lambda done, everything: None)
+
+
+def test_other_modules_than_the_bases_are_refused(running: Running, certificates: Path) -> None:
+    """A server that said that rows have one number would get all of them under one mask."""
+    other = {"layers.0.q": (5, 7), "layers.0.v": (3, 7)}
+    with pytest.raises(AdapterServerError, match="described modules otherwise than the base has them"):
+        AdapterClient(running.address, certificates, BASE, other, lambda *at: None)
+
+
+def test_keys_that_cannot_turn_leave_the_server_standing(running: Running, certificates: Path) -> None:
+    scheme = OnlineScheme()
+    few = OnlineKeys(scheme, [Packing(2, 1)])
+    channel = greeted(running, certificates, Scheme())
+    channel.send(Kind.TURNING, 0, few.turning)
+    channel.send(Kind.ROW, 0, few.encrypt(np.ones(SLOTS)))
+    with pytest.raises(AdapterServerError, match=r"Galois key not present|refused"):
+        channel.receive(Kind.SUM, 1 << 20)
+    channel.close()
+    with client(running, certificates) as asking:
+        asking.ask(0, np.ones((1, 6)))
