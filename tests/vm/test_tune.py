@@ -138,7 +138,7 @@ def test_parties_that_run_elsewhere(tmp_path: Path, toy: tuple[Path, Path], remo
         limit = json.loads((bundle / "public" / "plan.json").read_text())["covered"]["health"]
         assert all(len(line["health"]) == 4 and max(map(abs, line["health"])) < limit for line in lines)
     with np.load(tmp_path / "a" / "prompt.npz") as saved:
-        assert saved.files == ["z"]
+        assert saved.files == ["z", "shots"]
     assert "11 losses left, 68 rows of logits left" in outcome.output  # of 45 and 100, 17 and 32 per run
     assert tune("--resume", tmp_path / "a", "--budget", 12).exit_code == 0
     spent = tune(*common, "--bundle", bundle, "--budget", 8, "--run", tmp_path / "c")
