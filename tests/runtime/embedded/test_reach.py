@@ -54,6 +54,26 @@ def test_of_a_model_only_what_is_added_last_reaches_an_output(tmp_path: Path) ->
     assert "weight head.out.bias without a non-linearity; the rest is behind" in doctor.opened(str(path))
 
 
+def test_what_is_kept_comes_to_what_reads_it(tmp_path: Path) -> None:
+    """Prototypes of shots: the step that keeps means opens nothing, and is no output here."""
+    path = tmp_path / "program.txt"
+    text = program_text(toy("prototypes", shots=4.0).ring)
+    path.write_text(text)
+    assert "keep=" in text
+    assert set(reach(path)) == {"loss", "logits"}
+    # a weight that is kept, and then opened beside a candidate
+    program = RingProgram()
+    w = program.v("weight", (), (4,), "setup", name="w")
+    z = program.v("candidate", (), (4,), name="z")
+    both = program.v("add", (w, z), (4,))
+    m = program.v("kept", (), (4,), "setup", name="m")
+    opened = program.v("add", (m, z), (4,))
+    lines = program.text(opened).splitlines()
+    lines.append(f"out m {both} max_candidates=1 keep={m}")
+    path.write_text("\n".join(lines) + "\n")
+    assert reach(path) == {"o0": Reach(frozenset({"weight w", "candidate z"}))}
+
+
 def test_what_is_no_program_is_a_problem_of_the_option(tmp_path: Path) -> None:
     with pytest.raises(ProblemsFound, match=r"--program is .*\n.*cannot read program"):
         doctor.opened(str(tmp_path / "none.txt"))
