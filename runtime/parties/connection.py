@@ -176,7 +176,7 @@ class Connection:
                 raise self._gone(error) from error
 
     def _read_frame(self, longest: int = 0) -> tuple[int, int, memoryview]:
-        magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
+        magic, kind, argument, length = HEADER.unpack(read_exactly(self._tls, HEADER.size))
         if magic != MAGIC and magic & 0xFFFFFF == MAGIC & 0xFFFFFF:
             raise self._refused("speaks another version of this protocol than this client")
         if magic != MAGIC or (kind not in LIMITS and kind != Frame.RESULT):
@@ -184,20 +184,10 @@ class Connection:
         most = LIMITS.get(kind, longest)
         if length > most:
             raise self._refused(f"sent {length} bytes as {Frame(kind).name}, at most {most} were expected")
-        data = self._read(length)
+        data = read_exactly(self._tls, length)
         if kind == Frame.ERROR:
             raise ServiceError(self.party, COMPLAINTS.get(argument, "refused"), bytes(data).decode(errors="replace"))
         return kind, argument, data
-
-    def _read(self, n: int) -> memoryview:
-        data = memoryview(bytearray(n))
-        got = 0
-        while got < n:
-            count = self._tls.recv_into(data[got : got + CHUNK])
-            if count == 0:
-                raise ConnectionResetError("it closed the connection")
-            got += count
-        return data
 
     def _gone(self, error: OSError) -> ServiceError:
         if _is_alert(error):
@@ -215,6 +205,18 @@ class Connection:
 
     def _refused(self, text: str) -> ServiceError:
         return ServiceError(self.party, "refused", text)
+
+
+def read_exactly(tls: ssl.SSLSocket, n: int) -> memoryview:
+    """The next `n` bytes. Raises OSError where there are fewer."""
+    data = memoryview(bytearray(n))
+    got = 0
+    while got < n:
+        count = tls.recv_into(data[got : got + CHUNK])
+        if count == 0:
+            raise ConnectionResetError("it closed the connection")
+        got += count
+    return data
 
 
 def _is_alert(error: OSError) -> bool:

@@ -13,18 +13,19 @@ What comes back to the data owner is a fresh encryption of B·A·r + s, as far a
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..errors import InputError
-from .fixed import Adapter, Words, product
+from .fixed import Adapter, Words, mod, product
 
 if TYPE_CHECKING:
     import seal
 
+T = TypeVar("T")
 TOKENS = 8192
 """The ring's dimension, and the tokens of a batch."""
 MODULUS_BITS = 41
@@ -67,12 +68,8 @@ class Scheme:
 
     def load(self, data: bytes | memoryview, level: Sequence[int]) -> seal.Ciphertext:
         """A ciphertext of a level of the chain of moduli. Raises InputError for what is none."""
-        check_header(data)
         ciphertext = self.seal.Ciphertext()
-        try:
-            ciphertext.load_bytes(self.context, bytes(data))
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"what was sent is not a ciphertext of these parameters: {error}") from error
+        read(lambda given: ciphertext.load_bytes(self.context, given), data, "a ciphertext")
         if list(ciphertext.parms_id()) != list(level) or ciphertext.size() != 2 or ciphertext.is_ntt_form():
             raise InputError("what was sent is a ciphertext of another form or level")
         return ciphertext
@@ -123,7 +120,7 @@ class Evaluation:
         part = self._adapter.down[:, self._taken : self._taken + len(words)]
         self._taken += len(words)
         for reduced, prime, of_prime in zip(self._reduced, scheme.primes, _by_prime(words), strict=True):
-            reduced[:] = _mod(reduced + product(part, of_prime, prime), prime)
+            reduced[:] = mod(reduced + product(part, of_prime, prime), prime)
 
     def answer(self, first: int, blinds: Words) -> list[bytes]:
         """Encryptions of the outputs from `first` on plus `blinds` `[n, TOKENS]`.
@@ -140,7 +137,7 @@ class Evaluation:
         scheme = self._scheme
         flood = np.frombuffer(secrets.token_bytes(2 * TOKENS * 8), np.uint64).reshape(2, TOKENS)
         for part, prime in zip(parts, scheme.primes, strict=True):
-            part[:TOKENS] = _mod(part[:TOKENS] + _flood(flood, prime), prime)
+            part[:TOKENS] = mod(part[:TOKENS] + _flood(flood, prime), prime)
         # polynomials one behind the other, each prime by prime
         words = np.stack([part.reshape(2, TOKENS) for part in parts], axis=1)
         total = scheme.load(self._header + words.tobytes(), scheme.context.first_parms_id())
@@ -150,20 +147,20 @@ class Evaluation:
         return bytes(total.to_string(scheme.seal.compr_mode_type.none))
 
 
-def check_header(data: bytes | memoryview, what: str = "a ciphertext") -> None:
-    """Raises InputError for what SEAL would unpack, or read a part of: a header says how (compression, byte 5) and how
-    much (8 bytes from byte 8)."""
+def read(load: Callable[[bytes], T], data: bytes | memoryview, what: str) -> T:
+    """What SEAL makes of its own bytes. Raises InputError for what it does not take, and for what it would unpack, or
+    read a part of: a header says how (compression, byte 5) and how much (8 bytes from byte 8)."""
     if len(data) < 16 or data[5] != 0 or int.from_bytes(data[8:16], "little") != len(data):
         raise InputError(f"what was sent is not {what} of these parameters: compressed, or of another size")
+    try:
+        return load(bytes(data))
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"what was sent is not {what} of these parameters: {error}") from error
 
 
 def load_key(scheme: Scheme, public: bytes) -> seal.PublicKey:
     """Raises InputError for what is not a public key of these parameters."""
-    check_header(public, "a public key")
-    try:
-        return scheme.context.from_public_str(public)
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"what was sent is not a public key of these parameters: {error}") from error
+    return read(scheme.context.from_public_str, public, "a public key")
 
 
 def _by_prime(words: Words) -> list[Words]:
@@ -174,15 +171,10 @@ def _by_prime(words: Words) -> list[Words]:
 
 def _flood(random: Words, prime: int) -> Words:
     """Numbers of FLOOD_BITS bits, of two random words `[2, n]` each, mod a prime of 54 bits."""
-    value, more = _mod(random[0], prime), random[1]
+    value, more = mod(random[0], prime), random[1]
     for shift in range(0, FLOOD_BITS - 64, 10):
-        value = _mod((value << np.uint64(10)) + ((more >> np.uint64(shift)) & np.uint64(1023)), prime)
+        value = mod((value << np.uint64(10)) + ((more >> np.uint64(shift)) & np.uint64(1023)), prime)
     return value
-
-
-def _mod(values: Words, prime: int) -> Words:
-    """Division by a constant is vectorised in numpy, the remainder is not."""
-    return values - values // np.uint64(prime) * np.uint64(prime)
 
 
 @cache

@@ -24,7 +24,7 @@ import ssl
 import struct
 
 from ..errors import AdapterServerError
-from ..parties.connection import CHUNK, HEADER
+from ..parties.connection import CHUNK, HEADER, read_exactly
 
 MAGIC = 0x31504C53
 VERSION = 1
@@ -79,14 +79,14 @@ class Channel:
         """The next frame. Raises AdapterServerError for any other kind, for a longer one, for an ERROR."""
         kinds = expected if isinstance(expected, tuple) else (expected,)
         try:
-            magic, kind, argument, length = HEADER.unpack(self._read(HEADER.size))
+            magic, kind, argument, length = HEADER.unpack(read_exactly(self._tls, HEADER.size))
             if magic != MAGIC or kind not in Kind.__members__.values():
                 raise UnexpectedFrameError(f"{self.peer} sent what is not a frame of this protocol")
             if length > (1 << 16 if kind == Kind.ERROR else longest):
                 raise UnexpectedFrameError(
                     f"{self.peer} sent {length} bytes as {Kind(kind).name}, at most {longest} were expected"
                 )
-            data = self._read(length)
+            data = read_exactly(self._tls, length)
         except OSError as error:
             raise self._gone(error) from error
         self._bytes += HEADER.size + length
@@ -123,16 +123,6 @@ class Channel:
         """Make a thread that waits for this connection fail at once."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._tls, socket.SHUT_RDWR)
-
-    def _read(self, n: int) -> memoryview:
-        data = memoryview(bytearray(n))
-        got = 0
-        while got < n:
-            count = self._tls.recv_into(data[got : got + CHUNK])
-            if count == 0:
-                raise ConnectionResetError("it closed the connection")
-            got += count
-        return data
 
     def _gone(self, error: OSError) -> AdapterServerError:
         if isinstance(error, TimeoutError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .bfv import HEADER_BYTES, TOKENS, check_header, library
+from .bfv import HEADER_BYTES, TOKENS, library, read
 from .fixed import Floats, Shape
 
 if TYPE_CHECKING:
@@ -83,12 +83,8 @@ class OnlineScheme:
 
     def load(self, data: bytes | memoryview) -> seal.Ciphertext:
         """Raises InputError for what is not a ciphertext of these parameters."""
-        check_header(data)
         ciphertext = self.seal.Ciphertext()
-        try:
-            ciphertext.load_bytes(self.context, bytes(data))
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"what was sent is not a ciphertext of these parameters: {error}") from error
+        read(lambda given: ciphertext.load_bytes(self.context, given), data, "a ciphertext")
         if ciphertext.size() != 2 or not ciphertext.is_ntt_form() or ciphertext.coeff_modulus_size() not in (1, 3):
             raise InputError("what was sent is a ciphertext of another form")
         return ciphertext
@@ -200,8 +196,4 @@ class OnlineProduct:
 
 def load_turning(scheme: OnlineScheme, data: bytes) -> seal.GaloisKeys:
     """Raises InputError for what are not keys of these parameters."""
-    check_header(data, "a set of keys")
-    try:
-        return scheme.context.from_galois_str(data)
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"what was sent is not a set of keys of these parameters: {error}") from error
+    return read(scheme.context.from_galois_str, data, "a set of keys")

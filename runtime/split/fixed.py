@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log2
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from ..errors import InputError
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
+Integer = TypeVar("Integer", np.int64, np.uint64)
 
 ENTRY_BITS = 10
 """An entry of A or B is at most 2^10: four digits of the largest."""
@@ -139,14 +141,15 @@ def product(matrix: Floats, words: Words, modulus: int) -> Words:
     left = half
     while left:  # as many bits at a time as a word has room for
         step = min(left, 63 - modulus.bit_length())
-        high = _mod(high, modulus) << step
+        high = mod(high, modulus) << step
         left -= step
-    return _mod(high + low, modulus).view(np.uint64)
+    return mod(high + low, modulus).view(np.uint64)
 
 
-def _mod(values: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
+def mod(values: NDArray[Integer], modulus: int) -> NDArray[Integer]:
     """Division by a constant is vectorised in numpy, the remainder is not."""
-    return values - values // modulus * modulus
+    divisor = values.dtype.type(modulus)
+    return values - values // divisor * divisor
 
 
 def _room(largest: Floats) -> NDArray[np.int64]:

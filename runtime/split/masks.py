@@ -9,7 +9,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from .bfv import TOKENS
-from .fixed import Words
+from .fixed import Words, mod
 
 
 class Uniform:
@@ -20,7 +20,7 @@ class Uniform:
 
     def __init__(self, modulus: int) -> None:
         assert modulus.bit_length() <= 41
-        self._modulus = np.uint64(modulus)
+        self._modulus = modulus
         self._key = secrets.token_bytes(16)
 
     def numbers(self, stream: int, batch: int, first: int, count: int) -> Words:
@@ -28,14 +28,11 @@ class Uniform:
         counter = struct.pack(">HHI", stream, batch >> 32, batch & 0xFFFFFFFF) + struct.pack(">Q", first)
         cipher = Cipher(algorithms.AES(self._key), modes.CTR(counter)).encryptor()
         words = np.frombuffer(cipher.update(bytes(16 * count)), "<u8").reshape(count, 2)
-        value = self._mod(words[:, 0] >> np.uint64(1))
+        value = mod(words[:, 0] >> np.uint64(1), self._modulus)
         for shift in (0, 22):
             piece = (words[:, 1] >> np.uint64(shift)) & np.uint64((1 << 22) - 1)
-            value = self._mod((value << np.uint64(22)) + piece)
+            value = mod((value << np.uint64(22)) + piece, self._modulus)
         return value
-
-    def _mod(self, values: Words) -> Words:
-        return values - values // self._modulus * self._modulus
 
 
 class Masks:
