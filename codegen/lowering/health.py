@@ -89,12 +89,12 @@ class Watch:
         allowed = off_by((1 + fit.error) ** 2 - 1 + eps + NOISE) + ROUNDING
         self._count_off(r.mul(s, v2, bound=PERIOD * hidden), hidden, 1.0, allowed)
 
-    def row_sum(self, total: int, inverse: int, fit: Fit) -> None:
-        """Softmax: n `[H, R, 1]` at scale `ROW`, 1/n `[H, R, 1]` and its fit."""
+    def row_sum(self, total: int, inverse: int, error: float) -> None:
+        """Softmax: n `[H, R, 1]` at scale `ROW`, 1/n `[H, R, 1]` and its relative error."""
         r = self.health.r
         heads = r[total].shape[0]
         n = r.reshare(total) if r[total].sharing is Sharing.ADD else total
-        allowed = off_by(fit.error + NOISE) + heads * ROUNDING + LEFT_OUT
+        allowed = off_by(error + NOISE) + heads * ROUNDING + LEFT_OUT
         self._count_off(r.mul(n, inverse, bound=PERIOD), 1.0, 1 / heads, allowed)
 
     def denominator(self, x: int, low: float, high: float) -> None:

@@ -171,13 +171,13 @@ class _Need:
 
     def _sources(self, i: int) -> set[int]:
         """Inputs and results of protocols, but for weights and what they alone make, that a value follows from by local
-        operations."""
+        operations; and what those follow from that are only shared anew, which must be right in as many bits."""
         found, todo = set(), [i]
         while todo:
             v = self._program[todo.pop()]
             if v.kind in COMMUNICATING or not v.inputs:
                 found.add(v.id)
-            elif v.stage != Stage.SETUP:
+            if v.kind == "reshare" or (v.kind not in COMMUNICATING and v.stage != Stage.SETUP):
                 todo += v.inputs
         return found
 

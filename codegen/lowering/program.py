@@ -72,12 +72,13 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     """
     problems: list[str] = []
     plan = run_passes(plan, RING_PASSES)
+    weighings = ROUND[plan.meta.get("options", {}).get("rounds", "default")]
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
     for sum_scale in SUMS:
         # of an open model (`secret` is empty) all weights are shared as ever: its parties need not have it
         known = plan.is_public if plan.secret else None
-        lowering = _Lowering(plan, RingBuilder(weights, known), ranges, sum_scale)
-        lowered = lowering.run()
+        lowering = _Lowering(plan, RingBuilder(weights, known, max(weighings)), ranges, sum_scale)
+        lowered = lowering.run(weighings)
         if not lowering.ring.problems:
             return lowered
         problems = lowering.ring.problems
@@ -104,12 +105,12 @@ class _Lowering:
         first = next((v.attrs["layer"] for v in plan if v.kind == "decoder_layer"), None)
         self.rows = ROW if first is None else stream_scale(ranges, f"layers.{first}.input_norm_var")
         """Scale of the rows that enter the first layer."""
-        self.rounds: str = plan.meta.get("options", {}).get("rounds", "default")
         self.done: dict[int, int] = {}
         self.directions: dict[int, Direction] = {}
         """Of rows that a cosine head has been given, by the row's id."""
 
-    def run(self) -> Lowered:
+    def run(self, weighings: tuple[int, ...]) -> Lowered:
+        """Of programs in which a round is worth so many bits, the one with the fewest rounds."""
         for v in self.source:
             if v.kind not in TAKEN_APART and (v.kind in LAYERS or "layer" not in v.attrs):
                 self._lower(v)
@@ -119,7 +120,7 @@ class _Lowering:
         health = self.health.limit if self.health else None
         program = self.ring.program
         if not self.ring.problems:
-            program = min((schedule(narrow(program, bits)) for bits in ROUND[self.rounds]), key=_rounds_and_bytes)
+            program = min((schedule(narrow(program, bits)) for bits in weighings), key=_rounds_and_bytes)
         return Lowered(program, self.ring.folds, health)
 
     def _lower(self, v: Value) -> None:

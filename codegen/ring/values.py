@@ -52,6 +52,8 @@ class RangedValues:
     weights: WideWeights | None = None
     known: Callable[[str], bool] | None = None
     """Whether everybody knows a tensor of the model; None: nobody knows any."""
+    round_bits: int = 0
+    """Bits per instance that a round is worth, where one of two ways is chosen."""
     program: RingProgram = field(default_factory=RingProgram)
     folds: dict[str, Fold] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)

@@ -27,6 +27,8 @@ LOWEST_SCORE = -24.0
 """Of softmax attention; MiniLM: from -67 (layer 0) to -12 (layer 5)."""
 ROW_SUM = (0.15, 25.0)
 """Of its weights: 1 where the log-sum-exp is estimated right; MiniLM: 99.98 % from 0.13 to 10, but for layer 0."""
+LEAST_SUM_END = 8.0
+"""Of intervals for these sums: a few estimates are two too low, however few texts calibration saw."""
 LEAST_DENOMINATOR = -0.15
 """A mean over keys of kernel values, each cos of a phase difference averaged over F features. Drawn features put noise
 of 1/√(2F) on a value, 0.125 for 32 features, and keys share it: a denominator may be negative by about that. Trained
@@ -98,12 +100,13 @@ class Ranges:
         seen = self.sites.get(site)
         return 0.0 if seen is None else seen["q0.9999"]
 
-    def row_sum(self, site: str) -> tuple[float, float]:
-        """Sums of a row's softmax weights: all but the smallest 0.01 %, which no series of moderate length inverts."""
+    def row_sum(self, site: str, least_end: float = LEAST_SUM_END) -> tuple[float, float]:
+        """Sums of a row's softmax weights: all but the smallest 0.01 %, which no series of moderate length inverts, up
+        to `least_end` at least."""
         seen = self.sites.get(site)
         if seen is None:
             return ROW_SUM
-        return max(ROW_SUM[0], seen["q0.0001"] / self.reach), max(8.0, seen["max"] * self.reach)
+        return max(ROW_SUM[0], seen["q0.0001"] / self.reach), max(least_end, seen["max"] * self.reach)
 
     def square_bits(self, site: str) -> int:
         """log2 w² of the interval ±w that projections for squared ReLU features lie in, but for 0.02 % of them, which

@@ -1,13 +1,14 @@
 """The two functions of softmax attention without a maximum (`lowering/softmax.py`) as Fourier series.
 
 G(s) = min(e^(s/2), e^(PLATEAU/2)) of a score s less the row's estimated log-sum-exp; a weight is G(s)².
-r(n) = 1/n of the sum n of a row's weights.
+r(n) = 1/n of the sum n of a row's weights, or a coarse one that a step of Newton's corrects.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from math import pi
+from math import pi, sqrt
 
 import numpy as np
 
@@ -28,6 +29,8 @@ WEIGHT = Format(phase_bits=15, amplitude_bits=12, phasor_bits=12)
 MOST_ROOT = 7.7
 """Of |G|: the plateau is at 2.7, and its edge overshoots to 3.3 where the interval is long."""
 INVERSE = Format(phase_bits=32, amplitude_bits=15, phasor_bits=15)
+COARSE_INVERSE = Format(phase_bits=32, amplitude_bits=13, phasor_bits=13)
+"""What rounding adds to r, a step squares."""
 WEIGHT_ERROR = 0.01
 """Relative to G where s > -1, absolute below, as far as the plateau: a weight errs by twice that. MiniLM's layers take
 8 to 12 harmonics, but for the lowest, whose scores spread over 90 units."""
@@ -69,11 +72,36 @@ def _root_weight(low: float, length: float, n: int) -> Fit:
     return fitted(samples, length, list(range(1, n + 1)), WEIGHT, cosines=True, sines=True)
 
 
+@dataclass(frozen=True)
+class InverseSum:
+    """1/n of sums of weights n."""
+
+    fit: Fit
+    """r(n) ≈ 1/n."""
+    corrected: bool
+    """Whether r·(2 - n·r) is taken in place of r: its relative error is the square of r's."""
+
+    @property
+    def error(self) -> float:
+        """Relative, on the interval."""
+        return self.fit.error**2 if self.corrected else self.fit.error
+
+    def quotient(self, n: Floats, length: float) -> Floats:
+        """n times what stands for 1/n, with a period of `length`: 1 where it is right."""
+        product: Floats = n * self.fit(n / length)
+        return product * (2 - product) if self.corrected else product
+
+
 @cache
-def inverse_sum(low: float, high: float, length: float) -> Fit:
+def inverse_sum(low: float, high: float, length: float, *, corrected: bool = False) -> InverseSum:
     """1/n on [low, high] with a period of `length`, to a relative error of 0.005 where 192 harmonics reach that, and
-    roughly on to `HARMLESS`·high. Below `low` it stays near 1/low."""
-    return cheapest(lambda n: _inverse_sum(low, high, length, n), INVERSE_ERROR, (32, 48, 64, 96, 128, 192))
+    roughly on to `HARMLESS`·high. Below `low` it stays near 1/low. Corrected it takes a third of the harmonics."""
+    target = sqrt(INVERSE_ERROR) if corrected else INVERSE_ERROR
+    form = COARSE_INVERSE if corrected else INVERSE
+    fit = cheapest(
+        lambda n: _inverse_sum(low, high, length, n, form), target, (16, 20, 24, 32, 40, 48, 64, 96, 128, 192)
+    )
+    return InverseSum(fit, corrected)
 
 
 def sum_period(low: float, high: float) -> float:
@@ -81,7 +109,7 @@ def sum_period(low: float, high: float) -> float:
     return 1.1 * (HARMLESS * high - low / 2)
 
 
-def _inverse_sum(low: float, high: float, length: float, n: int) -> Fit:
+def _inverse_sum(low: float, high: float, length: float, n: int, form: Format) -> Fit:
     span = high - low
     even, logarithmic = np.linspace(low, high, 5 * n + 200), low + span * np.geomspace(1e-5, 1, 5 * n + 200)
     x = np.unique(np.concatenate([even, logarithmic]))
@@ -93,7 +121,7 @@ def _inverse_sum(low: float, high: float, length: float, n: int) -> Fit:
     samples = Samples(
         np.concatenate([x, after, before, start + (end - start) * step]),
         np.concatenate([1 / x, 1 / after, np.full(before.size, 1 / low), bridge]),
-        np.concatenate([x, 0.1 * after, np.full(before.size, 0.03 * low), 0.002 / bridge]),
+        np.concatenate([x, 0.3 * after, np.full(before.size, 0.03 * low), 0.002 / bridge]),
         x.size,
     )
-    return fitted(samples, length, list(range(1, n + 1)), INVERSE, cosines=True, sines=True)
+    return fitted(samples, length, list(range(1, n + 1)), form, cosines=True, sines=True)

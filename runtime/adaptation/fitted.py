@@ -92,7 +92,7 @@ def _bend(site: str, shape: Architecture, ranges: Ranges, device: torch.device) 
 
 def _inverse(site: str, shape: Architecture, ranges: Ranges, device: torch.device) -> Callable[[Tensor], Tensor]:
     low, high = ranges.row_sum(site)
-    return curve(inverse_sum(low, high, sum_period(low, high)), sum_period(low, high), device)
+    return curve(inverse_sum(low, high, sum_period(low, high)).fit, sum_period(low, high), device)
 
 
 _MAKERS = {"activation": _activation, "attention_var": _root, "output_var": _root}

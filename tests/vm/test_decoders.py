@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.decoder_runs import DecoderRun, decoder_run
+from secfwt.codegen.lowering import heads
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
@@ -21,15 +23,25 @@ def flat(run: DecoderRun, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("family", "head", "prompt_at", "relu2"),
+    ("family", "head", "prompt_at", "relu2", "corrected"),
     [
-        ("llama", "causal_lm", "start", False), ("gpt2", "prototypes", "end", False),
-        ("qwen3", "causal_lm", "template", False), ("llama", "causal_lm", "end", True),
+        ("llama", "causal_lm", "start", False, False), ("gpt2", "prototypes", "end", False, True),
+        ("qwen3", "causal_lm", "template", False, False), ("llama", "causal_lm", "end", True, True),
     ],
 )  # fmt: skip
-def test_the_vm_follows_the_oracles(family: str, head: str, prompt_at: str, relu2: bool, tmp_path: Path) -> None:
+def test_the_vm_follows_the_oracles(
+    family: str,
+    head: str,
+    prompt_at: str,
+    relu2: bool,
+    corrected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "CORRECTION_ROUNDS", 0 if corrected else inf)
     run = decoder_run(tmp_path, family, head, prompt_at=prompt_at, relu2=relu2)
     ring = run.compiled.ring
+    assert corrected == any(v.kind == "table" and v.attrs["name"].startswith("two.") for v in ring)
     s = Simulator(program_text(ring), 1 << 22)
     s.weights(flat(run, "weight"))
     before = s.counters()

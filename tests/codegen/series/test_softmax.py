@@ -39,14 +39,22 @@ def test_long_intervals_lose_exactness_and_keep_their_shape(low: float) -> None:
     assert fit.bound * 2.0**fit.scale < 2**30
 
 
+@pytest.mark.parametrize("corrected", [False, True])
 @pytest.mark.parametrize(("low", "high"), [(0.15, 25.0), (0.2, 18.0), (0.3, 10.0)])
-def test_sums_are_inverted_and_a_little_beyond(low: float, high: float) -> None:
+def test_sums_are_inverted_and_a_little_beyond(low: float, high: float, corrected: bool) -> None:
     length = sum_period(low, high)
-    fit = inverse_sum(low, high, length)
+    inverse = inverse_sum(low, high, length, corrected=corrected)
     x = np.geomspace(low, high, 3000)
-    assert np.abs(fit(x / length) * x - 1).max() < 1.1 * max(fit.error, INVERSE_ERROR)
+    assert np.abs(inverse.quotient(x, length) - 1).max() < 1.1 * max(inverse.error, INVERSE_ERROR)
     beyond = np.linspace(high, HARMLESS * high, 300)
-    assert np.abs(fit(beyond / length) * beyond - 1).max() < 0.1
-    below = fit(np.linspace(low / 2, low, 50) / length)
+    assert np.abs(inverse.quotient(beyond, length) - 1).max() < (0.2 if corrected else 0.1)
+    below = inverse.fit(np.linspace(low / 2, low, 50) / length)
     assert 0.5 / low < below.min()
     assert below.max() < 2 / low
+
+
+def test_a_correction_spares_most_harmonics() -> None:
+    """What rows of a decoder may sum to."""
+    long, short = (inverse_sum(0.15, 24.0, sum_period(0.15, 24.0), corrected=corrected) for corrected in (False, True))
+    assert short.error <= INVERSE_ERROR
+    assert 2.5 * len(short.fit.m) < len(long.fit.m)
