@@ -13,9 +13,10 @@ A score costs one masked opening and one truncation, a row and head one opening 
 from __future__ import annotations
 
 from functools import reduce
+from typing import ClassVar
 
 from ..commandline.problems import Problem, ProblemsFound
-from ..series.softmax import HIGHEST, MOST_ROOT, period, root_weight
+from ..series.softmax import BEYOND, HIGHEST, MOST_ROOT, period, root_weight
 from .heads import Part, Weighing, in_front, projected, values
 from .scales import BENT, ROW
 
@@ -25,6 +26,8 @@ class SoftmaxAttention(Weighing):
 
     advice = "Give --attention rfa and an adapter (secfwt-convert)."
     """What else there is where it does not serve."""
+    beyond: ClassVar[float] = BEYOND
+    """How far beyond the plateau's edge scores may lie."""
 
     def attend(self, parts: tuple[Part, ...], reads: tuple[int, ...]) -> int:
         """Parts of different stages meet as late as attention lets them: scores of tokens on tokens are computed once
@@ -70,8 +73,8 @@ class SoftmaxAttention(Weighing):
                 f"{HIGHEST:.1f}",
                 f"No linear function of the rows estimates it. {self.advice}".strip(),
             )])  # fmt: skip
-        theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low))
-        fit = root_weight(low, turn)
+        theta, turn = r.phase(r.sub(r.matmul(query, key), centre), period(low, self.beyond))
+        fit = root_weight(low, turn, self.beyond)
         if fit.bound > MOST_ROOT:
             raise ProblemsFound([Problem(
                 "error", f"layer {layer}: scores lie up to {-low:.0f} below their row's log-sum-exp",

@@ -40,23 +40,22 @@ HARMLESS = 2.5
 """Sums of up to that many times the interval's end are still inverted, less exactly."""
 
 
-def period(low: float) -> float:
-    """Period of G for scores from `low` on."""
-    return SHORTEST * (PLATEAU + BEYOND - low)
+def period(low: float, beyond: float = BEYOND) -> float:
+    """Period of G for scores from `low` on, and up to `beyond` the plateau's edge."""
+    return SHORTEST * (PLATEAU + beyond - low)
 
 
 @cache
-def root_weight(low: float, length: float) -> Fit:
-    """G on [low, PLATEAU + BEYOND] with a period of `length`: to 0.02 below the plateau's edge, where 16 harmonics
+def root_weight(low: float, length: float, beyond: float = BEYOND) -> Fit:
+    """G on [low, PLATEAU + beyond] with a period of `length`: to 0.02 below the plateau's edge, where 16 harmonics
     reach that. On the plateau, where few scores lie, a ripple counts for less: it overshoots by up to 0.6 there.
 
     Below `low`, and further beyond the plateau than its interval, the series goes on with its period: wrong.
     """
-    return cheapest(lambda n: _root_weight(low, length, n), WEIGHT_ERROR, tuple(range(8, 17)))
+    return cheapest(lambda n: _root_weight(low, PLATEAU + beyond, length, n), WEIGHT_ERROR, tuple(range(8, 17)))
 
 
-def _root_weight(low: float, length: float, n: int) -> Fit:
-    high = PLATEAU + BEYOND
+def _root_weight(low: float, high: float, length: float, n: int) -> Fit:
     x = np.linspace(low, high, 60 * n + 600)
     y = np.exp(np.minimum(x, PLATEAU) / 2)
     # relative above e^(-1/2), absolute below; the edge rounds off, and the plateau follows

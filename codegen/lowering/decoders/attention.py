@@ -45,8 +45,11 @@ class CausalAttention(SoftmaxAttention):
     """Attention of normalised rows; `norm` is the affine part that they lack."""
 
     advice = ""
-    least_end = 24.0
-    """Rows of SmolLM2 have sums of up to 29 in one of 64 texts, whatever calibration saw."""
+    least_end = 60.0
+    beyond = 8.0
+    """A row that finds again what it follows, as induction heads do, has a log-sum-exp that no linear function of it
+    tells: in one of 64 texts SmolLM2's layer 17 exceeds the estimate by 7.4, and its weights, on the plateau, add up to
+    73. Calibration on 150 other texts saw 5 and 15."""
 
     def keys(self, x: int, end: int, mask: int | None, sink: int | None) -> Keys:
         """Keys and values of a part of the rows, x̂ `[R, h]`, that ends at slot `end`; `mask` and `sink` `[R, 1]`: rows
