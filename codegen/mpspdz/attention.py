@@ -9,7 +9,7 @@ from typing import Any
 from ..plan.graph import Value
 from ..series.fits import Fit
 from ..series.ranges import Ranges
-from ..series.softmax import PLATEAU, WEIGHT_ERROR, period, root_weight
+from ..series.softmax import BEYOND, CAUSAL_BEYOND, PLATEAU, WEIGHT_ERROR, period, root_weight
 from .protocols import PROTOCOLS, ProtocolName
 
 RFA = ("variant", "heads", "features", "floor")
@@ -38,14 +38,14 @@ class Attention:
         softmax = {"variant": "softmax", "heads": attrs["heads"]}
         if not self.by_series:
             return softmax | {"plateau": PLATEAU}
-        return softmax | _series(min(map(self._low, layers)))
+        return softmax | _series(min(map(self._low, layers)), BEYOND)
 
     def weighing(self, layers: Sequence[Value]) -> list[dict[str, Any]] | dict[str, Any]:
         """What a call for decoder layers says of their weights: for each its own series, of as many harmonics; or one
         plateau for all."""
         if not self.by_series:
             return {"plateau": PLATEAU}
-        series = [_series(self._low(v)) for v in layers]
+        series = [_series(self._low(v), CAUSAL_BEYOND) for v in layers]
         most = max(len(each["amplitudes"]) for each in series)
         for each in series:
             each["amplitudes"] += [(0.0, 0.0)] * (most - len(each["amplitudes"]))
@@ -66,8 +66,9 @@ class Attention:
         return root_weight(self._low(v), period(self._low(v)))
 
 
-def _series(low: float) -> dict[str, Any]:
-    """The fit for scores from `low` on."""
-    fit = root_weight(low, period(low))
+def _series(low: float, beyond: float) -> dict[str, Any]:
+    """The fit for scores from `low` on, up to `beyond` the plateau's edge."""
+    length = period(low, beyond)
+    fit = root_weight(low, length, beyond)
     amplitudes = [(round(re, DIGITS), round(im, DIGITS)) for re, im in zip(fit.re, fit.im, strict=True)]
-    return {"period": period(low), "mean": round(fit.const, DIGITS), "amplitudes": amplitudes}
+    return {"period": length, "mean": round(fit.const, DIGITS), "amplitudes": amplitudes}

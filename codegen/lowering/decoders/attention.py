@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...ring.values import WideWeights
+from ...series.ranges import CAUSAL_SUM_END
+from ...series.softmax import CAUSAL_BEYOND
 from ..scales import ROW
 from ..softmax import SoftmaxAttention
 from .norm import normalised
@@ -45,11 +47,8 @@ class CausalAttention(SoftmaxAttention):
     """Attention of normalised rows; `norm` is the affine part that they lack."""
 
     advice = ""
-    least_end = 60.0
-    beyond = 8.0
-    """A row that finds again what it follows, as induction heads do, has a log-sum-exp that no linear function of it
-    tells: in one of 64 texts SmolLM2's layer 17 exceeds the estimate by 7.4, and its weights, on the plateau, add up to
-    73. Calibration on 150 other texts saw 5 and 15."""
+    least_end = CAUSAL_SUM_END
+    beyond = CAUSAL_BEYOND
 
     def keys(self, x: int, end: int, mask: int | None, sink: int | None) -> Keys:
         """Keys and values of a part of the rows, x̂ `[R, h]`, that ends at slot `end`; `mask` and `sink` `[R, 1]`: rows
