@@ -99,7 +99,7 @@ def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) 
     """The objective of a run, all sets loaded."""
     temperature = settings.get("temperature")
     given = {name: value for name, value in settings.items() if name not in ("temperature", "restarts")}
-    options = TuneOptions(**given, engine="clear", seed=seed)
+    options = TuneOptions(**given, prototype_shots=0.0, engine="clear", seed=seed)
     splits = splits_of(task, data, options)
     model = load_model(options, splits.labels)
     if temperature:

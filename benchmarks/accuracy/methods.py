@@ -81,6 +81,8 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
     """One row: draw the shots, find a prompt, test it."""
     began, method = time.monotonic(), METHODS[name]
     options = run_options(task, method, seed, settings)
+    if method.search == "shots":
+        return shots_row(task, name, options, settings, data)
     splits = draw(task, data, options.k_shot, seed)
     model = load_model(options, splits.labels)
     if method.search == "none":
@@ -99,6 +101,47 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
     )  # fmt: skip
 
 
+def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, object], data: Path) -> AccuracyRow:
+    """The row of shots without a prompt. The model and the test set are the same for every draw: a prompt's projection
+    times zero."""
+    began, method = time.monotonic(), METHODS[name]
+    splits = draw(task, data, options.k_shot, options.seed)
+    model, engine, tested = loaded(task, method, settings, data)
+    given = {"train": splits.train, "dev": splits.dev}
+    sets = {part: embed(part, examples, model, options, SILENT) for part, examples in given.items()}
+    space = PromptSpace(model.plan, options.alpha)
+    objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
+    found = weighed(objective, sets)
+    right = engine.logits("test", space.coordinates(found.z)).argmax(axis=-1) == tested.labels
+    return AccuracyRow(
+        task=task.name, method=name, seed=options.seed, settings=described(task, settings),
+        adapter=adapter_hash(method), shots=options.k_shot, evaluations=0, start_loss=found.start_loss,
+        best_loss=found.best_loss, start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()),
+        tested=len(right), seconds=time.monotonic() - began, megabytes=0.0, commit=common.commit(),
+        command=common.command(),
+    )  # fmt: skip
+
+
+Loaded = tuple[Model, Engine, LabelledSet]
+LAST: dict[str, Loaded] = {}
+"""What was loaded last, by all that it depends on."""
+
+
+def loaded(task: Task, method: Method, settings: dict[str, object], data: Path) -> Loaded:
+    """A model, its engine in this process, and the test set there."""
+    if (key := repr((task, method, settings, data))) in LAST:
+        return LAST[key]
+    LAST.clear()
+    options = run_options(task, method, 1, settings)
+    splits = draw(task, data, options.k_shot, 1)
+    model = load_model(options, splits.labels)
+    tested = embed("test", splits.test, model, options, SILENT)
+    with opened(method, model, Path()) as engine:
+        engine.load_examples("test", tested.batch)
+    LAST[key] = model, engine, tested
+    return LAST[key]
+
+
 def run_options(task: Task, method: Method, seed: int, settings: dict[str, object]) -> TuneOptions:
     """The options of a run, as tune.py takes them."""
     texts, words = (
@@ -114,7 +157,7 @@ def run_options(task: Task, method: Method, seed: int, settings: dict[str, objec
 
 def without_prompt(model: Model) -> Model:
     """The same model as a plain classifier."""
-    options = replace(model.options, n_prompt_tokens=0)
+    options = replace(model.options, n_prompt_tokens=0, prototype_shots=0.0)
     return replace(model, options=options, plan=build_plan(model.spec, options))
 
 
@@ -142,8 +185,6 @@ def search(
     space = PromptSpace(model.plan, options.alpha)
     labelled = {name: sets[name] for name in ("train", "dev")}
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
-    if method.search == "shots":
-        return weighed(objective, sets)
     if isinstance(engine, TorchEngine | TorchDecoder) and method.search == "gradient":
         return descend(objective, engine)
     run = TuningRun.create(folder, options.to_json(), {})

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from secfwt.runtime.data.examples import Example, read_examples
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.tuning.model import load_model
-from secfwt.runtime.tuning.objective import SHOT_WEIGHTS, Ints, mean_loss
+from secfwt.runtime.tuning.objective import Ints, likely_weight, mean_loss, tried_weights
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.session import embed
 from sklearn.linear_model import LogisticRegression
@@ -91,11 +91,17 @@ def embedded(task: Task, attention: str, data: Path, examples: Mapping[str, list
 
 def draw(rows: Embedded, shots: int, seed: int) -> tuple[Embedded, Embedded, Embedded]:
     """`shots` per class to train, as many for dev, and the rest."""
-    order = np.random.default_rng(seed).permutation(len(rows.labels))
-    by_class = [order[rows.labels[order] == label] for label in np.unique(rows.labels)]
+    train, dev, rest = drawn(rows.labels, shots, seed)
+    return rows[train], rows[dev], rows[rest]
+
+
+def drawn(labels: Ints, shots: int, seed: int) -> tuple[Ints, Ints, Ints]:
+    """Which rows those are."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_class = [order[labels[order] == label] for label in np.unique(labels)]
     parts = ((0, shots), (shots, 2 * shots), (2 * shots, None))
     train, dev, rest = (np.concatenate([each[lo:hi] for each in by_class]) for lo, hi in parts)
-    return rows[train], rows[dev], rows[rest]
+    return train, dev, rest
 
 
 def left_out(texts: Floats, shots: Embedded, weight: float) -> float:
@@ -113,7 +119,7 @@ def measure(texts: Floats, train: Embedded, dev: Embedded, test: Embedded, score
     """What every use of the shots reaches."""
     both = Embedded(np.concatenate([train.rows, dev.rows]), np.concatenate([train.labels, dev.labels]))
     means = {"": train.means(len(texts)), " of all": both.means(len(texts))}
-    tried = [min(MOST, np.bincount(train.labels).min() / 4) * weight for weight in SHOT_WEIGHTS]
+    tried = tried_weights(np.bincount(train.labels).min(), MOST)
 
     def logits(of: Embedded, weight: float, which: str = "") -> Floats:
         return np.asarray(TEMPERATURE * of.rows @ unit(texts + weight * means[which]).T)
@@ -125,12 +131,13 @@ def measure(texts: Floats, train: Embedded, dev: Embedded, test: Embedded, score
     for which in means:
         found |= {f"{weight:g}{which}": reached(logits(test, weight, which)) for weight in WEIGHTS}
         found[f"shots alone{which}"] = reached(TEMPERATURE * test.rows @ unit(means[which]).T)
-    losses = {
-        "dev": [mean_loss(logits(dev, weight), dev.labels, "ce", 0.0) for weight in tried],
-        "leaving one out": [left_out(texts, both, weight) for weight in tried],
+    by_dev = np.array([mean_loss(logits(dev, weight), dev.labels, "ce", 0.0) for weight in tried])
+    chosen = {
+        "dev": likely_weight(tried, len(dev.labels) * by_dev),
+        "lowest dev loss": tried[by_dev.argmin()],
+        "leaving one out": tried[np.argmin([left_out(texts, both, weight) for weight in tried])],
     }
-    for name, each in losses.items():
-        weight = tried[int(np.argmin(each))]
+    for name, weight in chosen.items():
         found |= {f"by {name}": reached(logits(test, weight, " of all")), f"weight by {name}": weight}
     weight = found["weight by dev"]
     found["bias"] = reached(logits(test, weight, " of all") + bias(logits(dev, weight), dev))

@@ -142,7 +142,7 @@ def slowest(costs: Sequence[Sequence[str]]) -> Spent:
 @contextmanager
 def prepared(engine: EngineName) -> Iterator[Prepared]:
     """The default run's bundle with its data; MP-SPDZ's with less of it."""
-    options = TuneOptions()
+    options = TuneOptions(prototype_shots=None if engine == "embedded" else 0.0)
     splits = load_splits(options)
     compiled = load_model(options, splits.labels, splits.places).compiled
     assert compiled is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..commandline.problems import Problem, Report
 from .options import GenOptions
@@ -12,6 +13,8 @@ from .spec import ModelSpec
 
 SPECIAL = 2
 """Tokens of an empty text."""
+PROTOTYPE_SHOTS = 4.0
+"""Most weight of shots in prototypes where nothing is said (docs/accuracy.md)."""
 BARE = re.compile(r"[\W\d_]+|true|false|label[ _-]?\d+", re.IGNORECASE)
 """A label text without a word in it that says what is meant."""
 
@@ -62,6 +65,15 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
             f"Accepted: 0 to {spec.num_hidden_layers - 1}.",
         )
     report.check()
+
+
+def choose_shots(spec: ModelSpec, options: GenOptions, kept: bool) -> GenOptions:
+    """The options with `prototype_shots` decided: `PROTOTYPE_SHOTS` for prototypes where the engine has something
+    `kept` from step to step. A prompt at the start is meant for PEFT, which has no prototypes."""
+    if options.prototype_shots is not None:
+        return options
+    serves = kept and spec.head.kind == "prototypes" and options.prompt_at != "start"
+    return replace(options, prototype_shots=PROTOTYPE_SHOTS if serves else 0.0)
 
 
 def text_room(spec: ModelSpec, options: GenOptions) -> int:

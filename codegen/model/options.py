@@ -28,6 +28,11 @@ LORA = Option(
     "LoRA adapter of PEFT's: the model owner's secret. What it is an adapter of is public (--weights says otherwise).",
     MODEL, metavar="DIR", path=True,
 )  # fmt: skip
+SHOTS = Option(
+    "Prototype head: most weight that the mean embedding of a label's shots may have in its prototype, where the "
+    "label's text has 1; a run chooses by its losses. 0: texts alone. Above 0: not with MP-SPDZ.",
+    LABELS, at_least=0, at_most=64,
+)  # fmt: skip
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 
 
@@ -93,14 +98,8 @@ class ProgramOptions:
         Literal["ce", "hinge"],
         Option("Cross entropy, or the sum over wrong labels of max(0, margin + logit - right logit).", SEARCH),
     ] = "ce"
-    prototype_shots: Annotated[
-        float,
-        Option(
-            "Prototype head: most weight that the mean embedding of a label's shots may have in its prototype, where "
-            "the label's text has 1; a run chooses by dev loss. 0: texts alone. Above 0: embedded engine only.",
-            LABELS, at_least=0, at_most=64,
-        ),
-    ] = 0.0  # fmt: skip
+    prototype_shots: Annotated[float | None, SHOTS] = 0.0
+    """None: as the head and the engine have it (`model.compatibility.choose_shots`)."""
     margin: Annotated[float, Option("Margin of the hinge loss.", SEARCH, above=0, at_most=1_000_000)] = 2.0
     reveal: Annotated[
         Literal["losses", "logits"],

@@ -54,7 +54,7 @@ class FrozenLayers:
         length = x.shape[1] - 1 if self.spec.causal else x.shape[1]
         clear = replace(
             self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
-            attention="softmax", activation="", sequence_length=length, prompt_at="end",
+            prototype_shots=0.0, attention="softmax", activation="", sequence_length=length, prompt_at="end",
         )  # fmt: skip
         plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]

@@ -32,6 +32,8 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
         raise ValueError("whoever reads the model decides the attention (`model.adapter.choose_attention`)")
     if options.weights == "auto":
         raise ValueError("whoever reads the model decides whose its weights are (`model.lora.choice.choose_weights`)")
+    if options.prototype_shots is None:
+        raise ValueError("whoever reads the model decides what shots weigh (`model.compatibility.choose_shots`)")
     plan = _empty(spec, options)
     if spec.head.kind == "tokens":
         add_generation(plan, spec, options)

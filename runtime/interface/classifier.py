@@ -35,6 +35,7 @@ from ..prediction.predictor import Predictor
 from ..prediction.tuned import TunedRun
 from ..progress import Display, PlainDisplay
 from ..run_folder import Json, private_file, private_folder
+from ..tuning.run_folder import SHOTS_FILE
 from ..tuning.session import fill, tune_splits
 from .estimator import BaseEstimator, ClassifierMixin
 from .parameters import FILES, defaults, given_options, kept, signed
@@ -48,7 +49,7 @@ CLASSES = "classes.json"
 """Labels as `fit` was given them, by their names."""
 KEPT = (
     "options.json", "report.html", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json",
-    "evaluation.png", "opened.jsonl", CLASSES, "deployment.toml",
+    "evaluation.png", "opened.jsonl", SHOTS_FILE, CLASSES, "deployment.toml",
 )  # fmt: skip
 """What makes a run's folder that `load` and `secfwt-predict` read."""
 
@@ -135,7 +136,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return evaluate(logits, np.array([index[e.label] for e in examples]), classes)
 
     def save(self, folder: str | Path) -> None:
-        """Copy the run to a folder, for `load` and `secfwt-predict --run`; it has what the run opened."""
+        """Copy the run to a folder, for `load` and `secfwt-predict --run`; it has what the run opened, and the labelled
+        texts where they take part in prototypes."""
         path = Path(folder)
         source = self._run().path
         if (path / "options.json").exists():

@@ -43,6 +43,8 @@ def command(name: str, kind: type, values: Mapping[str, Any], always: Collection
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "auto"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(value) if isinstance(value, tuple) else str(value)

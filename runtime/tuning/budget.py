@@ -45,6 +45,7 @@ def need(objective: Objective, options: SearchOptions, done: int | None) -> Need
         asked = candidates + objective.canaries.count(candidates)
         losses += asked * (objective.reveal == "losses")
         rows += asked * len(objective.sets[name].labels) * (objective.reveal == "logits")
+    rows += 2 * len(objective.sets["dev"].labels) * (options.keep_beyond > 0)
     test = objective.sets.get("test")
     return Need(losses, rows, 2 * len(test.labels) if test else 0)
 
@@ -82,6 +83,7 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
     uploads = uploaded_bytes(ring, "weight") + sum(uploaded_bytes(ring, "example", size) for size in sizes.values())
     asked = [*_steps(options, None), *([("test", 1)] * 2 if "test" in sizes else [])]
+    asked += [("dev", 1)] * 2 if options.keep_beyond else []
     for (name, candidates), times in Counter(asked).items():
         evaluated = candidates + canaries.count(candidates)
         step = generation_cost(ring, evaluated, sizes[name])

@@ -13,7 +13,7 @@ from ..evaluation.results import TUNED, UNTUNED
 from ..progress import Display, Status
 from ..run_folder import Json
 from .budget import check_budget, shown
-from .objective import SHOT_WEIGHTS, SHOTS, Evaluation, Objective
+from .objective import SHOTS, Evaluation, Objective, likely_weight, tried_weights
 from .options import SearchOptions
 from .run_folder import TuningRun
 from .search import CmaSearch, LayerwiseSearch, Search, SearchError
@@ -62,10 +62,10 @@ def tune(
     """Search until the budget is spent or CMA-ES has converged, then measure the best prompt on the test set.
 
     The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
-    distribution at every dev evaluation. State is saved after every generation; a run folder that holds a state
-    continues from there. Shots have the weight in prototypes whose dev loss without a prompt is lowest, 0 among
-    them. In the search they are the training set's; for the test set, dev's too. `watch` is told, once a generation is
-    saved, what `history.jsonl` has of it, with the lowest losses so far (`best_train`, `best_dev`). Raises SearchError,
+    distribution at every dev evaluation; `keep_beyond` may ask more of it. State is saved after every generation; a run
+    folder that holds a state continues from there. Shots weigh in prototypes what `weight_of_shots` says. In the search
+    they are the training set's; for the test set, dev's too. `watch` is told, once a generation is saved, what
+    `history.jsonl` has of it, with the lowest losses so far (`best_train`, `best_dev`). Raises SearchError,
     RunFolderError and whatever the engine raises.
     """
     for name in ("train", "dev"):
@@ -92,7 +92,9 @@ def tune(
             watch({**saved, "best_train": state.best_train, "best_dev": state.best_dev})
     finally:
         display.stop()
-    return _finish(objective, state, stopped, account, display)
+    best_z = _kept(objective, options, state, display)
+    account.book(CHOICE, objective.engine.cost())
+    return _finish(objective, state, best_z, stopped, account, display)
 
 
 def _start(
@@ -109,18 +111,17 @@ def _start(
 
 
 def weight_of_shots(objective: Objective, display: Display) -> float:
-    """The weight of the shots in prototypes whose dev loss without a prompt is lowest, 0 among them: one shot weighs a
-    quarter of its label's text at most."""
+    """What shots weigh in prototypes: what `likely_weight` reads from dev's losses without a prompt."""
     if not objective.space.most_shots:
         return 0.0
-    shots = np.bincount(objective.sets["train"].labels).min()
-    weights = min(objective.space.most_shots, shots / 4) * np.array(SHOT_WEIGHTS)
+    shots, count = np.bincount(objective.sets["train"].labels).min(), len(objective.sets["dev"].labels)
+    weights = tried_weights(shots, objective.space.most_shots)
     losses = objective.shot_losses("dev", weights)
     if np.isnan(losses).all():
         return 0.0  # the loss without a prompt will say what is wrong
-    chosen = float(weights[np.nanargmin(losses)])
+    chosen = likely_weight(weights, count * losses)
     tried = ", ".join(f"{weight:g}: {loss:.4f}" for weight, loss in zip(weights, losses, strict=True))
-    display.note(f"shots    weight {chosen:g} in prototypes, by dev loss ({tried})")
+    display.note(f"shots    weight {chosen:.3g} in prototypes, by dev loss ({tried})")
     return chosen
 
 
@@ -240,10 +241,25 @@ def _accuracy(logits: Floats, objective: Objective) -> float:
     return float(np.mean(logits.argmax(axis=-1) == objective.sets["test"].labels))
 
 
-def _finish(objective: Objective, state: TuningState, stopped: str, account: Account, display: Display) -> Outcome:
+def _kept(objective: Objective, options: SearchOptions, state: TuningState, display: Display) -> Floats:
+    """The prompt with the lowest dev loss, or none where that is not lower by `keep_beyond` standard errors."""
+    if not options.keep_beyond or not np.any(state.best_z):
+        return state.best_z
+    gain, error = objective.gain("dev", state.best_z)
+    kept = gain > options.keep_beyond * error  # not where it is NaN
+    display.note(
+        f"keep     dev loss {gain:.4f} ± {error:.4f} lower with the best prompt: {'kept' if kept else 'none is kept'}"
+    )
+    return state.best_z if kept else np.zeros_like(state.best_z)
+
+
+def _finish(
+    objective: Objective, state: TuningState, best_z: Floats, stopped: str, account: Account, display: Display
+) -> Outcome:
     logits: dict[str, Floats] = {}
     left = objective.engine.allowance().logit_rows
-    tuned = bool(np.any(state.best_z)) or state.shots > 0
+    prompted = bool(np.any(best_z))
+    tuned = prompted or state.shots > 0
     rows = len(objective.sets["test"].labels) * (1 + tuned) if "test" in objective.sets else 0
     if left is not None and rows > left:
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
@@ -251,7 +267,7 @@ def _finish(objective: Objective, state: TuningState, stopped: str, account: Acc
         if state.shots:
             objective.load(SHOTS)
             objective.keep(SHOTS)
-        prompts = [objective.space.untuned, *([state.best_z] if tuned else [])]
+        prompts = [objective.space.untuned, *([best_z] if tuned else [])]
         measured = _test_logits(objective, prompts, display)
         logits = {UNTUNED: measured[0], TUNED: measured[-1]}
         account.book(TEST, objective.engine.cost())
@@ -263,7 +279,7 @@ def _finish(objective: Objective, state: TuningState, stopped: str, account: Acc
         start_loss=state.start_loss,
         best_loss=state.best_train,
         start_dev=state.start_dev,
-        best_dev=state.best_dev,
+        best_dev=state.best_dev if prompted else state.start_dev,
         test_zero_shot=_accuracy(logits[UNTUNED], objective) if logits else None,
         test_tuned=_accuracy(logits[TUNED], objective) if logits else None,
         test_examples=len(objective.sets["test"].labels) if logits else 0,
@@ -272,6 +288,6 @@ def _finish(objective: Objective, state: TuningState, stopped: str, account: Acc
         cost=account.total,
         phases=account.phases,
         opened=dict(objective.opened),
-        best_z=state.best_z,
+        best_z=best_z,
         shots=state.shots,
     )

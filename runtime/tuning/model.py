@@ -16,7 +16,7 @@ from ...codegen.bundle import program_covered, program_options, program_spec, un
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.compile import EXAMPLES, Compiled, Covered, calibrate_plan, compile_settled, has_checkpoint
 from ...codegen.model.adapter import Adapter, choose_attention, stored_sites
-from ...codegen.model.compatibility import bare_label_texts, text_room
+from ...codegen.model.compatibility import bare_label_texts, choose_shots, text_room
 from ...codegen.model.hf import decoder_heads, has_classifier, read_model
 from ...codegen.model.lora.changes import Lora
 from ...codegen.model.lora.choice import choose_weights
@@ -162,6 +162,7 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
     if options.engine == "split" and (given is not None or chosen.attention == "rfa"):
         advice = "Its products are the base's own: give --attention softmax."
         raise ProblemsFound([Problem("error", "--engine split with random features", advice)])
+    chosen = choose_shots(spec, chosen, kept=options.engine != "mp-spdz")
     changed = Path(options.lora) if options.lora and options.engine != "split" else None
     chosen, lora = choose_weights(spec, chosen, changed, given)
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)

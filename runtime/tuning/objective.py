@@ -23,6 +23,20 @@ SHOTS = "shots"
 """The set of all labelled examples, training and dev, that prototypes are made of in the end."""
 
 
+def tried_weights(shots: int, most: float) -> Floats:
+    """Weights of so many shots per label that are tried: one shot weighs a quarter of its label's text at most."""
+    return np.asarray(min(most, shots / 4) * np.array(SHOT_WEIGHTS))
+
+
+def likely_weight(weights: Floats, losses: Floats) -> float:
+    """The mean of weights, each as likely as it makes the labels: `losses` are sums of cross entropies, or NaN.
+
+    All are as likely before. So few examples, which tell weights hardly apart, leave the weight near the middle, and
+    many choose the best one (Bayesian model averaging)."""
+    likelihood = np.nan_to_num(np.exp(np.nanmin(losses) - losses))
+    return float(likelihood @ weights / likelihood.sum())
+
+
 @dataclass(frozen=True)
 class LabelledSet:
     """Examples as an engine takes them, and their labels' indices `[E]`, which the data owner knows anyway."""
@@ -198,16 +212,32 @@ class Objective:
         self.opened["rows of logits"] += len(logits)
         return logits
 
+    def gain(self, name: str, z: Floats) -> tuple[float, float]:
+        """How much lower a loaded set's mean loss is under z `[d]` than under none, and the standard error of that;
+        NaN where logits cannot be. Opens the set's logits under both."""
+        labels = self.sets[name].labels
+        logits = [self.logits(name, each) for each in (np.zeros_like(z), z)]
+        if not all(self.possible(each).all() for each in logits):
+            return np.nan, np.nan
+        without, under = (each_loss(each, labels, self.loss, self.margin) for each in logits)
+        lower = without - under
+        return float(lower.mean()), float(lower.std(ddof=1) / np.sqrt(len(lower)))
+
     def accuracy(self, name: str, z: Floats) -> float:
         """Share of a loaded set whose largest logit is the label's. Opens the set's logits under this one prompt."""
         return float(np.mean(self.logits(name, z).argmax(axis=-1) == self.sets[name].labels))
 
 
 def mean_loss(logits: Floats, labels: Ints, loss: str, margin: float) -> float:
-    """Mean over examples of the cross entropy or of Σ over wrong labels of max(0, margin + logit − right logit)."""
+    """Mean of `each_loss`."""
+    return float(np.mean(each_loss(logits, labels, loss, margin)))
+
+
+def each_loss(logits: Floats, labels: Ints, loss: str, margin: float) -> Floats:
+    """Cross entropies, or Σ over wrong labels of max(0, margin + logit − right logit), `[E]` of logits `[E, L]`."""
     right = logits[np.arange(len(labels)), labels][:, None]
     if loss == "ce":
         top = logits.max(axis=-1, keepdims=True)
-        return float(np.mean(np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top - right))
+        return np.asarray((np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top - right)[:, 0])
     hinge = np.maximum(0.0, margin + logits - right)
-    return float(np.mean(hinge.sum(axis=-1) - margin))
+    return np.asarray(hinge.sum(axis=-1) - margin)

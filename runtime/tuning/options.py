@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from ...codegen.commandline.options import (
@@ -19,7 +19,15 @@ from ...codegen.commandline.options import (
     read_back,
 )  # fmt: skip
 from ...codegen.commandline.problems import Problem, ProblemsFound
-from ...codegen.model.options import INITIAL_PROMPT, LORA, AttentionChoice, GenOptions, ProgramOptions, WeightsChoice
+from ...codegen.model.options import (
+    INITIAL_PROMPT,
+    LORA,
+    SHOTS,
+    AttentionChoice,
+    GenOptions,
+    ProgramOptions,
+    WeightsChoice,
+)
 from ...codegen.mpspdz.options import MpSpdzOptions, RoundNearest
 from ...codegen.mpspdz.protocols import ProtocolName
 from ..data.presets import DEMO
@@ -53,6 +61,8 @@ class SearchOptions:
     eval_every: int
     """Generations between evaluations on dev."""
     seed: int
+    keep_beyond: float = 0.0
+    """Standard errors by which the kept prompt's dev loss is lower than none's; 0: lower is enough."""
 
     @property
     def generations(self) -> int:
@@ -77,6 +87,9 @@ class TuneOptions(ProgramOptions):
     popsize: int = 8
     attention: AttentionChoice = "auto"
     weights: WeightsChoice = "auto"
+    prototype_shots: Annotated[
+        float | None, replace(SHOTS, default="4 for label texts, but 0 with MP-SPDZ and --prompt-at start")
+    ] = None
     model: Annotated[
         str,
         Option(
@@ -125,6 +138,14 @@ class TuneOptions(ProgramOptions):
         ),
     ] = 16  # fmt: skip
     eval_every: Annotated[int, Option("Generations between dev evaluations.", SEARCH, at_least=1)] = 2
+    keep_beyond: Annotated[
+        float,
+        Option(
+            "Keep no prompt unless its dev loss is lower than without one by so many standard errors of the "
+            "difference; dev's logits under both are opened for that. 0: lower is enough.",
+            SEARCH, at_least=0, at_most=100,
+        ),
+    ] = 0.0  # fmt: skip
     template: Annotated[
         str,
         Option("How a text becomes input, with {text} and {mask}.", LABELS, default="the tokenizer's own form"),
@@ -233,7 +254,7 @@ class TuneOptions(ProgramOptions):
         """The part that the tuning loop needs, for a z of that length."""
         return SearchOptions(
             dim=dim, prompts=dim // self.intrinsic_dim, popsize=self.popsize, budget=self.budget, sigma=self.sigma,
-            bound=self.bound, eval_every=self.eval_every, seed=self.seed,
+            bound=self.bound, eval_every=self.eval_every, seed=self.seed, keep_beyond=self.keep_beyond,
         )  # fmt: skip
 
     def program(self, **others: Any) -> GenOptions:

@@ -55,11 +55,11 @@ def parties_of(run: Path) -> list[psutil.Process]:
 
 def test_private_run(tmp_path: Path, options: list[object]) -> None:
     run = tmp_path / "run"
-    limits = ["--max-evaluations", 28, "--max-logit-rows", 32]  # as many as it needs
+    limits = ["--max-evaluations", 35, "--max-logit-rows", 32]  # as many as it needs
     outcome = tune(*options, *limits, "--budget", 12, "--run", run)
     assert outcome.exit_code == 0, outcome.output
     assert "NOT PRIVATE" not in outcome.output
-    assert "the parties open 28 and 32 more" in outcome.output
+    assert "the parties open 35 and 32 more" in outcome.output
     result = json.loads((run / "result.json").read_text())
     assert result["engine"] == "embedded"
     assert result["left"]["evaluations"] == 0

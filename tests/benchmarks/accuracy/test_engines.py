@@ -23,7 +23,9 @@ from accuracy.methods import SILENT
 
 TEXTS = ["good film", "a bad film", "it was very very good .", "the news was bad", "sport"]
 LABELS = ["good", "bad", "good", "bad", "good"]
-OPTIONS = {"sequence_length": 10, "n_prompt_tokens": 2, "prompt_layer": 1, "intrinsic_dim": 6}
+OPTIONS = {
+    "sequence_length": 10, "n_prompt_tokens": 2, "prompt_layer": 1, "intrinsic_dim": 6, "prototype_shots": 0.0,
+}  # fmt: skip
 
 
 def model_and_set(directory: Path, **more: Any) -> tuple[Model, LabelledSet, np.ndarray]:

@@ -55,7 +55,7 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, model: Path, data: Path) -
     assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
     assert {path.name for path in run.iterdir()} == {
         "evaluation.json", "evaluation.png", "history.jsonl", "loss.png", "opened.jsonl", "options.json", "prompt.npz",
-        "report.html", "result.json", "state",
+        "report.html", "result.json", "shots.jsonl", "state",
     }  # fmt: skip
 
 

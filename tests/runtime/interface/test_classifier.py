@@ -95,7 +95,7 @@ def test_on_parties_of_this_machine(toy: tuple[Path, list[str], list[str]]) -> N
     model, texts, labels = toy
     private = PromptClassifier(model=model, **{**SMALL, "budget": 4}).fit(texts[:8], labels[:8])
     assert children() == []
-    steps = [("train", 1), ("dev", 1), ("train", 4), ("dev", 2)]
+    steps = [("dev", 6), ("train", 1), ("dev", 1), ("train", 4), ("dev", 2)]
     assert private.result_["opened"] == {"losses": sum(candidates + 1 for _, candidates in steps)}  # and a canary each
     phases = private.result_["phases"]
     assert list(phases) == ["examples", "losses without a prompt", "search", "dev choice"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,20 @@ def test_a_run_opens_what_it_says(tmp_path: Path, reveal: str, canaries: int) ->
     assert engine.opened == [needed.losses, needed.rows + needed.test_rows]
     steps = 2 + 5 * 4 + 3 * 2 + (2 + 5 + 3) * (canaries > 0)
     assert needed.losses == (steps if reveal == "losses" else 0)
+
+
+@pytest.mark.parametrize(("beyond", "kept"), [(0.01, True), (99.0, False)])
+def test_a_prompt_is_kept_beyond_the_noise_of_dev(tmp_path: Path, beyond: float, kept: bool) -> None:
+    engine, objective = toy()
+    options = replace(OPTIONS, keep_beyond=beyond)
+    needed = need(objective, options, None)
+    found = run(objective, tmp_path / "run", options)
+    assert found.best_z.any() == kept
+    assert (found.best_dev < found.start_dev) == kept
+    gain, error = objective.gain("dev", run(toy()[1], tmp_path / "lowest").best_z)
+    assert (gain > beyond * error) == kept
+    assert needed.rows == 2 * 6
+    assert engine.opened[1] == 2 * 6 + (12 if kept else 6) + 2 * 6  # and those of `gain`, just now
 
 
 def test_a_run_that_does_not_fit_is_refused_before_anything_is_opened(tmp_path: Path) -> None:

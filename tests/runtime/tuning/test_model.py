@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.toy_decoders import save_decoder
+from helpers.toys import save_sentence_transformer
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.hub.tokenizer import following_ids, load_tokenizer
+from secfwt.codegen.model.compatibility import choose_shots
 from secfwt.runtime.tuning.model import load_model
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.session import own_options
@@ -66,3 +69,21 @@ def test_a_decoders_prompt_stands_where_it_does_well(
     options, line = own_options({"model": str(tmp_path), "data": str(data), **given}, "quick")
     assert (options.prompt_at, options.n_prompt_tokens, options.prompt_layer, options.alpha) == chosen
     assert ("at layer 2 (--prompt-layer)" in line) == ("prompt_layer" not in given)
+
+
+@pytest.mark.parametrize(
+    ("given", "weight"), [({}, 4.0), ({"prototype_shots": 0.0}, 0.0), ({"prototype_shots": 9.0}, 9.0)]
+)
+def test_shots_take_part_in_an_encoders_prototypes(given: dict[str, Any], weight: float, tmp_path: Path) -> None:
+    save_sentence_transformer(tmp_path, "bert")
+    model = load_model(TuneOptions(model=str(tmp_path), **(OPTIONS | {"sequence_length": 8} | given)), LABELS)
+    assert model.options.prototype_shots == weight
+    asked = model.options if given else replace(model.options, prototype_shots=None)
+    assert choose_shots(model.spec, asked, kept=False).prototype_shots == (weight if given else 0.0)
+    start = replace(asked, prompt_at="start")
+    assert choose_shots(model.spec, start, kept=True).prototype_shots == (weight if given else 0.0)
+
+
+def test_shots_take_no_part_where_labels_have_words(tmp_path: Path) -> None:
+    save_decoder(tmp_path, "llama", "causal_lm")
+    assert load_model(TuneOptions(model=str(tmp_path), **OPTIONS), LABELS).options.prototype_shots == 0.0

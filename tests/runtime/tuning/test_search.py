@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.toy_objective import toy_objective
 from secfwt.runtime.engine import Floats
-from secfwt.runtime.tuning.objective import mean_loss
+from secfwt.runtime.tuning.objective import likely_weight, mean_loss, tried_weights
 from secfwt.runtime.tuning.search import CmaSearch, LayerwiseSearch, SearchError
 
 
@@ -142,3 +142,13 @@ def test_one_coordinate_with_a_bound(sigma: float) -> None:
         assert np.abs(z).max() <= 0.7
         search.tell(z, np.square(z - 0.5).sum(axis=-1))
     assert search.mean == pytest.approx([0.5], abs=0.05)
+
+
+def test_shots_weigh_what_their_losses_make_likely() -> None:
+    weights = tried_weights(16, 64.0)
+    assert (weights.min(), weights.max(), tried_weights(16, 2.0).max(), tried_weights(2, 64.0).max()) == (0, 4, 2, 0.5)
+    unsure = likely_weight(weights, np.full(len(weights), 700.0))
+    assert unsure == pytest.approx(weights.mean())
+    losses = 700.0 + 50.0 * (weights - 2.0) ** 2
+    assert likely_weight(weights, losses) == pytest.approx(2.0)
+    assert likely_weight(weights, np.where(weights == 2.0, np.nan, losses)) == pytest.approx(1.0)
