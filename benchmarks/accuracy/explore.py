@@ -1,6 +1,7 @@
 """What makes few-shot forward-only tuning work: one setting changed at a time, in the clear, tested on held-out rows.
 
     python benchmarks/run.py explore ag_news|sst2|topics [--variants base,"layer 4",…] [--seeds 3] [--data DIR]
+        [--backend dask] [--jobs 4]
 
 Test files are not touched: shots come from the rows that nothing was trained on, and what remains of those rows is the
 test (topics: its own three files). Every run is tested with several choices of the final prompt. Rows that
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.data.splits import Splits
 from secfwt.runtime.engine import Floats
@@ -33,6 +33,7 @@ from accuracy.clear import TorchEngine
 from accuracy.methods import SILENT
 from accuracy.table import spread
 from accuracy.tasks import DATA, TASKS, draw_held_out
+from cells import add_cell_options, computed
 
 HELD_OUT = 400
 """Rows that a run is tested on."""
@@ -145,27 +146,35 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "explore.csv")
+    add_cell_options(parser)
 
 
 def main(given: argparse.Namespace) -> None:
     """Measure what is missing, print a table."""
-    torch.set_num_threads(1)
-    for variant in given.variants.split(","):
-        settings = settings_of(given.task, variant)
-        for seed in range(1, given.seeds + 1):
-            if (given.task, variant, str(seed)) in {(r["task"], r["variant"], r["seed"]) for r in stored(given.out)}:
-                continue
-            began = time.process_time()
-            objective, options = objective_of(given.task, given.data, settings, seed)
-            found = search(objective, options, settings.get("restarts", 1))
-            shares = {name: f"{objective.accuracy('test', z):.4f}" for name, z in found.items()}
-            add(given.out, {
-                "task": given.task, "variant": variant, "seed": seed, **shares,
-                "test": len(objective.sets["test"].labels), "cpu_seconds": f"{time.process_time() - began:.1f}",
-                "commit": common.commit(), "command": common.command(),
-                "settings": " ".join(f"{k}={v}" for k, v in settings.items() if k != "label_texts"),
-            })  # fmt: skip
+    there = {(row["task"], row["variant"], row["seed"]) for row in stored(given.out)}
+    cells = [
+        (given.task, given.data, variant, seed)
+        for variant in given.variants.split(",")
+        for seed in range(1, given.seeds + 1)
+        if (given.task, variant, str(seed)) not in there
+    ]
+    for _, row in computed(explored, cells, given):
+        add(given.out, row | {"commit": common.commit(), "command": common.command()})
     print(table(stored(given.out), given.task))
+
+
+def explored(task: str, data: Path, variant: str, seed: int) -> dict[str, object]:
+    """A row: what every choice of the final prompt reaches under one variant and one seed."""
+    began, settings = time.thread_time(), settings_of(task, variant)
+    objective, options = objective_of(task, data, settings, seed)
+    found = search(objective, options, settings.get("restarts", 1))
+    shares = {name: f"{objective.accuracy('test', z):.4f}" for name, z in found.items()}
+    return {
+        "task": task, "variant": variant, "seed": seed, **shares,
+        "test": len(objective.sets["test"].labels), "cpu_seconds": f"{time.thread_time() - began:.1f}",
+        "commit": "", "command": "",
+        "settings": " ".join(f"{k}={v}" for k, v in settings.items() if k != "label_texts"),
+    }  # fmt: skip
 
 
 def stored(path: Path) -> list[dict[str, str]]:
@@ -189,7 +198,7 @@ def add(path: Path, row: Mapping[str, object]) -> None:
 def table(rows: list[dict[str, str]], task: str) -> str:
     """Markdown: accuracy without tuning, points gained by every choice of the prompt; mean ± deviation over seeds."""
     lines = ["| " + " | ".join(("variant", *CHOICES, "seeds")) + " |", "|---" * (len(CHOICES) + 2) + "|"]
-    for variant in dict.fromkeys(row["variant"] for row in rows if row["task"] == task):
+    for variant in [name for name in VARIANTS if any((row["task"], row["variant"]) == (task, name) for row in rows)]:
         group = [row for row in rows if (row["task"], row["variant"]) == (task, variant)]
         gains = [spread([float(row[choice]) - float(row["start"]) for row in group]) for choice in CHOICES[1:]]
         start = spread([float(row["start"]) for row in group])

@@ -33,6 +33,7 @@ from accuracy.explore import add, stored
 from accuracy.methods import SILENT, without_prompt
 from accuracy.table import spread
 from accuracy.tasks import DATA, TASKS, Task, pool
+from cells import add_cell_options, computed
 
 MRPC = Task(
     "MRPC", "mrpc", first_row=0, tested=0, sequence_length=64, text_column="sentence1,sentence2",
@@ -180,6 +181,7 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--test", action="store_true", help="test on the task's test rows")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "prototypes.csv")
+    add_cell_options(parser)
 
 
 def main(given: argparse.Namespace) -> None:
@@ -199,15 +201,26 @@ def main(given: argparse.Namespace) -> None:
             known = sorted(task.label_texts)
             examples["test"] = read_examples(given.data / task.folder / "dev.tsv", known_labels=known)[: task.tested]
         sets, texts = embedded(task, given.attention, given.data, examples)
-        for key in missing:
-            train, dev, rest = draw(sets["pool"], int(key[3]), int(key[4]))
-            test = sets.get("test", rest)
-            for name, score in measures.items():
-                found = {k: f"{v:.4f}" for k, v in measure(texts, train, dev, test, score).items()}
-                head = dict(zip(KEYS, key, strict=True)) | {"measure": name, "tested": len(test.labels)}
-                add(given.out, {**head, **found, "commit": common.commit(), "command": common.command()})
-    print(table([row for row in stored(given.out) if row_key(row) in keys]))
+        for _, found in computed(drawn, [(key, sets, texts, measures) for key in missing], given):
+            for row in found:
+                add(given.out, row | {"commit": common.commit(), "command": common.command()})
+    rows = [row for row in stored(given.out) if row_key(row) in keys]
+    print(table(sorted(rows, key=lambda row: keys.index(row_key(row)))))
     figure([row for row in stored(given.out) if row["measure"] == "accuracy" and row["attention"] == "softmax"])
+
+
+def drawn(
+    key: tuple[str, ...], sets: Mapping[str, Embedded], texts: Floats, measures: Mapping[str, Any]
+) -> list[dict[str, object]]:
+    """The rows of one draw, a row per measure."""
+    train, dev, rest = draw(sets["pool"], int(key[3]), int(key[4]))
+    test = sets.get("test", rest)
+    return [
+        dict(zip(KEYS, key, strict=True))
+        | {"measure": name, "tested": len(test.labels)}
+        | {k: f"{v:.4f}" for k, v in measure(texts, train, dev, test, score).items()}
+        for name, score in measures.items()
+    ]
 
 
 DRAWN = {

