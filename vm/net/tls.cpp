@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -35,7 +36,9 @@ bool is_for(X509* certificate, const std::string& name) {
 void check_key_mode(const std::string& path) {
   struct stat info{};
   if (stat(path.c_str(), &info) != 0) throw SetupError("cannot read key " + path + ": " + std::strerror(errno));
-  if (info.st_mode & 0177) {
+  // As PostgreSQL has it: where the file is root's, this process's group may read. So Kubernetes mounts secrets.
+  const mode_t open_to_others = info.st_uid == 0 && geteuid() != 0 ? 0137 : 0177;
+  if (info.st_mode & open_to_others) {
     char mode[8];
     std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
     throw SetupError("key " + path + " has mode " + mode + ": others may read it; run chmod 0600 " + path);
