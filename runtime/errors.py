@@ -50,6 +50,13 @@ class ServiceError(SecfwtError):
         self.failure = failure
 
 
+class GroupError(SecfwtError):
+    """A group of parties that cannot be taken in, or none that is left."""
+
+    exit_code = 3
+    resumable = True
+
+
 class AdapterServerError(SecfwtError):
     """The server of a private adapter refused, or is gone; or so is the data owner that it served."""
 

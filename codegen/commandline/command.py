@@ -131,7 +131,7 @@ def _value(declared: Declared, typed: Any) -> Any:
     words = [word for group in typed for word in group] if isinstance(typed, list) else [typed]
     if declared.kind is str and not declared.option.path and any(lone_surrogate(word) is not None for word in words):
         raise ValueError("It must be UTF-8.")
-    return tuple(words) if isinstance(typed, list) else declared.read(typed)
+    return tuple(map(declared.read, words)) if isinstance(typed, list) else declared.read(typed)
 
 
 def _typed(each: Declared, value: Any, word: Any) -> list[str]:

@@ -173,4 +173,9 @@ def read_back(cls: type[T], stored: Mapping[str, Any]) -> T:
 
     Raises TypeError where the fields are not those of the class, ProblemsFound where a value is out of range.
     """
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+    many = {each.name for each in options_of(cls) if each.many}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    for name in many & values.keys():
+        if isinstance(values[name], str):  # of a version that took one
+            values[name] = (values[name],) if values[name] else ()
+    return cls(**values)

@@ -73,7 +73,10 @@ class Client(Closing):
             except BaseException:
                 self.close()
                 raise
-        self.weights_loaded = all(struct.unpack_from("<Q", answer)[0] & 1 for answer in answers)
+        said: list[int] = [struct.unpack_from("<Q", answer)[0] for answer in answers]
+        self.weights_loaded = all(each & 1 for each in said)
+        self.weights = said[0] >> 1
+        """What tells these weights from others (`weights.identity`)."""
         counts = [tuple(struct.unpack(f"<{len(answer) // 8 - 2}Q", answer[HELLO_BYTES:])) for answer in answers]
         if len(set(counts)) > 1:
             self.close()
@@ -82,9 +85,9 @@ class Client(Closing):
         """Of every output with a limit, in program order: instances that the parties have opened, in all sessions; the
         data owner is told."""
 
-    def send_weights(self, inputs: Iterable[Elements]) -> None:
-        """All `weight` inputs in program order."""
-        self._done(self._ask(Frame.WEIGHTS, 0, share(inputs), Frame.DONE))
+    def send_weights(self, inputs: Iterable[Elements], identity: int = 0) -> None:
+        """All `weight` inputs in program order; the parties tell later clients this `identity`, below 2^63."""
+        self._done(self._ask(Frame.WEIGHTS, identity, share(inputs), Frame.DONE))
 
     def send_examples(self, set_id: int, count: int, inputs: Iterable[Elements]) -> None:
         """All `example` inputs in program order, each `[count, *shape]`."""
@@ -108,6 +111,11 @@ class Client(Closing):
         """Stop the parties."""
         self._ask(Frame.STOP, 0, ([], [], []), Frame.DONE)
         self.close()
+
+    def abort(self) -> None:
+        """Make a method that another thread waits in fail at once."""
+        for connection in self._connections:
+            connection.abort()
 
     def close(self) -> None:
         """End the session; the parties wait for the next."""

@@ -117,6 +117,15 @@ class EmbeddedEngine:
         """Bytes that every party has sent to the others so far."""
         return list(self._client.sent)
 
+    @property
+    def weights(self) -> int:
+        """What tells the model owner's weights from others."""
+        return self._client.weights
+
+    def abort(self) -> None:
+        """Make the thread that waits for the parties fail at once."""
+        self._client.abort()
+
     def close(self) -> None:
         """Stop the parties."""
         with contextlib.suppress(ServiceError):  # they have stopped already

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from ...codegen.compile import Compiled, encoded_weights, public_numbers
 from ...codegen.ring.header import ProgramTextError, read_program
+from ..engine import Progress
 from ..errors import BundleError, RunFolderError
 from ..parties.certificates import make_certificates
 from ..parties.deployment import Deployment
@@ -51,7 +52,7 @@ def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Itera
 
 
 @contextmanager
-def remote_engine(path: Path, program: Path, display: Display) -> Iterator[EmbeddedEngine]:
+def remote_engine(path: Path, program: Path, progress: Progress) -> Iterator[EmbeddedEngine]:
     """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
     try:
         header = read_program(program)
@@ -60,7 +61,7 @@ def remote_engine(path: Path, program: Path, display: Display) -> Iterator[Embed
     deployment = Deployment.load(path)
     if deployment.engine != "embedded":
         raise BundleError(f"deployment {path} is for --engine {deployment.engine}, this run's is embedded")
-    with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=False) as engine:
+    with _session(EmbeddedEngine(deployment, header, progress=progress), stop=False) as engine:
         yield engine
 
 

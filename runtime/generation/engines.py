@@ -153,7 +153,7 @@ def _parties(
     if deployment:
         if model.program is None:
             raise BundleError("--deployment is given without --bundle, whose program the parties run")
-        return remote_engine(Path(deployment), model.program, display)
+        return remote_engine(Path(deployment), model.program, display.part)
     if model.compiled is None:
         raise BundleError("local parties need the model's weights: give --model, or --deployment with --bundle")
     return compiled_engine(model.compiled, folder, display)

@@ -29,7 +29,6 @@ from ..data.splits import draw_splits
 from ..engine import Floats
 from ..errors import RunFolderError
 from ..evaluation.metrics import Evaluation, evaluate, probabilities
-from ..parties.deployment import Deployment
 from ..prediction.export import export_peft
 from ..prediction.predictor import Predictor
 from ..prediction.tuned import TunedRun
@@ -38,7 +37,7 @@ from ..run_folder import Json, private_file, private_folder
 from ..tuning.run_folder import SHOTS_FILE
 from ..tuning.session import fill, tune_splits
 from .estimator import BaseEstimator, ClassifierMixin
-from .parameters import FILES, defaults, given_options, kept, signed
+from .parameters import FILES, defaults, deployments, given_options, signed
 
 PARAMETERS = defaults(
     FILES, sequence_length=None, budget=None, k_shot=0, preset="standard", run=None, callbacks=(), batch_size=64,
@@ -49,7 +48,7 @@ CLASSES = "classes.json"
 """Labels as `fit` was given them, by their names."""
 KEPT = (
     "options.json", "report.html", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json",
-    "evaluation.png", "opened.jsonl", SHOTS_FILE, CLASSES, "deployment.toml",
+    "evaluation.png", "opened.jsonl", SHOTS_FILE, CLASSES,
 )  # fmt: skip
 """What makes a run's folder that `load` and `secfwt-predict` read."""
 
@@ -65,8 +64,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     * `batch_size`: texts that the parties hold at a time in a prediction;
     * `verbose`: whether progress is printed.
 
-    With the embedded engine, parties are three processes of this machine, or where `deployment` says. They are there
-    while a method needs them. In a `with` block they stay between calls:
+    With the embedded engine, parties are three processes of this machine, or where `deployment` says (a list of several
+    is of groups that share the work). They are there while a method needs them. In a `with` block they stay between
+    calls:
 
         with classifier:
             classifier.predict(first)
@@ -143,9 +143,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if (path / "options.json").exists():
             raise RunFolderError(f"{path} already holds a run: choose another folder")
         private_folder(path)
-        for name in KEPT:
-            if (source / name).exists():
-                shutil.copy(source / name, path / name)
+        for file in [*map(source.joinpath, KEPT), *source.glob("deployment*.toml")]:
+            if file.exists():
+                shutil.copy(file, path / file.name)
 
     def export_peft(self, folder: str | Path) -> None:
         """Write the prompt in the layout of PEFT's prompt tuning; of a run with `prompt_at="start"`."""
@@ -162,8 +162,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             name: changed.pop(name) for name in ("batch_size", "verbose", "callbacks") if name in changed
         }
         path = Path(folder).absolute()
-        if isinstance(deployment := changed.get("deployment"), Deployment):
-            changed["deployment"] = kept(deployment, path)
+        if "deployment" in changed:
+            changed["deployment"] = deployments(changed["deployment"], path)
         tuned = TunedRun.open(path, changed)
         of_run = {name: getattr(tuned.options, name) for name in PARAMETERS if hasattr(tuned.options, name)}
         parameters: dict[str, Any] = {**of_run, **own, "run": str(path)}

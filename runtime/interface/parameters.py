@@ -57,8 +57,8 @@ def given_options(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(pairs := values.get(name), Mapping):
             values[name] = tuple(f"{label}={text}" for label, text in pairs.items())
     for name, value in values.items():
-        if isinstance(value, Deployment):
-            values[name] = kept(value, folder)
+        if name == "deployment":
+            values[name] = deployments(value, folder)
         elif isinstance(value, list):
             values[name] = tuple(value)
         elif hasattr(value, "__fspath__"):
@@ -66,9 +66,19 @@ def given_options(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return values
 
 
-def kept(deployment: Deployment, folder: Path) -> str:
+def deployments(given: Any, folder: Path) -> tuple[str, ...]:
+    """The files of one deployment or, for groups of parties, of several; objects are `kept` in the folder."""
+    each = given if isinstance(given, list | tuple) else [given]
+    return tuple(
+        kept(one, folder, f"deployment{number if number > 1 else ''}.toml") if isinstance(one, Deployment) else str(one)
+        for number, one in enumerate(each, 1)
+        if one
+    )
+
+
+def kept(deployment: Deployment, folder: Path, name: str = "deployment.toml") -> str:
     """The file in a run's folder that holds a deployment."""
     private_folder(folder)
-    path = folder.absolute() / "deployment.toml"
+    path = folder.absolute() / name
     deployment.save(path)
     return str(path)

@@ -8,14 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from ..data.presets import PresetName
-from ..parties.deployment import Deployment
 from ..progress import PlainDisplay
 from ..run_folder import Json, new_folder
 from ..tuning.options import TuneOptions, resumed_options
 from ..tuning.run_folder import TuningRun
 from ..tuning.session import load_splits, own_options, tune_splits
 from .classifier import PromptClassifier
-from .parameters import defaults, given_options, kept, signed
+from .parameters import defaults, deployments, given_options, signed
 
 PARAMETERS = defaults(
     sequence_length=None, budget=None, k_shot=None, test_limit=None, preset=None, callbacks=(), verbose=True
@@ -49,8 +48,8 @@ class PromptTuner:
     def resume(self, run: str | Path, **changed: Any) -> PromptClassifier:
         """Go on with a run, with the options it began with; `changed`: those that may differ, as `budget`."""
         path = Path(run)
-        if isinstance(deployment := changed.get("deployment"), Deployment):
-            changed["deployment"] = kept(deployment, path)
+        if "deployment" in changed:
+            changed["deployment"] = deployments(changed["deployment"], path)
         return self._go(resumed_options(TuningRun.read_options(path)[0], changed), path, resume=True)
 
     def _go(self, chosen: TuneOptions, folder: Path | None, resume: bool) -> PromptClassifier:

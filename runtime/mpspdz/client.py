@@ -14,6 +14,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,12 @@ class MpSpdzClient(Closing):
     def take(self, count: int) -> NDArray[np.int64]:
         """Numbers `[count]` that the parties open to this client."""
         return self.numbers.to_int64(self._open(count))
+
+    def abort(self) -> None:
+        """Make a method that another thread waits in fail at once."""
+        for each in self._sockets:
+            with suppress(OSError):  # it may be gone already
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the session."""

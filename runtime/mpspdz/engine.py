@@ -132,6 +132,14 @@ class MpSpdzEngine:
         """Bytes that every party has sent to the others so far."""
         return self._parties.sent(self._commands)
 
+    @property
+    def weights(self) -> None:
+        """These parties tell nothing of them."""
+
+    def abort(self) -> None:
+        """Make the thread that waits for the parties fail at once."""
+        self._client.abort()
+
     def close(self) -> None:
         """Stop the parties."""
         with contextlib.suppress(ServiceError):  # they have stopped already

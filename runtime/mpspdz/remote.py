@@ -14,11 +14,10 @@ from typing import TypeVar
 
 from ...codegen.mpspdz.protocols import PROTOCOLS
 from ...mpc_programs.lib.wire import DATA_OWNER, MODEL_OWNER
-from ..engine import Cost
+from ..engine import Cost, Progress
 from ..errors import ServiceError
 from ..parties.deployment import Deployment
 from ..parties.processes import uninterrupted
-from ..progress import Display
 from .bundle import BundleProgram, bundle_weights, open_program
 from .client import MpSpdzClient
 from .engine import MpSpdzEngine
@@ -52,7 +51,7 @@ class RemoteParties:
 
 @contextmanager
 def remote_mpspdz_engine(
-    path: Path, bundle: Path, display: Display, patience: float = PATIENCE
+    path: Path, bundle: Path, note: Note, progress: Progress, patience: float = PATIENCE
 ) -> Iterator[MpSpdzEngine]:
     """Parties that others run, with weights that the model owner shares for this session.
 
@@ -70,10 +69,10 @@ def remote_mpspdz_engine(
             raise
         return client
 
-    display.note("parties  waiting for them and for the model owner's weights (secfwt-weights)")
-    client = _patiently(attempt, patience, display.note)
-    display.note("weights  shared by the model owner")
-    engine = MpSpdzEngine(program.plan, program.program, program.options, client, RemoteParties(), display.part)
+    note("parties  waiting for them and for the model owner's weights (secfwt-weights)")
+    client = _patiently(attempt, patience, note)
+    note("weights  shared by the model owner")
+    engine = MpSpdzEngine(program.plan, program.program, program.options, client, RemoteParties(), progress)
     try:
         yield engine
     finally:

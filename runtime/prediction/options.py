@@ -21,12 +21,12 @@ class InferenceOptions:
         int, Option("Texts that the parties hold at a time.", ENGINE, at_least=1, at_most=1 << 20)
     ] = 64  # fmt: skip
     deployment: Annotated[
-        str,
+        tuple[str, ...],
         Option(
-            "TOML file of parties that run elsewhere; the run's bundle is theirs.", ENGINE, metavar="FILE", path=True,
-            default="the run's",
+            "TOML file of parties that run elsewhere; the run's bundle is theirs. Repeat it for more groups.", ENGINE,
+            metavar="FILE", path=True, default="the run's",
         ),
-    ] = ""  # fmt: skip
+    ] = ()  # fmt: skip
     mp_spdz: MpSpdzFolder = ""
 
     @property

@@ -13,6 +13,7 @@ from ...codegen.owners.prepare import made_by_layers
 from ..embedded.running import compiled_engine, remote_engine
 from ..engine import Cost, Engine
 from ..errors import BundleError
+from ..groups.opening import opened_groups
 from ..mpspdz.local import mpspdz_engine, options_for
 from ..mpspdz.remote import remote_mpspdz_engine
 from ..progress import Display
@@ -64,7 +65,7 @@ def split_engine(options: TuneOptions, model: Model, folder: Path, display: Disp
     """The public base here, the private adapter at its server."""
     assert model.weights is not None
     path = Path(options.model) if options.model else default_model()
-    place = Place(path, options.lora, options.deployment, options.he)
+    place = Place(path, options.lora, "".join(options.deployment), options.he)
     display.note("warning  a private adapter can be solved for from what its server tells (docs/security.md)")
     with adapter_client(place, model.weights, folder, display) as client:
         yield SplitEngine(client, model)
@@ -79,11 +80,16 @@ def open_engine(
     if options.engine == "split":
         return split_engine(options, model, folder, display)
     if options.engine == "mp-spdz" and options.deployment:
-        return remote_mpspdz_engine(Path(options.deployment), Path(options.bundle), display)
+        bundle = Path(options.bundle)
+        return opened_groups(
+            options.deployment,
+            lambda path, progress: remote_mpspdz_engine(path, bundle, display.note, progress),
+            display,
+        )
     if options.engine == "mp-spdz":
         assert model.weights is not None
         program = options_for(options.protocol, sizes, options.round_nearest)
         return mpspdz_engine(model.plan, model.weights, program, folder, display, options.mp_spdz)
-    if options.deployment and model.program:
-        return remote_engine(Path(options.deployment), model.program, display)
+    if options.deployment and (text := model.program):
+        return opened_groups(options.deployment, lambda path, progress: remote_engine(path, text, progress), display)
     return local_engine(model, folder, display)

@@ -41,6 +41,13 @@ MpSpdzFolder = Annotated[
         default="$MP_SPDZ_HOME, else ~/MP-SPDZ, else /opt/MP-SPDZ",
     ),
 ]  # fmt: skip
+Deployments = Annotated[
+    tuple[str, ...],
+    Option(
+        "TOML file of parties that run elsewhere. Repeat it for more groups of parties, which share the work.", ENGINE,
+        metavar="FILE", path=True, resumable=True, default="three local parties",
+    ),
+]  # fmt: skip
 PER_LABEL = "label=text"
 
 
@@ -178,13 +185,7 @@ class TuneOptions(ProgramOptions):
     protocol: Annotated[ProtocolName, Option("Protocol of MP-SPDZ.", ENGINE)] = "ring"
     mp_spdz: MpSpdzFolder = ""
     round_nearest: RoundNearest = False
-    deployment: Annotated[
-        str,
-        Option(
-            "TOML file of parties that run elsewhere.", ENGINE, metavar="FILE", path=True, resumable=True,
-            default="three local parties",
-        ),
-    ] = ""  # fmt: skip
+    deployment: Deployments = ()
     bundle: Annotated[
         str,
         Option(
@@ -240,6 +241,10 @@ class TuneOptions(ProgramOptions):
                 f"{given} is given without {missing}",
                 "They belong together: give both, or neither for three local parties.",
             )
+        if len(self.deployment) > 1 and self.engine == "split":
+            report.error(f"--deployment is given {len(self.deployment)} times", "An adapter has one server.")
+        if twice := sorted({path for path in self.deployment if self.deployment.count(path) > 1}):
+            report.error(f"--deployment is {twice[0]} twice", "A group does its part once.")
         if self.deployment and self.engine == "clear":
             report.error("--deployment is given", "--engine clear has no parties.")
         if self.deployment and self.mp_spdz:

@@ -15,8 +15,8 @@ CODEGEN = (
 """From top to bottom: folders, and the files beside them. A file imports from its own folder and from lower ones."""
 RUNTIME = (
     "tune", "compare", "commands", "interface", "comparison", "conversion", "generation", "prediction", "tuning",
-    "split", "reporting", "data", "evaluation", "adaptation", "mpspdz", "embedded", "parties", "progress", "run_folder",
-    "engine", "closing", "errors",
+    "split", "reporting", "data", "evaluation", "adaptation", "groups", "mpspdz", "embedded", "parties", "progress",
+    "run_folder", "engine", "closing", "errors",
 )  # fmt: skip
 ORDER = [f"runtime.{name}" for name in RUNTIME] + [f"codegen.{name}" for name in CODEGEN]
 

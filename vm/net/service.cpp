@@ -105,7 +105,7 @@ Service::Reply Service::perform(const Proposal& command) {
   };
   switch (static_cast<Frame>(command.kind)) {
     case Frame::hello: {
-      const u64 words[kHelloWords] = {engine_.has_weights() ? u64{1} : u64{0}, sessions_++};
+      const u64 words[kHelloWords] = {(engine_.has_weights() ? u64{1} : u64{0}) | identity_ << 1, sessions_++};
       Words greeting(words, words + kHelloWords);
       const Words counts = limited_counts();
       greeting.insert(greeting.end(), counts.begin(), counts.end());
@@ -114,6 +114,7 @@ Service::Reply Service::perform(const Proposal& command) {
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
       opened_.assign(opened_.size(), 0);
+      identity_ = command.argument;
       engine_.set_weights(std::move(payload_));
       return {Frame::done, 0, cost(), {}};
     case Frame::examples:

@@ -80,6 +80,7 @@ class Service {
   std::atomic<u64> done_{0}, total_{0};  // parts of the command in progress
   std::set<u64> sets_;
   std::vector<u64> opened_;  // by output: instances since the weights arrived, in all sessions
+  u64 identity_ = 0;         // what the model owner said of its weights, for the data owner
   u64 sessions_ = 0;
 };
 
