@@ -10,6 +10,7 @@
     python benchmarks/run.py paper --prompt-layer 23
     python benchmarks/run.py kernels
     python benchmarks/run.py network --lanes 1 --lanes 2
+    python benchmarks/run.py groups --groups 1 2 4 --simulated 8 64
     python benchmarks/run.py links --what tune --network 2 3
     python benchmarks/run.py peers --spu-python DIR/bin/python --crypten-python DIR/bin/python
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
@@ -44,6 +45,7 @@ COMMANDS = {
     "paper": "performance.paper",
     "kernels": "performance.kernels",
     "network": "performance.network",
+    "groups": "performance.groups",
     "links": "performance.links",
     "peers": "peers.engines",
     "mpspdz-layer": "peers.mpspdz_layer",
