@@ -49,7 +49,7 @@ class Group:
     """Examples that it has shares of, by set."""
 
     def timed(self, pairs: int, took: float) -> float:
-        """Its pieces of a step took so many seconds; returns how wrong the speed was, as a part of what was expected."""
+        """Its pieces of a step took so many seconds; returns how wrong the speed was, as a part of the new one."""
         measured = pairs / max(took, 1e-9)
         if not self.speed:
             self.speed = measured
