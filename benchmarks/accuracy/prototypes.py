@@ -201,7 +201,7 @@ def main(given: argparse.Namespace) -> None:
             known = sorted(task.label_texts)
             examples["test"] = read_examples(given.data / task.folder / "dev.tsv", known_labels=known)[: task.tested]
         sets, texts = embedded(task, given.attention, given.data, examples)
-        for _, found in computed(drawn, [(key, sets, texts, measures) for key in missing], given):
+        for _, found in computed(measured_draw, [(key, sets, texts, measures) for key in missing], given):
             for row in found:
                 add(given.out, row | {"commit": common.commit(), "command": common.command()})
     rows = [row for row in stored(given.out) if row_key(row) in keys]
@@ -209,7 +209,7 @@ def main(given: argparse.Namespace) -> None:
     figure([row for row in stored(given.out) if row["measure"] == "accuracy" and row["attention"] == "softmax"])
 
 
-def drawn(
+def measured_draw(
     key: tuple[str, ...], sets: Mapping[str, Embedded], texts: Floats, measures: Mapping[str, Any]
 ) -> list[dict[str, object]]:
     """The rows of one draw, a row per measure."""
