@@ -20,6 +20,7 @@
     python benchmarks/run.py perplexity --model FILE.gguf --texts 16 --tokens 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
     python benchmarks/run.py prototypes ag_news --draws 16
+    python benchmarks/run.py searches ag_news --draws 8
     python benchmarks/run.py faults --cells 20
     python benchmarks/run.py figures
 
@@ -55,6 +56,7 @@ COMMANDS = {
     "perplexity": "accuracy.perplexity",
     "explore": "accuracy.explore",
     "prototypes": "accuracy.prototypes",
+    "searches": "accuracy.searches",
     "faults": "faults",
     "figures": "performance.figures",
 }

@@ -13,21 +13,26 @@ import torch
 from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.tuning.clear import InProcessEngine
 from secfwt.runtime.tuning.model import Model
-from secfwt.runtime.tuning.objective import PromptSpace
+from secfwt.runtime.tuning.objective import Ints, PromptSpace
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
+TILE = 8
+"""Examples of like length that are computed together."""
 TILE_ROWS = 6_000
 """Rows that go through a layer at once: more leave the caches."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A few examples of like length as they enter the prompted layer: `hidden` `[E, T, h]`, `mask` `[E, T]`."""
+    """A few examples of like length as they enter the prompted layer: `hidden` `[E, T, h]`, `mask` `[E, T]`, and what
+    that layer's attention takes of them `[E, T, …]`, which no prompt changes."""
 
     index: Tensor
     hidden: Tensor
     mask: Tensor
+    taken: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class TorchEngine(InProcessEngine[Examples]):
         spec, self._options = model.spec, model.options
         if (spec.head.kind, spec.head.rows, spec.hidden_act) != ("prototypes", "mean", "gelu"):
             raise ValueError("only GELU encoders with mean pooling and prototypes run here")
-        self._dtype, self._layers, self._heads, self._eps = (
-            dtype, spec.num_hidden_layers, spec.num_attention_heads, spec.layer_norm_eps,
+        self._dtype, self._layers, self._heads, self._eps, self._hidden = (
+            dtype, spec.num_hidden_layers, spec.num_attention_heads, spec.layer_norm_eps, spec.hidden_size,
         )  # fmt: skip
         inner = {n: np.array(w, np.float32) for n, w in model.weights.items() if not n.startswith("embeddings.word")}
         self._weights = {name: torch.from_numpy(w).to(dtype) for name, w in inner.items()}
@@ -74,18 +79,42 @@ class TorchEngine(InProcessEngine[Examples]):
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Keep a set under a name, computed up to the prompted layer (without prompt: all layers)."""
+        with self._timed():
+            self._sets[name] = self.compute(batch)
+
+    def compute(self, batch: Batch) -> Examples:
+        """A set as it is kept."""
         given = {key: torch.from_numpy(np.array(value, np.float32)) for key, value in batch.inputs.items()}
         lengths = given["mask"].sum(1).long()
-        order, tiles = lengths.argsort(), []
-        with self._timed(), torch.no_grad():
-            for chosen in order.split(8):
+        tiles = []
+        with torch.no_grad():
+            for chosen in lengths.argsort().split(TILE):
                 length = int(lengths[chosen].max())
                 mask = given["mask"][chosen, :length]
                 x = self._affine(given["x"][chosen, :length].to(self._dtype), 0)
                 for layer in range(self._first):
                     x = self._layer(x, mask, layer)
-                tiles.append(Tile(chosen, x, mask))
-        self._sets[name] = Examples(tiles, given["labels"], given["example_weight"][:, 0])
+                tiles.append(self._tile(chosen, x, mask))
+        return Examples(tiles, given["labels"], given["example_weight"][:, 0])
+
+    def take(self, name: str, whole: Examples, chosen: Ints) -> None:
+        """Keep some examples `[E]` of a set that an engine of the same model, but for its prompts' projections, has
+        computed."""
+        found = {int(i): (tile, at) for tile in whole.tiles for at, i in enumerate(tile.index)}
+        rows = [(tile.hidden[at], tile.mask[at]) for tile, at in (found[int(i)] for i in chosen)]
+        lengths, tiles = torch.stack([mask.sum() for _, mask in rows]).long(), []
+        for few in lengths.argsort().split(TILE):
+            length = int(lengths[few].max())
+            cut = [(hidden[:length], mask[:length]) for hidden, mask in (rows[i] for i in few.tolist())]
+            hidden, mask = (pad_sequence(list(each), batch_first=True) for each in zip(*cut, strict=True))
+            with torch.no_grad():
+                tiles.append(self._tile(few, hidden, mask))
+        labels = whole.labels[torch.from_numpy(chosen)]
+        self._sets[name] = Examples(tiles, labels, torch.full((len(chosen),), 1 / len(chosen)))
+
+    def _tile(self, index: Tensor, hidden: Tensor, mask: Tensor) -> Tile:
+        taken = self._linear(hidden, self._first, "qkv") if self._prompts else hidden[..., :0]
+        return Tile(index, hidden, mask, taken)
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate, z `[C, d]` -> `[C]`."""
@@ -150,18 +179,26 @@ class TorchEngine(InProcessEngine[Examples]):
             if layer - self._first < len(prompts):
                 prompt = prompts[layer - self._first].repeat_interleave(examples, 0)
                 x = torch.cat([x[:, :1], prompt, x[:, x.shape[1] - tokens + 1 :]], 1)
-            x = self._layer(x, wide, layer)
+            taken = None
+            if layer == self._first and prompts:
+                own = self._linear(prompts[0], layer, "qkv").repeat_interleave(examples, 0)
+                text = tile.taken.repeat(count, 1, 1)
+                taken = torch.cat([text[:, :1], own, text[:, 1:]], 1)
+            x = self._layer(x, wide, layer, taken)
         x = torch.cat([x[:, :1], x[:, x.shape[1] - tokens + 1 :]], 1).float()
         return functional.normalize((x * mask[..., None]).sum(1), dim=-1).reshape(count, examples, -1)
 
-    def _layer(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
-        x = self._norm(x + self._linear(self._attention(x, mask, layer), layer, "o"), f"layers.{layer}.attention_norm")
+    def _layer(self, x: Tensor, mask: Tensor, layer: int, taken: Tensor | None = None) -> Tensor:
+        wide = self._linear(x, layer, "qkv") if taken is None else taken
+        x = self._norm(
+            x + self._linear(self._attention(wide, mask, layer), layer, "o"), f"layers.{layer}.attention_norm"
+        )
         inner = functional.gelu(self._linear(x, layer, "ffn_in"))
         return self._norm(x + self._linear(inner, layer, "ffn_out"), f"layers.{layer}.output_norm")
 
-    def _attention(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
-        """Before its output product, `[B, T, h]`."""
-        wide, hidden = self._linear(x, layer, "qkv"), x.shape[-1]
+    def _attention(self, wide: Tensor, mask: Tensor, layer: int) -> Tensor:
+        """Before its output product, `[B, T, h]`, of queries, keys and values side by side."""
+        hidden = self._hidden
         width = (wide.shape[-1] - hidden) // 2
         q, k, v = (
             part.unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in wide.split([width, width, hidden], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from ...codegen.commandline.command import Command, Typed
@@ -24,7 +25,10 @@ def export_command(typed: Typed) -> None:
     from ..prediction.export import export_peft
     from ..prediction.tuned import TunedRun
 
-    names = export_peft(TunedRun.open(options.run, {}), options.output)
+    tuned = TunedRun.open(options.run, {})
+    names = export_peft(tuned, options.output)
+    if tuned.shots:
+        print("warning: the run's shots are no part of it: PEFT has no prototypes", file=sys.stderr)
     print(f"wrote {options.output}: {', '.join(names)}")
 
 

@@ -139,3 +139,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prompt" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     with pytest.raises(ProblemsFound, match="holds an adapter of type LORA"):
         read_prompt(tmp_path / "prompt", 3, 32)
+
+
+def test_shots_stay_behind(tmp_path: Path) -> None:
+    folder = tuned(tmp_path, "mean", "--prototype-shots", 4)
+    done = run(export_main, "--run", folder, "-o", tmp_path / "prompt")
+    assert done.exit_code == 0, done.output
+    assert "warning: the run's shots are no part of it" in done.stderr
