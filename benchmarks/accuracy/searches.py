@@ -1,6 +1,6 @@
 """What a search adds to prototypes of shots, in the clear: one way of searching changed at a time.
 
-    python benchmarks/run.py searches ag_news|sst2 [--variants base,"left out",…] [--draws 8] [--data DIR]
+    python benchmarks/run.py searches ag_news|sst2 [--variants base,"moving folds",…] [--draws 8] [--data DIR]
 
 Draws are those of `run.py prototypes`, and so are the rows: 16 shots per label to train and 16 for dev, tests on rows
 that were not drawn. The layers below the prompt are computed once. Every run is tested with several choices of the
@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from accuracy.methods import SILENT
 from accuracy.prototypes import POOL, TEMPERATURE, drawn, unit
 from accuracy.table import spread
 from accuracy.tasks import DATA, TASKS, Task, pool
+from cells import add_cell_options, computed
 
 SHOTS, TESTED, MOST = 16, 400, 4.0
 PUBLIC = 64
@@ -282,36 +284,45 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "searches.csv")
+    add_cell_options(parser)
 
 
 def main(given: argparse.Namespace) -> None:
     """Measure what is missing, print a table."""
-    torch.set_num_threads(1)
-    pools: dict[str, Pool] = {}
-
-    def pool_of(task: str) -> Pool:
-        if task not in pools:
-            pools[task] = Pool(TASKS[task], given.data, attention=given.attention, **SETTINGS)
-        return pools[task]
-
-    other = "sst2" if given.task == "ag_news" else "ag_news"
-    for seed in range(1, given.draws + 1):
-        for name in given.variants.split(","):
-            key = given.task, given.attention, name, str(seed)
-            if key in {row_key(row) for row in stored(given.out)}:
-                continue
-            shots = pool_of(given.task).shots(VARIANTS[name], seed)
-            began = time.process_time()
-            found = list(search(shots, seed, begin(shots, seed, lambda: pool_of(other))))
-            shares = shots.accuracies([z for _, choices in found for z in choices.values()])
-            for done, choices in found:
-                add(given.out, {
-                    **dict(zip(KEYS, key, strict=True)), "evaluations": done, "weight": f"{shots.shot_weight:.3f}",
-                    **{choice: f"{shares[z.tobytes()]:.4f}" for choice, z in choices.items()},
-                    "tested": len(shots.labels["test"]), "cpu_seconds": f"{time.process_time() - began:.1f}",
-                    "commit": common.commit(), "command": common.command(),
-                })  # fmt: skip
+    there = {row_key(row) for row in stored(given.out)}
+    wanted = [
+        (given.task, given.attention, name, str(seed))
+        for seed in range(1, given.draws + 1)
+        for name in given.variants.split(",")
+    ]
+    for _, rows in computed(searched, [(given.data, key) for key in wanted if key not in there], given):
+        for row in rows:
+            add(given.out, row | {"commit": common.commit(), "command": common.command()})
     print(table([row for row in stored(given.out) if row["task"] == given.task]))
+
+
+def searched(data: Path, key: tuple[str, ...]) -> list[dict[str, object]]:
+    """The rows of one variant and one draw, a row for each of `CHECKPOINTS`."""
+    task, attention, name, seed = key
+    shots = pool_of(task, data, attention).shots(VARIANTS[name], int(seed))
+    other = "sst2" if task == "ag_news" else "ag_news"
+    began = time.thread_time()
+    start = begin(shots, int(seed), lambda: pool_of(other, data, attention))
+    found = list(search(shots, int(seed), start))
+    shares = shots.accuracies([z for _, choices in found for z in choices.values()])
+    return [
+        dict(zip(KEYS, key, strict=True))
+        | {"evaluations": done, "weight": f"{shots.shot_weight:.3f}"}
+        | {choice: f"{shares[z.tobytes()]:.4f}" for choice, z in choices.items()}
+        | {"tested": len(shots.labels["test"]), "cpu_seconds": f"{time.thread_time() - began:.1f}"}
+        for done, choices in found
+    ]
+
+
+@cache
+def pool_of(task: str, data: Path, attention: str) -> Pool:
+    """A task's rows in this process."""
+    return Pool(TASKS[task], data, attention=attention, **SETTINGS)
 
 
 KEYS = ("task", "attention", "variant", "draw")
