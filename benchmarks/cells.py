@@ -7,9 +7,11 @@ come back in the order in which they are there: whoever keeps each at once loses
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -57,8 +59,9 @@ def _results(call: Callable[..., R], cells: Sequence[tuple[Any, ...]], jobs: int
     if backend.supports_return_generator:
         yield from Parallel(return_as="generator_unordered")(tasks)
         return
-    for first in range(0, len(tasks), jobs):  # Ray's: it answers when all that it was given are done
-        yield from Parallel()(tasks[first : first + jobs])
+    with Parallel() as parallel:  # Ray's: it answers when all that it was given are done
+        for first in range(0, len(tasks), jobs):
+            yield from parallel(tasks[first : first + jobs])
 
 
 def _alone(call: Callable[..., R], number: int, cell: tuple[Any, ...]) -> tuple[int, R]:
@@ -84,7 +87,11 @@ def _backend(options: argparse.Namespace) -> Any:
             import ray
             from ray.util.joblib import register_ray
 
-            ray.init(address=options.scheduler or None, num_cpus=None if options.scheduler else options.jobs)
+            paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ray.init(
+                address=options.scheduler or None, num_cpus=None if options.scheduler else options.jobs,
+                runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
+            )  # fmt: skip
             stack.callback(ray.shutdown)
             register_ray()
     except ModuleNotFoundError as error:

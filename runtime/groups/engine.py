@@ -244,9 +244,10 @@ class GroupedEngine:
         self._together(work, step.stop)
         if not step.complete:
             self._living()
+            rest = self.allowance()
             raise BudgetSpentError(
-                f"this step needs more than the groups' limits leave, {self.allowance()}: the model owner may send the "
-                "weights again, which starts a new count"
+                f"this step needs more than the groups' limits leave, {rest.evaluations} losses and {rest.logit_rows} "
+                "rows of logits: the model owner may send the weights again, which starts a new count"
             )
         self._reserve = reserve([self._groups[number].timed(*spent) for number, spent in busy.items()])
 
