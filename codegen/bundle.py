@@ -49,11 +49,13 @@ def check_output(out: Path) -> None:
 
 
 def target_of(options: GenOptions, target: Target) -> Target:
-    """The programs that a bundle can have: limits on what is opened hold for the embedded engine only, so that a
-    program of MP-SPDZ beside it would be a way around them. Raises ProblemsFound."""
+    """The programs that a bundle can have: limits on what is opened, and noise, are for the embedded engine only, so
+    that a program of MP-SPDZ beside it would be a way around them. Raises ProblemsFound."""
     if options.limited and target == "mp-spdz":
         given = "--max-evaluations" if options.max_evaluations else "--max-logit-rows"
         advice = "MP-SPDZ's parties count nothing, so that nobody would hold to it: give --target embedded."
+        if options.noise:
+            given, advice = "--noise", "MP-SPDZ's parties add none to what they open: give --target embedded."
         raise ProblemsFound([Problem("error", f"{given} is given, --target is mp-spdz", advice)])
     return "embedded" if options.limited else target
 
@@ -182,7 +184,7 @@ def program_mp_spdz(bundle: Path) -> MpSpdzOptions:
 
 def program_covered(bundle: Path) -> Covered:
     """What the embedded program's ranges cover. Raises ProblemsFound."""
-    return _read_part(bundle, "covered", lambda fields: Covered(**fields))
+    return _read_part(bundle, "covered", partial(read_back, Covered))
 
 
 def _read_part(bundle: Path, key: str, read: Callable[[Mapping[str, Any]], T]) -> T:

@@ -45,11 +45,13 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 @dataclass(frozen=True)
 class Covered:
     """Half width of the interval of differences of logits that losses are fitted on, and the most wrong rows per
-    example that `--health` shows while values are inside their ranges (None: it shows none). Both are in the program.
+    example that `--health` shows while values are inside their ranges (None: it shows none); between what the loss of
+    an example lies whatever the example is (None: it is not clipped). All are in the program.
     """
 
     loss_width: float
     health: float | None
+    clipped: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Compiled:
     def covered(self) -> Covered:
         """What the data owner must know to tell that values have left the program's ranges."""
         ranges = Ranges(self.plan.meta.get("calibration", {}))
-        return Covered(loss_width(ranges), self.lowered.health)
+        return Covered(loss_width(ranges), self.lowered.health, self.lowered.clipped)
 
     @property
     def text(self) -> str:

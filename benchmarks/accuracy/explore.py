@@ -15,6 +15,7 @@ import csv
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import numpy as np
 from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.data.splits import Splits
 from secfwt.runtime.engine import Floats
-from secfwt.runtime.tuning.model import load_model
+from secfwt.runtime.tuning.limits import PARTIES
+from secfwt.runtime.tuning.model import Model, load_model
 from secfwt.runtime.tuning.objective import Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.search import CmaSearch
@@ -70,6 +72,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "16 shots 40 evaluations": {"k_shot": 16, "budget": 40},
     "16 shots": {"k_shot": 16},
     "16 shots dimension 8": {"k_shot": 16, "intrinsic_dim": 8},
+    "noise 0.01": {"noise": 0.01},
+    "noise 0.03": {"noise": 0.03},
+    "noise 0.1": {"noise": 0.1},
+    "noise 0.3": {"noise": 0.3},
     "about": {
         "label_texts": tuple(f"{x}=This text is about {x}." for x in ("astronomy", "cooking", "gardening", "sailing"))
     },
@@ -78,6 +84,19 @@ CHOICES = ("start", "best on dev", "last mean", "averaged mean", "averaged mean 
 """Prompts that are tested: z = 0; the lowest dev loss of candidates and means; the search's last mean; the means of the
 second half of the generations, averaged; the latter if its dev loss is lower than the start's; the lowest dev loss of
 such averages, taken every fourth generation, and of z = 0."""
+
+
+class Noisy(TorchEngine):
+    """Losses with the noise of three parties, as `--noise` opens them; nothing is clipped."""
+
+    def __init__(self, model: Model, deviation: float, seed: int) -> None:
+        super().__init__(model)
+        self._deviation = sqrt(PARTIES) * deviation
+        self._draw = np.random.default_rng(seed)
+
+    def losses(self, name: str, z: Floats) -> Floats:
+        """As they are, and noise."""
+        return super().losses(name, z) + self._deviation * self._draw.standard_normal(len(z))
 
 
 def settings_of(task: str, variant: str) -> dict[str, Any]:
@@ -99,7 +118,7 @@ def splits_of(task: str, data: Path, options: TuneOptions) -> Splits:
 def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) -> tuple[Objective, TuneOptions]:
     """The objective of a run, all sets loaded."""
     temperature = settings.get("temperature")
-    given = {name: value for name, value in settings.items() if name not in ("temperature", "restarts")}
+    given = {name: value for name, value in settings.items() if name not in ("temperature", "restarts", "noise")}
     options = TuneOptions(**given, prototype_shots=0.0, engine="clear", seed=seed)
     splits = splits_of(task, data, options)
     model = load_model(options, splits.labels)
@@ -108,7 +127,8 @@ def objective_of(task: str, data: Path, settings: Mapping[str, Any], seed: int) 
         model = replace(model, options=chosen, plan=build_plan(model.spec, chosen))
     sets = {name: embed(name, examples, model, options, SILENT) for name, examples in asdict_sets(splits).items()}
     space = PromptSpace(model.plan, options.alpha)
-    objective = Objective(TorchEngine(model), space, "losses", options.loss, options.margin, sets)
+    engine = Noisy(model, settings["noise"], seed) if "noise" in settings else TorchEngine(model)
+    objective = Objective(engine, space, "losses", options.loss, options.margin, sets)
     for name in sets:
         objective.load(name)
     return objective, options

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from ..ring.builder import RingBuilder
+from ..ring.program import RingProgram
+from ..series.clip import clip, period
+from ..series.fits import Fit
 from ..series.nonlinear import LOSS, hinge_bend, softplus
 from ..series.ranges import LOGIT_DIFFERENCE, Ranges
+from .scales import LOGIT
 
 SCALE = LOSS.scale
 
@@ -40,3 +44,23 @@ def hinge(r: RingBuilder, logits: int, target: int, margin: float, width: float)
     theta, period = r.phase(r.raise_scale(difference, SCALE), 4 * (width + margin))
     linear = r.shift(r.raise_scale(difference, SCALE - 1), -1)
     return r.sum(r.add(linear, r.fourier(theta, hinge_bend(width, period, margin=margin, less=margin / count))))
+
+
+def clipped(r: RingBuilder, loss: int, at: float, most: float) -> int:
+    """min(loss, at) at scale `LOGIT`, by one opening; `most`: the largest loss of values inside their intervals.
+
+    A series is bounded everywhere. So whatever an example is, and however wrong its values are, its loss comes out
+    within `clipped_losses`, [-at/16, at] and a little more.
+    """
+    theta, turn = r.phase(loss, period(at, most))
+    return r.fourier(theta, clip(at, most, turn), LOGIT)
+
+
+def clipped_losses(program: RingProgram) -> tuple[float, float]:
+    """Between what the loss of every example lies, of a scheduled program that clips them: each is the result of one
+    series, multiplied by its weight and added up."""
+    total = program[program.opened("loss")]
+    loss = program[program[total.inputs[0]].inputs[0]]
+    assert (total.kind, loss.kind) == ("reduce_examples", "fourier")
+    fit: Fit = program.fits[loss.attrs["fit"]]
+    return fit.span(loss.scale)

@@ -29,15 +29,15 @@ from math import inf
 
 from ..plan.graph import Stage
 from ..ring.operations import COMMUNICATING, OPERATIONS
-from ..ring.program import PHASE, WORD, RingProgram, RingValue, Sharing
+from ..ring.program import NOISE_REACH, PHASE, WORD, RingProgram, RingValue, Sharing
 from ..ring.rules import precision
 from ..ring.traffic import opening, truncation
 from ..ring.values import magnitude_bits
 from ..series.fits import LEAST_RING, Format, Tail
 
 OPENED = 10
-"""Bits of an output beyond its largest magnitude: a sign, and 9 more, so that one of 512 values at most that have left
-their ranges looks like one that has not (`runtime/tuning/limits.py`)."""
+"""Bits of an output beyond its largest magnitude, noise included: a sign, and 9 more, so that one of 512 values at
+most that have left their ranges looks like one that has not (`runtime/tuning/limits.py`)."""
 ROUND = {"default": (1 << 18,), "few": (1 << 18, 1 << 19, 1 << 20, 1 << 22)}
 """Bits per instance that a round is worth (`--rounds`): 32 kB, on the networks of `compare.py` as good as any for 320
 pairs and better than less for fewer; or up to 512 kB, whatever leads to the fewest rounds. A
@@ -78,7 +78,8 @@ class _Need:
         for o in program.outputs:
             v = program[o.value]
             whole = v.scale == PHASE or v.bound == inf or o.keep is not None
-            self._bits[o.value] = WORD if whole else min(WORD, _magnitude(v, v.scale) + OPENED)
+            reach = v.bound + NOISE_REACH * o.noise
+            self._bits[o.value] = WORD if whole else min(WORD, magnitude_bits(reach, v.scale) + OPENED)
 
     def ring(self, v: RingValue) -> int:
         """Of a protocol's result, or an input."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from .heads import Part
 from .health import Health, Watch
 from .layer import LayerLowering
 from .layer_norm import Norm, normalise_any
-from .loss import cross_entropy, hinge, loss_width
+from .loss import clipped, clipped_losses, cross_entropy, hinge, loss_width
 from .narrow import ROUND, narrow
 from .scales import EMBEDDING, LOGIT, ROW, SUMS
 
@@ -48,6 +48,8 @@ class Lowered:
     health: float | None = None
     """Largest number of wrong rows per example that `--health` may show while all values are in their ranges; None:
     it shows none."""
+    clipped: tuple[float, float] | None = None
+    """Between what the parties' loss of an example lies, whatever the example is; None: nothing clips it."""
 
     def words(self, weights: WideWeights) -> dict[str, Words]:
         """The program's weights in ring elements, by name, made of the model's (canonical names)."""
@@ -116,12 +118,15 @@ class _Lowering:
                 self._lower(v)
         for output in self.source.outputs:
             keep = None if output.keep is None else self._value(output.keep)
-            self.ring.program.outputs.append(replace(output, value=self._value(output.value), keep=keep))
+            value = self._value(output.value)
+            self.ring.check_noise(output.name, value, output.noise)
+            self.ring.program.outputs.append(replace(output, value=value, keep=keep))
         health = self.health.limit if self.health else None
         program = self.ring.program
         if not self.ring.problems:
             program = min((schedule(narrow(program, bits)) for bits in weighings), key=_rounds_and_bytes)
-        return Lowered(program, self.ring.folds, health)
+        clips = any("clip" in v.attrs for v in self.source) and not self.ring.problems
+        return Lowered(program, self.ring.folds, health, clipped_losses(program) if clips else None)
 
     def _lower(self, v: Value) -> None:
         self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind
@@ -338,14 +343,17 @@ class _Lowering:
 
     def _loss(self, v: Value) -> int:
         r = self.ring
-        logits, labels = (self._value(i) for i in v.inputs)
-        target = r.sum(r.mul(logits, labels, bound=r[logits].bound))
+        logits, one_hot = (self._value(i) for i in v.inputs)
+        target = r.sum(r.mul(logits, one_hot, bound=r[logits].bound))
         r.declare(target, bound=r[logits].bound)
         # differences of logits that the loss's non-linearity must cover
         width = min(2 * r[logits].bound, loss_width(self.ranges))
+        margin, labels = v.attrs["margin"], r[logits].shape[-1]
         if v.attrs["loss"] == "hinge":
-            return r.trunc(hinge(r, logits, target, v.attrs["margin"], width), LOGIT)
-        return r.trunc(cross_entropy(r, logits, target, width), LOGIT)
+            loss, most = hinge(r, logits, target, margin, width), (labels - 1) * (margin + width)
+        else:
+            loss, most = cross_entropy(r, logits, target, width), width + log(labels)
+        return clipped(r, loss, v.attrs["clip"], most) if "clip" in v.attrs else r.trunc(loss, LOGIT)
 
     def _mean_examples(self, v: Value) -> int:
         loss, weight = (self._value(i) for i in v.inputs)

@@ -69,10 +69,11 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
 
 def choose_shots(spec: ModelSpec, options: GenOptions, kept: bool) -> GenOptions:
     """The options with `prototype_shots` decided: `PROTOTYPE_SHOTS` for prototypes where the engine has something
-    `kept` from step to step. A prompt at the start is meant for PEFT, which has no prototypes."""
+    `kept` from step to step. A prompt at the start is meant for PEFT, which has no prototypes. With noise on losses a
+    shot must not take part in every example's."""
     if options.prototype_shots is not None:
         return options
-    serves = kept and spec.head.kind == "prototypes" and options.prompt_at != "start"
+    serves = kept and spec.head.kind == "prototypes" and options.prompt_at != "start" and not options.noise
     return replace(options, prototype_shots=PROTOTYPE_SHOTS if serves else 0.0)
 
 

@@ -33,6 +33,10 @@ SHOTS = Option(
     "label's text has 1; a run chooses by its losses. 0: texts alone. Above 0: not with MP-SPDZ.",
     LABELS, at_least=0, at_most=64,
 )  # fmt: skip
+LEAST_NOISE = 1e-6
+"""Standard deviation, if any; roundings of a loss err by more."""
+MOST_NOISE = 64.0
+"""Standard deviation: no loss that is clipped is larger."""
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 
 
@@ -129,6 +133,21 @@ class ProgramOptions:
             SEARCH,
         ),
     ] = False
+    noise: Annotated[
+        float,
+        Option(
+            "Standard deviation of the noise that each of the three parties adds to every loss before it is opened; 0: "
+            "none (embedded engine only).",
+            SEARCH, at_least=0, at_most=MOST_NOISE,
+        ),
+    ] = 0.0  # fmt: skip
+    clip_loss: Annotated[
+        float,
+        Option(
+            "With --noise: the most that an example's loss counts, which bounds what one example changes.",
+            SEARCH, at_least=0.25, at_most=64,
+        ),
+    ] = 4.0  # fmt: skip
     attention: Annotated[
         AttentionChoice,
         Option(
@@ -140,8 +159,8 @@ class ProgramOptions:
 
     @property
     def limited(self) -> bool:
-        """Whether the parties are to count what they open, which MP-SPDZ's do not."""
-        return bool(self.max_evaluations or self.max_logit_rows)
+        """Whether the parties are to count what they open, or to add noise to it, which MP-SPDZ's do not."""
+        return bool(self.max_evaluations or self.max_logit_rows or self.noise)
 
 
 @dataclass(frozen=True)
@@ -279,6 +298,8 @@ class GenOptions(ProgramOptions):
             )
         if self.health and self.reveal == "logits":
             report.error("--health is given, --reveal is logits", "It is opened behind losses: give --reveal losses.")
+        if self.noise:
+            self._check_noise(report)
         if 0 < self.max_tokens < self.step_rows:
             report.error(
                 f"--max-tokens is {self.max_tokens}, --step-rows {self.step_rows}", "One step would open more."
@@ -295,6 +316,23 @@ class GenOptions(ProgramOptions):
             if len(given) == 1 or len(set(given)) != len(given):
                 report.error(f"{flag(GenOptions, name)} is {', '.join(given)}", "Give at least two, all different.")
         report.check()
+
+    def _check_noise(self, report: Report) -> None:
+        """Whatever else is opened of the examples has no noise."""
+        header = f"--noise is {self.noise:g}"
+        if self.noise < LEAST_NOISE:
+            report.error(header, f"It must be at least {LEAST_NOISE:g}: roundings are larger.")
+        if self.reveal == "logits":
+            report.error(f"{header}, --reveal is logits", "Losses alone get noise: give --reveal losses.")
+        if self.health:
+            report.error(f"{header}, --health is given", "Numbers of wrong rows get no noise: leave one of them out.")
+        if self.prototype_shots:
+            report.error(
+                f"{header}, --prototype-shots is {self.prototype_shots:g}",
+                "A shot takes part in every example's loss, so that no bound on one loss bounds what it changes.",
+            )
+        if self.head == "tokens":
+            report.error(f"{header}, --head is tokens", "A program that generates opens no losses.")
 
     def _check_template(self, report: Report) -> None:
         placeholders = re.findall(r"\{\w+\}", self.template)

@@ -43,6 +43,12 @@ def _check(plan: Plan) -> None:
     if any(v.kind == "health" for v in plan):
         report.error("--health is given", "The MP-SPDZ target does not open it yet: give --target embedded.")
         report.check()
+    if noised := [output for output in plan.outputs if output.noise]:
+        report.error(
+            f"--noise is {noised[0].noise:g}",
+            "MP-SPDZ's programs add no noise to what they open: give --target embedded, or 0.",
+        )
+        report.check()
     if any(v.attrs.get("attention") == "rfa" and v.attrs.get("variant", "relu2") == "relu2" for v in plan):
         advice = "The MP-SPDZ target has no kernel for them: give --target embedded, or another adapter."
         report.error("attention has squared ReLU features (relu2)", advice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import asdict
+from typing import Any
 
 from ..model.compatibility import check_fit
 from ..model.options import GenOptions
@@ -42,14 +43,17 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     logits, shots = _head(plan, spec, options, pooled)
     labels = example(plan, "labels", (spec.head.num_labels,), 1.0)
     weight = example(plan, "example_weight", (1,), 1.0)
-    loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin)
+    clip: dict[str, Any] = {"clip": options.clip_loss} if options.noise else {}
+    loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin, **clip)
     stage = Stage.CANDIDATE if options.n_prompt_tokens else Stage.SETUP
     mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage)
     if options.health:
         both = plan.add("health", (mean, weight), shape=(2,), stage=stage)
         plan.outputs.append(Output(LOSS_HEALTH, both, max_opened=options.max_evaluations or None))
     else:
-        plan.outputs.append(Output("loss", mean, max_opened=options.max_evaluations or None))
+        plan.outputs.append(
+            Output("loss", mean, max_opened=options.max_evaluations or None, noise=options.noise)
+        )  # fmt: skip
     most = 1 if options.reveal == "losses" else None
     plan.outputs.append(Output("logits", logits, most, options.max_logit_rows or None))
     if shots is not None:

@@ -79,13 +79,15 @@ class Output:
     """A value that is opened to the data owner, or kept.
 
     `max_candidates` limits how many candidates one step may ask for, `max_opened` how many instances of the value are
-    opened in all: one per candidate, or per candidate and example. None: any number.
+    opened in all: one per candidate, or per candidate and example. None: any number. `noise` is the standard deviation,
+    in the value's units, of what each party adds before.
     """
 
     name: str
     value: int
     max_candidates: int | None = None
     max_opened: int | None = None
+    noise: float = 0.0
     keep: int | None = None
     """A `kept` value: nothing is opened, and that is what it holds from then on."""
 

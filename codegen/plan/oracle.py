@@ -375,7 +375,8 @@ class _Executor(DecoderOperations):
             loss: Array = log_sum_exp(logits) - right
         else:
             loss = (np.maximum(0, v.attrs["margin"] + logits - right) * wrong).sum(axis=-1, keepdims=True)
-        return loss
+        clipped: Array = np.minimum(loss, v.attrs.get("clip", np.inf))
+        return clipped
 
     def _mean_examples(self, v: Value, loss: Array, weight: Array) -> Array:
         total: Array = (loss * weight).sum(axis=1, keepdims=True)

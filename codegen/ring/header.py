@@ -13,7 +13,7 @@ from .program import WORD
 
 FIRST_LINE = "secfwt-program 3"
 INPUT_KINDS = ("weight", "example", "candidate")
-LIMITS = ("max_candidates", "max_opened")
+NUMBERS = ("max_candidates", "max_opened", "noise")
 
 
 class ProgramTextError(ValueError):
@@ -42,7 +42,8 @@ class InputSpec:
 class OutputSpec:
     """One output: opened to the data owner, for at most `max_candidates` candidates a step, and `max_opened` instances
     in all since the weights arrived: one per candidate, with stage `pair` one per candidate and example, with stage
-    `example` one per example. None: any number.
+    `example` one per example. None: any number. `noise`: standard deviation of what each party adds to a ring element;
+    None: nothing.
     """
 
     name: str
@@ -54,6 +55,7 @@ class OutputSpec:
     """Bits that are opened of each of its ring elements."""
     max_candidates: int | None
     max_opened: int | None
+    noise: int | None = None
     kept: bool = False
     """Nothing is opened: it stays at the parties."""
 
@@ -95,8 +97,9 @@ def read_program(path: Path) -> ProgramHeader:
                         inputs.append(InputSpec(given["name"], kind, *values[value], _ring(given)))
                 case ["out", name, value, *keys]:
                     given = _keys(keys)
-                    candidates, most = (int(given[k]) if k in given else None for k in LIMITS)
-                    outputs.append(OutputSpec(name, *values[value], _ring(given), candidates, most, "keep" in given))
+                    most, opened, noise = (int(given[k]) if k in given else None for k in NUMBERS)
+                    kept = "keep" in given
+                    outputs.append(OutputSpec(name, *values[value], _ring(given), most, opened, noise, kept))
                 case ["v" | "out", *_]:
                     raise ValueError
         except (ValueError, KeyError) as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ldexp
 from typing import Any
 
-from ..plan.graph import Graph, Node
+from ..plan.graph import Graph, Node, Output
 from ..series.fits import Fit
 
 Shape = tuple[int, ...]
@@ -55,6 +56,16 @@ class RingProgram(Graph[RingValue]):
         if fit not in self.fits:
             self.fits.append(fit)
         return self.fits.index(fit)
+
+
+NOISE_REACH = 21
+"""What the sum of three parties' noise stays below, in standard deviations of one, but for a probability of 2^-102:
+12·√3 < 21, and the sum is subgaussian like a Gaussian of three times the variance."""
+
+
+def noise_units(program: RingProgram, output: Output) -> int:
+    """Standard deviation of one party's noise in units of the ring."""
+    return round(ldexp(output.noise, program[output.value].scale))
 
 
 @dataclass(frozen=True)

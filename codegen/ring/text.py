@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .header import FIRST_LINE
-from .program import RingProgram, RingValue
+from .program import RingProgram, RingValue, noise_units
 
 
 def program_text(program: RingProgram) -> str:
@@ -14,7 +14,7 @@ def program_text(program: RingProgram) -> str:
     for o in program.outputs:
         keys = {
             "ring": program[o.value].ring, "max_candidates": o.max_candidates, "max_opened": o.max_opened,
-            "keep": o.keep,
+            "keep": o.keep, "noise": noise_units(program, o) or None,
         }  # fmt: skip
         lines.append(f"out {o.name} {o.value}" + "".join(f" {k}={n}" for k, n in keys.items() if n is not None))
     return "\n".join([*lines, "end", ""])

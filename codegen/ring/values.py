@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..series.fits import ROUNDINGS
 from .encoding import Words, encode, number_bytes, stored
 from .operations import OPERATIONS
-from .program import PHASE, WORD, RingProgram, RingValue, Shape, Use
+from .program import NOISE_REACH, PHASE, WORD, RingProgram, RingValue, Shape, Use
 
 Floats = NDArray[np.float64]
 WideWeights = Mapping[str, Floats]
@@ -149,6 +149,15 @@ class RangedValues:
                 "table", bound=bound, shape=values.shape, scale=scale, name=name, numbers=numbers
             )
         return self._weight_ids[key]
+
+    def check_noise(self, output: str, i: int, noise: float) -> None:
+        """Note where a value and the noise that is added to it may leave the widest ring."""
+        v = self[i]
+        if noise and v.scale + log2(v.bound + NOISE_REACH * noise) > HEADROOM:
+            self.problems.append(
+                f"output {output}: noise of {noise:g} per party reaches {NOISE_REACH * noise:.3g}, and with what is "
+                f"opened {v.scale + log2(v.bound + NOISE_REACH * noise):.1f} bits; {HEADROOM} are there"
+            )
 
     # what is known of ranges
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import floor, log2, pi, sqrt
+from math import cos, floor, log2, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ Nobody asks for values there, but free harmonics swing, which takes bits from ev
 3.6 times and 9e-4, with 1 1.2 times and 2e-2.
 """
 
+POINTS = 64
+"""Per period of a series' highest harmonic, where its range is looked for."""
 LEAST_RING = 8
 """Bits of the smallest ring."""
 ROUNDINGS = 0.05
@@ -97,11 +99,36 @@ class Fit:
 
     @cached_property
     def bound(self) -> float:
-        """Largest magnitude of the series anywhere: that on 64 points per period of its highest harmonic."""
-        points = 64 * max(self.m)
+        """Largest magnitude of the series anywhere: that on `POINTS` per period of its highest harmonic."""
+        return float(np.max(np.abs(self._points())))
+
+    def _points(self) -> Floats:
+        """The series on `POINTS` per period of its highest harmonic."""
+        points = POINTS * max(self.m)
         spectrum = np.zeros(points // 2 + 1, np.complex128)
         spectrum[list(self.m)] = (np.array(self.re) + 1j * np.array(self.im)) * points / 2
-        return float(np.max(np.abs(self.const + np.fft.irfft(spectrum, points))))
+        return np.asarray(self.const + np.fft.irfft(spectrum, points))
+
+    def span(self, scale: int) -> tuple[float, float]:
+        """Between what the parties' result lies at a scale of at most the fit's, whatever phase they open: exact series
+        and all roundings.
+
+        Of N evenly spaced points' largest |f| a trigonometric polynomial of degree M exceeds 1/cos(πM/N) times nowhere
+        (Ehlich and Zeller 1964). Both parts of an amplitude are off by half a unit of 2^-fc at most, and a phasor by
+        one of its own scale, or three where it is a product of two table entries (vm/ring/phasor.h). Three units of the
+        result are for the constant and the shifts of two shares.
+        """
+        values = self._points()
+        low, high = float(np.min(values)), float(np.max(values))
+        beyond = (high - low) / 2 * (1 / cos(pi / POINTS) - 1)
+        form, longer = self.format, 1 if self.format.phase_bits <= 16 else 3
+        phasor = np.full(len(self.m), longer * 2.0**-form.phasor_bits)
+        if form.tail:
+            phasor[len(self.m) - form.tail.harmonics :] = longer * 2.0**-form.tail.phasor_bits
+        amplitude = sqrt(0.5) * 2.0**-form.amplitude_bits
+        rounded = float(np.sum(np.hypot(self.re, self.im) * phasor + amplitude * (1 + phasor)))
+        off = beyond + rounded + 3 * 2.0**-scale
+        return low - off, high + off
 
     def tails(self) -> Iterator[Tail]:
         """The last 1, 2, … harmonics, in the smallest ring Z_2^b with |their sum| < 2^(b-2), roundings included.

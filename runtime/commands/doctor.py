@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ldexp
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from ...codegen.commandline.command import Command, Typed
 from ...codegen.commandline.options import RUN, Option
 from ...codegen.commandline.problems import Problem, ProblemsFound
 from ...codegen.native import binaries
-from ...codegen.ring.header import ProgramTextError
+from ...codegen.ring.header import OutputSpec, ProgramTextError, read_program
 from ..embedded.reach import Reach, reach
 from ..mpspdz.compiler import compile_program
 from ..mpspdz.installation import DOCUMENTATION, Installation, MpSpdzError, describe, find
@@ -67,10 +68,18 @@ def report(given: str = "") -> tuple[str, bool]:
 def opened(program: str) -> str:
     """What a program's outputs open, for the operators of the parties that will run it. Raises ProblemsFound."""
     try:
-        outputs = reach(Path(program))
+        outputs, header = reach(Path(program)), read_program(Path(program))
     except ProgramTextError as error:
         raise ProblemsFound([Problem("error", f"--program is {program}", str(error))]) from None
-    return "".join(_entry("output", f"{name}: {_shown(value)}") for name, value in outputs.items())
+    return "".join(
+        _entry("output", f"{name}: {_shown(value)}{_noise(header.output(name)[1])}") for name, value in outputs.items()
+    )
+
+
+def _noise(output: OutputSpec) -> str:
+    if output.noise is None:
+        return ""
+    return f"; each party adds noise of standard deviation {ldexp(output.noise, -output.scale):.4g}"
 
 
 def _shown(value: Reach) -> str:

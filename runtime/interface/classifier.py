@@ -48,7 +48,7 @@ CLASSES = "classes.json"
 """Labels as `fit` was given them, by their names."""
 KEPT = (
     "options.json", "report.html", "result.json", "prompt.npz", "history.jsonl", "loss.png", "evaluation.json",
-    "evaluation.png", "opened.jsonl", SHOTS_FILE, CLASSES,
+    "evaluation.png", "opened.jsonl", "asked.jsonl", SHOTS_FILE, CLASSES,
 )  # fmt: skip
 """What makes a run's folder that `load` and `secfwt-predict` read."""
 

@@ -44,7 +44,7 @@ def views(
         return [Seen("this process", "weights, examples, prompts, losses and logits, as they are", "always")]
     below = f" and the lowest {clear_layers} layers" if clear_layers else ""
     return [
-        *(Seen("data owner", WHAT[each.name], _often(each, opened)) for each in outputs if each.keep is None),
+        *(Seen("data owner", _what(each), _often(each, opened)) for each in outputs if each.keep is None),
         Seen(
             "data owner",
             f"the model's embedding tables{below}, its own texts and prompts{PUBLIC.get(weights, '')}",
@@ -58,6 +58,11 @@ def views(
             "always",
         ),
     ]
+
+
+def _what(output: Output) -> str:
+    noise = f", with noise of standard deviation {output.noise:g} from each party" if output.noise else ""
+    return WHAT[output.name] + noise
 
 
 def _often(output: Output, opened: Mapping[str, int]) -> str:

@@ -50,6 +50,14 @@ def need(objective: Objective, options: SearchOptions, done: int | None) -> Need
     return Need(losses, rows, 2 * len(test.labels) if test else 0)
 
 
+def losses_by_set(canaries: Canaries, options: SearchOptions, done: int | None) -> Counter[str]:
+    """Losses that a run still opens of each set, canaries among them; `done` as for `need`."""
+    asked: Counter[str] = Counter()
+    for name, candidates in _steps(options, done):
+        asked[name] += candidates + canaries.count(candidates)
+    return asked
+
+
 def _steps(options: SearchOptions, done: int | None, weights: int = 0) -> list[tuple[str, int]]:
     """Sets and candidates of the steps to come, without canaries and test set; so many `weights` of the shots are tried
     first."""

@@ -6,7 +6,8 @@ series is periodic and its result looks like any other number. With differences 
     0 <= cross entropy <= log(1 + (L-1) e^w) <= w + log L
     0 <= hinge         <= (L-1) (margin + w)
 
-and so is every weighted mean of losses.
+and so is every weighted mean of losses. With noise a loss is clipped, and lies where the clip's series does; what was
+opened is off by the noise of three parties, by more than six standard deviations once in 5·10^8 losses.
 
 Canaries are candidates at places of a step that no party can tell. By the toss of a coin, one is the same candidate as
 another of its step, whose two losses must agree, or z = 0, whose loss was measured at the start. So a party that
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from math import inf, log
+from math import inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,18 @@ class Limits:
         return "finite" if self.low == -inf else f"from {self.low:.4g}{high or ' on'}"
 
 
-def limits(plan: Plan, width: float = inf, health: float | None = None) -> Limits:
+PARTIES = 3
+"""That add noise."""
+DEVIATIONS = 6.0
+"""Of a sum of noise that nothing is said about."""
+
+
+def limits(
+    plan: Plan, width: float = inf, health: float | None = None, clipped: tuple[float, float] | None = None,
+    noise: float = 0.0,
+) -> Limits:  # fmt: skip
     """Limits of a plan's losses and logits. `width`: half the interval of differences of logits that its losses are
-    computed on; the head may have a smaller one."""
+    computed on; the head may have a smaller one. `clipped`: between what losses lie before each party adds `noise`."""
     (v,) = (value for value in plan if value.kind == "loss")
     head = plan[v.inputs[0]]
     logit, labels = LOGIT_ROOM * head.bound, head.shape[-1]
@@ -76,7 +86,10 @@ def limits(plan: Plan, width: float = inf, health: float | None = None) -> Limit
     else:
         slack = SLACK + labels * HINGE_SLACK
         low, high = -slack, (labels - 1) * (v.attrs["margin"] + width) + slack
-    return Limits(low, high, logit, inf if health is None else health)
+    if clipped is not None:
+        low, high = clipped
+    room = DEVIATIONS * sqrt(PARTIES) * noise
+    return Limits(low - room, high + room, logit, inf if health is None else health)
 
 
 def mpspdz_width(loss: str, options: MpSpdzOptions) -> float:
@@ -116,6 +129,8 @@ class Canaries:
     every: int
     known: dict[str, float] = field(default_factory=dict)
     """By set, the loss at z = 0, once it has been measured."""
+    noise: float = 0.0
+    """Standard deviation of what each party adds to a loss: two losses of one candidate differ by √6 times as much."""
     chance: random.Random = field(default_factory=random.SystemRandom)
 
     def count(self, candidates: int) -> int:
@@ -147,14 +162,15 @@ class Canaries:
             if equal is not None and not (admitted[place] or admitted[equal]):
                 continue
             found, due = losses[place], self.known[name] if equal is None else losses[equal]
-            most = TOLERANCE * max(1.0, abs(due))
+            most = TOLERANCE * max(1.0, abs(due)) + DEVIATIONS * sqrt(2 * PARTIES) * self.noise
             if not abs(found - due) <= most:
+                explained = "roundings and noise explain" if self.noise else "roundings explain"
                 what, causes = "one candidate has two losses", "or values leave the calibrated ranges"
                 if equal is None:
                     what = "z = 0 has another loss than at the start"
                     causes = "values leave the calibrated ranges, or these are other weights than at the start"
                 raise CanaryError(
-                    f"{name} set: {what}, {due:.4f} and {found:.4f}; roundings explain {most:.2g}. A party "
+                    f"{name} set: {what}, {due:.4f} and {found:.4f}; {explained} {most:.2g}. A party "
                     f"deviates, a machine computes wrong, {causes}. What came since the last complete generation is "
                     "not used; --canaries 0 goes on without this check"
                 )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ..engine import Account, Cost, Floats
 from ..evaluation.results import TUNED, UNTUNED
+from ..privacy import Mechanism
 from ..progress import Display, Status
 from ..run_folder import Json
-from .budget import check_budget, shown
+from .budget import check_budget, losses_by_set, shown
 from .objective import SHOTS, Evaluation, Objective, likely_weight, tried_weights
 from .options import SearchOptions
 from .run_folder import TuningRun
@@ -22,6 +23,22 @@ from .state import TuningState
 Watch = Callable[[Json], None]
 SHARING, UNTUNED_LOSSES, SEARCH, CHOICE, TEST = "examples", "losses without a prompt", "search", "dev choice", "test"
 """Phases of a run, by which its cost is told."""
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What the noise on a run's losses keeps private."""
+
+    epsilon: float
+    delta: float
+    losses: dict[str, int]
+    """By set, also those of generations that were interrupted."""
+    statement: str
+
+    @classmethod
+    def of(cls, mechanism: Mechanism, asked: Mapping[str, int]) -> Privacy:
+        """Of a run that has asked for so many losses of each set."""
+        return cls(mechanism.epsilon(asked), mechanism.delta, dict(asked), mechanism.statement(asked))
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,8 @@ class Outcome:
     best_z: Floats
     shots: float = 0.0
     """Weight of the shots in prototypes."""
+    privacy: Privacy | None = None
+    """With noise on losses."""
 
 
 def tune(
@@ -78,6 +97,9 @@ def tune(
     objective.opened.update(resumed.opened if resumed else {})
     if line := check_budget(objective, options, resumed.generation if resumed else None):
         display.note(f"limits   {line}")
+    if objective.mechanism:
+        planned = losses_by_set(objective.canaries, options, resumed.generation if resumed else None)
+        display.note(f"privacy  this run opens up to {objective.mechanism.statement(run.asked() + planned)}")
     state = resumed or _start(objective, options, run, account, display)
     objective.space.shots = state.shots
     objective.canaries.known = {"train": state.start_loss, "dev": state.start_dev}
@@ -94,7 +116,7 @@ def tune(
         display.stop()
     best_z = _kept(objective, options, state, display)
     account.book(CHOICE, objective.engine.cost())
-    return _finish(objective, state, best_z, stopped, account, display)
+    return _finish(objective, state, best_z, stopped, account, display, run)
 
 
 def _start(
@@ -254,8 +276,10 @@ def _kept(objective: Objective, options: SearchOptions, state: TuningState, disp
 
 
 def _finish(
-    objective: Objective, state: TuningState, best_z: Floats, stopped: str, account: Account, display: Display
+    objective: Objective, state: TuningState, best_z: Floats, stopped: str, account: Account, display: Display,
+    run: TuningRun,
 ) -> Outcome:
+    privacy = Privacy.of(objective.mechanism, run.asked()) if objective.mechanism else None
     logits: dict[str, Floats] = {}
     left = objective.engine.allowance().logit_rows
     prompted = bool(np.any(best_z))
@@ -290,4 +314,5 @@ def _finish(
         opened=dict(objective.opened),
         best_z=best_z,
         shots=state.shots,
+        privacy=privacy,
     )

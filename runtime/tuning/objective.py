@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from ...codegen.lowering.program import PROMPT_ROW
 from ...codegen.plan.graph import Plan, Value
 from ...codegen.plan.projection import public_matrix
 from ..engine import Batch, Engine, Floats
+from ..privacy import Mechanism
 from .limits import Canaries, Limits
 
 Ints = NDArray[np.int64]
@@ -146,6 +147,10 @@ class Objective:
     """Examples of the test set that the parties hold at a time; 0: all."""
     opened: Counter[str] = field(default_factory=Counter)
     """Losses, and rows of logits, that the engine has opened: canaries are among them."""
+    mechanism: Mechanism | None = None
+    """What the noise on losses keeps private; None: they have none."""
+    asking: Callable[[str, int], None] = lambda name, losses: None
+    """Told of a set and a number of losses before they are opened."""
 
     def load(self, name: str) -> None:
         """Share a set with the engine."""
@@ -177,6 +182,7 @@ class Objective:
     def _opened(self, name: str, z: Floats) -> tuple[Floats, NDArray[np.bool_], Floats | None]:
         """Losses, whether logits can be, and wrong rows if the program shows them, each `[C]`."""
         if self.reveal == "losses":
+            self.asking(name, len(z))
             opened = self.engine.losses(name, self.space.coordinates(z))
             self.opened["losses"] += len(z)
             losses, health = (opened, None) if opened.ndim == 1 else (opened[:, 0], opened[:, 1])

@@ -95,7 +95,7 @@ class TuneOptions(ProgramOptions):
     attention: AttentionChoice = "auto"
     weights: WeightsChoice = "auto"
     prototype_shots: Annotated[
-        float | None, replace(SHOTS, default="4 for label texts, but 0 with MP-SPDZ and --prompt-at start")
+        float | None, replace(SHOTS, default="4 for label texts, but 0 with MP-SPDZ, --noise or --prompt-at start")
     ] = None
     model: Annotated[
         str,
@@ -144,6 +144,9 @@ class TuneOptions(ProgramOptions):
             SEARCH, at_least=0, resumable=True,
         ),
     ] = 16  # fmt: skip
+    delta: Annotated[
+        float, Option("With --noise: δ of the (ε, δ) that the run tells.", SEARCH, above=0, at_most=0.1, resumable=True)
+    ] = 1e-5
     eval_every: Annotated[int, Option("Generations between dev evaluations.", SEARCH, at_least=1)] = 2
     keep_beyond: Annotated[
         float,
@@ -208,6 +211,16 @@ class TuneOptions(ProgramOptions):
             report.error(
                 f"--prototype-shots is {self.prototype_shots:g}, --engine mp-spdz",
                 "MP-SPDZ's programs keep nothing from step to step: give --engine embedded, or 0.",
+            )
+        if self.noise and self.engine != "embedded":
+            report.error(
+                f"--noise is {self.noise:g}, --engine {self.engine}",
+                "Parties of the embedded engine add it, and nobody else: give --engine embedded, or 0.",
+            )
+        if self.noise and self.keep_beyond:
+            report.error(
+                f"--keep-beyond is {self.keep_beyond:g}, --noise {self.noise:g}",
+                "It opens logits of dev, which have no noise: leave one of them out.",
             )
         for limit in ("max_evaluations", "max_logit_rows"):
             if self.engine != "embedded" and (value := getattr(self, limit)):

@@ -157,6 +157,8 @@ def summary(result: Json) -> str:
         f"search       {result['generations']} generations, {result['evaluations']} evaluations; {result['stopped']}",
         f"cost         {clock(result['wall_seconds'])} in all, {spent}",
     ]
+    if result.get("privacy"):
+        lines.append(f"privacy      {result['privacy']['statement']}")
     if limited := shown(Left(**result["left"])):
         lines.append(f"limits       {limited} for these weights")
     return "\n".join(lines)

@@ -10,6 +10,7 @@
 | `report.html` | the same for people, in one file | at the end, and when the run is interrupted |
 | `evaluation.json`, `evaluation.png` | the test set under none and under the chosen prompt | at the end |
 | `opened.jsonl` | rows of logits that were opened (`opened.py`) | appended by this run and what uses its prompt |
+| `asked.jsonl` | with `--noise` the losses of each step that were asked for | appended and synced before each step |
 | `parties/` | logs of parties that the run started | all the time |
 
 All of it is the data owner's: the folder and its files are for their owner alone. `state` is a pickle, which can run
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +33,7 @@ from ..run_folder import RUNS, Json, RunFolder
 from .state import TuningState, dumps, loads
 
 HISTORY = "history.jsonl"
+ASKED = "asked.jsonl"
 SHOTS_FILE = "shots.jsonl"
 PAIR = ("text", "text_b")
 """Columns of the shots' texts; of single ones the first."""
@@ -101,6 +104,7 @@ class TuningRun(RunFolder):
         last = state.generation if state else 0
         with self.writing(HISTORY):
             self.keep_lines(HISTORY, lambda line: bool(line["generation"] <= last))
+            self.keep_lines(ASKED, lambda line: True)  # a torn one was asked for by nobody
         return state
 
     def _read_state(self, file: Path) -> TuningState:
@@ -127,6 +131,18 @@ class TuningRun(RunFolder):
         """The state before the first generation."""
         with self.writing("the first state"):
             self.replace("state", dumps(state))
+
+    def note_asked(self, name: str, losses: int) -> None:
+        """Before a step: so many losses of a set may have been opened from now on, whatever becomes of it."""
+        with self.writing(ASKED):
+            self.append(ASKED, {"set": name, "losses": losses})
+
+    def asked(self) -> Counter[str]:
+        """Losses by set that were asked for so far."""
+        found: Counter[str] = Counter()
+        for line in self.lines(ASKED):
+            found[line["set"]] += line["losses"]
+        return found
 
     def write_shots(self, examples: Sequence[Example]) -> None:
         """What prototypes are made of, for whoever uses the prompt."""

@@ -24,6 +24,7 @@ from ..data.presets import CHOSEN, PRESETS, PresetName, described, length, shots
 from ..data.splits import Splits, draw_splits
 from ..engine import Batch
 from ..evaluation.results import TUNED, measure
+from ..privacy import Mechanism
 from ..progress import Display, make_display
 from ..reporting.page import Reached
 from ..run_folder import Json
@@ -93,8 +94,9 @@ def tune_splits(
         display.note(f"run      {run.path}")
         if run.unlocked:
             display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
+        mechanism = mechanism_of(options, model, sets) if options.noise else None
         space = PromptSpace(model.plan, options.alpha)
-        canaries = Canaries(options.canaries if options.engine == "embedded" else 0)
+        canaries = Canaries(options.canaries if options.engine == "embedded" else 0, noise=options.noise)
         counts = {name: len(each.labels) for name, each in sets.items()}
         if model.compiled is not None and (
             line := expected(model.compiled, counts, options.search(space.dim), canaries)
@@ -107,6 +109,8 @@ def tune_splits(
             engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model), canaries,
             at_a_time(model.compiled, counts["test"]) if model.compiled is not None and "test" in counts else 0,
         )  # fmt: skip
+        if options.noise:
+            objective.mechanism, objective.asking = mechanism, run.note_asked
         facts = facts_of(run, options, model, engine, (splits.labels, sizes))
         with page_of_what_is_there(run, facts):
             outcome = tune(objective, options.search(space.dim), run, display, watch)
@@ -206,7 +210,18 @@ def limits_of(options: TuneOptions, model: Model) -> Limits:
         return limits(model.plan)
     if model.covered is None:
         return limits(model.plan, mpspdz_width(options.loss, MpSpdzOptions()))
-    return limits(model.plan, model.covered.loss_width, model.covered.health)
+    covered = model.covered
+    return limits(model.plan, covered.loss_width, covered.health, covered.clipped, options.noise)
+
+
+def mechanism_of(options: TuneOptions, model: Model, sets: Mapping[str, LabelledSet]) -> Mechanism:
+    """How the program noises losses, and weighs the examples of these sets. Raises InputError where nobody can say what
+    follows."""
+    assert model.covered is not None
+    assert model.covered.clipped is not None
+    low, high = model.covered.clipped
+    weights = {name: float(each.batch.inputs["example_weight"].max()) for name, each in sets.items()}
+    return Mechanism(options.noise, high - low, options.delta, weights)
 
 
 def data_fingerprint(splits: Splits) -> str:

@@ -18,6 +18,7 @@ from helpers.commands import Ended, run
 from helpers.toy_decoders import save_decoder
 from helpers.toys import CONFIGS, HEADS, save_sentence_transformer, save_toy
 from safetensors.numpy import load_file, save_file
+from secfwt.codegen.bundle import program_covered
 from secfwt.codegen.cli import main
 from secfwt.codegen.estimate import grouped
 from secfwt.codegen.owners.embed import Embedder
@@ -212,6 +213,18 @@ def test_limits_on_what_is_opened_are_in_the_program(toy: Any, tmp_path: Path) -
     assert "--max-logit-rows is -1" in refused(
         toy("bert", "classification"), tmp_path / "other", "--max-logit-rows", -1
     )
+
+
+def test_noise_is_in_the_program_and_not_for_mp_spdz(toy: Any, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    generate(toy("bert", "classification"), out, "--noise", 0.05)
+    assert sorted(path.name for path in (out / "public").iterdir()) == ["plan.json", "program.txt"]
+    outputs = read_program(out / "public" / "program.txt").outputs
+    assert [(o.name, o.noise) for o in outputs] == [("loss", round(0.05 * 2**40)), ("logits", None)]
+    low, high = program_covered(out).clipped or (0, 0)
+    assert -0.25 < low < 0 < 4 < high < 4.1
+    text = refused(toy("bert", "classification"), tmp_path / "other", "--noise", 0.05, "--target", "mp-spdz")
+    assert "--noise is given, --target is mp-spdz\n  MP-SPDZ's parties add none to what they open" in text
 
 
 def test_protocol_of_the_mp_spdz_program(toy: Any, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "--engine split": "tests/runtime/split/test_runs.py",
     "secfwt-adapter": "tests/runtime/split/test_runs.py",
     "--deployment": "tests/vm/test_service.py",
+    "--noise": "tests/vm/test_tune.py",
     "--engine mp-spdz": "tests/mpspdz/test_party.py",
     "secfwt-convert": "tests/runtime/commands/test_convert.py",
     "--adapter": "tests/codegen/model/test_adapter.py",

@@ -38,6 +38,8 @@ class Toy:
     words: dict[str, np.ndarray]
     health: float | None = None
     """The limit on wrong rows, of a toy with `--health`."""
+    clipped: tuple[float, float] | None = None
+    """Between what losses lie, of a toy with noise."""
 
 
 def toy(
@@ -56,6 +58,8 @@ def toy(
     prompt_at: str = "end",
     rounds: str = "default",
     shots: float = 0.0,
+    noise: float = 0.0,
+    clip_loss: float = 4.0,
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -70,6 +74,8 @@ def toy(
         health=health,
         rounds=rounds,  # type: ignore[arg-type]
         prototype_shots=shots,
+        noise=noise,
+        clip_loss=clip_loss,
         rfa_variant="folded" if variant == "softmax" else variant,  # type: ignore[arg-type]
         loss=loss,  # type: ignore[arg-type]
         attention="softmax" if variant == "softmax" else "rfa",
@@ -97,7 +103,7 @@ def toy(
     ring, words = lowered.ring, lowered.words(weights)
     for kind in ("kept", "example", "candidate"):
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs(kind)}
-    return Toy(plan, weights, inputs, reference, ring, words, lowered.health)
+    return Toy(plan, weights, inputs, reference, ring, words, lowered.health, lowered.clipped)
 
 
 def _random(rng: np.random.Generator, name: str, spec: ModelSpec, loud: float) -> np.ndarray:

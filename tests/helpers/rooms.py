@@ -16,7 +16,7 @@ CODEGEN = (
 RUNTIME = (
     "tune", "compare", "commands", "interface", "comparison", "conversion", "generation", "prediction", "tuning",
     "split", "reporting", "data", "evaluation", "adaptation", "groups", "mpspdz", "embedded", "parties", "progress",
-    "run_folder", "engine", "closing", "errors",
+    "run_folder", "privacy", "engine", "closing", "errors",
 )  # fmt: skip
 ORDER = [f"runtime.{name}" for name in RUNTIME] + [f"codegen.{name}" for name in CODEGEN]
 

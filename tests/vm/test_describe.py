@@ -15,7 +15,7 @@ from secfwt.codegen.native.defaults import TILE_WORDS
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.header import FIRST_LINE, INPUT_KINDS
 from secfwt.codegen.ring.operations import COMMUNICATING, OPERATIONS
-from secfwt.codegen.ring.program import PHASE, Sharing
+from secfwt.codegen.ring.program import NOISE_REACH, PHASE, Sharing
 from secfwt.codegen.series.fits import MOST_SCALE
 from secfwt.runtime.parties import connection, sharing
 from secfwt.runtime.parties.certificates import names
@@ -56,6 +56,7 @@ def test_the_words_of_programs(described: Described) -> None:
     assert program["sharings"].keys() == {each.value for each in Sharing}
     assert program["phase_scale"] == PHASE == sharing.PHASE
     assert program["most_fit_scale"] == MOST_SCALE
+    assert program["noise_reach"] == NOISE_REACH
 
 
 def test_the_operations_of_programs(described: Described) -> None:

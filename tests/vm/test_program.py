@@ -76,6 +76,8 @@ SYNTAX = [
     (16, "out total 0", "stage setup, an output must have another"),
     (17, "out total 9", "output 'total' is defined twice"),
     (16, "out total 10 max_candidates=0", "max_candidates is '0', must be an integer from 1"),
+    (16, "out total 10 noise=0", "noise is '0', must be an integer from 1 to 72057594037927936"),
+    (16, "out total 10 noise=72057594037927937", "noise is '72057594037927937', must be an integer from 1"),
     (16, "out total 10 ring=7", "ring is '7', must be an integer from 8 to 64"),
     (6, "v 1 example rep 16 3x8 example - name=x ring=1", "ring is '1', must be an integer from 2 to 64"),
     (8, f"v 3 setup pub 12 2x8 public - name=A ring=40 seed={'0' * 32} bits=13", "key 'ring' does not belong here"),
@@ -289,6 +291,7 @@ def test_what_is_kept_is_read_by_later_steps() -> None:
         ("out made 5", "out made 6", "mul: is to be kept in value 0: it must be a rep of stage candidate"),
         ("v 0 setup rep 0 2x3", "v 0 setup rep 1 2x3", "reshare: is to be kept in value 0"),
         (" max_candidates=1", "", "output 'made' is kept: it must have max_candidates=1, and no max_opened"),
+        (" keep=0", " keep=0 noise=5", "output 'made' is kept: it must have no noise, as nothing is opened"),
         (" keep=0", "", "kept: is made by 0 outputs, must be made by one"),
         (" keep=0\n", " keep=0\nout again 5 max_candidates=1 keep=0\n", "kept: is made by 2 outputs"),
         ("v 6 candidate add 0 2x3 mul 0,2", "v 6 example add 0 2x3 mul 0,1", "reads a kept value in stage example"),
@@ -298,6 +301,17 @@ def test_what_is_kept_is_read_by_later_steps() -> None:
 def test_refused_kept_values(old: str, new: str, message: str) -> None:
     with pytest.raises(SimulatorError, match=message):
         Simulator(KEPT.replace(old, new))
+
+
+def test_noise_must_leave_room_in_the_ring() -> None:
+    """21 standard deviations of one party's, which three parties' sum stays below."""
+    text = change(14, "v 9 pair rep 16 3x8 trunc 8 shift=28 ring=20 group=1")
+    text = text.replace("out total 10", "out total 10 ring=20 noise=12483").replace(
+        "out pairs 9", "out pairs 9 ring=20"
+    )
+    Simulator(text)
+    with pytest.raises(SimulatorError, match=r"noise is 12484: .* reaches 21 times that, .* below 2\^18 .* 20 bits"):
+        Simulator(text.replace("noise=12483", "noise=12484"))
 
 
 def test_sums_over_examples_cannot_meet_examples_again() -> None:

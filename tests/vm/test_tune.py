@@ -72,6 +72,37 @@ def test_private_run(tmp_path: Path, options: list[object]) -> None:
     assert parties_of(run) == []
 
 
+def test_noise_and_what_it_keeps_private(tmp_path: Path, options: list[object]) -> None:
+    run = tmp_path / "run"
+    noise = ["--noise", 0.02, "--clip-loss", 2, "--delta", 1e-4]
+    outcome = tune(*options, *noise, "--budget", 8, "--run", run)
+    assert outcome.exit_code == 0, outcome.output
+    result = json.loads((run / "result.json").read_text())
+    # z = 0 on both sets, two generations of 4 and of 2 on dev; a canary in every step
+    assert result["privacy"]["losses"] == {"train": 2 + 2 * 5, "dev": 2 + 2 * 3}
+    assert result["opened"]["losses"] == 20
+    assert result["privacy"]["delta"] == 1e-4
+    assert result["privacy"]["statement"] in outcome.output
+    assert "privacy  this run opens up to 12 losses of train and 8 losses of dev: (ε = " in outcome.output
+    line = next(x for x in (run / "parties" / "program.txt").read_text().splitlines() if x.startswith("out loss"))
+    assert line.endswith(f" noise={round(0.02 * 2**40)}")
+
+
+def test_losses_of_an_interrupted_generation_count(tmp_path: Path, options: list[object]) -> None:
+    """They may have been opened; the same candidates are asked about again, with other noise."""
+    run = tmp_path / "run"
+    process = start(*options, "--noise", 0.02, "--run", run)
+    parties_of(run)[1].kill()
+    ends_for_a_lost_party(process, run)
+    with (run / "asked.jsonl").open() as file:
+        asked = sum(line["losses"] for line in map(json.loads, file) if line["set"] == "train")
+    done = len((run / "history.jsonl").read_text().splitlines())
+    assert tune("--resume", run, "--budget", 4 * (done + 1)).exit_code == 0
+    result = json.loads((run / "result.json").read_text())
+    assert result["privacy"]["losses"]["train"] == asked + 5
+    assert asked in (2 + 5 * done, 2 + 5 * (done + 1))
+
+
 def test_lost_party_ends_the_run_and_resume_goes_on(tmp_path: Path, options: list[object]) -> None:
     run = tmp_path / "run"
     process = start(*options, "--run", run)

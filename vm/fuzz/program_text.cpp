@@ -47,7 +47,7 @@ v 28 candidate rep 28 2x2 mul 27,26
 out loss 23 ring=40
 out logits 13 ring=45 max_candidates=1
 out rows 20 ring=40 max_opened=8
-out first 7 ring=44
+out first 7 ring=44 noise=4096
 out kept 25 ring=44 max_candidates=1
 out turned 28 ring=44
 end
@@ -147,6 +147,7 @@ Target program_target() {
                            "shift=62",
                            "lo=0 hi=1",
                            "max_candidates=1",
+                           "noise=72057594037927936",
                            "by=-1",
                            "axes=0"})
     target.words.push_back(bytes_of(word));

@@ -242,7 +242,7 @@ u64 Engine::candidate_words(std::size_t output, std::size_t examples) const {
       words += (lanes_.size() + 1) * instance_words(program_.values[i]);
   const Node& opened = program_.values[program_.outputs[output].value];
   return words + peak_words(program_, steps.after) +
-         2 * volume(opened.shape) * (opened.stage == Stage::pair ? examples : 1);
+         (program_.outputs[output].noise ? 3 : 2) * volume(opened.shape) * (opened.stage == Stage::pair ? examples : 1);
 }
 
 void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress) {
@@ -307,6 +307,9 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     throw std::invalid_argument("step: there is no example set " + std::to_string(id));
   const ExampleSet& set = found == examples_.end() ? none : found->second;
 
+  const Node& opened = program_.values[wanted.value];
+  const std::size_t instances = (opens_examples ? 1 : candidates) * (opened.stage == Stage::candidate ? 1 : set.count);
+  const Words noise = wanted.noise ? noise_.take(*wanted.noise, instances * volume(opened.shape)) : Words();
   Environment values = setup_;
   bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
   dealer_.step_begins();
@@ -323,8 +326,10 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     const u64* share = additive(value, main_.id, zeros.data());
     result.assign(share, share + value.words());
   }
+  if (wanted.noise)
+    for (std::size_t i = 0; i < result.size(); ++i) result[i] += noise.at(i);
   add_zero_share(main_, result.data(), result.size());
-  const u64 mask = low_bits(program_.values[wanted.value].ring);
+  const u64 mask = low_bits(opened.ring);
   for (u64& share : result) share &= mask;
   compare_transcripts(lanes_);
   dealer_.step_done();

@@ -11,6 +11,7 @@
 #include "mpc/dealer.h"
 #include "mpc/interpreter.h"
 #include "mpc/lanes.h"
+#include "mpc/noise.h"
 #include "mpc/program.h"
 #include "mpc/public_weights.h"
 #include "mpc/tiles.h"
@@ -69,8 +70,9 @@ class Engine {
   // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example
   // stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's
   // additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E, shape]. What
-  // stands above that ring is zero: the sum of whole words would say more than the output. Nothing is returned of an
-  // output that is kept: the value stays at the parties until it is made again or the weights change. Throws
+  // stands above that ring is zero: the sum of whole words would say more than the output. With `noise` the share has
+  // this party's noise, which nobody else learns: not even a part of it leaves alone. Nothing is returned of an output
+  // that is kept: the value stays at the parties until it is made again or the weights change. Throws
   // std::invalid_argument when the output's max_candidates is exceeded, Divergence where another party holds other
   // values of what both have.
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
@@ -116,6 +118,7 @@ class Engine {
   Environment setup_;
   std::map<u64, ExampleSet> examples_;
   Dealer dealer_;
+  Noise noise_;
 };
 
 }  // namespace secfwt

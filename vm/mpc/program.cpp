@@ -156,6 +156,13 @@ Output parse_output(Line& line, const Program& program) {
     output.max_candidates = static_cast<std::size_t>(line.integer_key("max_candidates", {1, kMaxElements}));
   if (line.has("max_opened"))
     output.max_opened = static_cast<std::size_t>(line.integer_key("max_opened", {1, kMaxElements}));
+  if (line.has("noise")) {
+    output.noise = static_cast<u64>(line.integer_key("noise", kNoise));
+    if (kNoiseReach * *output.noise >> (ring - 2) != 0)
+      line.fail("noise is " + std::to_string(*output.noise) + ": what three parties add reaches " +
+                std::to_string(kNoiseReach) + " times that, which must be below 2^" + std::to_string(ring - 2) +
+                " in a ring of " + std::to_string(ring) + " bits");
+  }
   if (line.has("keep")) output.keep = static_cast<std::size_t>(line.integer_key("keep", {0, last}));
   line.finish();
   return output;

@@ -74,13 +74,15 @@ struct Node {
   u64 group = 0;                  // lift, trunc, reshare, cos_sin, fourier
 };
 
-// What is opened of a value: all of it in its ring, and nothing that stands above.
+// What is opened of a value: all of it in its ring, and nothing that stands above; or its sum with noise.
 struct Output {
   std::string name;
   std::size_t value;
   std::optional<std::size_t> max_candidates;  // of one step
   // Instances of the value that are opened in all since the weights arrived: one per candidate, or pair.
   std::optional<std::size_t> max_opened;
+  // Standard deviation of the discrete Gaussian that each party adds to every number, in units of the ring.
+  std::optional<u64> noise;
   std::optional<std::size_t> keep;  // a `kept` value: nothing is opened, it becomes what that one holds
 };
 

@@ -387,6 +387,7 @@ void check_kept(const Program& program) {
                      ": it must be a rep of stage candidate with the same shape, scale and ring");
     if (output.max_candidates != std::size_t{1} || output.max_opened)
       fail(made, "output '" + output.name + "' is kept: it must have max_candidates=1, and no max_opened");
+    if (output.noise) fail(made, "output '" + output.name + "' is kept: it must have no noise, as nothing is opened");
     ++makers[*output.keep];
   }
   for (std::size_t i = 0; i < program.values.size(); ++i) {

@@ -25,6 +25,10 @@ constexpr int kMostFitScale = 60;       // fc + fa: a value of 1 stays below 2^6
 constexpr Range kRingBits{8, 64};       // `ring`, and `sum` of cos_sin
 constexpr Range kInputRingBits{2, 64};  // `ring` of an input
 constexpr Range kHarmonic{1, 65535};    // `m`
+// What the sum of three parties' noise of a standard deviation σ stays below, in σ, but for a probability of 2^-102:
+// 12·√3 < 21, and the sum is subgaussian like a Gaussian of variance 3σ².
+constexpr u64 kNoiseReach = 21;
+constexpr Range kNoise{1, i64{1} << 56};  // `noise` of an output
 constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};
 constexpr Range kCount{0, INT64_MAX};
 

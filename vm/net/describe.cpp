@@ -87,7 +87,9 @@ Object program() {
                          .add("fa", kPhasorBits)
                          .add("ring", kRingBits)
                          .add("input_ring", kInputRingBits)
-                         .add("m", kHarmonic));
+                         .add("m", kHarmonic)
+                         .add("noise", kNoise))
+      .add("noise_reach", kNoiseReach);
 }
 
 Object options() {

@@ -531,7 +531,7 @@ def test_a_program_is_read(tmp_path: Path):
         "secfwt-program 3\nfit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1 re=-2.4 im=0\n# a comment\n"
         "v 0 setup rep 48 4x3 weight - name=w ring=40\nv 1 example rep 16 3 example - ring=21 name=x\n"
         "v 2 candidate rep 12 2 candidate - name=z\nv 3 pair add 60 4 matmul 0,1 site=there\n"
-        "out logits 3 ring=21 max_candidates=1\nout loss 2\nend\n"
+        "out logits 3 ring=21 max_candidates=1\nout loss 2 noise=4096\nend\n"
     )
     header = read_program(path)
     assert header.inputs == (
@@ -540,6 +540,7 @@ def test_a_program_is_read(tmp_path: Path):
         InputSpec("z", "candidate", "candidate", 12, (2,), 64),
     )
     assert [output.ring for output in header.outputs] == [21, 64]
+    assert [output.noise for output in header.outputs] == [None, 4096]
     assert header.output("loss")[0] == 1
     assert (header.outputs[0].stage, header.outputs[0].scale, header.outputs[0].max_candidates) == ("pair", 60, 1)
 

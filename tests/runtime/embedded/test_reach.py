@@ -54,6 +54,14 @@ def test_of_a_model_only_what_is_added_last_reaches_an_output(tmp_path: Path) ->
     assert "weight head.out.bias without a non-linearity; the rest is behind" in doctor.opened(str(path))
 
 
+def test_noise_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "program.txt"
+    path.write_text(program_text(toy("bert", noise=0.05).ring))
+    loss, logits = doctor.opened(str(path)).splitlines()
+    assert loss.endswith("behind non-linearities; each party adds noise of standard deviation 0.05")
+    assert "noise" not in logits
+
+
 def test_what_is_kept_comes_to_what_reads_it(tmp_path: Path) -> None:
     """Prototypes of shots: the step that keeps means opens nothing, and is no output here."""
     path = tmp_path / "program.txt"

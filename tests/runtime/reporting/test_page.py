@@ -139,6 +139,8 @@ def test_who_saw_what() -> None:
     assert logits.how_often == "0 times, without a limit"
     assert [each.who for each in others] == ["data owner", "model owner", "each computing party"]
     assert [each.who for each in views(outputs, {}, False, 0)] == ["this process"]
+    noised = views([Output("loss", 1, noise=0.05)], {}, True, 0)[0]
+    assert noised.what.endswith("over one set, with noise of standard deviation 0.05 from each party")
     assert "lowest 3 layers" in views(outputs, {}, True, 3, "base")[2].what
     assert views(outputs, {}, True, 3, "base")[2].what.endswith("public but what its LoRA adapter changes")
 

@@ -135,3 +135,27 @@ def test_logits_have_canaries_too() -> None:
     plain = objective.losses("train", Z)
     objective.canaries = Canaries(16)
     assert np.array_equal(objective.losses("train", Z), plain)
+
+
+def test_noise_widens_what_two_losses_may_differ_by() -> None:
+    """By six standard deviations of a difference: each loss has the noise of three parties."""
+    canaries, z = Canaries(1, {"train": 0.7}, noise=0.01), np.zeros((2 * C, DIM))
+    mixed = replace(canaries.mix("train", z[:C]), canaries={0: None})
+    most = TOLERANCE + 6 * np.sqrt(6) * 0.01
+    admitted = np.ones(2 * C, bool)
+    canaries.check("train", mixed, np.full(2 * C, 0.7 + 0.99 * most), admitted)
+    with pytest.raises(CanaryError, match=r"0\.7000 and 0\.8686; roundings and noise explain 0\.17"):
+        canaries.check("train", mixed, np.full(2 * C, 0.7 + 1.01 * most), admitted)
+
+
+def test_noise_alone_ends_no_run() -> None:
+    engine, objective = meddled()
+    objective.canaries.noise = 0.05
+    rng = np.random.default_rng(4)
+    for _ in range(2000):
+        engine.error = np.sqrt(3) * 0.05 * rng.standard_normal(C + 1)
+        objective.evaluate("train", Z)
+    objective.canaries.every = 1  # each candidate has one
+    engine.error = np.arange(2.0 * C)
+    with pytest.raises(CanaryError, match="noise explain"):
+        objective.evaluate("train", Z)

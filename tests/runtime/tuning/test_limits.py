@@ -177,3 +177,11 @@ def test_wrong_rows_are_shown_warned_of_and_kept(tmp_path: Path) -> None:
     assert np.array_equal(plain.best_z, outcome.best_z)
     result = write_report(TuningRun(tmp_path / "t"), plain, engine, {"wall_seconds": 1.0}, None)
     assert "calibrated ranges in 2 of 6 generations" in summary(result | {"unhealthy": 2})
+
+
+def test_with_noise_a_loss_is_what_the_clip_and_three_parties_make_of_it() -> None:
+    options = GenOptions(**SMALL, noise=0.1, clip_loss=2.0)
+    found = limits(build_plan(model("prototypes"), options), 8.0, None, (-0.1, 2.01), 0.1)
+    room = 6 * np.sqrt(3) * 0.1
+    assert (found.low, found.high) == pytest.approx((-0.1 - room, 2.01 + room))
+    assert found.logit == limits_for().logit
