@@ -22,7 +22,7 @@ CHOICES: list[dict[str, Any]] = [
     {}, {"deep": True}, {"n_prompt_tokens": 0}, {"attention": "softmax"}, {"rfa_variant": "paper"}, {"loss": "hinge"},
     {"rfa_variant": "relu2"},
     {"frozen_layers": 1, "prompt_layer": 1}, {"weights": "public", "prompt_layer": 1}, {"activation": "relu"},
-    {"health": True},
+    {"health": True}, {"noise": 0.1},
 ]  # fmt: skip
 DECODERS = [
     HeadSpec("causal_lm", "last", ("a", "b")), HeadSpec("prototypes", "mean", ("a", "b")),
