@@ -71,6 +71,9 @@ def generate_command(typed: Typed) -> None:
         if placement := placement_line(compiled, mp_spdz.examples):
             print(f"prompt     {placement}")
     show(compiled, mp_spdz.examples)
+    if (clipped := compiled.covered.clipped) is not None:
+        low, high = clipped
+        print(f"noise      {options.noise:g} by each party on every loss; an example's is from {low:.3g} to {high:.3g}")
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
     if options.limited and choices.target == "all":

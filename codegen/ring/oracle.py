@@ -2,7 +2,8 @@
 noise.
 
 Truncation rounds to nearest (the VM: ±1.5 units), fitted functions are evaluated at the opened phase's resolution and
-rounded once (the VM: rounding of every harmonic). Everything else is exact in each value's ring.
+rounded once (the VM: rounding of every harmonic). Everything else is exact in each value's ring. What parties add to
+an output that has noise is left out.
 """
 
 from __future__ import annotations

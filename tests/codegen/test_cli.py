@@ -217,7 +217,9 @@ def test_limits_on_what_is_opened_are_in_the_program(toy: Any, tmp_path: Path) -
 
 def test_noise_is_in_the_program_and_not_for_mp_spdz(toy: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    generate(toy("bert", "classification"), out, "--noise", 0.05)
+    printed = generate(toy("bert", "classification"), out, "--noise", 0.05).stdout
+    said = r"noise      0\.05 by each party on every loss; an example's is from -0\.[12]\d* to 4(\.\d+)?\n"
+    assert re.search(said, printed), printed
     assert sorted(path.name for path in (out / "public").iterdir()) == ["plan.json", "program.txt"]
     outputs = read_program(out / "public" / "program.txt").outputs
     assert [(o.name, o.noise) for o in outputs] == [("loss", round(0.05 * 2**40)), ("logits", None)]

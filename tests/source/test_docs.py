@@ -14,11 +14,15 @@ from typing import Literal
 import pytest
 from helpers.places import ROOT
 from secfwt.codegen.compile import Compiled, compile_model
+from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.model.spec import HeadSpec, ModelSpec
+from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.ring.cost import stage_cost, traffic
 from secfwt.codegen.ring.traffic import opening, reshare, truncation
 from secfwt.codegen.series.fits import Format, Tail
+from secfwt.codegen.series.ranges import Ranges
 
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")]
@@ -168,7 +172,25 @@ def score_bits() -> list[float]:
     return [len(ring.fits[root.attrs["fit"]].m), traffic(ring, root).bits + traffic(ring, square).bits]
 
 
+def clip_cost() -> list[int]:
+    """Harmonics of a clip, and what it adds to a pair: bytes and rounds."""
+    head = HeadSpec("prototypes", "mean", ("a", "b", "c", "d"))
+    spec = ModelSpec("bert", 32, 1, 2, 64, "gelu", 1e-12, 100, 64, 2, 2, 0, head)
+    plain, clipped = (
+        lower(build_plan(spec, GenOptions(sequence_length=32, attention="softmax", noise=noise)), None, Ranges()).ring
+        for noise in (0.0, 0.1)
+    )
+    loss = clipped[clipped[clipped[clipped.opened("loss")].inputs[0]].inputs[0]]
+    before, behind = (stage_cost(ring, Stage.PAIR, 1) for ring in (plain, clipped))
+    harmonics = len(clipped.fits[loss.attrs["fit"]].m)
+    return [harmonics, behind.bytes - before.bytes, behind.rounds - before.rounds]
+
+
 QUOTES = {
+    "a clip": (
+        ("docs/program.md", r"takes (\d+) harmonics, which are (\d+) bytes per pair and (\d+) round more"),
+        clip_cost,
+    ),
     "a layer's rounds": (
         ("README.md", r"a layer takes (\d+) rounds"),
         ("docs/protocols.md", r"(\d+) rounds in all"),

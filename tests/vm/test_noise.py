@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import sqrt
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from helpers.parties import LOSSES, PROGRAM, TOLERANCE, X, Z, parties_with_weigh
 from helpers.ring_toys import toy
 from secfwt.codegen.native.simulator import Simulator
 from secfwt.codegen.ring.cost import generation_cost
-from secfwt.codegen.ring.encoding import decode
+from secfwt.codegen.ring.encoding import decode, encode
 from secfwt.codegen.ring.oracle import run_program
 from secfwt.codegen.ring.text import program_text
 from secfwt.runtime.engine import Batch
@@ -82,6 +83,27 @@ def test_a_clipped_and_noised_step_costs_what_the_model_says() -> None:
     errors = np.array(seen) - oracle
     assert np.abs(errors).max() < 6 * sqrt(3) * 0.05
     assert errors.std() == pytest.approx(sqrt(3) * 0.05, rel=0.3)
+
+
+def test_no_example_gets_beyond_the_clip_at_the_parties() -> None:
+    """Roundings and all, whatever the rows are: what noise hides is bounded there, and not in the oracle alone."""
+    t = toy("bert", noise=0.05, clip_loss=1.0, candidates=6, examples=1)
+    assert t.clipped is not None
+    low, high = t.clipped
+    rng = np.random.default_rng(3)
+    sim = Simulator(re.sub(" noise=[0-9]+", "", program_text(t.ring)), 1 << 22)
+    sim.weights(np.concatenate([t.words[v.attrs["name"]].reshape(-1) for v in t.ring.inputs("weight")]))
+    ring, seen = t.ring[t.ring.opened("loss")].ring, []
+    for _ in range(20):
+        junk = {"x": 20 * rng.standard_normal(t.inputs["x"].shape), "labels": rng.standard_normal((1, 3))}
+        given = t.inputs | {"example_weight": np.ones((1, 1))} | junk
+        flat = [encode(given[v.attrs["name"]], v.scale).reshape(-1) for v in t.ring.inputs("example")]
+        sim.examples(1, np.concatenate(flat))
+        words = sim.step(6, t.words["z"], 0)
+        seen.append(decode((words << np.uint64(64 - ring)).view(np.int64) >> (64 - ring), SCALE))
+    losses = np.array(seen)
+    assert low <= losses.min() < 0.1
+    assert 0.9 < losses.max() <= high
 
 
 def test_a_client_of_three_parties_gets_noised_losses_and_plain_logits(tmp_path: Path) -> None:

@@ -109,6 +109,34 @@ TEST(noise_is_drawn_in_blocks_and_given_out_once) {
   CHECK(other.take(u64{1} << 50, 1024) != all);
 }
 
+// A party that leaves out its own leaves in the others'.
+TEST(no_party_takes_away_the_noise_of_another) {
+  const std::size_t n = 4096;
+  const double deviation = 1000;
+  const Program program = parse_program(
+      "secfwt-program 3\n"
+      "v 0 candidate rep 0 4096 candidate - name=z ring=40\n"
+      "v 1 candidate rep 0 4096 add 0,0\n"
+      "out noised 1 ring=40 noise=1000\n"
+      "out plain 1 ring=40\n"
+      "end\n");
+  const auto x = additive(Words(n, 0));
+  for (int liar = 0; liar < 3; ++liar) {
+    std::array<Words, 3> parts;
+    run_lanes(1, [&](Lanes& lanes) {
+      const int id = lanes[0].id;
+      Engine engine(program, lanes, n, 0);
+      engine.set_weights({});
+      parts[id] = engine.step(0, 1, id == liar ? 1 : 0, Shares{x[id], x[(id + 1) % 3]});
+    });
+    double squares = 0;
+    for (std::size_t j = 0; j < n; ++j)
+      squares += std::pow(static_cast<double>(number(parts[0][j] + parts[1][j] + parts[2][j], 40)), 2);
+    CHECK(std::abs(squares / static_cast<double>(n) / (2 * deviation * deviation) - 1) <
+          5 * std::sqrt(2 / static_cast<double>(n)));
+  }
+}
+
 // Each party adds its own to its own share, and sends nobody else anything: what is opened has all three, and a party's
 // share alone is uniform.
 TEST(what_is_opened_has_the_noise_of_all_three) {
