@@ -70,6 +70,8 @@ class Reached:
     wall_seconds: float | None = None
     stopped: str = ""
     """Why the search ended; empty: it did not, and the run can be continued."""
+    privacy: Json | None = None
+    """With noise on losses, what follows for the examples."""
 
     @classmethod
     def of(cls, content: Json) -> Reached:

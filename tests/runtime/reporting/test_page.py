@@ -124,6 +124,13 @@ def test_names_are_text() -> None:
     assert "&lt;script&gt;" in whole
 
 
+def test_what_noise_keeps_private_is_said() -> None:
+    facts, reached, history, evaluation = made_up(3, "a class")
+    assert "Noise on losses" not in page(facts, reached, history, evaluation)
+    said = replace(reached, privacy={"statement": "9 losses of train: (ε = 2, δ = 1e-05)-differential privacy"})
+    assert "Noise on losses: 9 losses of train: (ε = 2, δ = 1e-05)" in page(facts, said, history, evaluation)
+
+
 def test_of_many_classes_the_most_frequent_confusions() -> None:
     facts, reached, history, evaluation = made_up(77, "a class")
     assert page(facts, reached, history, evaluation).count("<td>a class</td><td>a class</td>") == 20
