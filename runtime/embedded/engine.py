@@ -122,6 +122,11 @@ class EmbeddedEngine:
         """What tells the model owner's weights from others."""
         return self._client.weights
 
+    @property
+    def noisy(self) -> bool:
+        """Whether the parties add noise to every loss."""
+        return any(output.name == self._losses and output.noise for output in self._program.outputs)
+
     def abort(self) -> None:
         """Make the thread that waits for the parties fail at once."""
         self._client.abort()

@@ -30,6 +30,10 @@ class GroupEngine(Engine, Protocol):
     def weights(self) -> int | None:
         """What tells the model owner's weights from others; None: the engine cannot say."""
 
+    @property
+    def noisy(self) -> bool:
+        """Whether the parties add noise to every loss: a sum of parts would have that of each part."""
+
     def abort(self) -> None:
         """Make the thread that waits for the parties fail at once."""
 
@@ -69,8 +73,9 @@ class GroupedEngine:
 
     A set of examples is shared with a group, by fresh shares, when it first has a part in a step on it. Losses are
     spread by candidates. Where there are too few, parts of the set are too, and the sums of parts are added here: then
-    each group opens its part's sum to the data owner, so under `--max-evaluations` this is not done. Logits are spread
-    by examples. What is opened is otherwise what one group would open, and the sum of all groups' limits is the limit.
+    each group opens its part's sum to the data owner, so under `--max-evaluations` and with `--noise` this is not done.
+    Logits are spread by examples. What is opened is otherwise what one group would open, and the sum of all groups'
+    limits is the limit.
 
     Raises what the groups' engines raise, but for ServiceError: GroupError, when no group is left.
     """
@@ -102,9 +107,9 @@ class GroupedEngine:
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Loss of every candidate, z `[C, d]` -> `[C]`; with `--health` `[C, 2]`, as one group's."""
-        allowance = self.allowance()
-        limited = allowance.evaluations is not None
-        rows = self._rows(name, len(z), most=1 if limited else len(self._groups))
+        limited = self.allowance().evaluations is not None
+        whole = limited or self._living()[0].engine.noisy
+        rows = self._rows(name, len(z), most=1 if whole else len(self._groups))
         opened: list[tuple[Piece, Floats]] = []
 
         def compute(group: Group, piece: Piece) -> None:

@@ -136,6 +136,11 @@ class MpSpdzEngine:
     def weights(self) -> None:
         """These parties tell nothing of them."""
 
+    @property
+    def noisy(self) -> bool:
+        """These parties add no noise."""
+        return False
+
     def abort(self) -> None:
         """Make the thread that waits for the parties fail at once."""
         self._client.abort()

@@ -276,7 +276,12 @@ def _kept(objective: Objective, options: SearchOptions, state: TuningState, disp
 
 
 def _finish(
-    objective: Objective, state: TuningState, best_z: Floats, stopped: str, account: Account, display: Display,
+    objective: Objective,
+    state: TuningState,
+    best_z: Floats,
+    stopped: str,
+    account: Account,
+    display: Display,
     run: TuningRun,
 ) -> Outcome:
     privacy = Privacy.of(objective.mechanism, run.asked()) if objective.mechanism else None

@@ -24,7 +24,7 @@ class Member(ToyEngine):
 
     def __init__(self, pair: float = 0.0, losses: int | None = None, rows: int | None = None) -> None:
         super().__init__()
-        self.weights, self.pair, self.left = 7, pair, Left(losses, rows)
+        self.weights, self.noisy, self.pair, self.left = 7, False, pair, Left(losses, rows)
         self.asked: list[tuple[str, int, int]] = []
         self.sizes: dict[str, int] = {}
         self.before: Callable[[], None] = lambda: None
@@ -172,6 +172,16 @@ def test_limits_add_up_and_no_group_is_asked_for_more_than_it_opens() -> None:
     assert engine.allowance() == Left(7, 45)
     with pytest.raises(BudgetSpentError, match="more than the groups' limits leave"):
         engine.losses("train", Z)
+    engine.leave()
+
+
+def test_noisy_losses_are_of_whole_sets() -> None:
+    members = Member(), Member(), Member()
+    engine = grouped(*members)
+    for member in members:
+        member.noisy = True
+    engine.losses("train", Z[:1])
+    assert [asked for member in members for asked in member.asked] == [("losses", 1, 12)]
     engine.leave()
 
 
