@@ -51,6 +51,9 @@ def check_output(out: Path) -> None:
 def target_of(options: GenOptions, target: Target) -> Target:
     """The programs that a bundle can have: limits on what is opened, and noise, are for the embedded engine only, so
     that a program of MP-SPDZ beside it would be a way around them. Raises ProblemsFound."""
+    if options.lora_products == "factored" and target == "mp-spdz":
+        advice = "MP-SPDZ's programs have merged matrices: give --target embedded."
+        raise ProblemsFound([Problem("error", "--lora-products is factored, --target is mp-spdz", advice)])
     if options.limited and target == "mp-spdz":
         given = "--max-evaluations" if options.max_evaluations else "--max-logit-rows"
         advice = "MP-SPDZ's parties count nothing, so that nobody would hold to it: give --target embedded."

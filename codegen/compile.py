@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .commandline.problems import Report
@@ -15,7 +15,7 @@ from .lowering.program import Lowered, lower
 from .model.adapter import Adapter, choose_attention
 from .model.hf import read_model
 from .model.lora.changes import Lora
-from .model.lora.choice import choose_weights
+from .model.lora.choice import choose_head, choose_weights
 from .model.options import GenOptions
 from .model.spec import ModelSpec
 from .model.weights import Weights, Widened
@@ -113,6 +113,7 @@ def compile_chosen(
     `lora`: folder of a LoRA adapter of PEFT's. Raises `ProblemsFound` with all problems of the step that found any.
     """
     report = Report()
+    options = choose_head(source, options, lora)
     spec = read_model(source, options)
     if not has_checkpoint(source):
         for name, value in (
@@ -137,6 +138,10 @@ def compile_settled(
     plan = build_plan(spec, options)
     weights, embedder = prepare_weights(source, spec, options, given, prompt, lora)
     lowered = calibrate_plan(plan, weights, spec, options, embedder, given, calibration)
+    if options.private_ranks:
+        # where they are merged, their ranks stay with the model owner
+        ranks = options.private_ranks if lowered.factored else ()
+        options = replace(options, lora_products="factored" if ranks else "merged", private_ranks=ranks)
     return Compiled(spec, options, plan, lowered, weights, embedder)
 
 

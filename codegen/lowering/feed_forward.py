@@ -35,10 +35,10 @@ def feed_forward(r: RingBuilder, ranges: Ranges, v: Value, x: int, scale: int) -
     order, periods = neurons.order, neurons.periods
 
     # W₂ e(u): u as a phase, 4·width per turn
-    turns = r.weight(w1, (hidden, inner), TURN, lambda w: norm.matrix(w, w1)[:, order] / periods)
+    turns = r.matrix(w1, (hidden, inner), TURN, lambda w: norm.matrix(w, w1)[:, order] / periods)
     offset = r.weight(b1, (inner,), TURN + ROW, lambda w: norm.offset(w, w1, b1)[order] / periods)
-    bent = even_parts(r, r.turns(r.add(r.matmul(x, turns), offset)), neurons, BENT)
-    second = r.weight(w2, (inner, hidden), scale - BENT, lambda w: centred(w[w2].T[order]))
+    bent = even_parts(r, r.turns(r.add(r.product(x, turns), offset)), neurons, BENT)
+    second = r.matrix(w2, (inner, hidden), scale - BENT, lambda w: centred(w[w2].T[order]))
 
     # all that is linear in y, and the constants
     def straight(w: WideWeights) -> Floats:
@@ -47,9 +47,9 @@ def feed_forward(r: RingBuilder, ranges: Ranges, v: Value, x: int, scale: int) -
     def constant(w: WideWeights) -> Floats:
         return centred(w[b2] + w[norm.beta] + w[w2] @ norm.offset(w, w1, b1) / 2)
 
-    linear = r.weight(f"{p}.ffn_linear.weight", (hidden, hidden), scale - ROW, straight)
+    linear = r.matrix(f"{p}.ffn_linear.weight", (hidden, hidden), scale - ROW, straight)
     bias = r.weight(b2, (hidden,), scale, constant)
-    return r.add(r.add(r.matmul(bent, second), r.matmul(x, linear)), bias)
+    return r.add(r.add(r.product(bent, second), r.product(x, linear)), bias)
 
 
 def neurons_of(r: RingBuilder, ranges: Ranges, v: Value, act: Activation, width: float, harmonics: int = 0) -> Neurons:

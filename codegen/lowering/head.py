@@ -41,9 +41,9 @@ def dense(r: RingBuilder, v: Value, x: int, norm: Norm | None, width: float) -> 
         return norm.offset(w, weight, bias) if norm else np.asarray(w[bias])
 
     def product(name: str, scale: int, factor: float) -> int:
-        m = r.weight(f"{weight}{name}", (r[x].shape[-1], out), scale, lambda w: factor * matrix(w))
+        m = r.matrix(f"{weight}{name}", (r[x].shape[-1], out), scale, lambda w: factor * matrix(w))
         b = r.weight(f"{bias}{name}", (out,), scale + ROW, lambda w: factor * offset(w))
-        return r.add(r.matmul(x, m), b)
+        return r.add(r.product(x, m), b)
 
     if act == "none":
         return r.reshape(r.trunc(product("", WEIGHT, 1.0), LOGIT), v.shape)

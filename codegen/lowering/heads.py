@@ -110,9 +110,9 @@ def projected(
     a = v.attrs
     width = a["heads"] * a["head_dim"]
     weight, bias = (f"layers.{a['layer']}.{name}.{part}" for part in ("weight", "bias"))
-    m = r.weight(weight, (r[x].shape[-1], width), WEIGHT, lambda w: factor * norm.matrix(w, weight))
+    m = r.matrix(weight, (r[x].shape[-1], width), WEIGHT, lambda w: factor * norm.matrix(w, weight))
     b = r.weight(bias, (width,), WEIGHT + ROW, lambda w: factor * norm.offset(w, weight, bias))
-    return r.trunc(r.add(r.matmul(x, m), b if mask is None else r.mul(mask, b)), ROW)
+    return r.trunc(r.add(r.product(x, m), b if mask is None else r.mul(mask, b)), ROW)
 
 
 def values(r: RingBuilder, v: Value, norm: Norm, part: Part) -> tuple[int, int | None]:

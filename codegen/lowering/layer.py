@@ -81,9 +81,9 @@ class LayerLowering:
         r, scale = self.r, self.sum_scale - ROW
         hidden = r[reads[0]].shape[-1]
         weight, bias = f"layers.{i}.o.weight", f"layers.{i}.o.bias"
-        m = r.weight(weight, (r[attention].shape[-1], hidden), scale, lambda w: centred(w[weight].T))
+        m = r.matrix(weight, (r[attention].shape[-1], hidden), scale, lambda w: centred(w[weight].T))
         g = r.weight(f"layers.{i}.residual", (hidden,), scale, lambda w: w[norm.gamma])
         mean = r.weight(f"layers.{i}.residual_mean", (hidden, 1), scale, lambda w: w[norm.gamma][:, None] / hidden)
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: centred(w[bias] + w[norm.beta]))
         residual = r.concat(tuple(r.sub(r.mul(x, g), r.matmul(x, mean)) for x in reads), -2)
-        return r.add(r.add(r.matmul(attention, m), residual), b)
+        return r.add(r.add(r.product(attention, m), residual), b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf, log, sqrt
@@ -10,10 +10,12 @@ from math import inf, log, sqrt
 import numpy as np
 
 from ..commandline.problems import Problem, ProblemsFound
+from ..memory import kept_bytes
+from ..native.network import NETWORKS
 from ..plan.graph import LAYERS, Plan, Stage, Value
 from ..plan.passes import RING_PASSES, run_passes
 from ..ring.builder import RingBuilder
-from ..ring.cost import stage_cost
+from ..ring.cost import generation_cost, stage_cost
 from ..ring.encoding import Words, stored
 from ..ring.program import RingProgram
 from ..ring.schedule import schedule
@@ -38,6 +40,10 @@ TAKEN_APART = ("affine", "insert", "recall")
 remembers keys and values in place of rows."""
 
 
+MEMORY = 10e9
+"""Bytes per second that a party reads its weights with, where a step has few rows."""
+
+
 @dataclass(frozen=True)
 class Lowered:
     """A ring program, scheduled, and how its weights follow from the model's, which is for the model owner."""
@@ -50,6 +56,8 @@ class Lowered:
     it shows none."""
     clipped: tuple[float, float] | None = None
     """Between what the parties' loss of an example lies, whatever the example is; None: nothing clips it."""
+    factored: bool = False
+    """Whether a LoRA adapter's changes are multiplied by themselves (`--lora-products`)."""
 
     def words(self, weights: WideWeights) -> dict[str, Words]:
         """The program's weights in ring elements, by name, made of the model's (canonical names)."""
@@ -70,16 +78,32 @@ def lower(plan: Plan, weights: WideWeights | None, ranges: Ranges) -> Lowered:
     """Lower a model plan.
 
     `weights` (canonical names) make the overflow checks sharp; without them nominal norms are assumed. Raises
-    ProblemsFound with every product that would overflow at the smallest scales that are still useful.
+    ProblemsFound with every product that would overflow at the smallest scales that are still useful. With a LoRA
+    adapter's changes both merged and factored (`--lora-products auto`), the program that waits less is taken.
     """
-    problems: list[str] = []
     plan = run_passes(plan, RING_PASSES)
+    options = plan.meta.get("options", {})
+    products, ranks = (options.get(name) for name in ("lora_products", "private_ranks"))
+    if weights is None or not ranks or products == "merged":
+        return _lowered(plan, weights, ranges, {})
+    of_changes = {name: rank for name, rank in zip(options["private_tensors"], ranks, strict=True) if rank}
+    if products == "factored":
+        return _lowered(plan, weights, ranges, of_changes)
+    merged = _lowered(plan, weights, ranges, {})
+    if kept_bytes(merged.ring, Stage.SETUP) / MEMORY < NETWORKS[0].latency:  # factors take rounds: they cannot pay
+        return merged
+    return min(merged, _lowered(plan, weights, ranges, of_changes), key=lambda found: waited(found.ring))
+
+
+def _lowered(plan: Plan, weights: WideWeights | None, ranges: Ranges, ranks: Mapping[str, int]) -> Lowered:
+    problems: list[str] = []
     weighings = ROUND[plan.meta.get("options", {}).get("rounds", "default")]
     # The rows before a layer norm are the largest values there are: spend what precision the weights leave room for.
     for sum_scale in SUMS:
         # of an open model (`secret` is empty) all weights are shared as ever: its parties need not have it
         known = plan.is_public if plan.secret else None
-        lowering = _Lowering(plan, RingBuilder(weights, known, max(weighings)), ranges, sum_scale)
+        ring = RingBuilder(weights, known, ranks=ranks, round_bits=max(weighings))
+        lowering = _Lowering(plan, ring, ranges, sum_scale)
         lowered = lowering.run(weighings)
         if not lowering.ring.problems:
             return lowered
@@ -92,6 +116,14 @@ def _rounds_and_bytes(program: RingProgram) -> tuple[int, int]:
     stages = Stage.__members__.values()  # iterating over flags leaves out SETUP and PAIR, which are no single bits
     costs = [stage_cost(program, stage, 1) for stage in stages]
     return sum(cost.rounds for cost in costs), sum(cost.bytes for cost in costs)
+
+
+def waited(program: RingProgram) -> float:
+    """Seconds that a candidate on one example (without candidates: an example) waits for a LAN, and for weights from
+    memory: what ways to multiply differ by, since they compute as much. Depends on the program alone, which it decides
+    on."""
+    cost = generation_cost(program, 1, 1) if program.inputs("candidate") else stage_cost(program, Stage.EXAMPLE, 1)
+    return NETWORKS[0].seconds(kept_bytes(program, Stage.SETUP) / MEMORY, cost.rounds, cost.bytes / 3)
 
 
 class _Lowering:
@@ -126,7 +158,8 @@ class _Lowering:
         if not self.ring.problems:
             program = min((schedule(narrow(program, bits)) for bits in weighings), key=_rounds_and_bytes)
         clips = any("clip" in v.attrs for v in self.source) and not self.ring.problems
-        return Lowered(program, self.ring.folds, health, clipped_losses(program) if clips else None)
+        clipped = clipped_losses(program) if clips else None
+        return Lowered(program, self.ring.folds, health, clipped, bool(self.ring.ranks))
 
     def _lower(self, v: Value) -> None:
         self.ring.site = f"layer {v.attrs['layer']}" if "layer" in v.attrs else v.kind

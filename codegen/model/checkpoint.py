@@ -17,14 +17,17 @@ from .lora.changes import Lora
 from .names import benign_names, plain_names, sources_of
 from .spec import ModelSpec
 from .tensors import TensorFile
-from .weights import Weights, absent_shapes, whole_shapes
+from .weights import Weights, absent_shapes, base_name, whole_shapes
 
 
-def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = (), lora: Lora | None = None) -> Weights:
+def load_checkpoint(
+    path: Path, spec: ModelSpec, label_ids: Sequence[int] = (), lora: Lora | None = None, bases: bool = False
+) -> Weights:
     """Canonical tensors, float32, of the checkpoint in `path` (a directory, or any file in it).
 
     A GGUF file is one as well. `label_ids`: heads of language models keep only these tokens' output rows. Biases and
-    betas that the model does not have are zeros. `lora`: what is merged into them. Raises `ProblemsFound` with every
+    betas that the model does not have are zeros. `lora`: what is merged into them; with `bases` what it adds to
+    is there by itself as well. Raises `ProblemsFound` with every
     missing, unexpected, mis-shaped or non-finite tensor.
     """
     report = Report()
@@ -45,6 +48,9 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = (), 
     weights: Weights = {name: np.zeros(shape, np.float32) for name, shape in absent_shapes(spec).items()}
     for canonical, shape in shapes.items():
         if (source := sources.get(canonical)) is None or source.name not in tensors:
+            if lora is not None and canonical in lora.tensors:  # a head that was trained with the adapter
+                weights[canonical] = lora.tensors[canonical]
+                continue
             report.error(f"missing tensor {canonical}", f"Expected shape {list(shape)}.")
             continue
         file, name = tensors[source.name]
@@ -56,13 +62,16 @@ def load_checkpoint(path: Path, spec: ModelSpec, label_ids: Sequence[int] = (), 
         except ValueError as e:
             report.error(str(e))
             continue
+        base = value
         if lora is not None:
             value = lora.merged(canonical, value)
         if language and canonical.startswith("head.out."):
-            value = value[list(label_ids)]
+            base, value = (each[list(label_ids)] for each in (base, value))
         if not np.isfinite(value).all():
             report.error(f"tensor {name} holds NaN or infinity")
         weights[canonical] = value
+        if bases and lora is not None and canonical in lora.changes:
+            weights[base_name(canonical)] = base
     report.check()
     return weights
 

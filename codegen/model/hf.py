@@ -194,7 +194,8 @@ def _pooling_rows(config: dict[str, Any], report: Report) -> Rows | None:
 def _head(config: Config, kind: Kind, options: GenOptions, pooling: Rows | None, report: Report) -> HeadSpec | None:
     architecture = config.architectures[0] if config.architectures else ""
     available: dict[HeadKind, bool] = {
-        "classification": kind.heads and architecture.endswith("ForSequenceClassification"),
+        "classification": kind.heads
+        and (architecture.endswith("ForSequenceClassification") or options.brought_labels > 0),
         "masked_lm": kind.heads and architecture.endswith(("ForMaskedLM", "ForPreTraining")),
         "prototypes": True,
     }
@@ -244,11 +245,12 @@ def _labels(choice: HeadKind, config: ModelConfig, options: GenOptions, report: 
     if choice == "classification":
         if config.problem_type in ("regression", "multi_label_classification"):
             report.error(f"problem_type is {config.problem_type!r}", "Accepted: single_label_classification.")
-        count = len(config.id2label) if config.id2label else config.num_labels or 2
-        named = tuple((config.id2label or {}).get(i, f"LABEL_{i}") for i in range(count))
+        own = {} if options.brought_labels else config.id2label or {}  # of a base they are those of another task
+        count = options.brought_labels or len(own) or config.num_labels or 2
+        named = tuple(own.get(i, f"LABEL_{i}") for i in range(count))
         if count < 2:
             report.error(f"the checkpoint has {count} label", "A classifier needs at least two.")
-        source = f"the checkpoint has {count} labels"
+        source = f"the {'adapter' if options.brought_labels else 'checkpoint'} has {count} labels"
     else:
         flag = "--label-texts" if choice == "prototypes" else "--label-words"
         named = options.label_texts if choice == "prototypes" else options.label_words

@@ -14,6 +14,7 @@ AdaptedActivation = Literal["", ActivationName]
 RoundsChoice = Literal["default", "few"]
 AttentionChoice = Literal["auto", "softmax", "rfa"]
 WeightsChoice = Literal["auto", "private", "base", "public"]
+LoraProducts = Literal["auto", "merged", "factored"]
 FeatureVariant = Literal["folded", "paper", "relu2"]
 """Feature maps φ of attention in linear order."""
 PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
@@ -37,6 +38,12 @@ LEAST_NOISE = 1e-6
 """Standard deviation, if any; roundings of a loss err by more."""
 MOST_NOISE = 64.0
 """Standard deviation: no loss that is clipped is larger."""
+LORA_PRODUCTS = Option(
+    "How rows meet what --lora changes of a public base: merged with it, as a secret matrix; or factored, the public "
+    "matrix and beside it B·A, whose rank is public then: less memory, more rounds. auto: the quicker by the cost "
+    "model. Embedded engine only.",
+    MODEL,
+)  # fmt: skip
 HeadChoice = Literal["auto", "classification", "masked_lm", "causal_lm", "tokens", "prototypes"]
 
 
@@ -86,6 +93,7 @@ class ProgramOptions:
             MODEL,
         ),
     ] = "private"
+    lora_products: Annotated[LoraProducts, LORA_PRODUCTS] = "auto"
     intrinsic_dim: Annotated[
         int,
         Option(
@@ -195,6 +203,10 @@ class GenOptions(ProgramOptions):
     ] = 0.02
     private_tensors: tuple[str, ...] = ()
     """With `weights` base: canonical tensors that a LoRA adapter changes, the only ones that are secret."""
+    private_ranks: tuple[int, ...] = ()
+    """Ranks of what it adds to them, 0 where it stands in their place; empty: their changes are merged."""
+    brought_labels: int = 0
+    """Labels of a classifier that a LoRA adapter was trained with, and the base does not have; 0: it brings none."""
     activation: AdaptedActivation = ""
     """The feed-forward network's, where an adapter changed it; empty: the model's own."""
     activation_harmonics: int = 0

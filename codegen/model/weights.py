@@ -23,6 +23,7 @@ Made from these by the model owner (`prepare.py`), as the plan needs them:
 | `head.prototypes` | `[L, h]`, unit rows |
 | `prompt.p0`; `prompt.{i}.p0` with a prompt in every layer | `[n, h]`, normalised rows |
 | `layers.{i}.log_sum.weight`, `.bias` | `[H, h]`, `[H]`: estimates of a row's log-sum-exp, of public text |
+| `base.` + one of the names above | a matrix without what a LoRA adapter adds, where factors are multiplied |
 | `layers.{i}.reach` | `[inner]`: largest magnitude of each neuron's input on public text, where enough was seen |
 """
 
@@ -171,6 +172,11 @@ def prompted_layers(spec: ModelSpec, options: GenOptions) -> range:
 def prompt_name(options: GenOptions, layer: int) -> str:
     """Weight that holds a layer's initial prompt."""
     return f"prompt.{layer}.p0" if options.deep else "prompt.p0"
+
+
+def base_name(name: str) -> str:
+    """Tensor that holds what an adapter changed by low rank, as it was before."""
+    return f"base.{name}"
 
 
 def reach_name(layer: int) -> str:

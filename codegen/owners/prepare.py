@@ -55,7 +55,7 @@ def prepare_weights(
     """
     tokenizer = fitting_tokenizer(_place(path), spec)
     label_ids = _label_ids(tokenizer, spec, options)
-    weights = load_checkpoint(path, spec, label_ids, lora)
+    weights = load_checkpoint(path, spec, label_ids, lora, bases=bool(options.private_ranks))
     first = None
     if spec.causal:  # what sequences begin with is the base's choice, whatever an adapter makes of it
         base = weights if lora is None else load_checkpoint(path, spec, label_ids)
@@ -103,7 +103,7 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None 
     longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
     plain = replace(
         options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
-        private_tensors=(), attention="softmax", prototype_shots=0.0,
+        private_tensors=(), private_ranks=(), prototype_shots=0.0, attention="softmax",
         sequence_length=max(2, min(longest, spec.max_positions - 1)),
     )  # fmt: skip
     weights, embedder = prepare_weights(path, spec, plain, lora=lora)

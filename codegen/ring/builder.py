@@ -11,12 +11,14 @@ from math import ceil, floor, inf, log2, sqrt
 from ..commandline.problems import Problem, ProblemsFound
 from ..series.fits import Fit
 from .program import PHASE, WORD, Shape
-from .values import HEADROOM, RangedValues
+from .values import HEADROOM, Matrix, RangedValues
 
 FACTOR = 32
 """Least factor that makes a phase: rounding it to an integer then changes the period by 1/64 at most."""
 COARSE = 8
 """The same where bits of the value cost more than a longer period: 1/16."""
+DOWN = 17
+"""Scale of a factor of orthonormal columns."""
 
 
 class RingBuilder(RangedValues):
@@ -40,6 +42,21 @@ class RingBuilder(RangedValues):
         y = self[b]
         columns = self._columns.get(b, y.bound * sqrt(y.shape[-2]))
         return self._add("matmul", a, b, bound=min(self.norm(a) * columns, bound))
+
+    def product(self, x: int, m: Matrix) -> int:
+        """x @ a matrix of the model's, merged, or a public one and two thin secret ones: x @ base + (x @ down) @ up,
+        with x @ down truncated to x's scale, once for all matrices that the same tensors change."""
+        if m.change is None:
+            return self.matmul(x, m.weight)
+        base, change = self.matmul(x, m.weight), m.change
+        first, basis = self._down.setdefault((self[m.weight].shape[0], *change.names), (m.name, change))
+        if (key := (x, first)) not in self._thin:
+            q = self.weight(f"{first}.down", (self[m.weight].shape[0], change.rank), DOWN, basis.down)
+            self._thin[key] = self.trunc(self.matmul(x, q), self[x].scale)
+            self.declare(self._thin[key], norm=self.norm(x))
+        shape = (change.rank, self[m.weight].shape[1])
+        up = self.weight(f"{m.name}.up", shape, self[m.weight].scale, lambda w: change.up(w, basis.down(w)))
+        return self.add(base, self.matmul(self._thin[key], up))
 
     def mul(self, a: int, b: int, bound: float = inf) -> int:
         """Elementwise product."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import ceil, inf, log2, sqrt
+from math import ceil, inf, log2, prod, sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.lora.factors import Change, Make
 from ..series.fits import ROUNDINGS
 from .encoding import Words, encode, number_bytes, stored
 from .operations import OPERATIONS
@@ -42,6 +44,14 @@ class Fold:
         return encode(np.asarray(self.make(weights)), self.scale)
 
 
+class Matrix(NamedTuple):
+    """A matrix of the model's; with a change that is multiplied by itself, `weight` is the public base."""
+
+    name: str
+    weight: int
+    change: Change | None
+
+
 @dataclass
 class RangedValues:
     """A ring program under construction: its inputs, and what is known of every value's range.
@@ -54,6 +64,8 @@ class RangedValues:
     """Whether everybody knows a tensor of the model; None: nobody knows any."""
     round_bits: int = 0
     """Bits per instance that a round is worth, where one of two ways is chosen."""
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """Of an adapter's changes that are multiplied by themselves, by tensor."""
     program: RingProgram = field(default_factory=RingProgram)
     folds: dict[str, Fold] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -63,6 +75,11 @@ class RangedValues:
     _norms: dict[int, float] = field(default_factory=dict)
     _columns: dict[int, float] = field(default_factory=dict)
     _weight_ids: dict[str, int] = field(default_factory=dict)
+    _matrices: dict[str, Matrix] = field(default_factory=dict)
+    _down: dict[tuple[int | str, ...], tuple[str, Change]] = field(default_factory=dict)
+    """By length of rows and changed tensors: the matrix whose factor `down` is that of all that these change."""
+    _thin: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Rows times that factor, by the rows' id and the matrix' name."""
 
     def __getitem__(self, i: int) -> RingValue:
         return self.program[i]
@@ -117,6 +134,24 @@ class RangedValues:
         self._columns[i] = column
         self._weight_ids[name] = i
         return i
+
+    def matrix(self, name: str, shape: Shape, scale: int, make: Make) -> Matrix:
+        """A weight `[in, out]` that rows are multiplied with (`RingBuilder.product`), made once per name."""
+        if name not in self._matrices:
+            change = self._change(shape, make)
+            weight = self.weight(name, shape, scale, change.base if change else make)
+            self._matrices[name] = Matrix(name, weight, change)
+        return self._matrices[name]
+
+    def _change(self, shape: Shape, make: Make) -> Change | None:
+        """What an adapter changes a matrix by, where all else of it is public and factors have fewer numbers."""
+        if self.weights is None or self.known is None or not self.ranks:
+            return None
+        read = _Read(self.weights)
+        make(read)
+        names = {name: self.ranks[name] for name in sorted(read.names) if name in self.ranks}
+        open_ = all(name in names or self.known(name) for name in read.names)
+        return Change(make, names) if names and open_ and sum(names.values()) * sum(shape) < prod(shape) else None
 
     def example(self, name: str, shape: Shape, scale: int, bound: float) -> int:
         """An input that the data owner shares once per example, in a ring that holds no more than its bound asks for,

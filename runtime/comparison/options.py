@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ...codegen.commandline.options import ATTENTION, ENGINE, MODEL, RUN, SEARCH, Option, check
-from ...codegen.model.options import AttentionChoice
+from ...codegen.model.options import LORA, AttentionChoice
 from ...codegen.mpspdz.options import RoundNearest
 from ...codegen.mpspdz.protocols import PROTOCOLS
 from ..tuning.options import MpSpdzFolder
@@ -53,6 +53,7 @@ class Size:
     adapter: Annotated[
         Path | None, Option("Attention adapter of the model (see secfwt-convert).", ATTENTION, metavar="DIR")
     ] = None
+    lora: Annotated[Path | None, LORA] = None
     seed: Annotated[int, Option("Seed of weights and inputs.", SEARCH, at_least=0)] = 1
 
     def __post_init__(self) -> None:

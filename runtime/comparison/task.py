@@ -14,6 +14,8 @@ from ...codegen.intervals import observe, serve
 from ...codegen.lowering.program import Lowered, lower
 from ...codegen.model.adapter import choose_attention
 from ...codegen.model.hf import has_classifier, read_model
+from ...codegen.model.lora.choice import choose_head, choose_weights
+from ...codegen.model.lora.reading import brought_labels
 from ...codegen.model.options import GenOptions, RoundsChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights, Widened
@@ -72,13 +74,19 @@ def make_task(source: Path, size: Size) -> Task:
 
     Raises ProblemsFound, TaskError.
     """
+    brought = brought_labels(size.lora) if size.lora else 0
     options = GenOptions(
         sequence_length=size.tokens, prompt_layer=size.prompt_layer, popsize=max(2, size.candidates), seed=size.seed,
-        head="classification" if (classifier := has_classifier(source)) else "prototypes",
+        head="classification" if (classifier := has_classifier(source) or brought) else "prototypes",
         label_texts=() if classifier else LABELS, intrinsic_dim=32, attention=size.attention,
     )  # fmt: skip
     options, given = choose_attention(source, size.adapter, options)
+    checkpoint = source.is_dir() and has_checkpoint(source)
+    if size.lora and not checkpoint:
+        raise TaskError(f"--lora is given, but {source} holds no weights: give a model directory")
+    options = choose_head(source, options, size.lora)
     whole = read_model(source, options)
+    options, lora = choose_weights(whole, replace(options, weights="auto"), size.lora, given)
     if size.layers > whole.num_hidden_layers:
         raise TaskError(f"--layers is {size.layers}: the model has {whole.num_hidden_layers}")
     if size.layers and size.prompt_layer >= size.layers:
@@ -89,8 +97,8 @@ def make_task(source: Path, size: Size) -> Task:
     plan = build_plan(spec, options)
     rng = np.random.default_rng(size.seed)
     weights: Weights
-    if checkpoint := source.is_dir() and has_checkpoint(source):
-        weights, embedder = prepare_weights(source, whole, options, given)
+    if checkpoint:
+        weights, embedder = prepare_weights(source, whole, options, given, lora=lora)
         inputs = _embedded_words(embedder, whole.vocab_size, size, rng)
     else:
         weights = dict(random_weights(plan, spec, options, rng))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ...codegen.commandline.options import DATA, ENGINE, GENERATION, MODEL, RUN, Option, check
-from ...codegen.model.options import LORA, WeightsChoice
+from ...codegen.model.options import LORA, LORA_PRODUCTS, LoraProducts, WeightsChoice
 from ..split.options import Encryption
 
 
@@ -46,6 +46,7 @@ class GenerateOptions:
         WeightsChoice,
         Option("What is public: nothing; base, all but what --lora changes. auto: base with --lora.", MODEL),
     ] = "auto"
+    lora_products: Annotated[LoraProducts, LORA_PRODUCTS] = "auto"
     max_new_tokens: Annotated[
         int,
         Option(
@@ -116,8 +117,11 @@ class GenerateOptions:
         for name in ("lora", "template", "chat", "frozen_layers"):
             if self.run and getattr(self, name):
                 report.error(f"--{name.replace('_', '-')} is given with --run", "The run has settled that.")
-        if (self.bundle or self.run) and self.weights != "auto":
-            report.error(f"--weights is {self.weights}", "The bundle, or the run, has settled that.")
+        for name in ("weights", "lora_products"):
+            if (self.bundle or self.run) and (value := getattr(self, name)) != "auto":
+                report.error(f"--{name.replace('_', '-')} is {value}", "The bundle, or the run, has settled that.")
+        if self.engine != "embedded" and self.lora_products == "factored":
+            report.error("--lora-products is factored", f"It is for --engine embedded; the engine is {self.engine}.")
         if self.template and "{text}" not in self.template:
             report.error(f"--template is {self.template!r}", "It must hold {text}.")
         if "" in self.stop:

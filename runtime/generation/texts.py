@@ -143,7 +143,7 @@ def model_of(options: GenerateOptions, tuned: TunedRun | None, prompt: str) -> T
 def _plain(options: GenerateOptions) -> GenOptions:
     return GenOptions(
         head="tokens", attention="softmax", n_prompt_tokens=0, frozen_layers=options.frozen_layers,
-        weights=options.weights, template=options.template, chat=options.chat,
+        weights=options.weights, lora_products=options.lora_products, template=options.template, chat=options.chat,
     )  # fmt: skip
 
 

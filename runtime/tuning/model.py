@@ -19,7 +19,7 @@ from ...codegen.model.adapter import Adapter, choose_attention, stored_sites
 from ...codegen.model.compatibility import bare_label_texts, choose_shots, text_room
 from ...codegen.model.hf import decoder_heads, has_classifier, read_model
 from ...codegen.model.lora.changes import Lora
-from ...codegen.model.lora.choice import choose_weights
+from ...codegen.model.lora.choice import choose_head, choose_weights
 from ...codegen.model.options import GenOptions, HeadChoice
 from ...codegen.model.spec import ModelSpec
 from ...codegen.model.weights import Weights
@@ -101,7 +101,7 @@ class Model:
             content = hashlib.sha256(compiled.text.encode()).hexdigest()
             assert compiled.embedder is not None
             return cls(
-                name, spec, options, compiled.plan, compiled.embedder, program_hash=content,
+                name, spec, compiled.options, compiled.plan, compiled.embedder, program_hash=content,
                 weights=compiled.weights, compiled=compiled, covered=compiled.covered, **common,
             )  # fmt: skip
         weights, embedder = prepare_weights(path, spec, options, given, prompt, lora)
@@ -164,6 +164,8 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
         raise ProblemsFound([Problem("error", "--engine split with random features", advice)])
     chosen = choose_shots(spec, chosen, kept=options.engine != "mp-spdz")
     changed = Path(options.lora) if options.lora and options.engine != "split" else None
+    if options.engine != "embedded":
+        chosen = replace(chosen, lora_products="merged")
     chosen, lora = choose_weights(spec, chosen, changed, given)
     class_names(places or dict.fromkeys(labels, "the data"), spec.head.labels)
     if not has_checkpoint(path):
@@ -214,8 +216,11 @@ def _adapter(options: TuneOptions) -> Path | None:
 def _gen_options(options: TuneOptions, path: Path, labels: Sequence[str]) -> GenOptions:
     head = _head(options, path)
     words = head in ("masked_lm", "causal_lm")
+    folder = Path(options.lora) if options.lora and options.engine != "split" else None
+    brought = choose_head(path, GenOptions(head=head), folder).brought_labels if path.is_dir() else 0
     return options.program(
         head=head,
+        brought_labels=brought,
         labels=() if head == "classification" else tuple(labels),
         label_words=_per_label(options.label_words, labels, "--label-words", head == "causal_lm") if words else (),
         label_texts=_per_label(options.label_texts, labels, "--label-text", True) if head == "prototypes" else (),
@@ -233,6 +238,8 @@ def _head(options: TuneOptions, path: Path) -> HeadChoice:
     classifier = has_classifier(path) if path.is_dir() else None
     if classifier is None:
         return "auto"
+    if options.lora and not classifier:
+        classifier = choose_head(path, GenOptions(), Path(options.lora)).head == "classification"
     return "classification" if classifier and not options.label_texts else "prototypes"
 
 

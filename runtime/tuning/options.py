@@ -228,6 +228,11 @@ class TuneOptions(ProgramOptions):
                     f"{flag(TuneOptions, limit)} is {value}",
                     f"It is for --engine embedded; nobody counts with --engine {self.engine}.",
                 )
+        if self.engine != "embedded" and self.lora_products == "factored":
+            report.error(
+                "--lora-products is factored",
+                f"It is for --engine embedded; --engine {self.engine} has no such products.",
+            )
         if self.engine != "mp-spdz":
             for name, given in (
                 ("--protocol", self.protocol != "ring"), ("--mp-spdz", self.mp_spdz),

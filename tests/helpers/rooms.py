@@ -9,7 +9,7 @@ from pathlib import Path
 from helpers.places import ROOT
 
 CODEGEN = (
-    "cli", "estimate", "memory", "bundle", "compile", "intervals", "mpspdz", "lowering", "native", "ring", "owners",
+    "cli", "estimate", "bundle", "compile", "intervals", "mpspdz", "lowering", "memory", "native", "ring", "owners",
     "plan", "model", "hub", "series", "commandline",
 )  # fmt: skip
 """From top to bottom: folders, and the files beside them. A file imports from its own folder and from lower ones."""

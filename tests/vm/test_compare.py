@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 from helpers.commands import Ended, run
 from helpers.mpspdz_local import installation
 from helpers.places import ROOT
+from helpers.toy_lora import save_lora
 from helpers.toys import save_sentence_transformer
 from rich.console import Console
 from secfwt.codegen.mpspdz.protocols import PROTOCOLS
@@ -36,7 +38,7 @@ from secfwt.runtime.comparison.measure import Choices, Row, measure
 from secfwt.runtime.comparison.protocols import PROMISES, embedded_numbers
 from secfwt.runtime.comparison.report import table
 from secfwt.runtime.comparison.rounds import choices, lines, step_costs
-from secfwt.runtime.comparison.task import Size, Task, make_task
+from secfwt.runtime.comparison.task import Size, Task, TaskError, make_task
 from secfwt.runtime.engine import Batch, Cost
 from secfwt.runtime.errors import ServiceError
 from secfwt.runtime.progress import Display
@@ -191,6 +193,18 @@ def test_the_same_seed_makes_the_same_task(config: Path, task: Task) -> None:
     assert not np.array_equal(make_task(config, Size(tokens=6, layers=1, seed=2)).losses, task.losses)
     assert task.spec.num_hidden_layers == 1
     assert task.z.shape == (2, 32)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # by peft
+def test_an_adapter_is_compared_as_what_it_makes_of_its_base(tmp_path: Path) -> None:
+    save_lora(tmp_path / "lora", save_sentence_transformer(tmp_path / "model", "bert"), target_modules=["query"])
+    size = Size(tokens=8, examples=3, attention="softmax")
+    plain, adapted = (make_task(tmp_path / "model", replace(size, lora=lora)) for lora in (None, tmp_path / "lora"))
+    assert adapted.options.private_tensors == ("layers.0.q.weight", "layers.1.q.weight")
+    assert not np.array_equal(adapted.losses, plain.losses)
+    assert adapted.compiled.ring.inputs("constant")
+    with pytest.raises(TaskError, match=r"--lora is given, but .* holds no weights"):
+        make_task(tmp_path / "model" / "config.json", replace(size, lora=tmp_path / "lora"))
 
 
 def test_a_model_directory_brings_its_weights(tmp_path: Path) -> None:

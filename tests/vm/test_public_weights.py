@@ -20,7 +20,7 @@ from secfwt.codegen.model.weights import Widened
 from secfwt.codegen.native.simulator import Simulator, SimulatorError
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.plan.oracle import run_plan
-from secfwt.codegen.ring.cost import stage_cost
+from secfwt.codegen.ring.cost import stage_cost, uploaded_bytes
 from secfwt.codegen.ring.encoding import decode, encode, number_bytes, stored
 from secfwt.codegen.ring.traffic import comparison
 from secfwt.runtime.embedded.processes import public_weights
@@ -76,7 +76,7 @@ def test_another_file_is_refused(changed: Any, message: str) -> None:
     assert message in str(refused.value)
 
 
-def adapted(folder: Path, kind: str, weights: Any) -> Compiled:
+def adapted(folder: Path, kind: str, weights: Any, products: Any = "merged") -> Compiled:
     if kind == "encoder":
         model = save_toy(folder / "model", "bert", "classification")
         save_lora(folder / "lora", model, target_modules=["query", "output.dense"], layers_to_transform=[1])
@@ -86,27 +86,29 @@ def adapted(folder: Path, kind: str, weights: Any) -> Compiled:
         save_lora(folder / "lora", model, target_modules=["v_proj", "gate_proj"], layers_to_transform=[1])
         more = {"label_words": ("good", "bad"), "template": "{text} So it is"}
     options = GenOptions(
-        attention="softmax", sequence_length=30, n_prompt_tokens=2, intrinsic_dim=5, weights=weights, **more
-    )
+        attention="softmax", sequence_length=30, n_prompt_tokens=2, intrinsic_dim=5, weights=weights,
+        lora_products=products, **more,
+    )  # fmt: skip
     return compile_model(folder / "model", options, lora=folder / "lora")
 
 
 @pytest.fixture(scope="module", params=["encoder", "decoder"])
-def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiled, Compiled]:
-    """With a public base and with a private one."""
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiled, ...]:
+    """With a public base, changes merged and factored, and with a private one."""
     folder = tmp_path_factory.mktemp(request.param)
-    return adapted(folder, request.param, "base"), adapted(folder, request.param, "private")
+    ways = ("base", "merged"), ("base", "factored"), ("private", "merged")
+    return tuple(adapted(folder, request.param, *way) for way in ways)
 
 
-def test_a_public_base_computes_what_a_private_one_does(compiled: tuple[Compiled, Compiled]) -> None:
-    base, private = compiled
+def test_a_public_base_computes_what_a_private_one_does(compiled: tuple[Compiled, ...]) -> None:
+    base, *_ = compiled
     assert base.weights is not None
     assert base.embedder is not None
     inputs = base.embedder.encode(TEXTS, [base.spec.head.labels[0]] * len(TEXTS))[0]
     inputs["z"] = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
     reference = run_plan(base.plan, base.weights, inputs)["loss"]
     found = []
-    for each in (base, private):
+    for each in compiled:
         ring, words = each.ring, encoded_weights(each)
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("example")}
         words |= {v.attrs["name"]: encode(inputs[v.attrs["name"]], v.scale) for v in ring.inputs("candidate")}
@@ -126,14 +128,35 @@ def test_a_public_base_computes_what_a_private_one_does(compiled: tuple[Compiled
         loss = decode(sim.step(2, all_of("candidate")).view(np.int64), scale).reshape(reference.shape)
         assert np.abs(loss - reference).max() < ACCEPTED
         found.append((cost.total, len(ring.inputs("weight")), len(ring.inputs("constant"))))
-    (base_bytes, base_weights, constants), (private_bytes, weights, none) = found
+    (base_bytes, base_weights, constants), (factored_bytes, _, more), (private_bytes, weights, none) = found
+    assert factored_bytes > base_bytes
+    assert more > constants
     assert none == 0
     assert weights == base_weights + constants
     assert base_bytes <= private_bytes
 
 
-def test_no_constant_reads_what_is_secret(compiled: tuple[Compiled, Compiled]) -> None:
-    base, _ = compiled
+def test_factors_are_thin_and_shared_by_what_the_same_tensors_change(compiled: tuple[Compiled, ...]) -> None:
+    merged, factored, _ = compiled
+    assert (merged.options.lora_products, merged.options.private_ranks) == ("merged", ())
+    assert factored.options.lora_products == "factored"
+    assert set(factored.options.private_ranks) == {3}
+    kinds = {v.attrs["name"]: (v.kind, v.shape) for v in factored.ring if v.kind in ("weight", "constant")}
+    down = {name.removesuffix(".down"): shape for name, (_, shape) in kinds.items() if name.endswith(".down")}
+    up = {name.removesuffix(".up") for name in kinds if name.endswith(".up")}
+    assert all(kind == "weight" for name, (kind, _) in kinds.items() if name.endswith((".down", ".up")))
+    assert all(kinds[name][0] == "constant" for name in up)  # the base itself
+    assert down.keys() <= up
+    if factored.spec.causal:  # the gate's phases and its linear half
+        assert up - down.keys() == {"layers.1.ffn_gate.weight"}
+        assert kinds["layers.1.v.weight.down"][1] == (factored.spec.hidden_size, 3)
+    assert uploaded_bytes(factored.ring, "weight") < uploaded_bytes(merged.ring, "weight")
+    assert up <= {v.attrs["name"] for v in merged.ring.inputs("weight")}
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_no_constant_reads_what_is_secret(compiled: tuple[Compiled, ...], index: int) -> None:
+    base = compiled[index]
     assert base.weights is not None
     assert base.plan.secret is not None
     without = {name: value for name, value in base.weights.items() if name not in base.plan.secret}
@@ -146,6 +169,13 @@ def test_no_constant_reads_what_is_secret(compiled: tuple[Compiled, Compiled]) -
                 fold.words(Widened(without))
     assert set(base.plan.secret) >= set(base.options.private_tensors)
     assert any(name.startswith("layers.1") for name in constants)
+
+
+def test_the_quicker_products_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert adapted(tmp_path / "quick", "encoder", "base", "auto").options.lora_products == "merged"
+    monkeypatch.setattr("secfwt.codegen.lowering.program.MEMORY", 1e4)  # bytes per second
+    slow = adapted(tmp_path / "slow", "encoder", "base", "auto")
+    assert slow.options.lora_products == "factored"
 
 
 def test_parties_over_tls_read_the_file(tmp_path: Path) -> None:

@@ -144,9 +144,9 @@ class CausalAttention(SoftmaxAttention):
         heads = a["heads"] if name == "q" else a["kv_heads"]
         width, rows = heads * a["head_dim"], r[x].shape[0]
         weight, bias = (f"layers.{a['layer']}.{name}.{part}" for part in ("weight", "bias"))
-        m = r.weight(weight, (r[x].shape[-1], width), PROJECTION, lambda w: factor * self.norm.matrix(w, weight))
+        m = r.matrix(weight, (r[x].shape[-1], width), PROJECTION, lambda w: factor * self.norm.matrix(w, weight))
         b = r.weight(bias, (width,), PROJECTION + ROW, lambda w: factor * self.norm.offset(w, weight, bias))
-        y = r.add(r.matmul(x, m), b if mask is None else r.mul(mask, b))
+        y = r.add(r.product(x, m), b if mask is None else r.mul(mask, b))
         y = r.reshape(y, (rows, heads, a["head_dim"]))
         return y if sink is None else r.add(y, self._first(sink, "key" if name == "k" else "value"))
 

@@ -75,11 +75,11 @@ class FeedForward:
         """factor·(W y + b) `[R, inner]` in the neurons' order, additive, weights at a scale."""
         r, norm, inner, order = self.r, self._norm, self.v.attrs["intermediate"], self._neurons.order
         weight, bias = (f"{self._site}.{name}.{part}" for part in ("weight", "bias"))
-        m = r.weight(
+        m = r.matrix(
             weight + suffix, (r[x].shape[-1], inner), scale, lambda w: factor * norm.matrix(w, weight)[:, order]
         )
         b = r.weight(bias + suffix, (inner,), scale + ROW, lambda w: factor * norm.offset(w, weight, bias)[order])
-        return r.add(r.matmul(x, m), b)
+        return r.add(r.product(x, m), b)
 
     def _out(self, bent: int, constant: Callable[[WideWeights], Floats]) -> int:
         """W_out·inner + constant."""
@@ -87,9 +87,9 @@ class FeedForward:
         weight, bias = f"{p}.ffn_out.weight", f"{p}.ffn_out.bias"
         inner, hidden, order = r[bent].shape[-1], self.v.shape[-1], self._neurons.order
         scale = self.sum_scale - r[bent].scale
-        m = r.weight(weight, (inner, hidden), scale, lambda w: self.written(w[weight].T[order]))
+        m = r.matrix(weight, (inner, hidden), scale, lambda w: self.written(w[weight].T[order]))
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: self.written(constant(w)))
-        return r.add(r.matmul(bent, m), b)
+        return r.add(r.product(bent, m), b)
 
     def _gated(self, x: int) -> int:
         r, p = self.r, self._site
@@ -113,6 +113,6 @@ class FeedForward:
         def straight(w: WideWeights) -> Floats:
             return self.written(((w[w2] @ w[w1] / 2) * w[norm.gamma]).T)
 
-        linear = r.weight(f"{p}.ffn_linear.weight", (hidden, hidden), self.sum_scale - ROW, straight)
+        linear = r.matrix(f"{p}.ffn_linear.weight", (hidden, hidden), self.sum_scale - ROW, straight)
         out = self._out(bent, lambda w: np.asarray(w[b2] + w[w2] @ norm.offset(w, w1, b1) / 2))
-        return r.add(out, r.matmul(x, linear))
+        return r.add(out, r.product(x, linear))

@@ -130,10 +130,10 @@ class DecoderLowering:
         def matrix(w: Floats) -> Floats:
             return np.asarray(written(w))
 
-        m = r.weight(weight, (r[attention].shape[-1], hidden), self.sum_scale - ROW, lambda w: matrix(w[weight].T))
+        m = r.matrix(weight, (r[attention].shape[-1], hidden), self.sum_scale - ROW, lambda w: matrix(w[weight].T))
         b = r.weight(bias, (hidden,), self.sum_scale, lambda w: matrix(w[bias]))
         scale = min(stream_scale(self.ranges, f"{p}.ffn_norm_var"), self.sum_scale - 1)
-        y = self._row(r.add(r.matmul(attention, m), b), x, scale)
+        y = self._row(r.add(r.product(attention, m), b), x, scale)
         rows = r[y].shape[0]
         live = r.slice(mask, -1, 0, rows) if len(parts) == 1 and rows == r[parts[0]].shape[0] else None
         hat = normalised(r, self.ranges, y, a["eps"], f"{p}.ffn_norm_var", watch=self._watching(live))

@@ -25,6 +25,11 @@ class Change:
     scale: float
 
     @property
+    def rank(self) -> int:
+        """r."""
+        return len(self.down)
+
+    @property
     def dense(self) -> Floats:
         """s·B·A, float32, in the order of operations that PEFT merges by."""
         return (self.up @ self.down) * np.float32(self.scale)
@@ -44,6 +49,11 @@ class Lora:
     def names(self) -> tuple[str, ...]:
         """Canonical tensors that are not the base's, in order."""
         return tuple(sorted({*self.changes, *self.tensors}))
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Of `names`: the change's rank, 0 of a tensor that stands in for the base's."""
+        return tuple(self.changes[name].rank if name in self.changes else 0 for name in self.names)
 
     def merged(self, name: str, value: Floats) -> Floats:
         """A canonical tensor of the base, with the adapter."""

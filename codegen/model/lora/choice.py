@@ -7,10 +7,20 @@ from pathlib import Path
 
 from ...commandline.problems import Problem, ProblemsFound
 from ..adapter import Adapter
+from ..hf import has_classifier
 from ..options import GenOptions
 from ..spec import ModelSpec
 from .changes import Lora
-from .reading import read_lora
+from .reading import brought_labels, read_lora
+
+
+def choose_head(source: Path, options: GenOptions, folder: Path | None) -> GenOptions:
+    """The options with the classifier of the adapter in `folder`, where nothing else is asked for and the base in
+    `source` has none of its own."""
+    asked = options.head not in ("auto", "classification") or options.label_texts or options.label_words
+    if folder is None or asked or has_classifier(source) or not (labels := brought_labels(folder)):
+        return options
+    return replace(options, head="classification", brought_labels=labels)
 
 
 def choose_weights(
@@ -25,6 +35,8 @@ def choose_weights(
     if folder is None:
         if options.weights == "base":
             raise _problem("--weights is base, without --lora", "It is the base of an adapter: give --lora DIR.")
+        if options.lora_products == "factored":
+            raise _problem("--lora-products is factored, without --lora", "They are an adapter's: give --lora DIR.")
         return (replace(options, weights="private") if options.weights == "auto" else options), None
     if given is not None:
         advice = "These were learned without the adapter: give --attention softmax, or convert the merged model."
@@ -32,6 +44,11 @@ def choose_weights(
     lora = read_lora(folder, spec)
     lowest = lora.lowest_layer(spec)
     if options.weights in ("private", "public"):
+        if options.lora_products == "factored":
+            raise _problem(
+                f"--lora-products is factored, --weights is {options.weights}",
+                "It keeps a public base out of the parties' shares. Accepted: --weights base, the default.",
+            )
         if options.frozen_layers > lowest:
             raise _problem(
                 f"--frozen-layers is {options.frozen_layers}, the adapter changes layer {lowest}",
@@ -45,7 +62,10 @@ def choose_weights(
             "secret give --weights private.",
         )
     frozen = min(lowest, options.prompt_layer) if options.n_prompt_tokens else lowest
-    return replace(options, weights="base", frozen_layers=frozen, private_tensors=lora.names), lora
+    ranks = () if options.lora_products == "merged" else lora.ranks
+    return replace(
+        options, weights="base", frozen_layers=frozen, private_tensors=lora.names, private_ranks=ranks
+    ), lora  # fmt: skip
 
 
 def _problem(header: str, detail: str) -> ProblemsFound:

@@ -20,6 +20,7 @@ TENSORS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What PEFT puts before the names of the model that it wraps."""
 _FACTOR = re.compile(r"(.+)\.lora_(A|B)\.weight")
+_CLASSIFIER = re.compile(rf"{re.escape(PREFIX)}classifier(\.out_proj)?\.weight")
 _OTHER = {
     "lora_embedding_": "embeddings are adapted, which the data owner holds in the clear",
     "lora_magnitude_vector": "the adapter is a DoRA",
@@ -42,6 +43,16 @@ def read_lora(folder: Path, spec: ModelSpec) -> Lora:
     lora = found.lora(folder)
     report.check()
     return lora
+
+
+def brought_labels(folder: Path) -> int:
+    """Labels of the classifier among the modules that were trained whole; 0 where there is none, or nothing to read,
+    which `read_lora` reports."""
+    try:
+        file = TensorFile(folder / TENSORS)
+        return next((file.shape(name)[0] for name in file.names() if _CLASSIFIER.fullmatch(name)), 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def _tensors(folder: Path, report: Report) -> dict[str, Floats]:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from helpers import toys
 from helpers.toy_decoders import save_decoder
 from helpers.toy_lora import save_lora
 from safetensors.numpy import load_file, save_file
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.model.hf import read_model
-from secfwt.codegen.model.lora.choice import choose_weights
+from secfwt.codegen.model.lora.choice import choose_head, choose_weights
 from secfwt.codegen.model.lora.reading import read_lora
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.owners.first_token import first_token
@@ -75,6 +76,25 @@ def test_an_encoder_computes_what_peft_does(name: str, weights: Any, tmp_path: P
     with torch.no_grad():
         expected = [wrapped(input_ids=torch.tensor([each])).logits[0] for each in ids]
     np.testing.assert_allclose(got, torch.stack(expected).numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_classifier_may_come_with_the_adapter_alone(family: str, tmp_path: Path) -> None:
+    """The base is a bare encoder, as what sentence encoders are made of."""
+    toys.save_toy(tmp_path / "model", family, "prototypes")
+    kind = transformers.AutoModelForSequenceClassification
+    model = kind.from_pretrained(tmp_path / "model", num_labels=3).eval()
+    wrapped = save_lora(tmp_path / "lora", model, target_modules=["query"], task_type="SEQ_CLS")
+    options = choose_head(tmp_path / "model", PLAIN, tmp_path / "lora")
+    assert (options.head, options.brought_labels) == ("classification", 3)
+    assert read_model(tmp_path / "model", options).head.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    got, embedder, _ = logits(tmp_path / "model", tmp_path / "lora", replace(options, weights="base"))
+    ids = [embedder.tokens((text,)).ids for text in TEXTS]
+    with torch.no_grad():
+        expected = [wrapped(input_ids=torch.tensor([each])).logits[0] for each in ids]
+    np.testing.assert_allclose(got, torch.stack(expected).numpy(), rtol=1e-4, atol=1e-4)
+    words = replace(PLAIN, label_texts=("good", "bad", "news"))
+    assert choose_head(tmp_path / "model", words, tmp_path / "lora") == words  # it is not asked for
 
 
 DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -139,6 +159,23 @@ def test_a_base_without_an_adapter_is_refused(tmp_path: Path) -> None:
     toys.save_toy(tmp_path, "bert", "classification")
     with pytest.raises(ProblemsFound, match="--weights is base, without --lora"):
         choose_weights(read_model(tmp_path, PLAIN), replace(PLAIN, weights="base"), None)
+
+
+@pytest.mark.parametrize(
+    ("choices", "adapter", "message"),
+    [
+        ({}, False, "--lora-products is factored, without --lora"),
+        ({"weights": "private"}, True, "--lora-products is factored, --weights is private"),
+    ],
+)
+def test_factors_of_nothing_public_are_refused(
+    choices: dict[str, Any], adapter: bool, message: str, tmp_path: Path
+) -> None:
+    model = toys.save_toy(tmp_path / "model", "bert", "classification")
+    save_lora(tmp_path / "lora", model, target_modules=["query"])
+    options = replace(PLAIN, lora_products="factored", **choices)
+    with pytest.raises(ProblemsFound, match=message):
+        choose_weights(read_model(tmp_path / "model", PLAIN), options, tmp_path / "lora" if adapter else None)
 
 
 Tensors = dict[str, Any]
