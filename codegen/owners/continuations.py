@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,16 +29,27 @@ class Continuation:
         self._x, self._mask, _ = self._layout.inputs(embedder.tables, [ids], embedder.settings.sequence_length)
         self.inputs = {"x": embedder.through_frozen(self._x, self._mask), "mask": self._mask}
         """`x` `[1, R, h]` and `mask` `[1, R]`."""
+        self._through: Callable[[Floats, int], Floats] | None = None
+        self._seen: list[int] = []
+        self._done = np.zeros((0, self._x.shape[-1]), np.float32)
 
     def rows(self, behind: Sequence[int], start: int = 0) -> Floats:
         """Rows `[n, h]` of the tokens from `start` on, of all that stand `behind` the text."""
         first = round(float(self._mask.sum())) + 1
         rows = self._layout.rows(self._embedder.tables, behind, first)
-        if (frozen := self._embedder.frozen) is not None:
-            x = np.concatenate([self._x, rows[None]], axis=1)
-            mask = np.concatenate([self._mask, np.ones((1, len(behind)), np.float32)], axis=1)
-            rows = frozen(x, mask)[0, len(self._x[0]) :]
-        return rows[start:]
+        return (rows if self._embedder.frozen is None else self._frozen(rows, behind))[start:]
+
+    def _frozen(self, rows: Floats, behind: Sequence[int]) -> Floats:
+        """Rows behind the frozen layers; those of tokens that were asked for before are there."""
+        if self._through is None:
+            assert self._embedder.frozen is not None
+            self._through = self._embedder.frozen.behind(self._x, self._mask)
+        pairs = enumerate(zip(self._seen, behind, strict=False))
+        same = next((i for i, (a, b) in pairs if a != b), min(len(self._seen), len(behind)))
+        if same < len(behind):
+            self._done = np.concatenate([self._done[:same], self._through(rows[same:], same)])
+            self._seen = list(behind)
+        return self._done[: len(behind)]
 
 
 def of_texts(

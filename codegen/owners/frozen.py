@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +14,9 @@ from ..model.options import GenOptions
 from ..model.spec import ModelSpec
 from ..model.weights import Weights
 from ..plan.build import build_encoder
-from ..plan.oracle import run_plan
+from ..plan.generation import add_rows_behind
+from ..plan.graph import Plan
+from ..plan.oracle import Session, run_plan
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +40,8 @@ class FrozenLayers:
             for name, value in weights.items()
             if name in ("embeddings.gamma", "embeddings.beta") or name.startswith(below)
         }
-        return cls(spec, options, kept)
+        # they are the base's: of an adapter they say nothing
+        return cls(spec, replace(options, lora_products="merged", private_ranks=()), kept)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], weights: Weights) -> FrozenLayers:
@@ -51,13 +54,26 @@ class FrozenLayers:
 
     def __call__(self, x: Floats, mask: Floats) -> Floats:
         """Normalised rows `[E, T, h]` entering layer 0 → those entering the first layer that is not frozen."""
-        length = x.shape[1] - 1 if self.spec.causal else x.shape[1]
-        clear = replace(
-            self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
-            prototype_shots=0.0, attention="softmax", activation="", sequence_length=length, prompt_at="end",
-        )  # fmt: skip
-        plan = build_encoder(self.spec, clear, layers=self.options.clear_layers)
+        plan = build_encoder(self.spec, self._clear(x.shape[1]), layers=self.options.clear_layers)
         rows = run_plan(plan, self.weights, {"x": x, "mask": mask}, dtype=np.float32)["rows"]
+        return self._centred(rows[0])
+
+    def behind(self, x: Floats, mask: Floats) -> Callable[[Floats, int], Floats]:
+        """The same for rows `[n, h]` that stand from a place on behind a decoder's text, `x` `[1, T, h]`: they are
+        remembered, so that those behind them may follow later."""
+        plan = Plan()
+        add_rows_behind(plan, self.spec, self._clear(x.shape[1]), self.options.clear_layers)
+        session = Session(plan, self.weights, {"x": x, "mask": mask}, np.float32)
+        return lambda rows, at: self._centred(session.step("rows", rows[None], at)[0])
+
+    def _clear(self, rows: int) -> GenOptions:
+        return replace(
+            self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
+            attention="softmax", activation="", prompt_at="end", prototype_shots=0.0,
+            sequence_length=rows - 1 if self.spec.causal else rows,
+        )  # fmt: skip
+
+    def _centred(self, rows: NDArray[Any]) -> Floats:
         if self.spec.causal and self.spec.norm == "layer":
             rows = rows - rows.mean(axis=-1, keepdims=True)  # the program's norms take rows to be centred
-        return np.asarray(rows[0], np.float32)
+        return np.asarray(rows, np.float32)

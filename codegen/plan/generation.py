@@ -39,6 +39,19 @@ def add_generation(plan: Plan, spec: ModelSpec, options: GenOptions) -> None:
     ]
 
 
+def add_rows_behind(plan: Plan, spec: ModelSpec, options: GenOptions, layers: int) -> None:
+    """Put a program into an empty plan that takes steps behind a text as `add_generation` does, without a prompt, and
+    whose output `rows` is theirs as they enter layer `layers`."""
+    decoder = Decoder(plan, spec, options, prompt=False)
+    parts, shape = decoder.parts, (1, spec.hidden_size)
+    rows = plan.add("candidate", shape=shape, stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="rows")
+    for layer in range(layers):
+        recalled = plan.add("recall", (rows,), shape=shape, stage=Stage.PAIR, name=f"layers.{layer}")
+        rows = decoder.rows_behind(layer, rows, (*parts, recalled))
+        parts = decoder.layer(layer, parts)
+    plan.outputs.append(Output("rows", rows))
+
+
 def _opened(plan: Plan, spec: ModelSpec, rows: int) -> int:
     """What the data owner gets of rows behind the last layer."""
     x = final_norm(plan, spec, rows)
