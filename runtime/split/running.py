@@ -41,6 +41,7 @@ def adapter_client(place: Place, weights: Weights, folder: Path, display: Displa
 
     `weights`: the base's, which must be the server's. Raises AdapterServerError, DeploymentError, RunFolderError.
     """
+    display.note("warning  a private adapter can be solved for from what its server tells (docs/security.md)")
     base = base_hash(weights)
     matrices = {name.removesuffix(".weight"): w.shape for name, w in weights.items() if name.endswith(".weight")}
     if place.deployment:

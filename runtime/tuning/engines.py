@@ -66,7 +66,6 @@ def split_engine(options: TuneOptions, model: Model, folder: Path, display: Disp
     assert model.weights is not None
     path = Path(options.model) if options.model else default_model()
     place = Place(path, options.lora, "".join(options.deployment), options.he)
-    display.note("warning  a private adapter can be solved for from what its server tells (docs/security.md)")
     with adapter_client(place, model.weights, folder, display) as client:
         yield SplitEngine(client, model)
 

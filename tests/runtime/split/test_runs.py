@@ -42,6 +42,17 @@ def test_an_encoder_is_tuned_as_in_the_clear(he: str, tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
 
 
+def test_prototypes_are_made_of_shots(tmp_path: Path) -> None:
+    top = {"target_modules": ["query", "value"], "layers_to_transform": [1]}
+    save_lora(tmp_path / "lora", save_sentence_transformer(tmp_path / "model", "bert"), **top)
+    write_data(tmp_path / "films.jsonl", ("good", "bad"))
+    given = ["--model", tmp_path / "model", "--data", tmp_path / "films.jsonl", *SMALL, "--prompt-layer", 1]
+    given += ["--lora", tmp_path / "lora", "--prototype-shots", 2]
+    clear, split = (tune(*given, "--engine", e, "--run", tmp_path / e) for e in ("clear", "split"))
+    assert (clear.exit_code, split.exit_code) == (0, 0), split.output
+    assert losses(tmp_path / "split") == pytest.approx(losses(tmp_path / "clear"), abs=0.01)
+
+
 @pytest.mark.parametrize("he", ["ahead", "online"])
 def test_a_decoder_says_the_same_as_with_the_adapter_merged(he: str, tmp_path: Path) -> None:
     everything = {"target_modules": ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]}
@@ -52,6 +63,7 @@ def test_a_decoder_says_the_same_as_with_the_adapter_merged(he: str, tmp_path: P
     split = run(generate_main, *given, *lora, "--engine", "split", "--he", he)
     plain = run(generate_main, *given, "--engine", "clear")
     assert (clear.exit_code, split.exit_code, plain.exit_code) == (0, 0, 0), split.output
+    assert "a private adapter can be solved for" in split.stderr
     assert split.stdout == clear.stdout != plain.stdout
 
 
@@ -82,6 +94,7 @@ def test_the_adapter_is_at_a_server_elsewhere(tmp_path: Path) -> None:
     [
         ([], "--engine split needs --lora or --deployment"),
         (["--lora", "DIR", "--weights", "private"], "With --engine split the base is public"),
+        (["--lora", "DIR", "--lora-products", "factored"], "It is for --engine embedded"),
         (["--lora", "DIR", "--adapter", "DIR"], "the base runs here, from --model"),
     ],
 )
