@@ -6,6 +6,8 @@
     python benchmarks/run.py generation --candidates 20 --examples 64 --unstaged 2
     python benchmarks/run.py decoder --shape smollm2 --tokens 64 --pair 3
     python benchmarks/run.py text --model SmolLM2.gguf --draft SmolLM2.gguf --draft-tokens 2 4 8
+    python benchmarks/run.py adapter --subject smollm2 --layers 8 --output DIR
+    python benchmarks/run.py lora --lora DIR --ways frozen merged factored
     python benchmarks/run.py split
     python benchmarks/run.py paper --prompt-layer 23
     python benchmarks/run.py kernels
@@ -42,6 +44,8 @@ COMMANDS = {
     "generation": "performance.sweeps",
     "decoder": "performance.decoder",
     "text": "performance.text",
+    "adapter": "adapters.train",
+    "lora": "adapters.private",
     "split": "performance.split",
     "paper": "performance.paper",
     "kernels": "performance.kernels",

@@ -4,6 +4,7 @@ Tokens are the likeliest ones. The error is that of the logits that the tokens w
 against the model in float32 on the same tokens; where the parties' likeliest token is another, `other` counts it.
 
     python benchmarks/run.py text --model SmolLM2.gguf --draft SmolLM2.gguf --draft-tokens 2 4 8
+    python benchmarks/run.py text --model SmolLM2.gguf --lora DIR --draft SmolLM2.gguf --draft-tokens 0 2 4
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class TextRow:
     benchmark: str
     engine: str
     model: str
+    """Its LoRA adapter behind a plus."""
     draft: str
     draft_tokens: int
     text_tokens: int
@@ -100,28 +102,31 @@ class Watched:
 def add_options(parser: argparse.ArgumentParser, command: str) -> None:
     """What to continue, and how."""
     parser.add_argument("--model", required=True, help="directory or GGUF file")
-    parser.add_argument("--draft", default="", help="the same, of a public model")
-    parser.add_argument("--draft-tokens", type=int, nargs="+", default=[4])
+    parser.add_argument("--lora", default="", help="adapter of the model, which then is public: a natural draft")
+    parser.add_argument("--draft", default="", help="as --model, of a public model")
+    parser.add_argument("--draft-tokens", type=int, nargs="+", default=[4], help="0: without the draft")
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--tokens", type=int, default=32)
 
 
 def main(options: argparse.Namespace) -> None:
     """Measure each number of drafted tokens, or the model alone."""
-    for count in options.draft_tokens if options.draft else [4]:
+    for count in options.draft_tokens if options.draft else [0]:
         row = measure(options, count)
         print(row)
         write("text", [row])
 
 
 def measure(options: argparse.Namespace, draft_tokens: int) -> TextRow:
-    """One text of `tokens` tokens, on three parties of this machine."""
+    """One text of `tokens` tokens, on three parties of this machine; without the draft for no drafted tokens."""
+    draft = options.draft if draft_tokens else ""
     chosen = GenerateOptions(
-        model=options.model, draft=options.draft, draft_tokens=draft_tokens, max_new_tokens=options.tokens
-    )
+        model=options.model, lora=options.lora, draft=draft, draft_tokens=draft_tokens or 1,
+        max_new_tokens=options.tokens,
+    )  # fmt: skip
     model = model_of(chosen, None, options.prompt)
     text, ids, _ = model.text(options.prompt)
-    drafter = Drafter(draft_of(chosen, model), ids) if options.draft else None
+    drafter = Drafter(draft_of(chosen, model), ids) if draft else None
     with (
         TemporaryDirectory() as folder,
         open_engine(chosen, model, Path(folder) / "parties", make_display(Console(quiet=True))) as private,
@@ -130,16 +135,17 @@ def measure(options: argparse.Namespace, draft_tokens: int) -> TextRow:
         generator = Generator(model, engine, Sampling(), np.random.default_rng(0), drafter)
         began = time.monotonic()
         tokens = list(generator.tokens(text, text.inputs, options.tokens, ()))
-        drafting = time.monotonic() - began - sum(engine.seconds) - engine.clear_seconds
+        owner = time.monotonic() - began - sum(engine.seconds) - engine.clear_seconds
     cost, first = engine.costs[-1], engine.costs[0]
     exact = [(model.logits(a), model.logits(b)) for a, b in engine.pairs]
     behind = len(tokens) - 1
     return TextRow(
-        benchmark="text", engine="embedded", model=model.name, draft=Path(options.draft).stem,
-        draft_tokens=draft_tokens if options.draft else 0, text_tokens=model.options.sequence_length,
+        benchmark="text", engine="embedded", draft=Path(draft).stem, draft_tokens=draft_tokens,
+        model=" + ".join([model.name, Path(options.lora).name] if options.lora else [model.name]),
+        text_tokens=model.options.sequence_length,
         tokens=len(tokens), steps=generator.counts.steps, kept=generator.counts.kept,
         drafted=generator.counts.drafted, text_seconds=engine.seconds[0], text_megabytes=first.bytes_sent / 1e6,
-        seconds_per_token=(sum(engine.seconds[1:]) + (drafting if options.draft else 0)) / behind,
+        seconds_per_token=(sum(engine.seconds[1:]) + owner) / behind,
         megabytes_per_token=(cost.bytes_sent - first.bytes_sent) / 1e6 / behind,
         rounds_per_token=(cost.rounds - first.rounds) / behind,
         error=max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in exact),

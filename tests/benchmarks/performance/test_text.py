@@ -13,8 +13,8 @@ from performance import text
 def test_a_draft_takes_steps_and_rounds(tmp_path: Path) -> None:
     save_decoder(tmp_path, "gpt2", "causal_lm")
     # a text whose likeliest tokens lead by far, so that noise decides on none
-    options = argparse.Namespace(model=str(tmp_path), draft="", prompt="the new film", tokens=7)
-    alone = text.measure(options, 4)
+    options = argparse.Namespace(model=str(tmp_path), lora="", draft="", prompt="the new film", tokens=7)
+    alone = text.measure(options, 0)
     options.draft = str(tmp_path)
     together = text.measure(options, 2)
     assert (alone.steps, alone.drafted, alone.tokens, alone.draft_tokens) == (6, 0, 7, 0)
