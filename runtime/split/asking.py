@@ -21,7 +21,9 @@ KEPT_BYTES = 1 << 29
 class Asked(Protocol):
     """Whoever answers, as `AdapterClient` does."""
 
-    shapes: Sequence[Shape]
+    @property
+    def shapes(self) -> Sequence[Shape]:
+        """Of calls, in order."""
 
     def ask(self, call: int, rows: Floats) -> list[Floats]:
         """What each module of a call adds to its output for rows `[n, inputs]`."""
@@ -47,7 +49,7 @@ class Asking:
         if found is None:
             return None
         call, part = found
-        key = blake2b(np.ascontiguousarray(rows).view(np.uint8), salt=call.to_bytes(4, "big")).digest()
+        key = blake2b(rows.tobytes(), salt=call.to_bytes(4, "big")).digest()
         told = self._kept.get(key) or self._recent.get(key)
         if told is None:
             told = self._ask(call, rows.reshape(-1, rows.shape[-1]))
