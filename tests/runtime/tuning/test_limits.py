@@ -15,6 +15,7 @@ from helpers.toy_objective import DIM, ToyEngine, toy_objective
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.compile import Covered
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
@@ -185,3 +186,18 @@ def test_with_noise_a_loss_is_what_the_clip_and_three_parties_make_of_it() -> No
     room = 6 * np.sqrt(3) * 0.1
     assert (found.low, found.high) == pytest.approx((-0.1 - room, 2.01 + room))
     assert found.logit == limits_for().logit
+
+
+@pytest.mark.parametrize(
+    ("others", "header"),
+    [
+        ({"keep_beyond": 1.0}, "--keep-beyond is 1, --noise 0.1"),
+        ({"engine": "clear"}, "--noise is 0.1, --engine clear"),
+        ({"engine": "mp-spdz"}, "--noise is 0.1, --engine mp-spdz"),
+        ({"delta": 0.0}, "--delta is 0.0"),
+    ],
+)
+def test_runs_that_open_more_or_have_no_parties_refuse_noise(others: dict[str, Any], header: str) -> None:
+    with pytest.raises(ProblemsFound) as found:
+        TuneOptions(noise=0.1, **others)
+    assert header in [problem.header for problem in found.value.problems]
