@@ -23,7 +23,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from . import VERSION
-from .commandline.options import read_back
+from .commandline.options import flag, read_back
 from .commandline.problems import Problem, ProblemsFound
 from .commandline.texts import parse_json
 from .compile import Compiled, Covered, compile_model, encoded_weights, public_numbers
@@ -55,7 +55,8 @@ def target_of(options: GenOptions, target: Target) -> Target:
         advice = "MP-SPDZ's programs have merged matrices: give --target embedded."
         raise ProblemsFound([Problem("error", "--lora-products is factored, --target is mp-spdz", advice)])
     if options.limited and target == "mp-spdz":
-        given = "--max-evaluations" if options.max_evaluations else "--max-logit-rows"
+        limits = ("max_evaluations", "max_logit_rows", "min_owners")
+        given = next(flag(GenOptions, name) for name in limits if getattr(options, name))
         advice = "MP-SPDZ's parties count nothing, so that nobody would hold to it: give --target embedded."
         if options.noise:
             given, advice = "--noise", "MP-SPDZ's parties add none to what they open: give --target embedded."

@@ -77,7 +77,7 @@ def generate_command(typed: Typed) -> None:
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
     if options.limited and choices.target == "all":
-        print("no program.mpc: MP-SPDZ's parties do not count what they open, and add no noise to it")
+        print("no program.mpc: MP-SPDZ's parties count neither what they open nor owners, and add no noise to it")
     print(f"wrote {choices.output}")
 
 

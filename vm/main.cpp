@@ -11,10 +11,13 @@
 #include <thread>
 
 #include "mpc/engine.h"
+#include "mpc/program_limits.h"
+#include "mpc/program_line.h"
 #include "net/describe.h"
 #include "net/ending.h"
 #include "net/log.h"
 #include "net/meeting.h"
+#include "net/members.h"
 #include "net/options.h"
 #include "net/service.h"
 #include "ring/host_memory.h"
@@ -28,6 +31,25 @@ std::string read_file(const std::string& path) {
   std::ostringstream text;
   if (!file || !(text << file.rdbuf())) throw SetupError("cannot read program " + path);
   return text.str();
+}
+
+// The clients that the deployment names. Throws SetupError where the program is for one data owner and they are
+// several, or the other way round.
+Roles read_roles(const Options& options, const Program& program) {
+  Roles roles;
+  const bool several = options.has("--owners"), summed = program.sums_owners();
+  if (several != options.has("--coordinator")) throw SetupError("--owners and --coordinator belong together");
+  if (several != summed)
+    throw SetupError(summed ? "the program opens sums over several data owners, the deployment names none"
+                            : "the deployment names several data owners, the program opens no sum over them: generate "
+                              "it with secfwt-gen --min-owners");
+  if (!several) return roles;
+  roles.owners = split(options.text("--owners"), ',');
+  roles.coordinator = options.text("--coordinator");
+  if (roles.owners.size() > static_cast<std::size_t>(kOwners.most))
+    throw SetupError("--owners names " + std::to_string(roles.owners.size()) + ", at most " +
+                     std::to_string(kOwners.most) + " are possible");
+  return roles;
 }
 
 // Ends with whoever holds the other end of the standard input: local parties do not outlive the process that started
@@ -64,13 +86,15 @@ int serve(const Options& options) {
     constants = PublicWeights::of_file(options.text("--public-weights"));
     constants.check(program);
   }
+  const Roles roles = read_roles(options, program);
   const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id),
                        options.has("--pins") ? parse_pins(options.text("--pins")) : Pins{});
 
-  Doorman doorman(tls, listen_on(own), id, hash);
+  Doorman doorman(tls, listen_on(own), id, hash, roles.clients());
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
-  const Hash agreed = hash_of(text + "\nparties 6 tile-words " + std::to_string(tile_words) + " lanes " +
+  const Hash agreed = hash_of(text + "\nparties 7 owners " + roles.named(~u64{0}) + " coordinator " +
+                              roles.coordinator + " tile-words " + std::to_string(tile_words) + " lanes " +
                               std::to_string(lane_count) + " ahead " + std::to_string(ahead));
   // Tuples ahead, and what a round has in flight: a peer that is a round before this party may send much at once.
   const PeerLimits unread{static_cast<u32>(lane_count), static_cast<u32>(lane_count * program.fits.size()),
@@ -90,7 +114,7 @@ int serve(const Options& options) {
   std::cout << "listening" << std::endl;
   const Service::Limits limits{std::chrono::seconds(options.number("--idle-timeout")),
                                std::chrono::seconds(options.number("--command-timeout")), usable_memory()};
-  Service(engine, agreement, doorman, group, limits).run();
+  Service(engine, agreement, doorman, group, limits, roles).run();
   return 0;
 }
 

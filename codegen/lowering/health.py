@@ -59,8 +59,9 @@ class Health:
         self._sums.append(r.reshape(total, (1,)))
         self.limit += rows * allowed
 
-    def behind(self, loss: int, weight: int) -> int:
-        """The mean loss and, behind it, the weighted mean over examples of the number of wrong rows, `[2]`."""
+    def behind(self, loss: int, weight: int, total: float = 1.0) -> int:
+        """The mean loss and, behind it, the weighted mean over examples of the number of wrong rows, `[2]`; weights
+        add up to `total` at most."""
         r = self.r
         by_stage: dict[int, int] = {}
         for i in self._sums:  # rows of examples add up before they meet candidates
@@ -69,7 +70,7 @@ class Health:
         first, *more = by_stage.values()
         for i in more:
             first = r.add(first, i)
-        mean = r.reduce_examples(r.mul(r.trunc(first, LOGIT), weight))
+        mean = r.reduce_examples(r.mul(r.trunc(first, LOGIT), weight), total)
         return r.concat((loss, mean), -1)
 
 

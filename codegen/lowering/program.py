@@ -390,12 +390,12 @@ class _Lowering:
 
     def _mean_examples(self, v: Value) -> int:
         loss, weight = (self._value(i) for i in v.inputs)
-        return self.ring.reduce_examples(self.ring.mul(loss, weight))
+        return self.ring.reduce_examples(self.ring.mul(loss, weight), v.attrs.get("total", 1.0))
 
     def _health(self, v: Value) -> int:
         assert self.health is not None
         loss, weight = (self._value(i) for i in v.inputs)
-        return self.health.behind(loss, weight)
+        return self.health.behind(loss, weight, v.attrs.get("total", 1.0))
 
 
 def _row_norm(v: Value) -> float | None:

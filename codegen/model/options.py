@@ -175,6 +175,15 @@ class ProgramOptions:
 class GenOptions(ProgramOptions):
     """Choices that shape the generated program; all of them are public."""
 
+    min_owners: Annotated[
+        int,
+        Option(
+            "For several data owners: losses are opened of the sum over so many owners' examples at least, the "
+            "coordinator's own not counted, and never of one's alone; 2 or more. 0: for one data owner (embedded "
+            "engine only).",
+            SEARCH, at_least=0, at_most=64,
+        ),
+    ] = 0  # fmt: skip
     rfa_features: Annotated[
         int,
         Option(
@@ -282,6 +291,11 @@ class GenOptions(ProgramOptions):
     ] = 0  # fmt: skip
 
     @property
+    def limited(self) -> bool:
+        """Whether the parties are to count what they open, or owners, which MP-SPDZ's do not."""
+        return super().limited or bool(self.min_owners)
+
+    @property
     def remembered_rows(self) -> int:
         """Rows of steps that there is room for: the last step may begin with the last token."""
         return self.max_new_tokens + self.step_rows - 1
@@ -312,6 +326,8 @@ class GenOptions(ProgramOptions):
             report.error("--health is given, --reveal is logits", "It is opened behind losses: give --reveal losses.")
         if self.noise:
             self._check_noise(report)
+        if self.min_owners:
+            self._check_owners(report)
         if 0 < self.max_tokens < self.step_rows:
             report.error(
                 f"--max-tokens is {self.max_tokens}, --step-rows {self.step_rows}", "One step would open more."
@@ -345,6 +361,19 @@ class GenOptions(ProgramOptions):
             )
         if self.head == "tokens":
             report.error(f"{header}, --head is tokens", "A program that generates opens no losses.")
+
+    def _check_owners(self, report: Report) -> None:
+        header = f"--min-owners is {self.min_owners}"
+        if self.min_owners == 1:
+            report.error(header, "What is opened of one owner's examples is no sum: give 2 or more, or 0.")
+        others = {
+            "--n-prompt-tokens is 0": not self.n_prompt_tokens, "--head is tokens": self.head == "tokens",
+            "--reveal is logits": self.reveal == "logits",
+            f"--prototype-shots is {self.prototype_shots:g}": bool(self.prototype_shots),
+            f"--noise is {self.noise:g}": bool(self.noise),
+        }  # fmt: skip
+        for other in (text for text, given in others.items() if given):
+            report.error(f"{header}, {other}", "Several data owners share one loss, a sum over candidates' losses.")
 
     def _check_template(self, report: Report) -> None:
         placeholders = re.findall(r"\{\w+\}", self.template)

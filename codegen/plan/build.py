@@ -13,7 +13,7 @@ from ..model.spec import ModelSpec
 from ..model.weights import FOLDED, derived_shapes, prompt_name, prompted_layers
 from .decoder import decoder_row, decoder_rows
 from .generation import add_generation
-from .graph import CLASS_MEANS, LOSS_HEALTH, Output, Plan, Stage, Visibility
+from .graph import CLASS_MEANS, LOSS_HEALTH, UNION_TOTAL, Output, Plan, Stage, Visibility
 from .inputs import affine, candidate, example
 from .projection import PUBLIC_BITS, projection_scale, projection_seed
 
@@ -46,14 +46,13 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     clip: dict[str, Any] = {"clip": options.clip_loss} if options.noise else {}
     loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin, **clip)
     stage = Stage.CANDIDATE if options.n_prompt_tokens else Stage.SETUP
-    mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage)
+    total: dict[str, Any] = {"total": UNION_TOTAL} if options.min_owners else {}
+    mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage, **total)
+    name, opened = "loss", mean
     if options.health:
-        both = plan.add("health", (mean, weight), shape=(2,), stage=stage)
-        plan.outputs.append(Output(LOSS_HEALTH, both, max_opened=options.max_evaluations or None))
-    else:
-        plan.outputs.append(
-            Output("loss", mean, max_opened=options.max_evaluations or None, noise=options.noise)
-        )  # fmt: skip
+        name, opened = LOSS_HEALTH, plan.add("health", (mean, weight), shape=(2,), stage=stage, **total)
+    limits = {"max_opened": options.max_evaluations or None, "min_owners": options.min_owners or None}
+    plan.outputs.append(Output(name, opened, noise=options.noise, **limits))
     most = 1 if options.reveal == "losses" else None
     plan.outputs.append(Output("logits", logits, most, options.max_logit_rows or None))
     if shots is not None:

@@ -73,10 +73,15 @@ LOSS_HEALTH = "loss_health"
 CLASS_MEANS = "class_means"
 """The output that is kept, and what it is kept as: each label's mean embedding of the shots."""
 
+UNION_WEIGHT, UNION_TOTAL = 1 / 16, 256.0
+"""Of a sum over several data owners' examples: the weight of each, since none of them knows how many there are in all;
+and the most that these add up to, which is 4096 examples."""
+
 
 @dataclass(frozen=True)
 class Output:
-    """A value that is opened to the data owner, or kept.
+    """A value that is opened to the data owner, or kept. With `min_owners` it is a sum over the examples of so many
+    data owners at least, besides whoever it is opened to.
 
     `max_candidates` limits how many candidates one step may ask for, `max_opened` how many instances of the value are
     opened in all: one per candidate, or per candidate and example. None: any number. `noise` is the standard deviation,
@@ -90,6 +95,7 @@ class Output:
     noise: float = 0.0
     keep: int | None = None
     """A `kept` value: nothing is opened, and that is what it holds from then on."""
+    min_owners: int | None = None
 
 
 N = TypeVar("N", bound=Node)

@@ -149,9 +149,9 @@ class RingBuilder(RangedValues):
         i = self._add("concat", *parts, bound=max(self[p].bound for p in parts), axis=axis)
         return i if axis == -1 else self.declare(i, norm=max(self.norm(p) for p in parts))
 
-    def reduce_examples(self, a: int) -> int:
-        """Sum over the examples of a set; their weights add up to one, so that the bound stays."""
-        return self._add("reduce_examples", a, bound=self[a].bound)
+    def reduce_examples(self, a: int, total: float = 1.0) -> int:
+        """Sum over the examples of a step; their weights add up to `total` at most: if to one, the bound stays."""
+        return self._add("reduce_examples", a, bound=self[a].bound * total)
 
     # protocols
 

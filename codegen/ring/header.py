@@ -58,6 +58,9 @@ class OutputSpec:
     noise: int | None = None
     kept: bool = False
     """Nothing is opened: it stays at the parties."""
+    min_owners: int | None = None
+    """Data owners besides the coordinator whose examples must be in the sum that is opened to it; None: it is opened to
+    a data owner of its own examples."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ def read_program(path: Path) -> ProgramHeader:
                 case ["out", name, value, *keys]:
                     given = _keys(keys)
                     most, opened, noise = (int(given[k]) if k in given else None for k in NUMBERS)
-                    kept = "keep" in given
-                    outputs.append(OutputSpec(name, *values[value], _ring(given), most, opened, noise, kept))
+                    kept, owners = "keep" in given, int(given["min_owners"]) if "min_owners" in given else None
+                    outputs.append(OutputSpec(name, *values[value], _ring(given), most, opened, noise, kept, owners))
                 case ["v" | "out", *_]:
                     raise ValueError
         except (ValueError, KeyError) as error:

@@ -14,7 +14,7 @@ def program_text(program: RingProgram) -> str:
     for o in program.outputs:
         keys = {
             "ring": program[o.value].ring, "max_candidates": o.max_candidates, "max_opened": o.max_opened,
-            "keep": o.keep, "noise": noise_units(program, o) or None,
+            "keep": o.keep, "noise": noise_units(program, o) or None, "min_owners": o.min_owners,
         }  # fmt: skip
         lines.append(f"out {o.name} {o.value}" + "".join(f" {k}={n}" for k, n in keys.items() if n is not None))
     return "\n".join([*lines, "end", ""])

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from ...codegen.commandline.command import Command, Typed
 from ...codegen.commandline.options import ENGINE, RUN, Option, check
+from ..parties.roles import clients_of, wrong_names
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,33 @@ class CertificateOptions:
         int, Option("Parties: the protocol's number; 1: an adapter's server.", ENGINE, at_least=1, at_most=4)
     ] = 3
 
+    owners: Annotated[
+        tuple[str, ...],
+        Option(
+            "Several data owners in place of one: their names, separated by commas.", ENGINE, separator=",",
+            default="data-owner",
+        ),
+    ] = ()  # fmt: skip
+    coordinator: Annotated[str, Option("Of several data owners: who runs the search, one of them or not.", ENGINE)] = (
+        "coordinator"
+    )
+
     def __post_init__(self) -> None:
-        check(self).check()
+        report = check(self)
+        for problem in wrong_names(self.owners, self.coordinator):
+            report.error(problem)
+        report.check()
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Whose certificates these are, besides the parties'."""
+        return clients_of(self.owners, self.coordinator)
 
 
 COMMAND = Command(
     "secfwt-certs",
     (CertificateOptions,),
-    "Make the certificates of a deployment: an authority, the parties, model owner, data owner.",
+    "Make the certificates of a deployment: an authority, the parties, model owner, data owner (or several).",
     "secfwt-certs certificates",
 )
 
@@ -38,10 +58,10 @@ def certificates_command(typed: Typed) -> None:
     from ..parties.certificates import key_pin, make_certificates, names, read_certificate
 
     options = typed.make(CertificateOptions)
-    made = make_certificates(options.folder, options.days, options.parties)
+    made = make_certificates(options.folder, options.days, options.parties, options.clients)
     print(f"certificates: {options.folder} ({'made' if made else 'already there'})")
     print("[pins]  # for the deployment file, so that it does not matter who has ca.key (embedded engine)")
-    for name in names(options.parties):
+    for name in names(options.parties, options.clients):
         if (certificate := options.folder / f"{name}.pem").is_file():
             print(f'{name} = "{key_pin(read_certificate(certificate))}"')
 

@@ -10,4 +10,5 @@ certs, convert, doctor, evaluate, export, generate, party, predict, weights = (
     entry(f"{FOLDER}.{name}")
     for name in ("certs", "convert", "doctor", "evaluate", "export", "generate", "party", "predict", "weights")
 )
+join = entry(f"{FOLDER.rpartition('.')[0]}.federation.command")
 adapter = entry(f"{FOLDER.rpartition('.')[0]}.split.serving")

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from ...codegen import cli
 from ...codegen.commandline.command import Command, default_text, metavar
 from ...codegen.commandline.options import PANELS, Declared
+from ..federation import command as join
 from ..split import serving
 from . import certs, compare, convert, doctor, evaluate, export, generate, party, predict, tune, weights
 
 COMMANDS = (
     cli.COMMAND, tune.COMMAND, predict.COMMAND, evaluate.COMMAND, generate.COMMAND, export.COMMAND, compare.COMMAND,
-    convert.COMMAND, party.COMMAND, weights.COMMAND, serving.COMMAND, certs.COMMAND, doctor.COMMAND,
+    convert.COMMAND, party.COMMAND, weights.COMMAND, join.COMMAND, serving.COMMAND, certs.COMMAND, doctor.COMMAND,
 )  # fmt: skip
 SCRIPTS = {"secfwt-tune": "runtime/tune.py", "secfwt-compare": "runtime/compare.py"}
 """What the commands are called in a checkout."""

@@ -66,6 +66,7 @@ def tune_command(typed: Typed) -> None:
 
         from rich.console import Console
 
+        from ..federation.coordinating import coordinate, coordinates
         from ..tuning.session import run_session
 
         def began(folder: Path) -> None:
@@ -74,7 +75,8 @@ def tune_command(typed: Typed) -> None:
         console = Console(highlight=False)
         if preset:
             console.print(f"preset   {preset}", markup=False, soft_wrap=True)
-        run_session(options, folders.resume or folders.run, folders.resume is not None, console, began)
+        run = coordinate if coordinates(options) else run_session
+        run(options, folders.resume or folders.run, folders.resume is not None, console, began)
 
 
 def _options(given: dict[str, object], folders: Run) -> tuple[TuneOptions, str]:

@@ -1,4 +1,4 @@
-"""A client's session with the three parties: the model owner's or the data owner's (docs/wire.md).
+"""A client's session with the three parties: an owner's, or the coordinator's of several (docs/wire.md).
 
 The payload of a message is made in `parties/sharing.py`, its frame in `parties/connection.py`.
 """
@@ -11,27 +11,36 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Literal
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from ...codegen.ring.program import WORD
 from ..closing import Closing
 from ..engine import Cost, Progress
 from ..errors import ServiceError
 from ..parties.certificates import client_context
-from ..parties.connection import COST_BYTES, HELLO_BYTES, SILENCE_SECONDS, Connection, Frame
+from ..parties.connection import COST_BYTES, HELLO_BYTES, OWNER_BYTES, SILENCE_SECONDS, Connection, Frame
 from ..parties.deployment import Deployment
 from ..parties.packing import packed_bytes
 from ..parties.sharing import Elements, Payload, Words, reconstruct, share
 
-Role = Literal["model-owner", "data-owner"]
-
+T = TypeVar("T")
 GRACE = 2.0
 """Seconds that the other parties get to say what went wrong, once one has failed."""
 RANK = {"refused": 0, "lost": 1, "busy": 2, "consequence": 3}
 
 
+class Heard(NamedTuple):
+    """A frame that all parties have sent of themselves; of `TELL` each has sent a share."""
+
+    kind: Frame
+    argument: int
+    payloads: list[memoryview]
+
+
 class Client(Closing):
-    """One session. Every method raises ServiceError, which names the party, and the session is over then.
+    """One session, under a client's name in the deployment (`role`). Every method raises ServiceError, which names the
+    party, and the session is over then.
 
     `patience`: seconds to try again while the parties serve another client. `progress(done, total)` is called from
     another thread, every second while the parties compute.
@@ -40,7 +49,7 @@ class Client(Closing):
     def __init__(
         self,
         deployment: Deployment,
-        role: Role,
+        role: str,
         program_hash: bytes,
         *,
         patience: float = 10.0,
@@ -77,13 +86,19 @@ class Client(Closing):
         self.weights_loaded = all(each & 1 for each in said)
         self.weights = said[0] >> 1
         """What tells these weights from others (`weights.identity`)."""
-        counts = [tuple(struct.unpack(f"<{len(answer) // 8 - 2}Q", answer[HELLO_BYTES:])) for answer in answers]
+        asks = bool(deployment.data_owners) and role == deployment.coordinator
+        told = OWNER_BYTES * len(deployment.data_owners) if asks else 0
+        self.owners = _owners([answer[len(answer) - told :] for answer in answers])
+        """What the coordinator of several data owners is told of each: how many examples it has shared for training and
+        for dev with every party, if it is there; 0 if not."""
+        answers = [answer[HELLO_BYTES : len(answer) - told] for answer in answers]
+        counts = [tuple(struct.unpack(f"<{len(answer) // 8}Q", answer)) for answer in answers]
         if len(set(counts)) > 1:
             self.close()
             raise ServiceError(0, "refused", f"the parties do not agree on what they have opened: {counts}")
         self.opened = counts[0]
-        """Of every output with a limit, in program order: instances that the parties have opened, in all sessions; the
-        data owner is told."""
+        """Of every output with a limit, in program order: instances that the parties have opened, in all sessions;
+        whoever may ask is told."""
 
     def send_weights(self, inputs: Iterable[Elements], identity: int = 0) -> None:
         """All `weight` inputs in program order; the parties tell later clients this `identity`, below 2^63."""
@@ -94,12 +109,15 @@ class Client(Closing):
         self._done(self._ask(Frame.EXAMPLES, set_id, _prefixed(share(inputs), count), Frame.DONE))
 
     def step(
-        self, set_id: int, count: int, output: int, size: int, inputs: Iterable[Elements], ring: int = WORD, at: int = 0
-    ) -> Words:
+        self, set_id: int, count: int, output: int, size: int, inputs: Iterable[Elements], ring: int = WORD,
+        at: int = 0, owners: int = 0,
+    ) -> Words:  # fmt: skip
         """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements, signed numbers of its ring.
-        `at`: the row that windows and appended rows begin with."""
+        `at`: the row that windows and appended rows begin with. `owners`: bit by bit, whose sets of that number stand
+        side by side; 0: the client's own set."""
         expected = COST_BYTES + packed_bytes(size, ring)
-        answers = self._ask(Frame.STEP, set_id, _prefixed(share(inputs), count, output, at), Frame.RESULT, expected)
+        payloads = _prefixed(share(inputs), count, output, at, owners)
+        answers = self._ask(Frame.STEP, set_id, payloads, Frame.RESULT, expected)
         for party, answer in enumerate(answers):
             if len(answer) != expected:
                 self.close()
@@ -107,13 +125,36 @@ class Client(Closing):
         self._done([answer[:COST_BYTES] for answer in answers], steps=1)
         return reconstruct([answer[COST_BYTES:] for answer in answers], size, ring)
 
+    def join(self) -> None:
+        """One of several data owners, who has sent its examples: stay, and `listen`; the parties serve others now."""
+        self._done(self._ask(Frame.JOIN, 0, ([], [], []), Frame.DONE))
+
+    def listen(self, longest: int) -> Heard:
+        """What the parties say to an owner that has joined, however long that takes: a NOTICE of a step that begins, or
+        shares of what the coordinator has to TELL, of so many bytes at most. All three must say the same."""
+        calls = [partial(connection.receive, longest) for connection in self._connections]
+        heads, payloads = [], []
+        for kind, argument, payload in self._each(calls):
+            heads.append((kind, argument))
+            payloads.append(payload)
+        same = len(set(heads)) == 1 and (heads[0][0] == Frame.TELL or len(set(map(bytes, payloads))) == 1)
+        if not same or heads[0][0] not in (Frame.NOTICE, Frame.TELL):
+            self.close()
+            raise ServiceError(0, "refused", "the parties do not tell this owner the same of what they do")
+        return Heard(*heads[0], payloads)
+
+    def tell(self, owners: int, inputs: Iterable[Elements]) -> None:
+        """The coordinator's last word to owners of a sum that was opened: one candidate, which each of them gets in the
+        clear and the parties as shares."""
+        self._done(self._ask(Frame.TELL, owners, share(inputs), Frame.DONE))
+
     def stop(self) -> None:
         """Stop the parties."""
         self._ask(Frame.STOP, 0, ([], [], []), Frame.DONE)
         self.close()
 
     def abort(self) -> None:
-        """Make a method that another thread waits in fail at once."""
+        """Make whatever waits for the parties, in another thread, fail at once; `close` comes after it."""
         for connection in self._connections:
             connection.abort()
 
@@ -132,9 +173,9 @@ class Client(Closing):
 
         return self._each([exchange(c, p) for c, p in zip(self._connections, payloads, strict=True)])
 
-    def _each(self, calls: Sequence[Callable[[], memoryview]]) -> list[memoryview]:
+    def _each(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Run one call a party at the same time; raise the error closest to the cause if any fails."""
-        futures: list[Future[memoryview]] = [self._pool.submit(call) for call in calls]
+        futures: list[Future[T]] = [self._pool.submit(call) for call in calls]
         try:
             _, pending = wait(futures, return_when=FIRST_EXCEPTION)
             if pending:
@@ -159,9 +200,8 @@ class Client(Closing):
             raise min(failures, key=lambda e: RANK[e.failure] if isinstance(e, ServiceError) else 0)
         return [future.result() for future in futures]
 
-    def _abort(self, futures: Sequence[Future[memoryview]]) -> None:
-        for connection in self._connections:
-            connection.abort()
+    def _abort(self, futures: Sequence[Future[T]]) -> None:
+        self.abort()
         wait(futures)
         for connection in self._connections:
             connection.close()
@@ -174,6 +214,13 @@ class Client(Closing):
         self.cost.rounds += max(cost[2] for cost in costs)
         self.cost.peak_bytes = max(self.cost.peak_bytes, *(cost[3] for cost in costs))
         self.cost.steps += steps
+
+
+def _owners(answers: Sequence[memoryview]) -> tuple[tuple[int, int], ...]:
+    """By owner, the fewest examples that any party has of each of its sets: one that joins is at some before others."""
+    words = [struct.unpack(f"<{len(answer) // 8}Q", answer) for answer in answers]
+    least = [min(of_party) for of_party in zip(*words, strict=True)]
+    return tuple(zip(least[::2], least[1::2], strict=True))
 
 
 def _prefixed(payloads: Sequence[Payload], *numbers: int) -> list[Payload]:

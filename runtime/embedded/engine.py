@@ -1,4 +1,4 @@
-"""The embedded VM as the data owner sees it."""
+"""The embedded VM as a data owner sees it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .client import Client
 
 
 class EmbeddedEngine:
-    """`Engine` on three parties of the embedded VM, for the data owner.
+    """`Engine` on three parties of the embedded VM, for the data owner, or whichever of several `role` names.
 
     Raises InputError and RangeError before anything is sent, ServiceError when a party refuses or is gone.
     """
@@ -33,11 +33,14 @@ class EmbeddedEngine:
         *,
         patience: float = 10.0,
         progress: Progress = lambda done, total: None,
+        role: str = "data-owner",
     ) -> None:
-        self._program, self._progress = program, progress
+        self.program, self._progress = program, progress
         self._losses = LOSS_HEALTH if any(output.name == LOSS_HEALTH for output in program.outputs) else "loss"
         self._sets: dict[str, tuple[int, int]] = {}
-        self._client = Client(deployment, "data-owner", program.hash, patience=patience, progress=progress)
+        self._owners = 0
+        """Whose examples a step is on, bit by bit; 0: its own."""
+        self._client = Client(deployment, role, program.hash, patience=patience, progress=progress)
         limited = [output for output in program.outputs if output.max_opened is not None]
         if len(self._client.opened) != len(limited):
             self._client.close()
@@ -54,7 +57,7 @@ class EmbeddedEngine:
 
     def load_examples(self, name: str, batch: Batch) -> None:
         """Share a set of examples under a name; replaces an earlier one."""
-        specs = self._program.of_kind("example")
+        specs = self.program.of_kind("example")
         count = len(batch)
         if unknown := sorted(batch.inputs.keys() - {spec.name for spec in specs}):
             raise InputError(f"examples {name}: the program has no input {', '.join(unknown)}")
@@ -95,7 +98,7 @@ class EmbeddedEngine:
     def next(self, name: str, rows: Floats, at: int) -> Floats:
         """What the rows `[n, h]` open that stand from place `at` on behind each text of a set, `[E, n, …]`; their keys
         and values stay there for the steps that follow. Raises BudgetSpentError as `losses` does."""
-        (spec,) = self._program.of_kind("candidate")
+        (spec,) = self.program.of_kind("candidate")
         if rows.shape != spec.shape:
             raise InputError(f"a step has rows {list(rows.shape)}, the program takes {list(spec.shape)}")
         opened: Floats = self._opened(name, "next", 1, [encoded(rows, spec, "rows of a step")], at)[0]
@@ -158,24 +161,27 @@ class EmbeddedEngine:
         self._left[output.name] = left - asked
 
     def _step(self, name: str, output: str, z: Floats) -> Floats:
-        specs = self._program.of_kind("candidate")
+        return self._opened(name, output, len(z), self._candidates(z, f"candidates of set {name}"), 0)
+
+    def _candidates(self, z: Floats, name: str) -> list[Elements]:
+        """All `candidate` inputs of z `[C, d]`."""
+        specs = self.program.of_kind("candidate")
         if z[0].size != (size := sum(spec.size for spec in specs)):
             raise InputError(f"candidates have {z[0].size} coordinates, the program takes {size}")
         parts = np.split(z, np.cumsum([spec.size for spec in specs])[:-1], axis=1)
-        inputs = [encoded(part, spec, f"candidates of set {name}") for part, spec in zip(parts, specs, strict=True)]
-        return self._opened(name, output, len(z), inputs, 0)
+        return [encoded(part, spec, name) for part, spec in zip(parts, specs, strict=True)]
 
     def _opened(self, name: str, output: str, candidates: int, inputs: list[Elements], at: int) -> Floats:
         """An output for so many candidates."""
         set_id, examples = self._set(name)
         try:
-            index, spec = self._program.output(output)
+            index, spec = self.program.output(output)
         except KeyError:
-            known = ", ".join(o.name for o in self._program.outputs)
+            known = ", ".join(o.name for o in self.program.outputs)
             raise InputError(f"the program does not open {output!r}; it opens: {known}") from None
         batch = {"candidate": (candidates,), "pair": (candidates, examples), "example": (examples,)}[spec.stage]
         shape = (0,) if spec.kept else (*batch, *spec.shape)
         self._spend(spec, math.prod(batch))
         self._progress(0, 0)
-        opened = self._client.step(set_id, candidates, index, math.prod(shape), inputs, spec.ring, at)
+        opened = self._client.step(set_id, candidates, index, math.prod(shape), inputs, spec.ring, at, self._owners)
         return decode(opened, spec.scale).reshape(shape)

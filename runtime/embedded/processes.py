@@ -54,6 +54,9 @@ def vm_command(deployment: Deployment, party: int, program: Path) -> list[str]:
     }
     for option, number in numbers.items():
         command += [option, str(number)]
+    if deployment.data_owners:
+        command += ["--owners", ",".join(map(host_name, deployment.data_owners))]
+        command += ["--coordinator", host_name(deployment.coordinator)]
     if deployment.pins:
         command += ["--pins", ",".join(f"{host_name(name)}={pin}" for name, pin in deployment.pins.items())]
     return command

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from ...codegen.compile import Compiled, encoded_weights, public_numbers
-from ...codegen.ring.header import ProgramTextError, read_program
+from ...codegen.ring.header import ProgramHeader, ProgramTextError, read_program
 from ..engine import Progress
 from ..errors import BundleError, RunFolderError
 from ..parties.certificates import make_certificates
@@ -19,6 +20,11 @@ from ..run_folder import private_file, private_folder
 from .engine import EmbeddedEngine
 from .processes import LocalParties, public_weights
 from .weights import share_weights
+
+E = TypeVar("E", bound=EmbeddedEngine)
+ALONE, AMONG_OWNERS = 10.0, 60.0
+"""Seconds that a data owner tries again while the parties serve somebody else: several measure a prompt when the search
+is over, one after the other."""
 
 
 @contextmanager
@@ -47,13 +53,22 @@ def compiled_engine(compiled: Compiled, folder: Path, display: Display) -> Itera
             header = read_program(program)
             share_weights(deployment, header, encoded_weights(compiled))
             display.note("weights  shared among three local parties")
-            with _session(EmbeddedEngine(deployment, header, progress=display.part), stop=True) as engine:
+            with session(EmbeddedEngine(deployment, header, progress=display.part), stop=True) as engine:
                 yield engine
 
 
 @contextmanager
-def remote_engine(path: Path, program: Path, progress: Progress) -> Iterator[EmbeddedEngine]:
-    """Parties that others run, with weights that the model owner has sent; they go on running afterwards."""
+def remote_engine(path: Path, program: Path, progress: Progress, owner: str = "") -> Iterator[EmbeddedEngine]:
+    """Parties that others run, with weights that the model owner has sent; they go on running afterwards. `owner`:
+    which of several data owners this is; default: the one whose key is here."""
+    deployment, header = elsewhere(path, program)
+    role, patience = owner or deployment.own_client, AMONG_OWNERS if deployment.data_owners else ALONE
+    with session(EmbeddedEngine(deployment, header, patience=patience, progress=progress, role=role)) as engine:
+        yield engine
+
+
+def elsewhere(path: Path, program: Path) -> tuple[Deployment, ProgramHeader]:
+    """Where parties of the embedded engine run, and what. Raises BundleError, DeploymentError."""
     try:
         header = read_program(program)
     except ProgramTextError as error:
@@ -61,8 +76,7 @@ def remote_engine(path: Path, program: Path, progress: Progress) -> Iterator[Emb
     deployment = Deployment.load(path)
     if deployment.engine != "embedded":
         raise BundleError(f"deployment {path} is for --engine {deployment.engine}, this run's is embedded")
-    with _session(EmbeddedEngine(deployment, header, progress=progress), stop=False) as engine:
-        yield engine
+    return deployment, header
 
 
 @contextmanager
@@ -77,7 +91,8 @@ def _parties(deployment: Deployment, program: Path, logs: Path) -> Iterator[None
 
 
 @contextmanager
-def _session(engine: EmbeddedEngine, *, stop: bool) -> Iterator[EmbeddedEngine]:
+def session(engine: E, *, stop: bool = False) -> Iterator[E]:
+    """An engine's session, ended however its context ends; the parties too with `stop`."""
     try:
         yield engine
     finally:

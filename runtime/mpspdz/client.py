@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from ...mpc_programs.lib.wire import CHUNK
 from ..closing import Closing
 from ..errors import ServiceError
-from ..parties.certificates import CLIENTS, client_context
+from ..parties.certificates import client_context
 from ..parties.connection import prepare
+from ..parties.roles import CLIENTS
 from ..parties.sharing import Words
 from .words import Domain, Elements, domain
 

@@ -1,4 +1,4 @@
-"""A deployment's certificates: one authority of its own, the parties and two owners (docs/deployment.md).
+"""A deployment's certificates: one authority of its own, the parties and the owners (docs/deployment.md).
 
 `DIR/ca.pem` is given to everyone; `DIR/<name>.pem` and `DIR/<name>.key` go to the host of that name alone; `DIR/ca.key`
 is needed only to make certificates and stays with whoever made them.
@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import CertificateError
+from .roles import CLIENTS
 
-CLIENTS = ("model-owner", "data-owner")
 PARTIES = 3
 DAYS = 825
 
@@ -30,26 +30,26 @@ def host_name(name: str) -> str:
     return f"{name}.secfwt"
 
 
-def names(parties: int = PARTIES) -> dict[str, tuple[str, str]]:
-    """The host names of every party and owner: this project's, and what MP-SPDZ calls it."""
+def names(parties: int = PARTIES, clients: Sequence[str] = CLIENTS) -> dict[str, tuple[str, str]]:
+    """The host names of every party and client: this project's, and what MP-SPDZ calls it."""
     servers = {f"party{i}": f"P{i}" for i in range(parties)}
-    clients = {name: f"C{i}" for i, name in enumerate(CLIENTS)}
-    return {name: (host_name(name), other) for name, other in (servers | clients).items()}
+    numbered = {name: f"C{i}" for i, name in enumerate(clients)}
+    return {name: (host_name(name), other) for name, other in (servers | numbered).items()}
 
 
-def files(folder: Path, parties: int = PARTIES) -> list[Path]:
+def files(folder: Path, parties: int = PARTIES, clients: Sequence[str] = CLIENTS) -> list[Path]:
     """All files of a complete set, the authority's first."""
-    return [folder / f"{name}.{ending}" for name in ("ca", *names(parties)) for ending in ("pem", "key")]
+    return [folder / f"{name}.{ending}" for name in ("ca", *names(parties, clients)) for ending in ("pem", "key")]
 
 
-def make_certificates(folder: Path, days: int = DAYS, parties: int = PARTIES) -> bool:
-    """Make an authority and certificates of parties and owners (EC P-256); False if the set is already there, valid
+def make_certificates(folder: Path, days: int = DAYS, parties: int = PARTIES, clients: Sequence[str] = CLIENTS) -> bool:
+    """Make an authority and certificates of parties and clients (EC P-256); False if the set is already there, valid
     and complete but for `ca.key`, which nothing needs any more.
 
     Private keys are created with mode 0600. Raises CertificateError for a folder that holds a part of a set, or one
     that has expired: nothing is ever overwritten.
     """
-    wanted = files(folder, parties)
+    wanted = files(folder, parties, clients)
     if (folder / "ca.pem").exists():
         wanted.remove(folder / "ca.key")  # put away, or deleted, as it should be
     present = [path for path in wanted if path.exists()]
@@ -63,7 +63,7 @@ def make_certificates(folder: Path, days: int = DAYS, parties: int = PARTIES) ->
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        make_set(folder, names(parties), days)
+        make_set(folder, names(parties, clients), days)
     except OSError as error:
         raise CertificateError(f"cannot write certificates to {folder}: {error.strerror}") from error
     return True
@@ -131,7 +131,7 @@ def read_certificate(path: Path) -> x509.Certificate:
 def make_set(folder: Path, hosts: Mapping[str, Sequence[str]], days: int) -> None:
     """Write an authority and, for every name of `hosts`, a certificate of these host names into an existing folder.
 
-    All may be clients, all but the owners servers too. Raises OSError.
+    All may be clients, the parties servers too. Raises OSError.
     """
     lifetime = dt.timedelta(days=days)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -161,7 +161,7 @@ def make_set(folder: Path, hosts: Mapping[str, Sequence[str]], days: int) -> Non
     _write_pair(folder / "ca", root.sign(authority_key, hashes.SHA256()), authority_key)
     for name, its in hosts.items():
         key = ec.generate_private_key(ec.SECP256R1())
-        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * (name not in CLIENTS)
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * name.startswith("party")
         leaf = (
             certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -15,9 +15,10 @@ from cryptography import x509
 from ..errors import Failure, ServiceError
 from .certificates import host_name, key_pin
 from .deployment import PartyAddress
+from .roles import MOST_OWNERS
 from .sharing import Payload
 
-MAGIC = 0x32544653
+MAGIC = 0x33544653
 HEADER = struct.Struct("<IIQQ")
 CHUNK = 1 << 18
 """Bytes that a party must take within the silence that is allowed."""
@@ -27,6 +28,8 @@ SILENCE_SECONDS = 20.0
 HELLO_BYTES = 16
 """Of an answer to HELLO, before 8 for every output with a limit."""
 COST_BYTES = 32
+OWNER_BYTES, NOTICE_BYTES = 16, 40
+"""Of what the coordinator hears of every owner at HELLO, and owners of a step."""
 PROBE_SECONDS = 3
 """A connection that is idle for that long is probed, every second."""
 
@@ -43,15 +46,19 @@ class Frame(enum.IntEnum):
     PROGRESS = 7
     DONE = 8
     RESULT = 9
+    JOIN = 10
+    NOTICE = 11
+    TELL = 12
 
 
 LIMITS: dict[int, int] = {
-    Frame.HELLO: HELLO_BYTES + 8 * 64,
+    Frame.HELLO: HELLO_BYTES + 8 * 64 + OWNER_BYTES * MOST_OWNERS,
     Frame.ERROR: 1 << 16,
     Frame.PROGRESS: 8,
     Frame.DONE: COST_BYTES,
+    Frame.NOTICE: NOTICE_BYTES,
 }
-"""Longest payload of what a party sends, in bytes; that of a RESULT follows from what was asked."""
+"""Longest payload of what a party sends, in bytes; that of a RESULT or TELL follows from the program."""
 SHORTEST: dict[int, int] = {Frame.HELLO: 16, Frame.DONE: COST_BYTES, Frame.RESULT: COST_BYTES}
 """Shortest payload of an answer, in bytes."""
 COMPLAINTS: dict[int, Failure] = {0: "refused", 1: "consequence", 2: "busy"}
@@ -137,6 +144,19 @@ class Connection:
         except OSError as error:
             raise self._gone(error) from error
 
+    def receive(self, longest: int) -> tuple[Frame, int, memoryview]:
+        """The next frame that the party sends of itself, however long that takes: kind, argument, payload. Raises
+        ServiceError.
+
+        `longest`: bytes that a TELL may have. A host that vanishes is noticed by the system's probes (`prepare`).
+        """
+        try:
+            self._tls.settimeout(None)
+            kind, argument, data = self._read_frame(longest)
+        except OSError as error:
+            raise self._gone(error) from error
+        return Frame(kind), argument, data
+
     def abort(self) -> None:
         """Make the thread that uses the connection fail at once."""
         if self._socket is not None:
@@ -179,7 +199,7 @@ class Connection:
         magic, kind, argument, length = HEADER.unpack(read_exactly(self._tls, HEADER.size))
         if magic != MAGIC and magic & 0xFFFFFF == MAGIC & 0xFFFFFF:
             raise self._refused("speaks another version of this protocol than this client")
-        if magic != MAGIC or (kind not in LIMITS and kind != Frame.RESULT):
+        if magic != MAGIC or kind not in (*LIMITS, Frame.RESULT, Frame.TELL):
             raise self._refused("sent what is not a frame of this protocol")
         most = LIMITS.get(kind, longest)
         if length > most:

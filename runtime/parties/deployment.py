@@ -17,6 +17,7 @@ from ...codegen.native.defaults import LANES
 from ..errors import DeploymentError
 from .certificates import names
 from .ports import check_loopback, free_ports
+from .roles import clients_of, wrong_names
 
 LOCALHOST = "127.0.0.1"
 LOOPBACK = ("localhost", LOCALHOST, "::1")
@@ -94,6 +95,10 @@ class Deployment(BaseModel):
     """Seconds without a sign of life (embedded), without computing (MP-SPDZ), after which a party counts as lost;
     default: the engine's."""
 
+    data_owners: tuple[str, ...] = ()
+    """Names of several data owners, in an order that all hosts have the same; empty: there is one, `data-owner`."""
+    coordinator: str = "coordinator"
+    """Of several data owners: who runs the search, under a name of its own or one of theirs."""
     pins: dict[str, Pin] = {}
     """By name (party0 …, model-owner, data-owner): the only public key that the embedded engine takes as that name's,
     as SHA-256 of its SubjectPublicKeyInfo. Names that are left out may have any that the authority vouches for."""
@@ -108,8 +113,13 @@ class Deployment(BaseModel):
         if len(self.parties) != expected:
             what = f"protocol {self.protocol}" if self.protocol else f"engine {self.engine}"
             raise ValueError(f"{len(self.parties)} parties are described: {what} has {expected}")
-        if unknown := sorted(self.pins.keys() - names(expected).keys()):
-            raise ValueError(f"pins has {', '.join(unknown)}: the names are {', '.join(names(expected))}")
+        if problems := wrong_names(self.data_owners, self.coordinator):
+            raise ValueError(f"data_owners: {'; '.join(problems)}")
+        if self.data_owners and self.engine != "embedded":
+            raise ValueError(f"data_owners is given: engine {self.engine} has one data owner")
+        known = names(expected, self.clients)
+        if unknown := sorted(self.pins.keys() - known.keys()):
+            raise ValueError(f"pins has {', '.join(unknown)}: the names are {', '.join(known)}")
         if self.pins and self.engine != "embedded":
             raise ValueError(f"pins is given: engine {self.engine} checks none")
         for i, party in enumerate(self.parties):
@@ -122,6 +132,25 @@ class Deployment(BaseModel):
                 raise ValueError(f"parties.{i}.host is {party.host}: parties of MP-SPDZ speak IPv4")
         self._check_ports()
         return self
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of owners and coordinator."""
+        return clients_of(self.data_owners, self.coordinator)
+
+    @property
+    def own_client(self) -> str:
+        """Which data owner this host is: the one whose key it has; where it has several, and none is asked for by
+        name, `load` cannot know. Raises DeploymentError."""
+        if not self.data_owners:
+            return "data-owner"
+        here = [name for name in self.data_owners if (self.certificates / f"{name}.key").is_file()]
+        if len(here) != 1:
+            found = f"keys of {', '.join(here)}" if here else "no data owner's key"
+            raise DeploymentError(
+                f"{self.certificates} has {found}: say with --owner which one this is, of {', '.join(self.data_owners)}"
+            )
+        return here[0]
 
     def _check_ports(self) -> None:
         """No two parties, and no two ports of a party, are at one address."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -62,7 +63,10 @@ class PartyProcesses(Closing):
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Closing takes a moment, which a second Ctrl-C must not cut short."""
+    """Closing takes a moment, which a second Ctrl-C must not cut short; that reaches the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDING)}
     try:
         yield

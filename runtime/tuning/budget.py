@@ -44,8 +44,8 @@ def need(objective: Objective, options: SearchOptions, done: int | None) -> Need
     for name, candidates in _steps(options, done, weights):
         asked = candidates + objective.canaries.count(candidates)
         losses += asked * (objective.reveal == "losses")
-        rows += asked * len(objective.sets[name].labels) * (objective.reveal == "logits")
-    rows += 2 * len(objective.sets["dev"].labels) * (options.keep_beyond > 0)
+        rows += asked * len(objective.sets[name].labels) if objective.reveal == "logits" else 0
+    rows += 2 * len(objective.sets["dev"].labels) if options.keep_beyond else 0
     test = objective.sets.get("test")
     return Need(losses, rows, 2 * len(test.labels) if test else 0)
 

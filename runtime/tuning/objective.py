@@ -141,6 +141,7 @@ class Objective:
     loss: Literal["ce", "hinge"]
     margin: float
     sets: dict[str, LabelledSet]
+    """Those that are this data owner's; the engine of several owners' sum has the others."""
     limits: Limits = field(default_factory=Limits)
     canaries: Canaries = field(default_factory=lambda: Canaries(0))
     at_a_time: int = 0
@@ -153,8 +154,9 @@ class Objective:
     """Told of a set and a number of losses before they are opened."""
 
     def load(self, name: str) -> None:
-        """Share a set with the engine."""
-        self.engine.load_examples(name, self.sets[name].batch)
+        """Share a set with the engine, if it is here."""
+        if name in self.sets:
+            self.engine.load_examples(name, self.sets[name].batch)
 
     def keep(self, name: str) -> None:
         """Keep the mean embeddings of a loaded set's labels, without a prompt, for prototypes."""

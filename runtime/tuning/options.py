@@ -49,6 +49,10 @@ Deployments = Annotated[
     ),
 ]  # fmt: skip
 PER_LABEL = "label=text"
+OWNER = Option(
+    "Where the deployment names several data owners: which one this is.", ENGINE, metavar="NAME", resumable=True,
+    default="the one whose key is here",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,32 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class TuneOptions(ProgramOptions):
+class DataOptions:
+    """A data owner's files, and what is drawn from them."""
+
+    data: Annotated[
+        str,
+        Option(
+            "Training file: .jsonl, .csv or .tsv.", DATA, metavar="FILE", path=True,
+            default="the topics in examples/",
+        ),
+    ] = ""  # fmt: skip
+    dev: Annotated[
+        str, Option("Dev file, used whole.", DATA, metavar="FILE", path=True, default="drawn from --data")
+    ] = ""
+    test: Annotated[str, Option("Test file.", DATA, metavar="FILE", path=True, default="what remains of --data")] = ""
+    text_column: Annotated[str, Option("Column with the text.", DATA)] = "text"
+    label_column: Annotated[str, Option("Column with the class.", DATA)] = "label"
+    k_shot: Annotated[
+        int, Option("Training examples per class (and dev, where it is drawn); 0: all.", DATA, at_least=0)
+    ] = DEMO.shots
+    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = DEMO.test
+    strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
+    seed: Annotated[int, Option("Seed of sets, projection and search.", SEARCH, at_least=0, below=1 << 32)] = 1
+
+
+@dataclass(frozen=True)
+class TuneOptions(DataOptions, ProgramOptions):
     """Options of `tune.py`; the names are Black-Box Tuning's (Sun et al. 2022) where it has them.
 
     Paths are empty where the default applies. The defaults are those of the preset `demo`.
@@ -109,24 +138,6 @@ class TuneOptions(ProgramOptions):
     ] = ""
     lora: Annotated[str, LORA] = ""
     initial_prompt: Annotated[str, INITIAL_PROMPT] = ""
-    data: Annotated[
-        str,
-        Option(
-            "Training file: .jsonl, .csv or .tsv.", DATA, metavar="FILE", path=True,
-            default="the topics in examples/",
-        ),
-    ] = ""  # fmt: skip
-    dev: Annotated[
-        str, Option("Dev file, used whole.", DATA, metavar="FILE", path=True, default="drawn from --data")
-    ] = ""
-    test: Annotated[str, Option("Test file.", DATA, metavar="FILE", path=True, default="what remains of --data")] = ""
-    text_column: Annotated[str, Option("Column with the text.", DATA)] = "text"
-    label_column: Annotated[str, Option("Column with the class.", DATA)] = "label"
-    k_shot: Annotated[
-        int, Option("Training examples per class (and dev, where it is drawn); 0: all.", DATA, at_least=0)
-    ] = DEMO.shots
-    test_limit: Annotated[int, Option("Most test examples to measure; 0: all.", DATA, at_least=0)] = DEMO.test
-    strict: Annotated[bool, Option("Refuse texts that are too long instead of cutting them.", DATA)] = False
     budget: Annotated[int, Option("Evaluations in all.", SEARCH, resumable=True)] = DEMO.budget(32, 8)
     sigma: Annotated[float, Option("First step size.", SEARCH, above=0, at_most=1_000_000)] = 0.5
     alpha: Annotated[
@@ -135,7 +146,6 @@ class TuneOptions(ProgramOptions):
     bound: Annotated[
         float, Option("Largest magnitude of a coordinate of z; 0: none.", SEARCH, at_least=0, at_most=1_000_000)
     ] = 0.0
-    seed: Annotated[int, Option("Seed of sets, projection and search.", SEARCH, at_least=0, below=1 << 32)] = 1
     canaries: Annotated[
         int,
         Option(
@@ -196,6 +206,15 @@ class TuneOptions(ProgramOptions):
             metavar="DIR", path=True,
         ),
     ] = ""  # fmt: skip
+    owner: Annotated[str, OWNER] = ""
+    owners: Annotated[
+        tuple[str, ...],
+        Option(
+            "Where the deployment names several data owners: those whose examples the search is on, separated by "
+            "commas.",
+            ENGINE, separator=",", default="all of them",
+        ),
+    ] = ()  # fmt: skip
 
     def __post_init__(self) -> None:
         report = check(self)
@@ -265,6 +284,9 @@ class TuneOptions(ProgramOptions):
             report.error(f"--deployment is {twice[0]} twice", "A group does its part once.")
         if self.deployment and self.engine == "clear":
             report.error("--deployment is given", "--engine clear has no parties.")
+        for name in ("owner", "owners"):
+            if getattr(self, name) and not self.deployment:
+                report.error(f"--{name} is given without --deployment", "Its file names several data owners.")
         if self.deployment and self.mp_spdz:
             report.error("--mp-spdz is given with --deployment", "MP-SPDZ is where the parties are.")
         if self.bundle:

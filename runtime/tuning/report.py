@@ -27,7 +27,7 @@ from ..reporting.settings import command, settings
 from ..run_folder import Json
 from .budget import shown
 from .loop import Outcome
-from .model import Model
+from .model import PublicModel
 from .options import TuneOptions
 from .run_folder import TuningRun
 from .state import TuningState
@@ -93,7 +93,11 @@ def so_far(state: TuningState) -> Reached:
 
 
 def facts_of(
-    run: TuningRun, options: TuneOptions, model: Model, engine: Engine, data: tuple[Sequence[str], Mapping[str, int]]
+    run: TuningRun,
+    options: TuneOptions,
+    model: PublicModel,
+    engine: Engine,
+    data: tuple[Sequence[str], Mapping[str, int]],
 ) -> Facts:
     """What the page says of a run that begins, or goes on; `data`: its labels, and how many examples each set has."""
     labels, sizes = data
@@ -126,6 +130,8 @@ def summary(result: Json) -> str:
     if result["test_tuned"] is None:
         few = "too few rows of logits are left under the program's limits"
         none = "give --test, or more examples than 2 x --k-shot a class"
+        if result.get("owners"):
+            none = "each data owner measures the prompt on its own"
         lines.append(f"test         {'not measured: ' + few if result['examples']['test'] else 'no test set: ' + none}")
     else:
         lines.append(

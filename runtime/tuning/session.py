@@ -32,10 +32,10 @@ from .budget import at_a_time, expected
 from .engines import open_engine
 from .limits import Canaries, Limits, limits, mpspdz_width
 from .loop import Watch, tune
-from .model import Model, decoder_settings, model_of, token_counts
+from .model import Model, PublicModel, decoder_settings, model_of, token_counts
 from .objective import SHOTS, LabelledSet, Objective, PromptSpace
 from .opened import Opened
-from .options import TuneOptions
+from .options import DataOptions, TuneOptions
 from .report import facts_of, page_of_what_is_there, summary, write_page, write_report
 from .run_folder import TuningRun
 
@@ -172,7 +172,7 @@ def fill(given: Mapping[str, Any], name: PresetName, files: Sequence[list[Exampl
     return TuneOptions(**{**given, **chosen}), described(name, chosen) if chosen else ""
 
 
-def read_files(options: TuneOptions) -> tuple[list[Example], list[Example] | None, list[Example] | None]:
+def read_files(options: DataOptions) -> tuple[list[Example], list[Example] | None, list[Example] | None]:
     """Train, dev and test files of a run (default: the topic examples); None: not given. Raises DataError."""
     names = {"train": options.data, "dev": options.dev, "test": options.test}
     if not options.data:
@@ -184,13 +184,13 @@ def read_files(options: TuneOptions) -> tuple[list[Example], list[Example] | Non
     return train, dev, test
 
 
-def load_splits(options: TuneOptions) -> Splits:
+def load_splits(options: DataOptions) -> Splits:
     """Read the data files of a run and draw its sets. Raises DataError."""
     train, dev, test = read_files(options)
     return draw_splits(train, dev, test, k_shot=options.k_shot, test_limit=options.test_limit, seed=options.seed)
 
 
-def embed(name: str, examples: list[Example], model: Model, options: TuneOptions, display: Display) -> LabelledSet:
+def embed(name: str, examples: list[Example], model: Model, options: DataOptions, display: Display) -> LabelledSet:
     """Tokenise and embed a set at the data owner. Texts that are cut are counted; with `strict` they are an error."""
     labels = [e.label for e in examples]
     inputs, warnings = model.embedder.encode([e.text for e in examples], labels)
@@ -203,7 +203,7 @@ def embed(name: str, examples: list[Example], model: Model, options: TuneOptions
     return LabelledSet(name, batch, np.array([index[label] for label in labels]))
 
 
-def limits_of(options: TuneOptions, model: Model) -> Limits:
+def limits_of(options: TuneOptions, model: PublicModel) -> Limits:
     """What losses and logits of the run's engine can be. Where logits are opened, and in the clear, losses have no
     interval of their own."""
     if options.reveal == "logits" or options.engine in ("clear", "split"):

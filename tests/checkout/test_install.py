@@ -30,7 +30,7 @@ NEEDED = {
 }
 NAMES = (
     "gen", "tune", "predict", "evaluate", "export", "generate", "party", "certs", "weights", "convert", "compare",
-    "doctor", "adapter",
+    "doctor", "adapter", "join",
 )  # fmt: skip
 COMMANDS = {f"secfwt-{name}" for name in NAMES}
 CONFIG = {

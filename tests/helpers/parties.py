@@ -1,5 +1,6 @@
 """A tiny program, parties that run it, and clients of them that misbehave."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from secfwt.runtime.parties.certificates import client_context, make_certificate
 from secfwt.runtime.parties.connection import HEADER, MAGIC, Connection, Frame
 from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.packing import packed_bytes
+from secfwt.runtime.parties.roles import clients_of
 from secfwt.runtime.parties.sharing import Elements, encode
 
 PROGRAM = """secfwt-program 3
@@ -56,11 +58,14 @@ def write_program(folder: Path, text: str = PROGRAM) -> Path:
     return path
 
 
-def write_deployment(folder: Path) -> Deployment:
-    """Certificates and `deployment.toml` of three local parties."""
-    make_certificates(folder / "certificates")
+def write_deployment(folder: Path, owners: tuple[str, ...] = (), coordinator: str = "") -> Deployment:
+    """Certificates and `deployment.toml` of three local parties; `owners`: several data owners."""
+    make_certificates(folder / "certificates", clients=clients_of(owners, coordinator))
     deployment = Deployment.local(folder / "certificates")
     lines = ['certificates = "certificates"']
+    if owners:
+        deployment = deployment.model_copy(update={"data_owners": owners, "coordinator": coordinator})
+        lines += [f"data_owners = {json.dumps(owners)}", f'coordinator = "{coordinator}"']
     for party in deployment.parties:
         lines += ["[[parties]]", f'host = "{party.host}"', f"port = {party.port}"]
     (folder / "deployment.toml").write_text("\n".join(lines) + "\n")

@@ -14,9 +14,9 @@ CODEGEN = (
 )  # fmt: skip
 """From top to bottom: folders, and the files beside them. A file imports from its own folder and from lower ones."""
 RUNTIME = (
-    "tune", "compare", "commands", "interface", "comparison", "conversion", "generation", "prediction", "tuning",
-    "split", "reporting", "data", "evaluation", "adaptation", "groups", "mpspdz", "embedded", "parties", "progress",
-    "run_folder", "privacy", "engine", "closing", "errors",
+    "tune", "compare", "commands", "interface", "comparison", "conversion", "generation", "federation", "prediction",
+    "tuning", "split", "reporting", "data", "evaluation", "adaptation", "groups", "mpspdz", "embedded", "parties",
+    "progress", "run_folder", "privacy", "engine", "closing", "errors",
 )  # fmt: skip
 ORDER = [f"runtime.{name}" for name in RUNTIME] + [f"codegen.{name}" for name in CODEGEN]
 

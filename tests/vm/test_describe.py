@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from annotated_types import Ge, Le
+from secfwt.codegen.commandline.problems import ProblemsFound
+from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.native.binaries import VM, find
 from secfwt.codegen.native.defaults import TILE_WORDS
 from secfwt.codegen.plan.graph import Stage
@@ -21,6 +23,7 @@ from secfwt.runtime.parties import connection, sharing
 from secfwt.runtime.parties.certificates import names
 from secfwt.runtime.parties.connection import Frame
 from secfwt.runtime.parties.deployment import Deployment
+from secfwt.runtime.parties.roles import MOST_OWNERS
 
 Described = Mapping[str, Any]
 
@@ -42,6 +45,8 @@ def test_the_wire(described: Described) -> None:
         "hello_bytes": connection.HELLO_BYTES,
         "progress_bytes": connection.LIMITS[Frame.PROGRESS],
         "cost_bytes": connection.COST_BYTES,
+        "owner_bytes": connection.OWNER_BYTES,
+        "notice_bytes": connection.NOTICE_BYTES,
         "heartbeat_seconds": connection.SILENCE_SECONDS / 20,
         "frames": {frame.name: frame.value for frame in Frame},
         "complaints": {failure: argument for argument, failure in connection.COMPLAINTS.items()},
@@ -84,6 +89,17 @@ def test_the_ranges_of_keys(described: Described, kind: str, key: str) -> None:
     least, most = described["program"]["ranges"]["input_ring" if given else key]
     holds = OPERATIONS[kind].keys[key].holds
     assert [holds(x) for x in (least - 1, least, most, most + 1)] == [False, True, True, False]
+
+
+def test_how_many_owners_a_sum_may_ask_for(described: Described) -> None:
+    least, most = described["program"]["ranges"]["min_owners"]
+    assert most == MOST_OWNERS
+    for owners, accepted in ((least - 1, False), (least, True), (most, True), (most + 1, False)):
+        if accepted:
+            assert GenOptions(min_owners=owners).min_owners == owners
+        else:
+            with pytest.raises(ProblemsFound, match=f"--min-owners is {owners}"):
+                GenOptions(min_owners=owners)
 
 
 def test_the_ranges_of_options(described: Described) -> None:

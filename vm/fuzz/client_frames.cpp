@@ -45,7 +45,7 @@ struct Party {
   void serve(const std::array<Address, 3>& places) try {
     Program program = parse_program(text);
     const Hash hash = hash_of(text);
-    Doorman doorman(tls, std::move(listener), id, hash);
+    Doorman doorman(tls, std::move(listener), id, hash, Roles{}.clients());
     PeerGroup group;
     const auto links = meet(id, places, tls, doorman, hash, group, {1, 8, u64{1} << 30}, Clock::now() + kPatience);
     PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];
@@ -131,7 +131,7 @@ class Parties {
 
   // Whether all parties have a whole frame now, so that all must answer.
   bool send(const Streams& streams, const Record& record, u8 manner) {
-    const auto kind = static_cast<Frame>(record.kind % 12);
+    const auto kind = static_cast<Frame>(record.kind % 14);
     if (kind == Frame::stop && !(manner & kModel) && !record.longer) return false;  // that one would be obeyed
     const u64 count = record.count <= kMost ? record.count : record.count | u64{1} << 40;
     for (int i = 0; i < 3; ++i) {
@@ -142,7 +142,7 @@ class Parties {
       if (kind == Frame::examples)
         prefix = {count}, packed = program_.packed_bytes(Kind::example, std::min(count, kMost));
       if (kind == Frame::step)
-        prefix = {count, record.output, 0}, packed = program_.packed_bytes(Kind::candidate, std::min(count, kMost));
+        prefix = {count, record.output, 0, 0}, packed = program_.packed_bytes(Kind::candidate, std::min(count, kMost));
       const u64 shares = packed ? sizeof(Key) + (i == 0 ? sizeof(Key) : packed) : 0;
       FrameHeader header{FrameHeader::kMagic ^ record.magic, kind, record.argument,
                          prefix.size() * sizeof(u64) + shares + record.longer};

@@ -1,7 +1,6 @@
 #include "mpc/engine.h"
 
 #include <algorithm>
-#include <array>
 #include <stdexcept>
 #include <tuple>
 #include <utility>
@@ -282,9 +281,28 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
   trim_memory();  // steps need other sizes
 }
 
-Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress,
-                   std::size_t at) {
-  static const ExampleSet none;
+// Empty where the output needs no examples and there are none.
+SideBySide Engine::side_by_side(const std::vector<u64>& ids, std::size_t output) const {
+  const Output& wanted = program_.outputs[output];
+  const Stage stage = program_.values[wanted.value].stage;
+  std::vector<const ExampleSet*> sets;
+  for (const u64 id : ids) {
+    const auto found = examples_.find(id);
+    if (found != examples_.end())
+      sets.push_back(&found->second);
+    else if (stage == Stage::example || !steps_[output].pairs.nodes.empty())
+      throw std::invalid_argument("step: there is no example set " + std::to_string(id));
+  }
+  const bool states = std::any_of(program_.values.begin(), program_.values.end(),
+                                  [](const Node& node) { return node.kind == Kind::state; });
+  if (sets.size() > 1 && (stage != Stage::candidate || wanted.keep || states))
+    throw std::invalid_argument("step: output '" + wanted.name + "' is of one set of examples, not of " +
+                                std::to_string(sets.size()));
+  return SideBySide(std::move(sets));
+}
+
+Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::size_t output, Shares inputs,
+                   const Progress& progress, std::size_t at) {
   if (!loaded_) throw std::invalid_argument("step: the weights must be loaded first");
   if (output >= program_.outputs.size())
     throw std::invalid_argument("step: output " + std::to_string(output) + " asked for, the program has " +
@@ -302,10 +320,7 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
     throw std::invalid_argument("step: output '" + wanted.name + "' reads '" + program_.values[*kept].name +
                                 "', which no step has made yet");
   const Steps& steps = steps_[output];
-  const auto found = examples_.find(id);
-  if (found == examples_.end() && (opens_examples || !steps.pairs.nodes.empty()))
-    throw std::invalid_argument("step: there is no example set " + std::to_string(id));
-  const ExampleSet& set = found == examples_.end() ? none : found->second;
+  const SideBySide set = side_by_side(ids, output);
 
   const Node& opened = program_.values[wanted.value];
   const std::size_t instances = (opens_examples ? 1 : candidates) * (opened.stage == Stage::candidate ? 1 : set.count);
@@ -321,7 +336,7 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
   if (wanted.keep) {
     setup_[*wanted.keep] = compact(values[wanted.value]);
   } else if (result.empty()) {
-    const Value& value = (opens_examples ? set.values : values)[wanted.value];
+    const Value& value = opens_examples ? set.whole(wanted.value) : values[wanted.value];
     const Words zeros(value.words());
     const u64* share = additive(value, main_.id, zeros.data());
     result.assign(share, share + value.words());
@@ -336,11 +351,12 @@ Words Engine::step(u64 id, std::size_t candidates, std::size_t output, Shares in
   return result;
 }
 
-void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output,
+void Engine::run_pairs(const Steps& steps, const SideBySide& set, std::size_t candidates, std::size_t output,
                        std::size_t at, const Progress& progress, Environment& values, Words& result) {
+  const std::size_t count = set.count();
   const bool opens_pairs = program_.values[output].stage == Stage::pair;
   const std::size_t words = volume(program_.values[output].shape);
-  if (opens_pairs) result.resize(candidates * set.count * words);
+  if (opens_pairs) result.resize(candidates * count * words);
   // Sums over examples, by lane.
   std::vector<Environment> totals(lanes_.size(), Environment(values.size()));
   for (Environment& total : totals)
@@ -348,25 +364,26 @@ void Engine::run_pairs(const Steps& steps, const ExampleSet& set, std::size_t ca
       if (program_.values[i].kind == Kind::reduce_examples)
         total[i] = zero_value(program_.values[i].sharing, candidates, 1, program_.values[i].shape);
 
-  const std::size_t most = tile_items(candidates * set.count, steps.pair_words);
-  const Cut tiles = cut(candidates, set.count, most, lanes_.size());
+  const std::size_t most = tile_items(candidates * count, steps.pair_words);
+  const Cut tiles = cut(candidates, count, most, lanes_.size());
   const Ranges &batches = tiles.candidates, &examples = tiles.examples;
   Counted counted(progress, tiles.count());
   in_lanes(lanes_, tiles.count(), [&](std::size_t lane, std::size_t t) {
     const std::size_t b = t / examples.count(), e = t % examples.count();
     const std::size_t c0 = batches.begin(b), c1 = batches.end(b), e0 = examples.begin(e), e1 = examples.end(e);
-    const std::array<const Environment*, 3> sources{&values, &set.values, &totals[lane]};
     Environment tile(values.size());
-    for (std::size_t i = 0; i < values.size(); ++i)
-      for (const Environment* from : sources)
-        if (!(*from)[i].empty()) tile[i] = (*from)[i].slice(c0, c1, e0, e1);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (!values[i].empty()) tile[i] = values[i].slice(c0, c1, e0, e1);
+      if (set.has(i)) tile[i] = set.slice(i, e0, e1);
+      if (!totals[lane][i].empty()) tile[i] = totals[lane][i].slice(c0, c1, e0, e1);
+    }
     run_section(program_, steps.pairs, tile, lanes_[lane], at);
     if (opens_pairs) {
       const Value& value = tile[output];
       const Words zero(value.words());
       const u64* share = additive(value, main_.id, zero.data());
       for (std::size_t c = c0; c < c1; ++c, share += value.examples * words)
-        std::copy_n(share, value.examples * words, result.data() + (c * set.count + e0) * words);
+        std::copy_n(share, value.examples * words, result.data() + (c * count + e0) * words);
     }
     counted.one_done();
   });

@@ -9,6 +9,7 @@
 
 #include "mpc/comparison.h"
 #include "mpc/dealer.h"
+#include "mpc/example_sets.h"
 #include "mpc/interpreter.h"
 #include "mpc/lanes.h"
 #include "mpc/noise.h"
@@ -56,6 +57,7 @@ class Engine {
   // Replaces set `id`.
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
   std::size_t example_count(u64 id) const;  // throws std::out_of_range
+  void forget_examples(u64 id) { examples_.erase(id); }
 
   // Upper bounds, in ring elements, of what this party holds: for the weights, while they come; for an example while
   // its set arrives; in all sets but one that is replaced; for a candidate of a step. What a tile holds comes on top,
@@ -67,16 +69,21 @@ class Engine {
   u64 held_words(std::optional<u64> replaced = {}) const;
   u64 candidate_words(std::size_t output, std::size_t examples) const;
 
-  // All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of the example
-  // stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns this party's
-  // additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E, shape]. What
-  // stands above that ring is zero: the sum of whole words would say more than the output. With `noise` the share has
-  // this party's noise, which nobody else learns: not even a part of it leaves alone. Nothing is returned of an output
-  // that is kept: the value stays at the parties until it is made again or the weights change. Throws
-  // std::invalid_argument when the output's max_candidates is exceeded, Divergence where another party holds other
-  // values of what both have.
+  // On the examples of several sets side by side; what is opened of single examples, and what is kept of them, is of
+  // one set only. All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of
+  // the example stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns
+  // this party's additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E,
+  // shape]. What stands above that ring is zero: the sum of whole words would say more than the output. With `noise`
+  // the share has this party's noise, which nobody else learns: not even a part of it leaves alone. Nothing is returned
+  // of an output that is kept: the value stays at the parties until it is made again or the weights change.
+  // Throws std::invalid_argument when the output's max_candidates is exceeded, Divergence where another party holds
+  // other values of what both have.
+  Words step(const std::vector<u64>& ids, std::size_t candidates, std::size_t output, Shares inputs,
+             const Progress& progress = {}, std::size_t at = 0);
   Words step(u64 id, std::size_t candidates, std::size_t output, Shares inputs, const Progress& progress = {},
-             std::size_t at = 0);
+             std::size_t at = 0) {
+    return step(std::vector<u64>{id}, candidates, output, std::move(inputs), progress, at);
+  }
 
   // Where no thread does: deals all that the next step should find.
   void deal_ahead() { dealer_.deal(); }
@@ -84,10 +91,6 @@ class Engine {
  private:
   u64 held_setup_words() const;
 
-  struct ExampleSet {
-    std::size_t count = 0;
-    Environment values;
-  };
   // What one output needs of a step: candidate values, then all pairs tile by tile, then what follows the sums over
   // examples.
   struct Steps {
@@ -103,7 +106,8 @@ class Engine {
   void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                    Environment& values) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;
-  void run_pairs(const Steps& steps, const ExampleSet& set, std::size_t candidates, std::size_t output, std::size_t at,
+  SideBySide side_by_side(const std::vector<u64>& ids, std::size_t output) const;
+  void run_pairs(const Steps& steps, const SideBySide& set, std::size_t candidates, std::size_t output, std::size_t at,
                  const Progress& progress, Environment& values, Words& result);
   u64 state_words() const { return 2 * program_.words(Kind::state); }
 

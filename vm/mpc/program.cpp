@@ -163,12 +163,18 @@ Output parse_output(Line& line, const Program& program) {
                 std::to_string(kNoiseReach) + " times that, which must be below 2^" + std::to_string(ring - 2) +
                 " in a ring of " + std::to_string(ring) + " bits");
   }
+  if (line.has("min_owners")) output.min_owners = static_cast<std::size_t>(line.integer_key("min_owners", kOwners));
   if (line.has("keep")) output.keep = static_cast<std::size_t>(line.integer_key("keep", {0, last}));
   line.finish();
   return output;
 }
 
 }  // namespace
+
+bool Program::sums_owners() const {
+  return std::any_of(outputs.begin(), outputs.end(),
+                     [](const Output& output) { return output.min_owners.has_value(); });
+}
 
 std::size_t Program::words(Kind input) const {
   std::size_t n = 0;
@@ -263,6 +269,7 @@ Program parse_program(const std::string& text) {
   check_groups(program);
   check_states(program);
   check_kept(program);
+  check_owners(program);
   add_precisions(program);
   return program;
 }

@@ -84,6 +84,9 @@ struct Output {
   // Standard deviation of the discrete Gaussian that each party adds to every number, in units of the ring.
   std::optional<u64> noise;
   std::optional<std::size_t> keep;  // a `kept` value: nothing is opened, it becomes what that one holds
+  // Data owners besides whoever asks whose examples must be in the sum that is opened. Without it, the value is opened
+  // of a data owner's own examples, to that owner.
+  std::optional<std::size_t> min_owners;
 };
 
 struct Program {
@@ -91,6 +94,8 @@ struct Program {
   std::vector<Fit> fits;  // those of the text, then the precisions of cos_sin
   std::vector<Output> outputs;
 
+  // Whether an output is a sum over several data owners' examples.
+  bool sums_owners() const;
   // Ring elements of all inputs of a kind, for one instance.
   std::size_t words(Kind input) const;
   // The last row at which a step may begin: its windows and what it appends end inside what they are taken of. 0 where
@@ -109,12 +114,13 @@ Program parse_program(const std::string& text);
 
 // The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes;
 // groups are independent; a state is read by one `append`, in steps of one candidate; a kept value is made by one
-// output and read in steps alone. Called by parse_program for each value in turn and once at the end. derive_ring
+// output and read in steps alone; what is opened of several owners' examples is a sum over them. Called by parse_program for each value in turn and once at the end. derive_ring
 // before: where no key says the ring, it follows from the inputs'.
 void derive_ring(const Program& before, Node& node);
 void check_value(const Program& before, const Node& node);
 void check_groups(const Program& program);
 void check_states(const Program& program);
 void check_kept(const Program& program);
+void check_owners(const Program& program);
 
 }  // namespace secfwt

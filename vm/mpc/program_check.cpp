@@ -401,4 +401,19 @@ void check_kept(const Program& program) {
   }
 }
 
+// Whatever else one owner's step left behind would reach what another's opens.
+void check_owners(const Program& program) {
+  bool several = false;
+  for (const Output& output : program.outputs) {
+    if (!output.min_owners) continue;
+    several = true;
+    const Node& node = program.values[output.value];
+    if (!node.reduced || node.stage != Stage::candidate)
+      fail(node, "output '" + output.name + "' has min_owners: it must be a sum over examples, one per candidate");
+  }
+  for (const Node& node : program.values)
+    if (several && (node.kind == Kind::kept || node.kind == Kind::state))
+      fail(node, std::string("a ") + name(node.kind) + " is kept from step to step, in a program with min_owners");
+}
+
 }  // namespace secfwt

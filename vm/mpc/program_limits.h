@@ -31,5 +31,6 @@ constexpr u64 kNoiseReach = 21;
 constexpr Range kNoise{1, i64{1} << 56};  // `noise` of an output
 constexpr Range kAnyInteger{INT64_MIN, INT64_MAX};
 constexpr Range kCount{0, INT64_MAX};
+constexpr Range kOwners{2, 64};  // whose examples a sum is over: each has a bit of a word
 
 }  // namespace secfwt

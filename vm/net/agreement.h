@@ -19,15 +19,17 @@ struct Proposal {
   u64 argument = 0, count = 0, output = 0;
   u64 opened = 0;  // instances of the output that were opened before
   u64 at = 0;      // the row that a step begins with
+  u64 owners = 0;  // bit by bit, whose examples a step is on side by side, or who is told; 0: the client's own
 
   static constexpr u64 kEnd = ~u64{0};  // no session here, or it has ended
   bool ends() const { return kind == kEnd; }
   bool operator==(const Proposal& other) const {
     return round == other.round && session == other.session && kind == other.kind && argument == other.argument &&
-           count == other.count && output == other.output && opened == other.opened && at == other.at;
+           count == other.count && output == other.output && opened == other.opened && at == other.at &&
+           owners == other.owners;
   }
 };
-static_assert(sizeof(Proposal) == 64);
+static_assert(sizeof(Proposal) == 72);
 
 // Hashes of what the client sent of both components that a party holds: the one that the previous party has too, then
 // the next one's. Each goes to that party and to no other: whoever lacks a component could try guesses of the values.

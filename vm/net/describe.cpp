@@ -54,6 +54,8 @@ Object wire() {
       .add("hello_bytes", kHelloWords * sizeof(u64))
       .add("progress_bytes", kProgressWords * sizeof(u64))
       .add("cost_bytes", kCostWords * sizeof(u64))
+      .add("owner_bytes", kOwnerWords * sizeof(u64))
+      .add("notice_bytes", kNoticeWords * sizeof(u64))
       .add("heartbeat_seconds", kHeartbeat.count())
       .add("frames", frames)
       .add("complaints", complaints)
@@ -87,6 +89,7 @@ Object program() {
                          .add("fa", kPhasorBits)
                          .add("ring", kRingBits)
                          .add("input_ring", kInputRingBits)
+                         .add("min_owners", kOwners)
                          .add("m", kHarmonic)
                          .add("noise", kNoise))
       .add("noise_reach", kNoiseReach);

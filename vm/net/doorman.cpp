@@ -30,10 +30,10 @@ struct Gone {};
 
 }  // namespace
 
-Doorman::Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program)
-    : tls_(tls), listener_(std::move(listener)), id_(id), program_(program) {
+Doorman::Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program, std::vector<std::string> clients)
+    : tls_(tls), listener_(std::move(listener)), id_(id), program_(program), clients_(std::move(clients)) {
   for (int party = 0; party < 3; ++party) names_.push_back(party_name(party));
-  names_.insert(names_.end(), {kModelOwner, kDataOwner});
+  names_.insert(names_.end(), clients_.begin(), clients_.end());
   thread_ = std::thread([this] { run(); });
 }
 
@@ -197,7 +197,7 @@ void Doorman::shake_hands(Guest& guest) {
     log_line(std::string("refused a connection: ") + loss.what());
     throw;
   }
-  if (guest.name == kModelOwner || guest.name == kDataOwner) {
+  if (std::find(clients_.begin(), clients_.end(), guest.name) != clients_.end()) {
     guest.phase = Phase::hello;
     return;
   }

@@ -25,7 +25,8 @@ struct Visitor {
 
 class Doorman {
  public:
-  Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program);
+  // `clients`: whom it lets in besides the two other parties.
+  Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program, std::vector<std::string> clients);
   // Gives clients that are on their way out a second to read why.
   ~Doorman();
 
@@ -74,7 +75,8 @@ class Doorman {
   const Fd listener_;
   const int id_;
   const Hash program_;
-  std::vector<std::string> names_;
+  const std::vector<std::string> clients_;
+  std::vector<std::string> names_;  // the parties', then the clients'
   Event wake_, arrival_;
 
   std::mutex mutex_;  // guards what follows; never held while waiting

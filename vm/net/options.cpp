@@ -13,12 +13,13 @@ constexpr const char* kUsage =
     "                 --ca FILE --cert FILE --key FILE --threads N --lanes N --tile-words N --ahead-mb N "
     "--connect-timeout SECONDS\n"
     "                 --idle-timeout SECONDS --command-timeout SECONDS [--pins NAME=SHA256,...] [--stop-with-stdin]\n"
-    "                 [--public-weights FILE]\n"
+    "                 [--public-weights FILE] [--owners NAME,... --coordinator NAME]\n"
     "       secfwt-vm --describe\n"
     "exit codes: 0 stopped by the data owner, 2 cannot start, 3 another party is gone, 1 anything else";
 
-constexpr std::array<const char*, 10> kTextOptions{"--program", "--listen", "--peer0", "--peer1", "--peer2",
-                                                   "--ca",      "--cert",   "--key",   "--pins",  "--public-weights"};
+constexpr std::array<const char*, 12> kTextOptions{
+    "--program", "--listen", "--peer0", "--peer1",          "--peer2",  "--ca",
+    "--cert",    "--key",    "--pins",  "--public-weights", "--owners", "--coordinator"};
 constexpr std::array<const char*, 2> kSwitches{"--stop-with-stdin", "--describe"};
 
 bool is_switch(const std::string& option) {

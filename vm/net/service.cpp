@@ -25,12 +25,14 @@ u64 peak_memory() {
 
 }  // namespace
 
-Service::Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits)
+Service::Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits,
+                 Roles roles)
     : engine_(engine),
       agreement_(agreement),
       doorman_(doorman),
       group_(group),
       limits_(limits),
+      roles_(std::move(roles)),
       opened_(engine.program().outputs.size(), 0) {}
 
 void Service::run() {
@@ -54,14 +56,18 @@ void Service::run() {
         answer(reply->kind, reply->argument, reply->payload, reply->tail);
         stop = mine.kind == word(Frame::stop);
         if (stop) client_->stream.finish();
+        if (mine.kind == word(Frame::join)) stay();
       } else {
         drop(mine.kind == word(Frame::hello) ? Complaint::busy : Complaint::consequence, objection);
       }
     }
   } catch (const PeerLost& loss) {
-    drop(group_.ended ? Complaint::refused : Complaint::consequence, loss.what());
+    const Complaint complaint = group_.ended ? Complaint::refused : Complaint::consequence;
+    send_away(complaint, loss.what());
+    drop(complaint, loss.what());
     throw;
   } catch (const std::exception& error) {
+    send_away(Complaint::refused, error.what());
     drop(Complaint::refused, error.what());
     throw;
   }
@@ -75,6 +81,7 @@ Proposal Service::greet() {
   for (;;) {
     group_.event.clear();
     doorman_.event().clear();
+    look();
     std::optional<u64> chosen;
     for (std::size_t peer = 0; peer < 2; ++peer) {
       const auto& theirs = agreement_.heard(peer);
@@ -88,8 +95,9 @@ Proposal Service::greet() {
       return {0, client_->session, word(Frame::hello)};
     }
     if (chosen) deadline = std::min(deadline, Clock::now() + kHelloWait);
-    pollfd fds[2] = {{doorman_.event().fd(), POLLIN, 0}, {group_.event.fd(), POLLIN, 0}};
-    poll_until(fds, 2, std::min(deadline, Clock::now() + std::chrono::hours(1)));
+    std::vector<pollfd> fds{{doorman_.event().fd(), POLLIN, 0}, {group_.event.fd(), POLLIN, 0}};
+    members_.add_to(fds);
+    poll_until(fds.data(), fds.size(), std::min(deadline, Clock::now() + std::chrono::hours(1)));
     if (Clock::now() >= deadline) return end;
   }
 }
@@ -109,29 +117,38 @@ Service::Reply Service::perform(const Proposal& command) {
       Words greeting(words, words + kHelloWords);
       const Words counts = limited_counts();
       greeting.insert(greeting.end(), counts.begin(), counts.end());
+      const Words owners = owner_words();
+      greeting.insert(greeting.end(), owners.begin(), owners.end());
       return {Frame::hello, static_cast<u64>(engine_.party()), std::move(greeting), {}};
     }
     case Frame::weights:
       sets_.clear();  // they were computed with the weights before
+      send_away(Complaint::refused, "the model owner has sent weights: share your examples again");
       opened_.assign(opened_.size(), 0);
       identity_ = command.argument;
       engine_.set_weights(std::move(payload_));
       return {Frame::done, 0, cost(), {}};
-    case Frame::examples:
-      engine_.set_examples(command.argument, command.count, std::move(payload_), progress);
-      sets_.insert(command.argument);
+    case Frame::examples: {
+      const std::size_t owner = *roles_.owner(client_->name);
+      if (members_.remove(owner)) forget(owner);  // it begins anew, on another connection
+      engine_.set_examples(sets_.number(owner, command.argument), command.count, std::move(payload_), progress);
       return {Frame::done, 0, cost(), {}};
+    }
     case Frame::step: {
       opened_[command.output] += instances(command);  // now: what is lost on its way may have been read
+      notify(command);
       const Words result =
-          engine_.step(command.argument, command.count, command.output, std::move(payload_), progress, command.at);
+          engine_.step(sets_of(command), command.count, command.output, std::move(payload_), progress, command.at);
       const Program& program = engine_.program();
       const int ring = program.values[program.outputs[command.output].value].ring;
       std::vector<u8> packed(packed_bytes(result.size(), ring));
       pack_bits(result.data(), result.size(), ring, packed.data());
       return {Frame::result, 0, cost(), std::move(packed)};
     }
-    default:  // STOP
+    case Frame::tell:
+      pass_on(command.argument);
+      return {Frame::done, 0, cost(), {}};
+    default:  // JOIN, STOP
       return {Frame::done, 0, cost(), {}};
   }
 }
@@ -159,10 +176,18 @@ void Service::answer(Frame kind, u64 argument, const Words& payload, const std::
 }
 
 void Service::drop(Complaint complaint, const std::string& text) {
-  if (client_ && !client_broken_) doorman_.dismiss(std::move(*client_), complaint, text);
-  client_.reset();
+  std::optional<Visitor> client = end_session();
+  if (client && !client_broken_) doorman_.dismiss(std::move(*client), complaint, text);
   payload_ = {};
   doorman_.open();
+}
+
+// Of several data owners, one that does not stay takes its examples away.
+std::optional<Visitor> Service::end_session() {
+  if (!client_) return {};
+  const auto owner = roles_.owner(client_->name);
+  if (roles_.several() && owner && !members_.here(*owner)) forget(*owner);
+  return std::exchange(client_, std::nullopt);
 }
 
 }  // namespace secfwt

@@ -1,19 +1,25 @@
 // What a party does for its clients: one session at a time, one command at a time, each agreed with the two other
-// parties.
+// parties. Of several data owners those who have shared their examples stay connected, and are told what is opened.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "mpc/engine.h"
 #include "net/agreement.h"
 #include "net/doorman.h"
+#include "net/members.h"
+#include "net/owned_sets.h"
 
 namespace secfwt {
+
+// The client asked for something it may not have; the text is for it.
+struct Refusal : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 constexpr auto kHeartbeat = std::chrono::seconds(1);  // between signs of life while a client waits
 
@@ -25,7 +31,8 @@ class Service {
     u64 memory;                    // bytes that this process may take
   };
 
-  Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits);
+  Service(Engine& engine, Agreement& agreement, Doorman& doorman, PeerGroup& group, const Limits& limits,
+          Roles roles = {});
   // Serves until the data owner says STOP. A client may die at any moment; a peer may not: throws PeerLost then, after
   // telling the client.
   void run();
@@ -47,11 +54,25 @@ class Service {
   u64 checked_count(u64 count, const char* what, u64 each, u64 held) const;
   u64 share_bytes(Kind kind, u64 count) const;
 
+  // Several data owners (service_owners.cpp).
+  void look();
+  void forget(std::size_t owner);
+  // Of whoever asks, or of several owners side by side: who may have it, and what the engine knows the sets by.
+  void check_sets(const Proposal& step);
+  std::vector<u64> sets_of(const Proposal& step) const;
+  void check_told(u64 owners) const;
+  void notify(const Proposal& step);
+  void pass_on(u64 owners);
+  Words owner_words() const;
+  void stay();
+  void send_away(Complaint complaint, const std::string& text);
+
+  u64 examples_of(const Proposal& step) const;
   Stage opened_stage(const Proposal& step) const;
   // What a STEP opens: one instance of its output per candidate, example or pair.
   u64 instances(const Proposal& step) const;
   void check_budget(const Proposal& step) const;
-  // For the data owner, of every output with a limit: how many were opened.
+  // For whoever may ask, of every output with a limit: how many were opened.
   Words limited_counts() const;
 
   struct Reply {
@@ -64,12 +85,14 @@ class Service {
   void tell_progress();
   void answer(Frame kind, u64 argument, const Words& payload, const std::vector<u8>& tail = {});
   void drop(Complaint complaint, const std::string& text);
+  std::optional<Visitor> end_session();
 
   Engine& engine_;
   Agreement& agreement_;
   Doorman& doorman_;
   PeerGroup& group_;
   const Limits limits_;
+  const Roles roles_;
 
   std::optional<Visitor> client_;
   bool client_broken_ = false;  // an answer did not get through
@@ -78,7 +101,8 @@ class Service {
   Shares payload_;
   Digests digests_;                      // of its two components as the client sent them
   std::atomic<u64> done_{0}, total_{0};  // parts of the command in progress
-  std::set<u64> sets_;
+  OwnedSets sets_;
+  Members members_;
   std::vector<u64> opened_;  // by output: instances since the weights arrived, in all sessions
   u64 identity_ = 0;         // what the model owner said of its weights, for the data owner
   u64 sessions_ = 0;

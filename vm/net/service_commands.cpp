@@ -16,11 +16,6 @@ using std::chrono::seconds;
 constexpr u64 kSlowest = 32 << 10;                    // bytes per second that shares must come at
 constexpr std::size_t kBlock = std::size_t{1} << 15;  // ring elements that are read at a time
 
-// The client asked for something it may not have; the text is for it.
-struct Refusal : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 std::string megabytes(u64 bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g MB", static_cast<double>(bytes) / 1e6);
@@ -42,7 +37,7 @@ Proposal Service::listen() {
     drop(Complaint::refused, refusal.what());
   } catch (const ConnectionLost& loss) {
     log_line("session of " + client_->name + " ends: " + loss.what());
-    client_.reset();
+    end_session();
   } catch (const Overtaken&) {
     // agree() will say who and how.
   }
@@ -74,6 +69,7 @@ void Service::read(void* out, std::size_t n) {
     if (got > 0) continue;
     group_.event.clear();
     doorman_.event().clear();
+    look();
     for (std::size_t peer = 0; peer < 2; ++peer) {
       const auto& theirs = agreement_.heard(peer);
       if (theirs && (theirs->ends() || theirs->session != client_->session)) throw Overtaken{};
@@ -83,10 +79,11 @@ void Service::read(void* out, std::size_t n) {
     if (idle && doorman_.anyone_waits())
       throw Refusal("nothing was asked for " + std::to_string(limits_.idle.count()) + " s, and another client waits");
     const auto wake_up = awaited_ ? std::min(stalled, due_) : idle ? kNever : idle_end;
-    pollfd fds[3] = {{client_->stream.fd(), client_->stream.poll_events(), 0},
-                     {group_.event.fd(), POLLIN, 0},
-                     {doorman_.event().fd(), POLLIN, 0}};
-    const bool woken = poll_until(fds, 3, std::min(wake_up, Clock::now() + std::chrono::hours(1)));
+    std::vector<pollfd> fds{{client_->stream.fd(), client_->stream.poll_events(), 0},
+                            {group_.event.fd(), POLLIN, 0},
+                            {doorman_.event().fd(), POLLIN, 0}};
+    members_.add_to(fds);
+    const bool woken = poll_until(fds.data(), fds.size(), std::min(wake_up, Clock::now() + std::chrono::hours(1)));
     if (!woken && awaited_ && Clock::now() >= stalled)
       throw Refusal("the command did not arrive completely: nothing for " + std::to_string(limits_.command.count()) +
                     " s");
@@ -100,9 +97,12 @@ Proposal Service::read_command() {
   if (header.magic != FrameHeader::kMagic) throw Refusal("what was sent is not a frame");
 
   const Program& program = engine_.program();
-  const auto permit = [&](const char* role) {
+  const auto permit = [&](const std::string& role) {
     if (client_->name != role)
       throw Refusal(std::string(name(header.kind)) + " is for " + role + ", this client is " + client_->name);
+  };
+  const auto permit_owner = [&] {
+    if (!roles_.owner(client_->name)) permit(roles_.several() ? "a data owner" : kDataOwner);
   };
   const auto require = [&](u64 bytes) {
     if (header.length != bytes)
@@ -133,25 +133,25 @@ Proposal Service::read_command() {
       break;
     }
     case Frame::examples: {
-      permit(kDataOwner);
+      permit_owner();
       if (!engine_.has_weights()) throw Refusal("the model owner has not sent the weights yet");
       prefix(&command.count, 1);
       take_shares(Kind::example, checked_examples(command), 8);
       break;
     }
     case Frame::step: {
-      permit(kDataOwner);
-      if (!sets_.count(header.argument))
-        throw Refusal("there is no set of examples " + std::to_string(header.argument));
-      u64 prefixes[3];
-      prefix(prefixes, 3);
+      if (!roles_.several()) permit(kDataOwner);
+      u64 prefixes[4];
+      prefix(prefixes, 4);
       command.count = prefixes[0];
       command.output = prefixes[1];
       command.at = prefixes[2];
+      command.owners = prefixes[3];
       if (command.output >= program.outputs.size())
         throw Refusal("there is no output " + std::to_string(command.output) + "; the program has " +
                       std::to_string(program.outputs.size()));
       const Output& output = program.outputs[command.output];
+      check_sets(command);
       if (output.max_candidates && command.count > *output.max_candidates)
         throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
                       " candidates a step, not " + std::to_string(command.count));
@@ -164,9 +164,21 @@ Proposal Service::read_command() {
       const u64 count = checked_candidates(command);
       command.opened = opened_[command.output];
       check_budget(command);
-      take_shares(Kind::candidate, count, 24);
+      take_shares(Kind::candidate, count, 32);
+      check_sets(command);  // whoever left meanwhile has taken its examples away
       break;
     }
+    case Frame::join:
+      if (!roles_.several()) throw Refusal("JOIN is for one of several data owners, this deployment has one");
+      permit_owner();
+      require(0);
+      if (!sets_.any(*roles_.owner(client_->name))) throw Refusal("JOIN comes after the client's own EXAMPLES");
+      break;
+    case Frame::tell:
+      permit(roles_.several() ? roles_.coordinator : "the coordinator of several data owners");
+      check_told(header.argument);
+      take_shares(Kind::candidate, 1, 0);
+      break;
     case Frame::stop:
       permit(kDataOwner);
       require(0);
@@ -185,9 +197,9 @@ Stage Service::opened_stage(const Proposal& step) const {
 u64 Service::instances(const Proposal& step) const {
   const Stage stage = opened_stage(step);
   if (stage == Stage::candidate) return step.count;
-  if (stage == Stage::example) return engine_.example_count(step.argument);
+  if (stage == Stage::example) return examples_of(step);
   u64 pairs;
-  return __builtin_mul_overflow(step.count, engine_.example_count(step.argument), &pairs) ? ~u64{0} : pairs;
+  return __builtin_mul_overflow(step.count, examples_of(step), &pairs) ? ~u64{0} : pairs;
 }
 
 void Service::check_budget(const Proposal& step) const {
@@ -204,7 +216,7 @@ Words Service::limited_counts() const {
   Words counts;
   const auto& outputs = engine_.program().outputs;
   for (std::size_t i = 0; i < outputs.size(); ++i)
-    if (outputs[i].max_opened && client_->name == kDataOwner) counts.push_back(opened_[i]);
+    if (outputs[i].max_opened && client_->name != kModelOwner) counts.push_back(opened_[i]);
   return counts;
 }
 
@@ -224,7 +236,8 @@ void Service::say_room() const {
 }
 
 u64 Service::checked_examples(const Proposal& command) const {
-  return checked_count(command.count, "examples", engine_.example_words(), engine_.held_words(command.argument));
+  const auto replaced = sets_.find(*roles_.owner(client_->name), command.argument);
+  return checked_count(command.count, "examples", engine_.example_words(), engine_.held_words(replaced));
 }
 
 u64 Service::checked_candidates(const Proposal& step) const {
@@ -232,7 +245,7 @@ u64 Service::checked_candidates(const Proposal& step) const {
     if (step.count != 0) throw Refusal("what is opened of examples takes no candidates");
     return 0;
   }
-  const u64 each = engine_.candidate_words(step.output, engine_.example_count(step.argument));
+  const u64 each = engine_.candidate_words(step.output, examples_of(step));
   return checked_count(step.count, "candidates", each, engine_.held_words());
 }
 

@@ -15,9 +15,9 @@
 
 namespace secfwt {
 
-enum class Frame : u32 { hello = 1, weights, examples, step, stop, error, progress, done, result };
+enum class Frame : u32 { hello = 1, weights, examples, step, stop, error, progress, done, result, join, notice, tell };
 
-inline constexpr std::array<Named<Frame>, 9> kFrames{{
+inline constexpr std::array<Named<Frame>, 12> kFrames{{
     {Frame::hello, "HELLO"},
     {Frame::weights, "WEIGHTS"},
     {Frame::examples, "EXAMPLES"},
@@ -27,11 +27,16 @@ inline constexpr std::array<Named<Frame>, 9> kFrames{{
     {Frame::progress, "PROGRESS"},
     {Frame::done, "DONE"},
     {Frame::result, "RESULT"},
+    {Frame::join, "JOIN"},
+    {Frame::notice, "NOTICE"},
+    {Frame::tell, "TELL"},
 }};
 constexpr const char* name(Frame kind) { return row_of(kFrames, kind).name; }
 
 // 64-bit words of what a party answers: party's flags and session's number; parts in all; time, bytes, rounds, memory.
 constexpr std::size_t kHelloWords = 2, kProgressWords = 1, kCostWords = 4;
+// Of what it tells data owners of a step, and the coordinator, at HELLO, of every owner.
+constexpr std::size_t kNoticeWords = 5, kOwnerWords = 2;
 
 // A kind of frame as parties tell each other of it.
 inline u64 word(Frame kind) { return static_cast<u64>(kind); }
@@ -50,7 +55,7 @@ inline constexpr std::array<Named<Complaint>, 3> kComplaints{{
 
 // The 24 bytes before every payload.
 struct FrameHeader {
-  static constexpr u32 kMagic = 0x32544653;  // "SFT2"
+  static constexpr u32 kMagic = 0x33544653;  // "SFT3"
   static constexpr std::size_t kBytes = 24;
 
   u32 magic = kMagic;

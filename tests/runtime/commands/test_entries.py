@@ -17,7 +17,7 @@ def interrupted() -> None:
 
 def test_all_commands_begin_there() -> None:
     each = [point for point in entry_points(group="console_scripts") if point.name.startswith("secfwt-")]
-    assert len(each) == 13
+    assert len(each) == 14
     for point in each:
         assert callable(point.load())
         if point.attr != "main":  # of a file that is a script, too

@@ -7,7 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from secfwt.runtime.errors import CertificateError
-from secfwt.runtime.parties.certificates import CLIENTS, client_context, files, make_certificates, names
+from secfwt.runtime.parties.certificates import client_context, files, make_certificates, names
+from secfwt.runtime.parties.roles import CLIENTS
 
 
 @pytest.fixture(scope="module")

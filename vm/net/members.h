@@ -1,0 +1,44 @@
+// Several data owners: who they are, and the connections of those who have shared their examples and stay.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/doorman.h"
+
+namespace secfwt {
+
+// The clients of a deployment by the names in their certificates.
+struct Roles {
+  std::vector<std::string> owners{kDataOwner};  // bit i of a step's owners is the i-th
+  std::string coordinator;                      // of several owners; empty: there is one, who asks for itself
+
+  bool several() const { return !coordinator.empty(); }
+  std::vector<std::string> clients() const;
+  std::optional<std::size_t> owner(const std::string& name) const;
+  // Some owners by name, for messages.
+  std::string named(u64 owners) const;
+};
+
+class Members {
+ public:
+  // From now on the connection is this owner's; one that it had is closed.
+  void add(std::size_t owner, Visitor visitor);
+  bool here(std::size_t owner) const { return connections_.count(owner) > 0; }
+  std::optional<Visitor> remove(std::size_t owner);
+  std::vector<Visitor> remove_all();
+  // Those whose connection has ended, or who have sent something, which they must not, since this was last asked: they
+  // are no members any more.
+  std::vector<std::size_t> gone();
+  // One that does not take it is gone.
+  void tell(std::size_t owner, const std::vector<u8>& frame);
+  void add_to(std::vector<pollfd>& fds) const;
+
+ private:
+  std::map<std::size_t, Visitor> connections_;
+  std::vector<std::size_t> silent_;  // did not take what they were told
+};
+
+}  // namespace secfwt
