@@ -204,7 +204,7 @@ def test_limits_on_what_is_opened_are_in_the_program(toy: Any, tmp_path: Path) -
     out = tmp_path / "bundle"
     limits = ["--max-evaluations", 500, "--max-logit-rows", 60]
     printed = generate(toy("bert", "classification"), out, *limits).stdout
-    assert "no program.mpc: MP-SPDZ's parties do not count what they open" in printed
+    assert "no program.mpc: MP-SPDZ's parties count neither what they open nor owners" in printed
     assert sorted(path.name for path in (out / "public").iterdir()) == ["plan.json", "program.txt"]
     outputs = read_program(out / "public" / "program.txt").outputs
     assert [(o.name, o.max_candidates, o.max_opened) for o in outputs] == [("loss", None, 500), ("logits", 1, 60)]
@@ -227,6 +227,19 @@ def test_noise_is_in_the_program_and_not_for_mp_spdz(toy: Any, tmp_path: Path) -
     assert -0.25 < low < 0 < 4 < high < 4.1
     text = refused(toy("bert", "classification"), tmp_path / "other", "--noise", 0.05, "--target", "mp-spdz")
     assert "--noise is given, --target is mp-spdz\n  MP-SPDZ's parties add none to what they open" in text
+
+
+def test_several_data_owners_are_in_the_program(toy: Any, tmp_path: Path) -> None:
+    out, model = tmp_path / "bundle", toy("bert", "classification")
+    generate(model, out, "--min-owners", 3)
+    assert sorted(path.name for path in (out / "public").iterdir()) == ["plan.json", "program.txt"]
+    outputs = read_program(out / "public" / "program.txt").outputs
+    assert [(o.name, o.max_candidates, o.min_owners) for o in outputs] == [("loss", None, 3), ("logits", 1, None)]
+    for wrong in (["--target", "mp-spdz"], ["--reveal", "logits"], ["--n-prompt-tokens", 0], ["--noise", 0.05]):
+        assert "--min-owners is" in refused(model, tmp_path / "other", "--min-owners", 3, *wrong)
+    assert "--min-owners is 1\n  What is opened of one owner's examples is no sum" in refused(
+        model, tmp_path / "other", "--min-owners", 1
+    )
 
 
 def test_protocol_of_the_mp_spdz_program(toy: Any, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def toy(
     shots: float = 0.0,
     noise: float = 0.0,
     clip_loss: float = 4.0,
+    min_owners: int = 0,
 ) -> Toy:
     rng = np.random.default_rng(seed)
     spec = ModelSpec("bert", HIDDEN, LAYERS, HEADS, INNER, act, 1e-12, 100, 64, 0, 2, 0, HEAD_SPECS[head])  # type: ignore[arg-type]
@@ -72,6 +73,7 @@ def toy(
         deep=deep,
         prompt_at=prompt_at,  # type: ignore[arg-type]
         health=health,
+        min_owners=min_owners,
         rounds=rounds,  # type: ignore[arg-type]
         prototype_shots=shots,
         noise=noise,

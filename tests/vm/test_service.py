@@ -156,17 +156,17 @@ def test_the_model_owner_sends_nothing_else(service: Running, kind: Frame):
 
 
 def test_a_step_needs_examples(service: Running):
-    assert "no set of examples 77" in refused(service, "data-owner", Frame.STEP, 77, numbers(1, 0, 0))
+    assert "no set of examples 77" in refused(service, "data-owner", Frame.STEP, 77, numbers(1, 0, 0, 0))
 
 
 def test_an_output_is_opened_for_no_more_candidates_than_the_program_says(service: Running):
     check_service(service.deployment, service.header)
     assert "logits is opened for at most 1 candidates" in refused(
-        service, "data-owner", Frame.STEP, 0, numbers(2, 1, 0) + bytes(16 + 2 * 48)
+        service, "data-owner", Frame.STEP, 0, numbers(2, 1, 0, 0) + bytes(16 + 2 * 48)
     )
-    assert "no output 9" in refused(service, "data-owner", Frame.STEP, 0, numbers(2, 9, 0) + bytes(16 + 2 * 48))
+    assert "no output 9" in refused(service, "data-owner", Frame.STEP, 0, numbers(2, 9, 0, 0) + bytes(16 + 2 * 48))
     assert "a step cannot begin at row 1; the last one is 0" in refused(
-        service, "data-owner", Frame.STEP, 0, numbers(2, 0, 1) + bytes(16 + 2 * 48)
+        service, "data-owner", Frame.STEP, 0, numbers(2, 0, 1, 0) + bytes(16 + 2 * 48)
     )
 
 
@@ -282,7 +282,7 @@ def upload(client: RawClient, bytes_per_party: tuple[int, int, int]) -> None:
 
 def command(client: RawClient, party: int, candidates: int = 3) -> None:
     packed = ONE_CANDIDATE_BYTES * candidates
-    client.send(party, Frame.STEP, 0, numbers(candidates, 0, 0) + bytes(32 if party == 0 else 16 + packed))
+    client.send(party, Frame.STEP, 0, numbers(candidates, 0, 0, 0) + bytes(32 if party == 0 else 16 + packed))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_shares_that_contradict_each_other_are_not_computed_with(service: Runnin
     check_service(service.deployment, service.header)
     client = service.raw()
     client.hello()
-    size, prefix = (CANDIDATE_BYTES, numbers(3, 0, 0)) if kind == Frame.STEP else (EXAMPLE_BYTES, numbers(5))
+    size, prefix = (CANDIDATE_BYTES, numbers(3, 0, 0, 0)) if kind == Frame.STEP else (EXAMPLE_BYTES, numbers(5))
     components = [bytes(16), bytes(16), bytes(size)]
     for party in range(3):
         given = list(components)

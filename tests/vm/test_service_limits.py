@@ -133,7 +133,7 @@ def test_a_step_whose_answer_is_lost_counts(start: Start) -> None:
     raw = running.raw()
     raw.hello()
     for party in range(3):
-        number = (1).to_bytes(8, "little") + bytes(16)
+        number = (1).to_bytes(8, "little") + bytes(24)
         raw.send(party, Frame.STEP, 0, number + bytes(32 if party == 0 else 16 + ONE_CANDIDATE_BYTES))
     with pytest.raises(ServiceError, match="sent 36 bytes as RESULT"):  # longer than this reader takes
         raw.read(0)
@@ -154,7 +154,7 @@ def test_memory_is_refused_before_it_is_taken(start: Start) -> None:
     raw = running.raw()
     raw.hello()
     for party in range(3):
-        raw.send(party, Frame.STEP, 0, (10**12).to_bytes(8, "little") + bytes(16), 2**60)
+        raw.send(party, Frame.STEP, 0, (10**12).to_bytes(8, "little") + bytes(24), 2**60)
     texts = []
     for party in range(3):
         with pytest.raises(ServiceError) as error:

@@ -114,8 +114,9 @@ Program parse_program(const std::string& text);
 
 // The checks that are about meaning: shape, sharing, scale and stage of a value follow from its inputs and attributes;
 // groups are independent; a state is read by one `append`, in steps of one candidate; a kept value is made by one
-// output and read in steps alone; what is opened of several owners' examples is a sum over them. Called by parse_program for each value in turn and once at the end. derive_ring
-// before: where no key says the ring, it follows from the inputs'.
+// output and read in steps alone; what is opened of several owners' examples is a sum over them. Called by
+// parse_program for each value in turn and once at the end. derive_ring before: where no key says the ring, it follows
+// from the inputs'.
 void derive_ring(const Program& before, Node& node);
 void check_value(const Program& before, const Node& node);
 void check_groups(const Program& program);

@@ -20,7 +20,7 @@ from secfwt.codegen.owners import reach
 from secfwt.codegen.owners.calibration import calibrate
 from secfwt.codegen.owners.reach import Reaches
 from secfwt.codegen.plan.build import build_plan
-from secfwt.codegen.plan.graph import Output, Stage
+from secfwt.codegen.plan.graph import UNION_TOTAL, UNION_WEIGHT, Output, Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.arithmetic import ring_matmul
 from secfwt.codegen.ring.builder import RingBuilder
@@ -133,6 +133,21 @@ def test_labels_and_weights_enter_the_loss() -> None:
     before = run_program(t.ring, t.words, ("loss",))["loss"]
     t.words["labels"] = np.roll(t.words["labels"], 1, axis=-1)
     assert np.any(run_program(t.ring, t.words, ("loss",))["loss"] != before)
+
+
+@pytest.mark.parametrize("health", [False, True])
+def test_a_sum_over_several_owners_has_room_for_their_examples(health: bool) -> None:
+    one, several = toy(health=health), toy(health=health, min_owners=2)
+    name = "loss_health" if health else "loss"
+    (alone,), (summed,) = ([t.ring[o.value] for o in t.ring.outputs if o.name == name] for t in (one, several))
+    assert summed.bound == UNION_TOTAL * alone.bound
+    assert summed.bound * 2.0**summed.scale < 2.0 ** (summed.ring - 2)
+    (output,) = (o for o in several.ring.outputs if o.name == name)
+    assert output.min_owners == 2
+    weights = {"example_weight": encode(np.full((3, 1), UNION_WEIGHT), 24)}
+    found = decode(run_program(several.ring, several.words | weights, (name,))[name], summed.scale)
+    mean = decode(run_program(one.ring, one.words, (name,))[name], alone.scale)
+    assert found / (3 * UNION_WEIGHT) == pytest.approx(mean, abs=2e-3)
 
 
 @pytest.mark.parametrize("variant", ["folded", "softmax"])

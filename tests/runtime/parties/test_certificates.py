@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from secfwt.runtime.errors import CertificateError
 from secfwt.runtime.parties.certificates import client_context, files, make_certificates, names
-from secfwt.runtime.parties.roles import CLIENTS
+from secfwt.runtime.parties.roles import CLIENTS, clients_of
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,18 @@ def test_each_certificate_has_its_names_and_uses(certificates: Path):
         key = certificate.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
         assert key.curve.name == "secp256r1"
+
+
+def test_several_data_owners_have_certificates_that_no_party_could_use(tmp_path: Path) -> None:
+    clients = clients_of(("north", "south"), "south")
+    assert clients == ("model-owner", "north", "south")
+    assert make_certificates(tmp_path, clients=clients)
+    assert {path.stem for path in tmp_path.glob("*.key")} == {"ca", "party0", "party1", "party2", *clients}
+    for name in clients:
+        uses = load(tmp_path / f"{name}.pem").extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert list(uses) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    with pytest.raises(CertificateError, match=r"missing: .*data-owner"):
+        make_certificates(tmp_path)
 
 
 def test_private_keys_are_never_readable_by_others(tmp_path: Path):

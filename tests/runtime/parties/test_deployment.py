@@ -51,6 +51,9 @@ def test_a_file_is_read(tmp_path: Path):
         ("threads = 4", 'protocol = "ring"', "protocol is ring: engine embedded takes none"),
         ("threads = 4", 'engine = "clear"', "engine = 'clear': Input should be 'embedded', 'mp-spdz' or 'split'"),
         ("port = 9001", "port = 9001\nclient_port = 1", r"parties\.2\.client_port is given: engine embedded has none"),
+        ("threads = 4", 'data_owners = ["a"]', "data_owners: 1 data owners are named: several are 2 to 64"),
+        ("threads = 4", 'data_owners = ["a", "a", "party1"]', "a is named twice; 'party1' is no name of an owner"),
+        ("threads = 4", 'data_owners = ["a", "b"]\ncoordinator = "A b"', "'A b' is no name of an owner"),
         ("threads = 4", "threads = ", "is not TOML"),
         ("threads = 4", f"threads = {'1' * 5000}", "is not TOML: Exceeds the limit"),
         ("threads = 4", f"threads = {'[' * 100_000}", "is not TOML: maximum recursion depth"),
@@ -127,3 +130,19 @@ def test_local_parties_have_three_ports(tmp_path: Path):
     deployment = Deployment.local(tmp_path)
     assert len({p.port for p in deployment.parties}) == 3
     assert {p.host for p in deployment.parties} == {"127.0.0.1"}
+
+
+def test_which_of_several_data_owners_this_is_follows_from_its_key(tmp_path: Path) -> None:
+    text = 'data_owners = ["a", "b"]\ncoordinator = "b"\n' + TEXT
+    deployment = Deployment.load(write(tmp_path, text))
+    assert deployment.clients == ("model-owner", "a", "b")
+    with pytest.raises(DeploymentError, match=r"no data owner's key: say with --owner which one this is, of a, b"):
+        _ = deployment.own_client
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "b.key").touch()
+    assert deployment.own_client == "b"
+    (tmp_path / "certs" / "a.key").touch()
+    with pytest.raises(DeploymentError, match="keys of a, b"):
+        _ = deployment.own_client
+    deployment.save(tmp_path / "saved.toml")
+    assert Deployment.load(tmp_path / "saved.toml") == deployment

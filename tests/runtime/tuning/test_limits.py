@@ -24,7 +24,7 @@ from secfwt.runtime.engine import Floats
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.limits import Limits, limits, mpspdz_width
 from secfwt.runtime.tuning.loop import Outcome, tune
-from secfwt.runtime.tuning.model import Model
+from secfwt.runtime.tuning.model import PublicModel
 from secfwt.runtime.tuning.objective import mean_loss
 from secfwt.runtime.tuning.options import SearchOptions, TuneOptions
 from secfwt.runtime.tuning.report import summary, write_report
@@ -56,7 +56,10 @@ def test_bounds_follow_from_the_plan() -> None:
 
 def test_limits_are_those_of_the_engine_that_runs() -> None:
     plan = build_plan(model("prototypes"), GenOptions(**SMALL))
-    bundle = Model("m", model("prototypes"), GenOptions(), plan, None, True, "", covered=Covered(4.0, 0.02))  # type: ignore[arg-type]
+    bundle = PublicModel(
+        name="m", spec=model("prototypes"), options=GenOptions(), plan=plan, adapted=True, program_hash="",
+        covered=Covered(4.0, 0.02),
+    )  # fmt: skip
     assert limits_of(TuneOptions(health=True), bundle) == limits(plan, 4.0, 0.02)
     whole = limits(plan)  # what a cosine head can give
     assert limits_of(TuneOptions(reveal="logits"), bundle) == limits_of(TuneOptions(engine="clear"), bundle) == whole
