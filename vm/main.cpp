@@ -17,8 +17,8 @@
 #include "net/ending.h"
 #include "net/log.h"
 #include "net/meeting.h"
-#include "net/members.h"
 #include "net/options.h"
+#include "net/roles.h"
 #include "net/service.h"
 #include "ring/host_memory.h"
 #include "ring/parallel.h"
@@ -90,7 +90,7 @@ int serve(const Options& options) {
   const TlsContext tls(options.text("--ca"), options.text("--cert"), options.text("--key"), party_name(id),
                        options.has("--pins") ? parse_pins(options.text("--pins")) : Pins{});
 
-  Doorman doorman(tls, listen_on(own), id, hash, roles.clients());
+  Doorman doorman(tls, listen_on(own), id, hash, roles);
   PeerGroup group;
   // Parties that cut a step differently would put the same pads to different uses.
   const Hash agreed = hash_of(text + "\nparties 7 owners " + roles.named(~u64{0}) + " coordinator " +

@@ -72,7 +72,7 @@ class Client(Closing):
                     for i, party in enumerate(deployment.parties)
                 ]
                 self._each([c.connect for c in self._connections])
-                answers = self._ask(Frame.HELLO, session, [[program_hash]] * 3, Frame.HELLO)
+                answers = self._ask(Frame.HELLO, session, [[deployment.known(program_hash)]] * 3, Frame.HELLO)
                 break
             except ServiceError as error:
                 if error.failure != "busy" or time.monotonic() >= deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tomllib
@@ -15,7 +16,7 @@ from pydantic_core import ErrorDetails
 from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
 from ...codegen.native.defaults import LANES
 from ..errors import DeploymentError
-from .certificates import names
+from .certificates import host_name, names
 from .ports import check_loopback, free_ports
 from .roles import clients_of, wrong_names
 
@@ -137,6 +138,14 @@ class Deployment(BaseModel):
     def clients(self) -> tuple[str, ...]:
         """Names of owners and coordinator."""
         return clients_of(self.data_owners, self.coordinator)
+
+    def known(self, program: bytes) -> bytes:
+        """What a client presents to the parties: the program's hash; of several data owners that of it and all names,
+        so that nobody is mistaken about who they are."""
+        if not self.data_owners:
+            return program
+        names = ",".join(map(host_name, (*self.data_owners, self.coordinator)))
+        return hashlib.sha256(program + names.encode()).digest()
 
     @property
     def own_client(self) -> str:

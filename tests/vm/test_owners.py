@@ -16,7 +16,6 @@ from helpers.parties import (
     OPENED,
     PROGRAM,
     TOLERANCE,
-    RawClient,
     Running,
     W,
     X,
@@ -244,13 +243,24 @@ def test_who_may_send_what(service: Running) -> None:
 
 
 def test_one_that_speaks_while_it_stays_is_gone(service: Running) -> None:
-    raw = RawClient(service.deployment, "carl", service.program)
     with here(service, "ben"):
         carl = joined(service, "carl")
         carl._connections[0]._tls.sendall(b"x")
         assert "carl.secfwt is not here" in refusal(service, BOSS, BC)
         carl.close()
-    raw.die()
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"data_owners": ()}, "this party's deployment names several data owners, the client's none"),
+        ({"data_owners": ("ben", "anna", "carl", "dora")}, "another order of them or another coordinator"),
+        ({"coordinator": "ben"}, "another order of them or another coordinator"),
+    ],
+)
+def test_nobody_is_mistaken_about_who_they_are(service: Running, named: dict[str, object], message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        Client(service.deployment.model_copy(update=named), "ben", service.header.hash)
 
 
 def test_program_and_deployment_must_agree_on_how_many_owners_there_are(

@@ -45,7 +45,7 @@ struct Party {
   void serve(const std::array<Address, 3>& places) try {
     Program program = parse_program(text);
     const Hash hash = hash_of(text);
-    Doorman doorman(tls, std::move(listener), id, hash, Roles{}.clients());
+    Doorman doorman(tls, std::move(listener), id, hash, Roles{});
     PeerGroup group;
     const auto links = meet(id, places, tls, doorman, hash, group, {1, 8, u64{1} << 30}, Clock::now() + kPatience);
     PeerLink &prev = *links[(id + 2) % 3], &next = *links[(id + 1) % 3];

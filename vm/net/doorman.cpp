@@ -30,8 +30,13 @@ struct Gone {};
 
 }  // namespace
 
-Doorman::Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program, std::vector<std::string> clients)
-    : tls_(tls), listener_(std::move(listener)), id_(id), program_(program), clients_(std::move(clients)) {
+Doorman::Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program, const Roles& roles)
+    : tls_(tls),
+      listener_(std::move(listener)),
+      id_(id),
+      program_(program),
+      known_(roles.known(program)),
+      clients_(roles.clients()) {
   for (int party = 0; party < 3; ++party) names_.push_back(party_name(party));
   names_.insert(names_.end(), clients_.begin(), clients_.end());
   thread_ = std::thread([this] { run(); });
@@ -231,10 +236,15 @@ void Doorman::hear_hello(Guest& guest) {
   }
   Hash theirs;
   std::memcpy(theirs.data(), bytes.data() + sizeof header, sizeof theirs);
-  if (theirs != program_)
+  if (known_ != program_ && theirs == program_)
+    return turn_away(guest, Complaint::refused, "this party's deployment names several data owners, the client's none");
+  if (theirs != known_)
     return turn_away(guest, Complaint::refused,
-                     "the client's program (sha256 " + hex(theirs).substr(0, 16) +
-                         "...) is not the one this party runs (" + hex(program_).substr(0, 16) + "...)");
+                     known_ != program_
+                         ? "the client has another program than this party, or another deployment: other data owners, "
+                           "another order of them or another coordinator"
+                         : "the client's program (sha256 " + hex(theirs).substr(0, 16) +
+                               "...) is not the one this party runs (" + hex(program_).substr(0, 16) + "...)");
   guest.session = header.argument;
   guest.phase = Phase::waiting;
   guest.deadline = waiting_deadline();

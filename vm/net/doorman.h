@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "net/roles.h"
 #include "net/tls.h"
 #include "net/wire.h"
 
@@ -25,8 +26,8 @@ struct Visitor {
 
 class Doorman {
  public:
-  // `clients`: whom it lets in besides the two other parties.
-  Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program, std::vector<std::string> clients);
+  // `roles`: whom it lets in besides the two other parties.
+  Doorman(const TlsContext& tls, Fd listener, int id, const Hash& program, const Roles& roles);
   // Gives clients that are on their way out a second to read why.
   ~Doorman();
 
@@ -74,7 +75,7 @@ class Doorman {
   const TlsContext& tls_;
   const Fd listener_;
   const int id_;
-  const Hash program_;
+  const Hash program_, known_;
   const std::vector<std::string> clients_;
   std::vector<std::string> names_;  // the parties', then the clients'
   Event wake_, arrival_;

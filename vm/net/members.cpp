@@ -1,6 +1,5 @@
 #include "net/members.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace secfwt {
@@ -16,26 +15,6 @@ bool lives(TlsStream& stream) try {
 }
 
 }  // namespace
-
-std::vector<std::string> Roles::clients() const {
-  std::vector<std::string> names{kModelOwner};
-  names.insert(names.end(), owners.begin(), owners.end());
-  if (several() && !owner(coordinator)) names.push_back(coordinator);
-  return names;
-}
-
-std::optional<std::size_t> Roles::owner(const std::string& name) const {
-  const auto found = std::find(owners.begin(), owners.end(), name);
-  if (found == owners.end()) return {};
-  return static_cast<std::size_t>(found - owners.begin());
-}
-
-std::string Roles::named(u64 some) const {
-  std::string text;
-  for (std::size_t i = 0; i < owners.size(); ++i)
-    if (some >> i & 1) text += (text.empty() ? "" : ", ") + owners[i];
-  return text;
-}
 
 void Members::add(std::size_t owner, Visitor visitor) {
   connections_.erase(owner);

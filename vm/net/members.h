@@ -1,26 +1,13 @@
-// Several data owners: who they are, and the connections of those who have shared their examples and stay.
+// The connections of those of several data owners who have shared their examples and stay.
 #pragma once
 
 #include <map>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "net/doorman.h"
 
 namespace secfwt {
-
-// The clients of a deployment by the names in their certificates.
-struct Roles {
-  std::vector<std::string> owners{kDataOwner};  // bit i of a step's owners is the i-th
-  std::string coordinator;                      // of several owners; empty: there is one, who asks for itself
-
-  bool several() const { return !coordinator.empty(); }
-  std::vector<std::string> clients() const;
-  std::optional<std::size_t> owner(const std::string& name) const;
-  // Some owners by name, for messages.
-  std::string named(u64 owners) const;
-};
 
 class Members {
  public:
