@@ -23,6 +23,7 @@
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
     python benchmarks/run.py prototypes ag_news --draws 16
     python benchmarks/run.py searches ag_news --draws 8
+    python benchmarks/run.py owners --tasks sst2 --seeds 1
     python benchmarks/run.py faults --cells 20
     python benchmarks/run.py figures
 
@@ -61,6 +62,7 @@ COMMANDS = {
     "explore": "accuracy.explore",
     "prototypes": "accuracy.prototypes",
     "searches": "accuracy.searches",
+    "owners": "accuracy.owners",
     "faults": "faults",
     "figures": "performance.figures",
 }

@@ -55,11 +55,11 @@ def target_of(options: GenOptions, target: Target) -> Target:
         advice = "MP-SPDZ's programs have merged matrices: give --target embedded."
         raise ProblemsFound([Problem("error", "--lora-products is factored, --target is mp-spdz", advice)])
     if options.limited and target == "mp-spdz":
-        limits = ("max_evaluations", "max_logit_rows", "min_owners")
+        limits = ("noise", "max_evaluations", "max_logit_rows", "min_owners")
         given = next(flag(GenOptions, name) for name in limits if getattr(options, name))
         advice = "MP-SPDZ's parties count nothing, so that nobody would hold to it: give --target embedded."
         if options.noise:
-            given, advice = "--noise", "MP-SPDZ's parties add none to what they open: give --target embedded."
+            advice = "MP-SPDZ's parties add none to what they open: give --target embedded."
         raise ProblemsFound([Problem("error", f"{given} is given, --target is mp-spdz", advice)])
     return "embedded" if options.limited else target
 
