@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from secfwt.codegen.plan.graph import UNION_WEIGHT
 from secfwt.runtime.data.examples import Example
 from secfwt.runtime.data.splits import Splits
@@ -27,13 +27,13 @@ from secfwt.runtime.tuning.objective import Objective, PromptSpace
 from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import embed
 
-import rows as common
 from accuracy.clear import TorchEngine
 from accuracy.methods import METHODS, SILENT, described, embedded_sets, run_options
 from accuracy.run import SETTINGS
 from accuracy.table import AccuracyRow, append, read, table
 from accuracy.tasks import DATA, TASKS, Task, draw
-from rows import RESULTS
+from cells import add_cell_options, computed
+from rows import RESULTS, command, commit
 
 METHOD = METHODS["Black-Box Tuning, softmax"]
 MOST = 5
@@ -113,7 +113,7 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
         task=task.name, method=name, seed=seed, settings=described(task, settings), adapter="", shots=options.k_shot,
         evaluations=found.evaluations, start_loss=found.start_loss, best_loss=found.best_loss,
         start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()), tested=len(right),
-        seconds=time.monotonic() - began, megabytes=0.0, commit=common.commit(), command=common.command(),
+        seconds=time.monotonic() - began, megabytes=0.0, commit="", command="",
     )  # fmt: skip
 
 
@@ -125,22 +125,22 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--budget", type=int, help="evaluations of a search; default: 400")
     parser.add_argument("--out", type=Path, default=RESULTS / "owners.csv")
+    add_cell_options(parser)
 
 
 def main(options: argparse.Namespace) -> None:
     """Measure what is missing, print the table."""
-    torch.set_num_threads(1)
     names = [list(ARMS)[int(i)] for i in options.arms.split(",")]
+    tasks, seeds = [TASKS[name] for name in options.tasks.split(",")], map(int, options.seeds.split(","))
     settings = SETTINGS | ({"budget": options.budget} if options.budget else {})
-    for seed in map(int, options.seeds.split(",")):
-        for task in (TASKS[name] for name in options.tasks.split(",")):
-            for name in names:
-                key = task.name, name, seed, described(task, settings), "", task.tested
-                if key in {row.key for row in read(options.out)}:
-                    continue
-                row = measure(task, name, seed, settings, options.data)
-                append(options.out, row)
-                print(f"{row.task}, {name}, seed {seed}: {row.accuracy:.1%} of {row.tested}", flush=True)
+    there = {row.key for row in read(options.out)}
+    cells = []
+    for seed, task, name in product(seeds, tasks, names):
+        if (task.name, name, seed, described(task, settings), "", task.tested) not in there:
+            cells.append((task, name, seed, settings, options.data))
+    for _, row in computed(measure, cells, options):
+        append(options.out, replace(row, commit=commit(), command=command()))
+        print(f"{row.task}, {row.method}, seed {row.seed}: {row.accuracy:.1%} of {row.tested}", flush=True)
     print(table(read(options.out), list(ARMS)))
 
 
