@@ -323,7 +323,8 @@ Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::siz
   const SideBySide set = side_by_side(ids, output);
 
   const Node& opened = program_.values[wanted.value];
-  const std::size_t instances = (opens_examples ? 1 : candidates) * (opened.stage == Stage::candidate ? 1 : set.count);
+  const std::size_t instances =
+      (opens_examples ? 1 : candidates) * (opened.stage == Stage::candidate ? 1 : set.count());
   const Words noise = wanted.noise ? noise_.take(*wanted.noise, instances * volume(opened.shape)) : Words();
   Environment values = setup_;
   bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
