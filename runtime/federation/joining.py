@@ -83,7 +83,10 @@ def join(options: JoinOptions, console: Console) -> None:
         keep_prompt(run, _listen(member, run, deployment.coordinator, display), shared.splits.labels)
         display.note(f"over     the search is; its prompt is in {run.path}, for secfwt-predict and secfwt-evaluate")
     except KeyboardInterrupt:
-        display.note("withdrawn: the parties have let go of these examples, and open no sum with them any more")
+        display.note(
+            "withdrawn: the parties have let go of these examples. What was opened stays known: if the same weights "
+            "are sent again and the others go on, the difference to their sum is what these examples add"
+        )
         return
     finally:
         run.close()

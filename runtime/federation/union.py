@@ -12,7 +12,7 @@ from ...codegen.ring.header import ProgramHeader
 from ..embedded.engine import EmbeddedEngine
 from ..embedded.running import AMONG_OWNERS, session
 from ..engine import Batch, Floats, Progress
-from ..errors import InputError
+from ..errors import InputError, ServiceError
 from ..parties.deployment import Deployment
 from ..progress import Display
 from .member import SETS
@@ -69,12 +69,17 @@ class UnionEngine(EmbeddedEngine):
 
 @contextmanager
 def gathered(
-    deployment: Deployment, program: ProgramHeader, owners: Sequence[str], display: Display
+    deployment: Deployment, program: ProgramHeader, owners: Sequence[str], display: Display, own: str | None = None
 ) -> Iterator[UnionEngine]:
-    """The engine once all these owners have joined, however long that takes."""
+    """The engine once all these owners have joined, however long that takes.
+
+    `own`: who of them the coordinator is, which has joined. Raises ServiceError if it is not there any more.
+    """
     said: list[str] = []
     while (engine := UnionEngine(deployment, program, owners, display.part)).missing:
         engine.leave()
+        if own in engine.missing:
+            raise ServiceError(f"{own}'s own examples are no longer at the parties: start again")
         if engine.missing != said:
             display.note(f"waits    for {', '.join(engine.missing)} (secfwt-join)")
             said = engine.missing

@@ -124,7 +124,8 @@ def test_nobody_gets_what_is_another_ones(service: Running) -> None:
         assert "for anna.secfwt, this client is ben.secfwt" in refusal(service, "ben", 0b0100, output=1)
         # neither is one's own loss, whose examples might be another's
         assert "never of one owner's own" in refusal(service, BOSS, 0)
-        assert "there is no set of examples 7" in refusal(service, "ben", 0, output=1, number=7)
+        # nor logits of what stands in sums, by whoever else has its key
+        assert "they are for sums until it leaves" in refusal(service, "ben", 0, output=1)
 
 
 def test_an_owner_gets_logits_of_its_own_examples_alone(service: Running) -> None:
@@ -162,6 +163,28 @@ def test_an_owner_that_leaves_takes_its_examples_away_and_may_come_back(service:
             assert asked(boss, ABC) == pytest.approx(LOSSES, abs=TOLERANCE)
 
 
+def test_one_example_more_is_no_difference_of_sums(service: Running) -> None:
+    with here(service, "ben", "carl") as owners:
+        with client(service, BOSS) as boss:
+            asked(boss, BC)
+        owners["carl"].close()
+        carl = client(service, "carl")
+        carl.send_examples(0, 3, given("x", X[2:]))
+        carl.join()
+        said = refusal(service, BOSS, BC)
+        assert "carl.secfwt has 3 examples in set 0, sums were opened of 2" in said
+        carl.close()
+
+
+def test_a_party_that_knows_of_no_sum_passes_the_last_word_on(service: Running) -> None:
+    with here(service, "ben", "carl") as owners:
+        with client(service, BOSS) as boss:
+            boss.tell(BC, given("z", Z[:1]))
+        assert owners["ben"].listen(48)[0] == Frame.TELL
+        with client(service, BOSS) as boss, pytest.raises(ServiceError, match=r"anna.secfwt is not here"):
+            boss.tell(ABC, given("z", Z[:1]))
+
+
 def test_an_owner_that_dies_in_a_step_ends_the_next(service: Running) -> None:
     many = np.tile(Z, (2000, 1))
     results: list[np.ndarray] = []
@@ -195,7 +218,7 @@ def test_every_opening_is_told_to_those_whose_examples_are_in_it(service: Runnin
                 heard = owners[name].listen(0)
                 assert heard[:2] == (Frame.NOTICE, 0)
                 assert struct.unpack("<5Q", heard.payloads[0]) == (number, 3, examples, ABC, opened)
-        with client(service, BOSS) as boss, pytest.raises(ServiceError, match="is in another, or none"):
+        with client(service, BOSS) as boss, pytest.raises(ServiceError, match="is in another"):
             boss.tell(0b1111, given("z", Z[:1]))
 
 

@@ -46,14 +46,23 @@ class OwnedSets {
     for (std::size_t owner = 0; owner < 64; ++owner)
       if (owners >> owner & 1) unions_[owner] = owners;
   }
+  // How many examples an owner had in a set when a sum with it was opened; 0: none was. With another number the
+  // difference of two sums would be of few examples alone.
+  u64 summed(std::size_t owner, u64 set) const {
+    const auto found = counts_.find({owner, set});
+    return found == counts_.end() ? 0 : found->second;
+  }
+  void sum(std::size_t owner, u64 set, u64 count) { counts_[{owner, set}] = count; }
   void clear() {
     numbers_.clear();
     unions_.clear();
+    counts_.clear();
   }
 
  private:
   std::map<std::pair<std::size_t, u64>, u64> numbers_;
   std::map<std::size_t, u64> unions_;
+  std::map<std::pair<std::size_t, u64>, u64> counts_;
   u64 next_ = 0;
 };
 

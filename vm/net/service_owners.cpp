@@ -25,6 +25,8 @@ void Service::check_sets(const Proposal& step) {
     if (!own) throw Refusal("a step on one owner's examples is for that owner, this client is " + client_->name);
     if (output.min_owners)
       throw Refusal("output " + output.name + " is opened of the sum over several owners, never of one owner's own");
+    if (members_.here(*own))
+      throw Refusal("the examples of " + client_->name + " have joined: they are for sums until it leaves");
     if (!sets_.find(*own, step.argument)) throw Refusal("there is no set of examples " + set);
     return;
   }
@@ -41,9 +43,14 @@ void Service::check_sets(const Proposal& step) {
     if (!(step.owners >> i & 1)) continue;
     const std::string& owner = roles_.owners[i];
     if (!members_.here(i)) throw Refusal(owner + " is not here: it has not joined yet, or has left");
-    if (!sets_.find(i, step.argument)) throw Refusal(owner + " has shared no set " + set);
-    if (const u64 before = sets_.union_of(i); before != 0 && before != step.owners)
-      throw Refusal("the examples of " + owner + " stand in the sum over " + roles_.named(before) +
+    const auto found = sets_.find(i, step.argument);
+    if (!found) throw Refusal(owner + " has shared no set " + set);
+    const u64 count = engine_.example_count(*found), before = sets_.summed(i, step.argument);
+    if (before != 0 && before != count)
+      throw Refusal(owner + " has " + std::to_string(count) + " examples in set " + set + ", sums were opened of " +
+                    std::to_string(before) + ": the difference would be of few examples alone");
+    if (const u64 united = sets_.union_of(i); united != 0 && united != step.owners)
+      throw Refusal("the examples of " + owner + " stand in the sum over " + roles_.named(united) +
                     ", and for these weights in no other: the difference would be of few owners alone");
     others += owner != roles_.coordinator;
   }
@@ -71,16 +78,22 @@ u64 Service::examples_of(const Proposal& step) const {
 void Service::notify(const Proposal& step) {
   if (step.owners == 0) return;
   sets_.unite(step.owners);
+  for (std::size_t i = 0; i < roles_.owners.size(); ++i)
+    if (step.owners >> i & 1) sets_.sum(i, step.argument, engine_.example_count(*sets_.find(i, step.argument)));
   const u64 words[kNoticeWords] = {step.argument, step.count, examples_of(step), step.owners, opened_[step.output]};
   const auto notice = frame(Frame::notice, step.output, Words(words, words + kNoticeWords));
   for (std::size_t i = 0; i < roles_.owners.size(); ++i)
     if (step.owners >> i & 1) members_.tell(i, notice);
 }
 
+// What is told is the coordinator's own. A party that was started again knows of no sum.
 void Service::check_told(u64 owners) const {
-  for (std::size_t i = 0; i < roles_.owners.size(); ++i)
-    if (owners >> i & 1 && sets_.union_of(i) != owners)
-      throw Refusal("TELL is for the owners of a sum that was opened: " + roles_.owners[i] + " is in another, or none");
+  for (std::size_t i = 0; i < roles_.owners.size(); ++i) {
+    if (!(owners >> i & 1)) continue;
+    if (!members_.here(i)) throw Refusal(roles_.owners[i] + " is not here: it has left");
+    if (const u64 united = sets_.union_of(i); united != 0 && united != owners)
+      throw Refusal("TELL is for the owners of a sum that was opened: " + roles_.owners[i] + " is in another");
+  }
 }
 
 // Each owner gets all three components, one from each party, which knows no more than that and the next.
