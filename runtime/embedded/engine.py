@@ -128,7 +128,7 @@ class EmbeddedEngine:
     @property
     def noisy(self) -> bool:
         """Whether the parties add noise to every loss."""
-        return any(output.name == self._losses and output.noise for output in self._program.outputs)
+        return any(output.name == self._losses and output.noise for output in self.program.outputs)
 
     def abort(self) -> None:
         """Make the thread that waits for the parties fail at once."""

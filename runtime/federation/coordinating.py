@@ -72,7 +72,9 @@ def coordinate(
             own = Shared(options, load_splits(options), display)
             prints = own.fingerprints
             member = stack.enter_context(_joined(own, deployment, header, display))
-        engine = stack.enter_context(gathered(deployment, header, owners, display, own and deployment.coordinator))
+        engine = stack.enter_context(
+            gathered(deployment, header, owners, display, deployment.coordinator if own else None)
+        )
         display.note(f"data     {_counts(engine)}")
         prints = prints | {"owners": _fingerprint(engine)}
         if resume and folder is not None:

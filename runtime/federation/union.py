@@ -79,7 +79,7 @@ def gathered(
     while (engine := UnionEngine(deployment, program, owners, display.part)).missing:
         engine.leave()
         if own in engine.missing:
-            raise ServiceError(f"{own}'s own examples are no longer at the parties: start again")
+            raise ServiceError(0, "lost", f"{own}'s own examples are no longer here: start again")
         if engine.missing != said:
             display.note(f"waits    for {', '.join(engine.missing)} (secfwt-join)")
             said = engine.missing
