@@ -69,7 +69,7 @@ def test_a_classifier_in_every_way(tmp_path: Path) -> None:
         assert row.model.endswith(" + lora")
     whole, frozen, merged, factored = rows.values()
     assert 1.5 < whole.megabytes / frozen.megabytes < 2.2
-    assert frozen.megabytes == pytest.approx(merged.megabytes, rel=0.01)
+    assert frozen.megabytes == pytest.approx(merged.megabytes, rel=0.05)
     assert factored.megabytes > merged.megabytes
     assert factored.rounds > merged.rounds
     assert whole.secret_weights > frozen.secret_weights > merged.secret_weights > factored.secret_weights
