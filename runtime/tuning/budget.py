@@ -90,7 +90,8 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
     ring = compiled.ring
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
     uploads = uploaded_bytes(ring, "weight") + sum(uploaded_bytes(ring, "example", size) for size in sizes.values())
-    asked = [*_steps(options, None), *([("test", 1)] * 2 if "test" in sizes else [])]
+    weights = len(SHOT_WEIGHTS) if compiled.options.prototype_shots else 0
+    asked = [*_steps(options, None, weights), *([("test", 1)] * 2 if "test" in sizes else [])]
     asked += [("dev", 1)] * 2 if options.keep_beyond else []
     for (name, candidates), times in Counter(asked).items():
         evaluated = candidates + canaries.count(candidates)

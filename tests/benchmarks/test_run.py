@@ -42,7 +42,7 @@ def test_every_command_says_what_it_takes(command: str, capsys: pytest.CaptureFi
 
 
 def test_folders_import_downward() -> None:
-    order = ("run", "faults", "survival", "accuracy", "peers", "performance", "processes", "cells", "rows")
+    order = ("run", "faults", "survival", "adapters", "accuracy", "peers", "performance", "processes", "cells", "rows")
     folder = ROOT / "benchmarks"
     for path in folder.rglob("*.py"):
         own = path.relative_to(folder).parts[0].removesuffix(".py")

@@ -63,7 +63,7 @@ def test_a_finished_run(finished: Path) -> None:
     assert f"{result['start_dev']:.4f} to {result['best_dev']:.4f}" in text
     assert result["phases"].keys() == {"examples", "losses without a prompt", "search", "dev choice", "test"}
     assert all(phase in text for phase in result["phases"])
-    assert result["opened"] == {"losses": 2 + 3 * (4 + 2), "rows of logits": 2 * 16}
+    assert result["opened"] == {"losses": 2 + 6 + 3 * (4 + 2), "rows of logits": 2 * 16}  # six weights of the shots
     assert "Not private" in text
     assert "Not finished" not in text
 
@@ -94,7 +94,7 @@ def test_an_interrupted_run(finished: Path, tmp_path: Path) -> None:
     text = text_of(tmp_path / "run")
     assert "Not finished: 2 of 3 generations" in text
     assert f"secfwt-tune --resume {tmp_path / 'run'}" in text
-    assert tuner.resume(tmp_path / "run").result_["opened"] == {"losses": 20, "rows of logits": 32}
+    assert tuner.resume(tmp_path / "run").result_["opened"] == {"losses": 26, "rows of logits": 32}
     assert "Not finished" not in text_of(tmp_path / "run")
 
 
