@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ from secfwt.runtime.embedded.client import Client, Heard
 from secfwt.runtime.embedded.processes import LocalParties, PartyError
 from secfwt.runtime.embedded.weights import share_weights
 from secfwt.runtime.errors import ServiceError
-from secfwt.runtime.parties.certificates import make_certificates
-from secfwt.runtime.parties.connection import Frame
+from secfwt.runtime.parties.certificates import client_context, make_certificates
+from secfwt.runtime.parties.connection import Connection, Frame
 from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.roles import clients_of
 
@@ -161,6 +162,21 @@ def test_an_owner_that_leaves_takes_its_examples_away_and_may_come_back(service:
         assert "and for these weights in no other" in refusal(service, BOSS, 0b0011)  # not without it, either
         with here(service, "carl"), client(service, BOSS) as boss:
             assert asked(boss, ABC) == pytest.approx(LOSSES, abs=TOLERANCE)
+
+
+def test_a_session_is_one_clients_at_all_parties(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two owners that put their connections together would have parties compute on sets of different sizes."""
+    contexts = {name: client_context(service.deployment.certificates, name) for name in ("ben", "carl")}
+
+    def mixed(party: int, address: Any, _: Any, *more: Any) -> Connection:
+        return Connection(party, address, contexts["carl" if party else "ben"], *more)
+
+    monkeypatch.setattr("secfwt.runtime.embedded.client.Connection", mixed)
+    with pytest.raises(ServiceError, match="was given a different command"):
+        client(service, "ben")
+    monkeypatch.undo()
+    with here(service, "ben", "carl"), client(service, BOSS) as boss:
+        assert asked(boss, BC).size == 3
 
 
 def test_one_example_more_is_no_difference_of_sums(service: Running) -> None:

@@ -11,6 +11,11 @@ std::vector<std::string> Roles::clients() const {
   return names;
 }
 
+u64 Roles::number(const std::string& client) const {
+  const auto names = clients();
+  return static_cast<u64>(std::find(names.begin(), names.end(), client) - names.begin());
+}
+
 std::optional<std::size_t> Roles::owner(const std::string& name) const {
   const auto found = std::find(owners.begin(), owners.end(), name);
   if (found == owners.end()) return {};

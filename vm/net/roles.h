@@ -16,6 +16,8 @@ struct Roles {
 
   bool several() const { return !coordinator.empty(); }
   std::vector<std::string> clients() const;
+  // Which of the clients this one is, the same number at all parties: one session is one client's everywhere.
+  u64 number(const std::string& client) const;
   std::optional<std::size_t> owner(const std::string& name) const;
   // Some owners by name, for messages.
   std::string named(u64 owners) const;

@@ -92,7 +92,7 @@ Proposal Service::greet() {
     if (engine_.party() == 0 || chosen) client_ = doorman_.take(chosen);
     if (client_) {
       client_broken_ = false;
-      return {0, client_->session, word(Frame::hello)};
+      return {0, client_->session, word(Frame::hello), roles_.number(client_->name)};
     }
     if (chosen) deadline = std::min(deadline, Clock::now() + kHelloWait);
     std::vector<pollfd> fds{{doorman_.event().fd(), POLLIN, 0}, {group_.event.fd(), POLLIN, 0}};
