@@ -148,7 +148,7 @@ def predicted(run_folder: Path) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["private", "public"])
 def test_tune(tmp_path: Path, films: list[object], weights: str) -> None:
-    options = [*films, "--budget", 8, "--weights", weights]
+    options = [*films, "--budget", 8, "--weights", weights, "--prototype-shots", 0]
     outcome = tune(*options, "--engine", "mp-spdz", "--protocol", "ring", "--run", tmp_path / "run")
     assert outcome.exit_code == 0, outcome.output
     assert tune(*options, "--engine", "clear", "--run", tmp_path / "clear").exit_code == 0
@@ -168,7 +168,8 @@ def test_tune_calibrates_softmax(tmp_path: Path, films: list[object]) -> None:
     """Prompts of the toy make scores beyond the plateau: losses under them are up to 0.02 off, as on the embedded
     machine. The search goes other ways from there on."""
     for engine in ("mp-spdz", "clear"):
-        outcome = tune(*films, "--budget", 4, "--attention", "softmax", "--engine", engine, "--run", tmp_path / engine)
+        options = "--budget", 4, "--attention", "softmax", "--prototype-shots", 0
+        outcome = tune(*films, *options, "--engine", engine, "--run", tmp_path / engine)
         assert outcome.exit_code == 0, outcome.output
     starts = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("mp-spdz", "clear")]
     for key in ("start_loss", "start_dev"):
