@@ -379,11 +379,11 @@ def test_errors_of_feature_maps_are_rows_of_the_results() -> None:
 def test_the_readmes_comparison_is_of_the_results() -> None:
     text = running_text(ROOT / "README.md")
     pattern = (
-        r"takes ([\d.]+) s and (\d+) MB .* SPU's softmax layer takes ([\d.]+) s and (\d+) MB, "
-        r"MP-SPDZ's own BERT layer takes (\d+) s and (\d+) MB"
+        r"takes ([\d.]+) s and (\d+) MB .* and ([\d.]+) s and ([\d.]+) MB with softmax\. .* "
+        r"SPU's softmax layer takes ([\d.]+) s and (\d+) MB, CrypTen's ([\d.]+) s and (\d+) MB"
     )
     found = re.search(pattern, text)
     assert found, "README.md does not compare a layer's seconds and megabytes any more"
-    engines = ("embedded", "SPU 0.9.5", "MP-SPDZ, stock party, its own layer")
+    engines = ("embedded", "embedded", "SPU 0.9.5", "CrypTen 0.4.1")
     for engine, seconds, megabytes in zip(engines, found.groups()[::2], found.groups()[1::2], strict=True):
         assert has_row(benchmark="peers", engine=engine, shape="384/12/1536", seconds=seconds, megabytes=megabytes)
