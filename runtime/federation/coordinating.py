@@ -30,7 +30,7 @@ from ..tuning.objective import Objective, PromptSpace
 from ..tuning.options import TuneOptions
 from ..tuning.report import facts_of, page_of_what_is_there, summary, write_page, write_report
 from ..tuning.run_folder import TuningRun
-from ..tuning.session import limits_of, load_splits
+from ..tuning.session import limits_of, load_splits, opened_run
 from .joining import Shared, log
 from .member import Member, Opening
 from .union import UnionEngine, gathered
@@ -77,15 +77,8 @@ def coordinate(
         )
         display.note(f"data     {_counts(engine)}")
         prints = prints | {"owners": _fingerprint(engine)}
-        if resume and folder is not None:
-            run = TuningRun.resume(folder, prints)
-        else:
-            run = TuningRun.create(folder, options.to_json(), prints)
-        stack.callback(run.close)
-        if not resume:
-            stack.push(run.undo_if_refused)
+        run = stack.enter_context(opened_run(folder, options, prints, resume, display))
         begun(run.path)
-        display.note(f"run      {run.path}")
         if own:
             stack.enter_context(_logged(member, run, deployment.coordinator))
         display.note(f"engine   {engine.name}")

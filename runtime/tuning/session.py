@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,17 +83,8 @@ def tune_splits(
         named[SHOTS] = named["train"] + named["dev"]
     sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}
     with ExitStack() as stack:
-        if resume and folder is not None:
-            run = TuningRun.resume(folder, prints)
-        else:
-            run = TuningRun.create(folder, options.to_json(), prints)
-        stack.callback(run.close)
-        if not resume:
-            stack.push(run.undo_if_refused)
+        run = stack.enter_context(opened_run(folder, options, prints, resume, display))
         begun(run.path)
-        display.note(f"run      {run.path}")
-        if run.unlocked:
-            display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
         mechanism = mechanism_of(options, model, sets) if options.noise else None
         space = PromptSpace(model.plan, options.alpha)
         canaries = Canaries(options.canaries if options.engine == "embedded" else 0, noise=options.noise)
@@ -138,6 +129,25 @@ def tune_splits(
         + ", evaluation.json, evaluation.png" * bool(measured)
     )
     return result
+
+
+@contextmanager
+def opened_run(
+    folder: Path | None, options: TuneOptions, prints: dict[str, str], resume: bool, display: Display
+) -> Iterator[TuningRun]:
+    """A new run's folder, which is gone again if the run is refused, or that of a run to go on with; said."""
+    with ExitStack() as stack:
+        if resume and folder is not None:
+            run = TuningRun.resume(folder, prints)
+        else:
+            run = TuningRun.create(folder, options.to_json(), prints)
+        stack.callback(run.close)
+        if not resume:
+            stack.push(run.undo_if_refused)
+        display.note(f"run      {run.path}")
+        if run.unlocked:
+            display.note(f"warning  no lock there ({run.unlocked}): keep other runs out of this folder")
+        yield run
 
 
 def own_options(given: Mapping[str, Any], name: PresetName) -> tuple[TuneOptions, str]:

@@ -109,17 +109,20 @@ TEST(noise_is_drawn_in_blocks_and_given_out_once) {
   CHECK(other.take(u64{1} << 50, 1024) != all);
 }
 
+constexpr std::size_t n = 4096;
+constexpr double deviation = 1000;
+// n numbers doubled, with noise of that deviation and without.
+const char* const kDoubled =
+    "secfwt-program 3\n"
+    "v 0 candidate rep 0 4096 candidate - name=z ring=40\n"
+    "v 1 candidate rep 0 4096 add 0,0\n"
+    "out noised 1 ring=40 noise=1000\n"
+    "out plain 1 ring=40\n"
+    "end\n";
+
 // A party that leaves out its own leaves in the others'.
 TEST(no_party_takes_away_the_noise_of_another) {
-  const std::size_t n = 4096;
-  const double deviation = 1000;
-  const Program program = parse_program(
-      "secfwt-program 3\n"
-      "v 0 candidate rep 0 4096 candidate - name=z ring=40\n"
-      "v 1 candidate rep 0 4096 add 0,0\n"
-      "out noised 1 ring=40 noise=1000\n"
-      "out plain 1 ring=40\n"
-      "end\n");
+  const Program program = parse_program(kDoubled);
   const auto x = additive(Words(n, 0));
   for (int liar = 0; liar < 3; ++liar) {
     std::array<Words, 3> parts;
@@ -140,15 +143,7 @@ TEST(no_party_takes_away_the_noise_of_another) {
 // Each party adds its own to its own share, and sends nobody else anything: what is opened has all three, and a party's
 // share alone is uniform.
 TEST(what_is_opened_has_the_noise_of_all_three) {
-  const std::size_t n = 4096;
-  const double deviation = 1000;
-  const Program program = parse_program(
-      "secfwt-program 3\n"
-      "v 0 candidate rep 0 4096 candidate - name=z ring=40\n"
-      "v 1 candidate rep 0 4096 add 0,0\n"
-      "out noised 1 ring=40 noise=1000\n"
-      "out plain 1 ring=40\n"
-      "end\n");
+  const Program program = parse_program(kDoubled);
   const Words z(n, 12345);
   const auto x = additive(z);
   std::array<Words, 3> noised[2], plain;
