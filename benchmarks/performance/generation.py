@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from secfwt.codegen.model.options import GenOptions
 from secfwt.codegen.plan.build import build_plan
+from secfwt.codegen.plan.graph import Plan
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.unstaged import unstaged
 
@@ -48,17 +49,22 @@ def generation_options(size: Generation) -> GenOptions:
     )
 
 
-def measure(size: Generation, staged: bool, runs: int, threads: int, think: int = 0) -> Row:
-    """One row: steps over all candidates and examples, the cold one first; the only one when `runs` is 0.
-
-    `think`: seconds between steps that the data owner is busy with something else.
-    """
+def in_the_clear(size: Generation) -> tuple[Plan, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """A step's plan, random weights and inputs, and its losses by the float32 oracle."""
     chosen = generation_options(size)
     plan = build_plan(model_spec(size.shape), chosen)
     others = replace(size, candidates=1, examples=-(-FITTED_ROWS // size.tokens))
     weights = model_weights(size.shape, chosen, plan, generation_inputs(others, seed=2))
     inputs = generation_inputs(size)
-    clear = run_plan(plan, weights, inputs, dtype=np.float32)["loss"]
+    return plan, weights, inputs, run_plan(plan, weights, inputs, dtype=np.float32)["loss"]
+
+
+def measure(size: Generation, staged: bool, runs: int, threads: int, think: int = 0) -> Row:
+    """One row: steps over all candidates and examples, the cold one first; the only one when `runs` is 0.
+
+    `think`: seconds between steps that the data owner is busy with something else.
+    """
+    plan, weights, inputs, clear = in_the_clear(size)
     program = lowered(plan, weights, {name: values[:2] for name, values in inputs.items()})
     if not staged:
         program = replace(program, ring=unstaged(program.ring))

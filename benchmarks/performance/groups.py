@@ -19,15 +19,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from secfwt.codegen.lowering.program import Lowered
 from secfwt.codegen.native.network import NETWORKS, Network
-from secfwt.codegen.plan.build import build_plan
-from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.cost import generation_cost
 from secfwt.codegen.ring.header import read_program
 from secfwt.codegen.ring.program import RingProgram
@@ -44,8 +42,8 @@ from secfwt.runtime.parties.certificates import make_certificates
 from secfwt.runtime.parties.deployment import Deployment
 
 import rows
-from performance.generation import Generation, generation_inputs, generation_options
-from performance.models import FITTED_ROWS, SHAPES, model_spec, model_weights
+from performance.generation import Generation, in_the_clear
+from performance.models import SHAPES
 from performance.service import folded
 from performance.service import lowered as lowered_with
 from performance.sweeps import at_least
@@ -118,12 +116,7 @@ class Work:
 
 def work(size: Generation) -> Work:
     """Random weights and inputs of that size."""
-    chosen = generation_options(size)
-    plan = build_plan(model_spec(size.shape), chosen)
-    others = replace(size, candidates=1, examples=-(-FITTED_ROWS // size.tokens))
-    weights = model_weights(size.shape, chosen, plan, generation_inputs(others, seed=2))
-    inputs = generation_inputs(size)
-    clear = run_plan(plan, weights, inputs, dtype=np.float32)["loss"]
+    plan, weights, inputs, clear = in_the_clear(size)
     program = lowered_with(plan, weights, {name: values[:FITTED] for name, values in inputs.items()})
     examples = {v.attrs["name"] for v in program.ring.inputs("example")}
     batch = Batch({name: values for name, values in inputs.items() if name in examples})
