@@ -1,25 +1,14 @@
-// AMX: products of bytes, 16·16·64 an instruction. With a = Σ 2^(8i)·a_i and b alike,
-//   a·b mod 2^(8n) = Σ_d 2^(8d)·Σ_{i+j=d} a_i·b_j, d = 0 … n−1: n(n+1)/2 byte products, summed by diagonal in 32-bit
-//   accumulators. A ring takes as many bytes as it has: 36 products for 64 bits, 15 for 40.
-// Exact: diagonals 4 … 7 are needed mod 2^32 only, and 0 … 3 stay below 4·255²·max_depth < 2^32.
+// The tile unit of AMX, and the kernels on it.
 #if defined(__x86_64__) && defined(__linux__)
+
+#include "ring/gemm_amx.h"
 
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ring/gemm_avx512.h"
-
-#define SECFWT_TARGET __attribute__((target(SECFWT_AVX512 ",avx512vbmi,amx-tile,amx-int8")))
-
 namespace secfwt {
 namespace {
-
-constexpr std::size_t kSide = 16, kDepth = 64, kMaxDepth = 512;
-constexpr std::size_t kTileBytes = 1024;
-// Of 64 inner indices of a panel: a tile for each byte.
-constexpr std::size_t step_bytes(int bytes) { return static_cast<std::size_t>(bytes) * kTileBytes; }
-static_assert(4 * 255 * 255 * u64{kMaxDepth} < u64{1} << 32, "a diagonal of byte products fits an accumulator");
 
 struct alignas(64) TileConfig {
   u8 palette = 1, start_row = 0, reserved[14] = {};
@@ -28,173 +17,29 @@ struct alignas(64) TileConfig {
 };
 const TileConfig tile_config;
 
-// Byte permutation that reads an 8-, or wider, column matrix by columns: index of byte i is (i mod rows)·columns +
-// i/rows.
-SECFWT_TARGET inline __m512i by_columns(int rows) {
-  alignas(64) u8 index[64];
-  for (int i = 0; i < 64; ++i) index[i] = static_cast<u8>(i % rows * (64 / rows) + i / rows);
-  return _mm512_load_si512(index);
-}
+struct TileUnit {
+  SECFWT_AMX static void configure() { _tile_loadconfig(&tile_config); }
+  SECFWT_AMX static void release() { _tile_release(); }
 
-// From 64 words the 8 planes of their bytes: plane i, byte j is byte i of word j.
-SECFWT_TARGET inline void split(__m512i x[8], __m512i words_to_planes) {
-  for (int i = 0; i < 8; ++i) x[i] = _mm512_permutexvar_epi8(words_to_planes, x[i]);
-  avx512::transpose(x);
-}
-
-// A tile of plane i: 16 rows of 64 inner indices.
-template <int Bytes>
-SECFWT_TARGET void pack_a(const Block& a, std::size_t m, std::size_t k, u64* out) {
-  const __m512i words_to_planes = by_columns(8);
-  u8* step = reinterpret_cast<u8*>(out);
-  for (std::size_t l = 0; l < k; l += kDepth, step += step_bytes(Bytes))
-    for (std::size_t i = 0; i < kSide; ++i) {
-      __m512i x[8];
-      for (std::size_t part = 0; part < 8; ++part)
-        x[part] = i < m ? avx512::load(a, i, l + 8 * part, k) : _mm512_setzero_si512();
-      split(x, words_to_planes);
-      for (std::size_t plane = 0; plane < Bytes; ++plane)
-        _mm512_storeu_si512(step + plane * kTileBytes + i * 64, x[plane]);
-    }
-}
-
-// A tile of plane i: 16 rows, each of four inner indices for 16 columns.
-template <int Bytes>
-SECFWT_TARGET void pack_b(const Block& b, std::size_t k, std::size_t n, u64* out) {
-  const __m512i words_to_planes = by_columns(8), quads = by_columns(4);
-  u8* step = reinterpret_cast<u8*>(out);
-  for (std::size_t l = 0; l < k; l += kDepth, step += step_bytes(Bytes))
-    for (std::size_t i = 0; i < kSide; ++i) {
-      __m512i x[8];
-      for (std::size_t part = 0; part < 8; ++part) {
-        const std::size_t row = l + 4 * i + part / 2;
-        x[part] = row < k ? avx512::load(b, row, part % 2 * 8, n) : _mm512_setzero_si512();
-      }
-      split(x, words_to_planes);
-      for (std::size_t plane = 0; plane < Bytes; ++plane)
-        _mm512_storeu_si512(step + plane * kTileBytes + i * 64, _mm512_permutexvar_epi8(quads, x[plane]));
-    }
-}
-
-// Instructions on tiles whose numbers are template arguments, which GCC's intrinsics do not take.
-template <int Tile>
-SECFWT_TARGET inline void zero() {
-  asm volatile("tilezero %%tmm%c0" : : "i"(Tile));
-}
-template <int Tile>
-SECFWT_TARGET inline void load(const u8* from) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(std::size_t{64}), "i"(Tile) : "memory");
-}
-template <int Tile>
-SECFWT_TARGET inline void store(u32* to) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(std::size_t{64}), "i"(Tile) : "memory");
-}
-// Sum += A·B.
-template <int Sum, int A, int B>
-SECFWT_TARGET inline void add_products() {
-  asm volatile("tdpbuud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
-}
-
-// Tiles 0 … 3 accumulate the `Count` <= 4 diagonals from `First` on; 4 holds a plane of A; 5, 6, 7 the three planes of
-// B needed next, of which the highest is replaced by the next lower one once A has met it: two loads for three
-// products.
-
-// Plane `Plane` of A with that of B that belongs to `Diagonal`, and with those of the diagonals below.
-template <int First, int Count, int Plane, int Diagonal>
-SECFWT_TARGET inline void meet(const u8* b) {
-  constexpr int other = Diagonal - Plane;
-  if constexpr (Diagonal >= First && other >= 0) {
-    constexpr int tile = 5 + (First + Count - 1 - other) % 3;
-    if constexpr (Plane == 0 || Diagonal == First) load<tile>(b + step_bytes(other));
-    add_products<Diagonal - First, 4, tile>();
-    meet<First, Count, Plane, Diagonal - 1>(b);
+  // Instructions on tiles whose numbers are template arguments, which GCC's intrinsics do not take.
+  template <int Tile>
+  SECFWT_AMX static void zero() {
+    asm volatile("tilezero %%tmm%c0" : : "i"(Tile));
   }
-}
-
-template <int First, int Count, int Plane = 0>
-SECFWT_TARGET inline void planes(const u8* a, const u8* b) {
-  if constexpr (Plane < First + Count) {
-    load<4>(a + step_bytes(Plane));
-    meet<First, Count, Plane, First + Count - 1>(b);
-    planes<First, Count, Plane + 1>(a, b);
+  template <int Tile>
+  SECFWT_AMX static void load(const u8* from) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(std::size_t{64}), "i"(Tile) : "memory");
   }
-}
-
-using Diagonals = u32[8][kSide][kSide];
-
-template <int First, int Count>
-SECFWT_TARGET inline void sum_diagonals(const u8* a, const u8* b, std::size_t steps, std::size_t step,
-                                        Diagonals& diagonals) {
-  zero<0>(), zero<1>(), zero<2>(), zero<3>();
-  for (; steps > 0; --steps, a += step, b += step) planes<First, Count>(a, b);
-  store<0>(diagonals[First][0]);
-  if constexpr (Count > 1) store<1>(diagonals[First + 1][0]);
-  if constexpr (Count > 2) store<2>(diagonals[First + 2][0]);
-  if constexpr (Count > 3) store<3>(diagonals[First + 3][0]);
-}
-
-SECFWT_TARGET inline __m512i widened(__m512i x, int half) {
-  return _mm512_cvtepu32_epi64(half == 0 ? _mm512_castsi512_si256(x) : _mm512_extracti64x4_epi64(x, 1));
-}
-
-// C = or += Σ_d 2^(8d)·diagonal d.
-template <int Bytes>
-SECFWT_TARGET inline void combine(const Diagonals& diagonals, u64* c, std::size_t ldc, std::size_t m, std::size_t n,
-                                  bool accumulate) {
-  const u32 columns = 0xffffu >> (16 - n);
-  for (std::size_t i = 0; i < m; ++i, c += ldc) {
-    __m512i d[8];
-    for (int j = 0; j < 8; ++j) d[j] = j < Bytes ? _mm512_load_si512(diagonals[j][i]) : _mm512_setzero_si512();
-    const __m512i high = _mm512_add_epi32(_mm512_add_epi32(d[4], _mm512_slli_epi32(d[5], 8)),
-                                          _mm512_add_epi32(_mm512_slli_epi32(d[6], 16), _mm512_slli_epi32(d[7], 24)));
-    for (int half = 0; half < 2; ++half) {
-      const __mmask8 mask = static_cast<__mmask8>(columns >> (8 * half));
-      __m512i sum = _mm512_add_epi64(widened(d[0], half), _mm512_slli_epi64(widened(d[1], half), 8));
-      sum = _mm512_add_epi64(sum, _mm512_slli_epi64(widened(d[2], half), 16));
-      sum = _mm512_add_epi64(sum, _mm512_slli_epi64(widened(d[3], half), 24));
-      sum = _mm512_add_epi64(sum, _mm512_slli_epi64(widened(high, half), 32));
-      if (accumulate) sum = _mm512_add_epi64(sum, _mm512_maskz_loadu_epi64(mask, c + 8 * half));
-      _mm512_mask_storeu_epi64(c + 8 * half, mask, sum);
-    }
+  template <int Tile>
+  SECFWT_AMX static void store(u32* to) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(std::size_t{64}), "i"(Tile) : "memory");
   }
-}
-
-template <int Bytes>
-SECFWT_TARGET void multiply(const u64* a, const u64* b, std::size_t k, u64* c, std::size_t ldc, std::size_t m,
-                            std::size_t n, bool accumulate) {
-  constexpr std::size_t step = step_bytes(Bytes);
-  constexpr int low = Bytes - 4;  // diagonals that wait for a second turn
-  const std::size_t steps = (k + kDepth - 1) / kDepth;
-  alignas(64) Diagonals diagonals;
-  _tile_loadconfig(&tile_config);
-  for (std::size_t j = 0; j < n; j += kSide)
-    for (std::size_t i = 0; i < m; i += kSide) {
-      const u8* left = reinterpret_cast<const u8*>(a) + i / kSide * steps * step;
-      const u8* right = reinterpret_cast<const u8*>(b) + j / kSide * steps * step;
-      sum_diagonals<low, 4>(left, right, steps, step, diagonals);
-      if constexpr (low > 0) sum_diagonals<0, low>(left, right, steps, step, diagonals);
-      combine<Bytes>(diagonals, c + i * ldc + j, ldc, std::min(kSide, m - i), std::min(kSide, n - j), accumulate);
-    }
-  _tile_release();
-}
-
-// The products of tiles for 64 inner indices, and so on.
-template <int Bytes>
-SECFWT_TARGET void products(std::size_t k) {
-  _tile_loadconfig(&tile_config);
-  zero<0>(), zero<1>(), zero<2>(), zero<3>(), zero<4>(), zero<5>();
-  for (std::size_t left = k / kDepth * (Bytes * (Bytes + 1) / 2); left >= 4; left -= 4)
-    add_products<0, 4, 5>(), add_products<1, 4, 5>(), add_products<2, 4, 5>(), add_products<3, 4, 5>();
-  _tile_release();
-}
-
-template <int Bytes>
-const GemmKernel* kernel_of(const char* name) {
-  static const GemmKernel kernel{name,          Isa::amx,      8 * Bytes,       kSide,          kSide,
-                                 kDepth,        Bytes,         Bytes,           kMaxDepth,      false,
-                                 pack_a<Bytes>, pack_b<Bytes>, multiply<Bytes>, products<Bytes>};
-  return &kernel;
-}
+  // Sum += A·B.
+  template <int Sum, int A, int B>
+  SECFWT_AMX static void add_products() {
+    asm volatile("tdpbuud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
+  }
+};
 
 bool has_int8_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -212,19 +57,7 @@ bool request_tiles() {
 const GemmKernel* amx_kernel(int bytes) {
   static const bool supported =
       avx512_mullo_kernel() && __builtin_cpu_supports("avx512vbmi") && has_int8_tiles() && request_tiles();
-  if (!supported) return nullptr;
-  switch (bytes) {
-    case 4:
-      return kernel_of<4>("amx-32");
-    case 5:
-      return kernel_of<5>("amx-40");
-    case 6:
-      return kernel_of<6>("amx-48");
-    case 7:
-      return kernel_of<7>("amx-56");
-    default:
-      return kernel_of<8>("amx-64");
-  }
+  return supported ? amx::kernel<TileUnit>(bytes) : nullptr;
 }
 
 }  // namespace secfwt

@@ -1,5 +1,6 @@
 // Matrix products of every kernel against the textbook loop; streams, phasors and parallel loops.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "amx_arithmetic.h"
 #include "check.h"
 #include "ring/gemm.h"
 #include "ring/gemm_kernel.h"
@@ -143,6 +145,22 @@ TEST(gemm_every_kernel_in_every_ring) {
       CHECK(equal(sums.multiply(sums.terms(), bits), sums.expected, bits));
     }
   }
+  set_isa(before);
+}
+
+// On a processor without AMX as well: all but the instructions.
+TEST(gemm_amx_by_arithmetic) {
+  Rng rng(9);
+  const Isa before = current_isa();
+  for (Fill fill : {Fill::random, Fill::ones})
+    for (const auto& [m, k, n] : {std::array<std::size_t, 3>{1, 1, 1}, {17, 65, 33}, {35, 70, 19}, {16, 1025, 17}}) {
+      const Sums sums(m, k, n, fill, rng);
+      for (const GemmKernel* kernel : kernels_without_tiles()) {
+        require_kernel(*kernel);
+        for (int bits : {1, kernel->bits - 7, kernel->bits})
+          CHECK(equal(sums.multiply(sums.terms(), bits), sums.expected, bits));
+      }
+    }
   set_isa(before);
 }
 
