@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from secfwt.codegen.model.options import GenOptions
 from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.tuning.clear import InProcessEngine
 from secfwt.runtime.tuning.model import Model
@@ -42,6 +43,16 @@ class Examples:
     tiles: list[Tile]
     labels: Tensor
     weight: Tensor
+
+
+def mean_losses(logits: Tensor, labels: Tensor, weight: Tensor, options: GenOptions) -> Tensor:
+    """Losses `[C]` of logits `[C, E, L]`, with one-hot labels `[E, L]` and weights `[E]` that sum to 1."""
+    right = (logits * labels).sum(-1)
+    if options.loss == "ce":
+        each = logits.logsumexp(-1) - right
+    else:
+        each = ((options.margin + logits - right[..., None]).clamp(min=0) * (1 - labels)).sum(-1)
+    return (each * weight).sum(-1)
 
 
 class TorchEngine(InProcessEngine[Examples]):
@@ -137,13 +148,8 @@ class TorchEngine(InProcessEngine[Examples]):
 
     def loss(self, name: str, z: Tensor) -> Tensor:
         """`losses` that can be differentiated, `[C]`."""
-        examples, logits = self._sets[name], self.forward(name, z)
-        right = (logits * examples.labels).sum(-1)
-        if self._options.loss == "ce":
-            each = logits.logsumexp(-1) - right
-        else:
-            each = ((self._options.margin + logits - right[..., None]).clamp(min=0) * (1 - examples.labels)).sum(-1)
-        return (each * examples.weight).sum(-1)
+        examples = self._sets[name]
+        return mean_losses(self.forward(name, z), examples.labels, examples.weight, self._options)
 
     def forward(self, name: str, z: Tensor) -> Tensor:
         """Logits of the program's z `[C, d]`, `[C, E, L]`."""

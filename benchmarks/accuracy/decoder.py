@@ -17,6 +17,8 @@ from secfwt.runtime.tuning.objective import PromptSpace
 from torch import Tensor
 from torch.nn import functional
 
+from accuracy.clear import mean_losses
+
 ACTIVATIONS = {"silu": functional.silu, "gelu_new": lambda x: functional.gelu(x, approximate="tanh")}
 TILE_TEXTS = 64
 """Texts that go through a layer at once."""
@@ -105,13 +107,8 @@ class TorchDecoder(InProcessEngine[Examples]):
 
     def loss(self, name: str, z: Tensor) -> Tensor:
         """`losses` that can be differentiated, `[C]`."""
-        examples, logits = self._sets[name], self.forward(name, z)
-        right = (logits * examples.labels).sum(-1)
-        if self._options.loss == "ce":
-            each = logits.logsumexp(-1) - right
-        else:
-            each = ((self._options.margin + logits - right[..., None]).clamp(min=0) * (1 - examples.labels)).sum(-1)
-        return (each * examples.weight).sum(-1)
+        examples = self._sets[name]
+        return mean_losses(self.forward(name, z), examples.labels, examples.weight, self._options)
 
     def forward(self, name: str, z: Tensor) -> Tensor:
         """Logits of the program's z `[C, d]`, `[C, E, L]`."""
