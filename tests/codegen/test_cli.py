@@ -379,3 +379,6 @@ def test_a_decoders_bundle(tmp_path: Path) -> None:
     owner = Embedder.open(tmp_path / "out" / "data_owner")
     assert owner.settings.layout is not None
     assert owner.encode(["a film"])[0]["mask"].sum() > owner.settings.layout.template_rows
+    several = ["--min-owners", 2, "--noise", 0.05, "--max-evaluations", 9]
+    generate(tmp_path / "model", tmp_path / "several", *options, *several)
+    assert read_program(tmp_path / "several" / "public" / "program.txt").outputs[0].min_owners == 2
