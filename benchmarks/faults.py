@@ -5,9 +5,10 @@
     python benchmarks/run.py faults --cells 20 --seed 7
 
 Every cell of processes x phases x faults is a run of its own: three parties, the model owner and the data owner, each
-a process with a disk and a network of its own. It must go on or end as docs/deployment.md says, within the seconds it
-says, leave nothing behind, and give the run with `--resume`. Cells that results/faults.csv has are not run again:
-remove the file to begin anew. As root: disks are mounted. MP-SPDZ's cells need an installation.
+a process with a disk and a network of its own; of several data owners (--engine owners) two and their coordinator. It
+must go on or end as docs/deployment.md says, within the seconds it says, leave nothing behind, and give the run with
+`--resume`. Cells that results/faults.csv has are not run again: remove the file to begin anew. As root: disks are
+mounted. MP-SPDZ's cells need an installation.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tempfile import TemporaryDirectory
 from secfwt.codegen.commandline.command import exit_codes
 from secfwt.runtime.tuning.model import default_model
 
+from processes.federation import COORDINATOR
 from processes.service import ENGINES, ROLES
 from rows import RESULTS, commit
 from survival.cells import NoDiskError, Row, run_cell, undisturbed
@@ -36,7 +38,7 @@ from survival.table import table
 def add_options(parser: argparse.ArgumentParser, command: str) -> None:
     """Which cells."""
     parser.add_argument("--engine", nargs="+", choices=ENGINES, default=ENGINES)
-    parser.add_argument("--role", nargs="+", choices=ROLES, default=ROLES)
+    parser.add_argument("--role", nargs="+", choices=(*ROLES, COORDINATOR), default=(*ROLES, COORDINATOR))
     parser.add_argument("--phase", nargs="+", choices=PHASES, default=PHASES)
     parser.add_argument("--fault", nargs="+", choices=FAULTS, default=FAULTS)
     parser.add_argument("--cells", type=int, help="only so many of these, by chance")

@@ -12,6 +12,7 @@ from .commandline.options import ATTENTION, ENGINE, MODEL, RUN, Option
 from .commandline.problems import Problem, ProblemsFound
 from .model.options import INITIAL_PROMPT, LORA, AttentionChoice, GenOptions, WeightsChoice
 from .mpspdz.options import MpSpdzOptions
+from .plan.graph import UNION_WEIGHT
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,10 @@ def generate_command(typed: Typed) -> None:
     show(compiled, mp_spdz.examples)
     if (clipped := compiled.covered.clipped) is not None:
         low, high = clipped
-        print(f"noise      {options.noise:g} by each party on every loss; an example's is from {low:.3g} to {high:.3g}")
+        what = f"sum of losses, in which an example's weighs {UNION_WEIGHT:g}" if options.min_owners else "loss"
+        print(
+            f"noise      {options.noise:g} by each party on every {what}; an example's is from {low:.3g} to {high:.3g}"
+        )
     if compiled.weights is None:
         print("no weights: norms and ranges are assumed, and the bundle has its public part only")
     if options.limited and choices.target == "all":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import InputError
 
@@ -28,6 +28,8 @@ class Mechanism:
     delta: float
     weights: Mapping[str, float]
     """By set, the largest weight of an example: 1 in so many as a rule."""
+    REST: ClassVar[str] = "logits of the test set have none"
+    """What else there is to say."""
 
     def __post_init__(self) -> None:
         _library()
@@ -35,22 +37,28 @@ class Mechanism:
     def epsilon(self, asked: Mapping[str, int]) -> float:
         """ε at `delta`, of each example against another in its place, for so many losses of each set, whatever was
         known when each candidate was chosen. Sets share no example: the largest of theirs."""
-        return max((self._of_set(name, count) for name, count in asked.items() if count), default=0.0)
+        each = (self.epsilon_of({name: 1}, {name: count}) for name, count in asked.items())
+        return max(each, default=0.0)
 
-    def _of_set(self, name: str, count: int) -> float:
+    def epsilon_of(self, examples: Mapping[str, int], asked: Mapping[str, int]) -> float:
+        """The same of so many examples of each set against as many others in their places, all at once."""
         library = _library()
-        multiplier = self.deviation / (self.span * (self.weights[name] + WEIGHT_ROUNDING))
         accountant = library.rdp.RdpAccountant(neighboring_relation=library.NeighboringRelation.REPLACE_ONE)
-        accountant.compose(library.GaussianDpEvent(multiplier), count)
+        for name, count in asked.items():
+            changes = self.span * examples.get(name, 0) * (self.weights[name] + WEIGHT_ROUNDING)
+            if count and changes:
+                accountant.compose(library.GaussianDpEvent(self.deviation / changes), count)
         return float(accountant.get_epsilon(self.delta))
 
     def statement(self, asked: Mapping[str, int]) -> str:
         """What follows for the examples, in a line."""
         counted = " and ".join(f"{count} losses of {name}" for name, count in asked.items() if count)
-        return (
-            f"{counted}: (ε = {self.epsilon(asked):.3g}, δ = {self.delta:.3g})-differential privacy of each example, "
-            "by one party's noise alone; logits of the test set have none"
-        )
+        return f"{counted}: {self.guarantee(asked)}; {self.REST}"
+
+    def guarantee(self, *asked: Mapping[str, int]) -> str:
+        """What follows for one example, whichever of these it was that was asked for."""
+        bound = f"(ε = {max(map(self.epsilon, asked)):.3g}, δ = {self.delta:.3g})"
+        return f"{bound}-differential privacy of each example, by one party's noise alone"
 
 
 def _library() -> Any:

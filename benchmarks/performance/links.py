@@ -115,7 +115,7 @@ def tuning(prepared: Prepared, network: Network) -> Spent:
             model_owner = service.start_model_owner()
             if embedded and model_owner.wait(RUN_SECONDS) != 0:
                 raise SecfwtError(f"the weights were not shared: {model_owner.lines[-1:]}")
-            data_owner = service.start_data_owner()
+            data_owner = service.start_search()
             if data_owner.wait(RUN_SECONDS) != 0:
                 raise SecfwtError(f"the run did not end: {data_owner.lines[-1:]}")
             if embedded:

@@ -20,12 +20,13 @@ from secfwt.runtime.parties.deployment import PartyAddress
 
 from processes.network import Network
 
-EngineName = Literal["embedded", "mp-spdz"]
-ENGINES: tuple[EngineName, ...] = ("embedded", "mp-spdz")
+EngineName = Literal["embedded", "mp-spdz", "owners"]
+ENGINES: tuple[EngineName, ...] = ("embedded", "mp-spdz", "owners")
+"""`owners`: the embedded one, for several data owners (`federation.py`)."""
 PARTIES = ("party 0", "party 1", "party 2")
 OWNERS = ("data owner", "model owner")
 ROLES = (*OWNERS, *PARTIES)
-DELAYS = {"embedded": 0.002, "mp-spdz": 0.0005}
+DELAYS = {"embedded": 0.002, "mp-spdz": 0.0005, "owners": 0.002}
 """Seconds of every wire where nothing else is said: a step of MP-SPDZ has hundreds of rounds."""
 START_SECONDS = 120.0
 
@@ -108,10 +109,17 @@ class Prepared:
     certificates: Path
     data: Sequence[str]
     """Options of `tune.py` that say what is tuned on."""
+    owners: Sequence[str] = ()
+    """Options of `secfwt-join`, for each of several data owners."""
 
 
 class Service:
     """The processes of one run in one folder. `disks[role]` is a folder that this role alone writes to."""
+
+    searcher = "data owner"
+    """Whose run it is."""
+    clients: tuple[str, ...] = OWNERS
+    roles: tuple[str, ...] = ROLES
 
     def __init__(
         self, prepared: Prepared, folder: Path, disks: dict[str, Path], network: Network | None = None
@@ -120,9 +128,9 @@ class Service:
         self.network = network or Network(DELAYS[prepared.engine])
         self.processes: dict[str, Process] = {}
         addresses = local_addresses(3)
-        for role in ROLES:
+        for role in self.roles:
             self._write_deployment(role, addresses)
-        self.run = disks["data owner"] / "run"
+        self.run = disks[self.searcher] / "run"
 
     def start_party(self, role: str) -> Process:
         """Start one; returns before it serves."""
@@ -139,14 +147,21 @@ class Service:
 
     def serves(self, role: str) -> bool:
         """Whether a party waits for clients, in time."""
-        said = "listening" if self.prepared.engine == "embedded" else "waits for clients"
+        said = "waits for clients" if self.prepared.engine == "mp-spdz" else "listening"
         return self.processes[role].says(said, START_SECONDS)
 
     def start_model_owner(self) -> Process:
         """Share the weights."""
         return self._start("model owner", "weights")
 
-    def start_data_owner(self) -> Process:
+    def start_owners(self) -> None:
+        """Of several data owners, those that do not run."""
+
+    def needs_weights(self, lost: bool) -> bool:
+        """Whether the model owner shares them before a run is begun or gone on with; `lost`: a party has ended."""
+        return True
+
+    def start_search(self) -> Process:
         """Begin the run, or go on with it where there is one to go on with."""
         if (self.run / "options.json").exists():
             return self._start("data owner", "tune", "--resume", self.run, common=False)
@@ -187,7 +202,8 @@ class Service:
 
     def _start(self, role: str, module: str, *words: object, common: bool = True) -> Process:
         given = ["--deployment", self._deployment_file(role), "--bundle", self.prepared.bundle] if common else []
-        place = "secfwt.runtime.tune" if module == "tune" else f"secfwt.runtime.commands.{module}"
+        places = {"tune": "secfwt.runtime.tune", "join": "secfwt.runtime.federation.command"}
+        place = places.get(module, f"secfwt.runtime.commands.{module}")
         command = [sys.executable, "-u", "-m", place, *map(str, [*given, *words])]
         # The owners' terminals do not fill up; what a party says goes to its disk.
         logs = self.disks[role] if role in PARTIES else self.folder
@@ -198,10 +214,13 @@ class Service:
     def _deployment_file(self, role: str) -> Path:
         return self.folder / f"{role.replace(' ', '-')}.toml"
 
+    def _deployment_lines(self, certificates: Path) -> list[str]:
+        return [f'certificates = "{certificates}"', "threads = 1", "stall_timeout = 20"]
+
     def _write_deployment(self, role: str, addresses: Sequence[PartyAddress]) -> None:
         """Where this role reaches each party: through a wire of its own."""
         mp_spdz = self.prepared.engine == "mp-spdz"
-        lines = [f'certificates = "{self.prepared.certificates}"', "threads = 1", "stall_timeout = 20"]
+        lines = self._deployment_lines(self.prepared.certificates)
         lines += ['engine = "mp-spdz"', 'protocol = "ring"'] if mp_spdz else []
         for target, address in zip(PARTIES, addresses, strict=True):
             port, client_port = address.port, address.client_port

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from processes.service import OWNERS, PARTIES, ROLES, Prepared, Process, Service
+from processes.federation import Federation
+from processes.service import PARTIES, Prepared, Process, Service
 from survival.documented import Cell, documented
 from survival.faults import disks, inflicted
 
@@ -58,10 +59,11 @@ def run_cell(cell: Cell, prepared: Prepared, folder: Path, expected: list[float]
     Raises NoDiskError where the fault needs a disk that cannot be had.
     """
     folder.mkdir(parents=True)
-    with disks(folder) as (places, refused):
+    kind = kind_of(prepared)
+    with disks(folder, kind.roles) as (places, refused):
         if refused and cell.fault == "disk full":
             raise NoDiskError(refused)
-        service = Service(prepared, folder, places)
+        service = kind(prepared, folder, places)
         outcome, seconds, codes, message, verdict = "", 0.0, "", "", ""
         try:
             try:
@@ -78,6 +80,11 @@ def run_cell(cell: Cell, prepared: Prepared, folder: Path, expected: list[float]
             cell.engine, cell.role, cell.phase, cell.fault, outcome, seconds, codes, message,
             verdict or "as documented", commit,
         )  # fmt: skip
+
+
+def kind_of(prepared: Prepared) -> type[Service]:
+    """Whose processes there are."""
+    return Federation if prepared.engine == "owners" else Service
 
 
 class NoDiskError(Exception):
@@ -97,11 +104,11 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
     for role, each in service.processes.items():
         each.when_ended(lambda role=role: ended.setdefault(role, time.monotonic()))
     with inflicted(cell.fault, service, cell.role):
-        for role in OWNERS:
+        for role in service.clients:
             for wire in service.network.wires(role, "party 1"):
                 wire.open()
-        if cell.phase == "between steps" and (cell.role, cell.fault) != ("data owner", "SIGSTOP"):
-            service.processes["data owner"].signal(signal.SIGCONT)
+        if cell.phase == "between steps" and (cell.role, cell.fault) != (service.searcher, "SIGSTOP"):
+            service.processes[service.searcher].signal(signal.SIGCONT)
     if client is None:
         code = service.processes[cell.role].wait(1.0)
         return ("restarted" if code is not None else "goes on"), 0.0, _codes(service), ""
@@ -125,7 +132,7 @@ def _end(service: Service, process: Process) -> int | None:
     """
     waited, deadline = 0, time.monotonic() + FINISH_SECONDS
     while (code := process.wait(1.0)) is None and time.monotonic() < deadline:
-        if service.prepared.engine == "embedded" or process is not service.processes.get("data owner"):
+        if service.prepared.engine != "mp-spdz" or process is not service.processes.get("data owner"):
             continue
         model_owner = service.processes.get("model owner")
         served = (model_owner and model_owner.running) or process.says("weights  shared", 0)
@@ -150,7 +157,7 @@ def _reach(service: Service, cell: Cell) -> str | None:
         return None
     service.start_parties()
     if cell.phase == "start":
-        service.start_model_owner() if cell.role == "model owner" else service.start_data_owner()
+        service.start_model_owner() if cell.role == "model owner" else service.start_search()
         time.sleep(0.7)
         return None
     gated = service.network.wire("model owner" if cell.phase == "weights" else "data owner", "party 1")
@@ -162,20 +169,21 @@ def _reach(service: Service, cell: Cell) -> str | None:
         return "model owner"
     if not remote:
         _expect(model_owner.wait(60) == 0, "the weights were not shared", service)
-    data_owner = service.start_data_owner()
+    service.start_owners()
+    searcher = service.start_search()
     if cell.phase in ("weights", "examples"):
         _expect(gated.wait_at_gate(60), f"the {cell.phase} were not sent", service)
-        return "data owner"
+        return service.searcher
     last = GENERATIONS if cell.phase in ("test", "end") else 1
-    _expect(data_owner.says(f"generation {last}/", 120), f"generation {last} did not come", service)
+    _expect(searcher.says(f"generation {last}/", 120), f"generation {last} did not come", service)
     if cell.phase == "between steps":
-        data_owner.signal(signal.SIGSTOP)
+        searcher.signal(signal.SIGSTOP)
         time.sleep(1.5)
     if cell.phase == "end":
         deadline = time.monotonic() + 60
         while not (service.run / "prompt.npz").exists() and time.monotonic() < deadline:
             time.sleep(0.002)
-    return "data owner"
+    return service.searcher
 
 
 def _expect(holds: bool, otherwise: str, service: Service) -> None:
@@ -191,28 +199,29 @@ def _codes(service: Service) -> str:
 
 def _recover(service: Service) -> None:
     """As docs/deployment.md says: start what has ended, the weights, and `--resume`."""
-    embedded = service.prepared.engine == "embedded"
+    embedded = service.prepared.engine != "mp-spdz"
     lost = [role for role in PARTIES if role not in service.processes or not service.processes[role].running]
-    if embedded and lost and len(service.processes) > 1 and "data owner" in service.processes:
+    if embedded and lost and len(service.processes) > 1 and service.searcher in service.processes:
         for role in PARTIES:  # a loss that the others have yet to notice
             if role not in lost and service.processes[role].wait(30) is None:
                 raise WrongError(f"{role} runs on without {', '.join(lost)}")
     service.start_parties()
-    data_owner = service.processes.get("data owner")
-    if data_owner and data_owner.running:
-        _expect(_end(service, data_owner) is not None, "the data owner does not end", service)
+    searcher = service.processes.get(service.searcher)
+    if searcher and searcher.running:
+        _expect(_end(service, searcher) is not None, f"the {service.searcher} does not end", service)
     for _ in range(3):
-        if (service.run / "result.json").exists() and data_owner and data_owner.wait(0) == 0:
+        if (service.run / "result.json").exists() and searcher and searcher.wait(0) == 0:
             return
         model_owner = service.processes.get("model owner")
-        if not model_owner or not model_owner.running:
+        if not model_owner or (not model_owner.running and service.needs_weights(bool(lost))):
             model_owner = service.start_model_owner()
         if embedded:
             _expect(model_owner.wait(60) == 0, "the weights were not shared afterwards", service)
-        data_owner = service.start_data_owner()
-        if _end(service, data_owner) is None:
-            raise WrongError(f"--resume did not end in {FINISH_SECONDS:.0f} s: {data_owner.lines[-1:]}")
-    raise WrongError(f"--resume did not give the run: {data_owner.lines[-2:] if data_owner else ''}")
+        service.start_owners()
+        searcher = service.start_search()
+        if _end(service, searcher) is None:
+            raise WrongError(f"--resume did not end in {FINISH_SECONDS:.0f} s: {searcher.lines[-1:]}")
+    raise WrongError(f"--resume did not give the run: {searcher.lines[-2:] if searcher else ''}")
 
 
 def _check(service: Service, cell: Cell, outcome: str, seconds: float, expected: list[float]) -> None:
@@ -234,7 +243,8 @@ def _check(service: Service, cell: Cell, outcome: str, seconds: float, expected:
 def undisturbed(prepared: Prepared, folder: Path) -> list[float]:
     """The first generation's losses of a run that nothing happens to. Raises WrongError."""
     folder.mkdir(parents=True)
-    service = Service(prepared, folder, dict.fromkeys(ROLES, folder))
+    kind = kind_of(prepared)
+    service = kind(prepared, folder, dict.fromkeys(kind.roles, folder))
     try:
         _recover(service)
         return losses(service.run)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from processes.service import ENGINES, PARTIES, ROLES, EngineName
+from processes.federation import COORDINATOR
+from processes.service import PARTIES, ROLES, EngineName
 from survival.faults import FAULTS
 
 PHASES = ("start", "weights", "examples", "in a step", "between steps", "test", "end")
@@ -39,7 +40,7 @@ class Documented:
 
 def documented(cell: Cell) -> Documented:
     """The table of "What happens when something dies"."""
-    party, embedded = cell.role in PARTIES, cell.engine == "embedded"
+    party, embedded = cell.role in PARTIES, cell.engine != "mp-spdz"
     if cell.fault == "delay":
         return Documented(True, False, 0)
     if cell.fault in ("SIGKILL", "SIGTERM"):
@@ -50,7 +51,7 @@ def documented(cell: Cell) -> Documented:
         return Documented(cell.phase in ("start", "end"), True, (10 if embedded else 60) + SLACK)
     if cell.fault == "disk full":
         # A party writes its log alone; MP-SPDZ's its compiled program too, before it serves.
-        return Documented(True, cell.role == "data owner" or (party and not embedded), 5 + SLACK)
+        return Documented(True, cell.role in ("data owner", COORDINATOR) or (party and not embedded), 5 + SLACK)
     if cell.fault == "cut":
         return Documented(True, True, (10 if embedded else 60) + SLACK)
     return Documented(True, True, (30 if not party else 20 if embedded else 60) + SLACK)
@@ -58,11 +59,19 @@ def documented(cell: Cell) -> Documented:
 
 def matrix() -> list[Cell]:
     """All cells there are. The model owner has gone once the weights are shared; the data owner of the embedded engine
-    comes after that, the one of MP-SPDZ waits for them.
+    comes after that, the one of MP-SPDZ waits for them. Several data owners: what is not as with one.
     """
-    return [
+    engines: tuple[EngineName, ...] = ("embedded", "mp-spdz")
+    several = [
+        Cell("owners", role, phase, fault)
+        for role in (COORDINATOR, "data owner")
+        for phase in ("in a step", "between steps", "end")
+        if not (role == "data owner" and phase == "end")
+        for fault in FAULTS
+    ]
+    return several + [
         Cell(engine, role, phase, fault)
-        for engine in ENGINES
+        for engine in engines
         for role in ROLES
         for phase in PHASES
         if not (role == "model owner" and phase not in ("start", "weights"))

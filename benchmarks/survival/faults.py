@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from processes.service import ROLES, Service
+from processes.service import Service
 
 FAULTS = ("SIGKILL", "SIGTERM", "SIGSTOP", "disk full", "cut", "delay")
 STOP_SECONDS = 30.0
@@ -60,9 +60,9 @@ def filled(disk: Path) -> Iterator[None]:
 
 
 @contextmanager
-def disks(folder: Path) -> Iterator[tuple[dict[str, Path], str]]:
+def disks(folder: Path, roles: Sequence[str]) -> Iterator[tuple[dict[str, Path], str]]:
     """A small file system per role; where this process may not mount any, folders, and why."""
-    paths = {role: folder / f"disk of {role}" for role in ROLES}
+    paths = {role: folder / f"disk of {role}" for role in roles}
     mounted: list[Path] = []
     refused = ""
     try:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
+from processes.federation import COORDINATOR
 from processes.service import ENGINES, PARTIES
 from survival.cells import Row
 from survival.faults import FAULTS
 
-KINDS = {"data owner": ("data owner",), "model owner": ("model owner",), "a party": PARTIES}
+KINDS = {
+    "coordinator": (COORDINATOR,), "data owner": ("data owner",), "model owner": ("model owner",), "a party": PARTIES
+}  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -144,8 +144,8 @@ class ProgramOptions:
     noise: Annotated[
         float,
         Option(
-            "Standard deviation of the noise that each of the three parties adds to every loss before it is opened; 0: "
-            "none (embedded engine only).",
+            "Standard deviation of the noise that each of the three parties adds to every loss before it is opened; of "
+            "several data owners, to their sum, in which an example weighs 1/16. 0: none (embedded engine only).",
             SEARCH, at_least=0, at_most=MOST_NOISE,
         ),
     ] = 0.0  # fmt: skip
@@ -370,10 +370,15 @@ class GenOptions(ProgramOptions):
             "--n-prompt-tokens is 0": not self.n_prompt_tokens, "--head is tokens": self.head == "tokens",
             "--reveal is logits": self.reveal == "logits",
             f"--prototype-shots is {self.prototype_shots:g}": bool(self.prototype_shots),
-            f"--noise is {self.noise:g}": bool(self.noise),
         }  # fmt: skip
         for other in (text for text, given in others.items() if given):
             report.error(f"{header}, {other}", "Several data owners share one loss, a sum over candidates' losses.")
+        if self.noise and not self.max_evaluations:
+            report.error(
+                f"{header}, --noise is {self.noise:g}, --max-evaluations is 0",
+                "Each loss that is opened takes from what noise hides, and owners need not trust the coordinator to "
+                "count: give the number that the parties are to hold it to.",
+            )
 
     def _check_template(self, report: Report) -> None:
         placeholders = re.findall(r"\{\w+\}", self.template)

@@ -70,7 +70,7 @@ class FrozenLayers:
         return replace(
             self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
             attention="softmax", activation="", prompt_at="end", prototype_shots=0.0,
-            sequence_length=rows - 1 if self.spec.causal else rows,
+            min_owners=0, sequence_length=rows - 1 if self.spec.causal else rows,
         )  # fmt: skip
 
     def _centred(self, rows: NDArray[Any]) -> Floats:

@@ -19,6 +19,7 @@ from ...codegen.ring.header import OutputSpec, ProgramTextError, read_program
 from ..embedded.reach import Reach, reach
 from ..mpspdz.compiler import compile_program
 from ..mpspdz.installation import DOCUMENTATION, Installation, MpSpdzError, describe, find
+from ..parties.deployment import Deployment
 from ..tuning.options import MpSpdzFolder
 
 WIDTH = 10
@@ -40,6 +41,13 @@ class DoctorOptions:
             default="none",
         ),
     ] = ""
+    deployment: Annotated[
+        str,
+        Option(
+            "Also say who a deployment's data owners are, where it names several.", RUN, metavar="FILE", path=True,
+            default="none",
+        ),
+    ] = ""  # fmt: skip
 
 
 COMMAND = Command(
@@ -72,14 +80,26 @@ def opened(program: str) -> str:
     except ProgramTextError as error:
         raise ProblemsFound([Problem("error", f"--program is {program}", str(error))]) from None
     return "".join(
-        _entry("output", f"{name}: {_shown(value)}{_noise(header.output(name)[1])}") for name, value in outputs.items()
+        _entry("output", f"{name}: {_shown(value)}{_more(header.output(name)[1])}") for name, value in outputs.items()
     )
 
 
-def _noise(output: OutputSpec) -> str:
-    if output.noise is None:
-        return ""
-    return f"; each party adds noise of standard deviation {ldexp(output.noise, -output.scale):.4g}"
+def owners(path: str) -> str:
+    """Whose examples a deployment's sums are over, and who gets them. Raises DeploymentError."""
+    deployment = Deployment.load(Path(path))
+    named = deployment.data_owners
+    if not named:
+        return _entry("owners", "one data owner, who runs the search itself")
+    return _entry("owners", f"{len(named)} data owners: {', '.join(named)}; coordinator: {deployment.coordinator}")
+
+
+def _more(output: OutputSpec) -> str:
+    said = ""
+    if output.min_owners:
+        said += f"; opened to the coordinator, of sums over {output.min_owners} other data owners' examples at least"
+    if output.noise is not None:
+        said += f"; each party adds noise of standard deviation {ldexp(output.noise, -output.scale):.4g}"
+    return said
 
 
 def _shown(value: Reach) -> str:
@@ -112,6 +132,7 @@ def doctor_command(typed: Typed) -> int:
     """Print the report; code 2 where something is missing."""
     options = typed.make(DoctorOptions)
     outputs = opened(options.program) if options.program else ""
+    outputs += owners(options.deployment) if options.deployment else ""
     text, complete = report(options.mp_spdz)
     print(text + outputs, end="")
     return 0 if complete else 2

@@ -86,11 +86,11 @@ class Client(Closing):
         self.weights_loaded = all(each & 1 for each in said)
         self.weights = said[0] >> 1
         """What tells these weights from others (`weights.identity`)."""
-        asks = bool(deployment.data_owners) and role == deployment.coordinator
-        told = OWNER_BYTES * len(deployment.data_owners) if asks else 0
+        several = deployment.data_owners
+        told = OWNER_BYTES * (len(several) if several and role == deployment.coordinator else role in several)
         self.owners = _owners([answer[len(answer) - told :] for answer in answers])
-        """What the coordinator of several data owners is told of each: how many examples it has shared for training and
-        for dev with every party, if it is there; 0 if not."""
+        """What the coordinator of several data owners is told of each, and each of itself: how many examples it has
+        shared for training and for dev with every party, if it is there; 0 if not."""
         answers = [answer[HELLO_BYTES : len(answer) - told] for answer in answers]
         counts = [tuple(struct.unpack(f"<{len(answer) // 8}Q", answer)) for answer in answers]
         if len(set(counts)) > 1:

@@ -31,8 +31,9 @@ from ..tuning.options import TuneOptions
 from ..tuning.report import facts_of, page_of_what_is_there, summary, write_page, write_report
 from ..tuning.run_folder import TuningRun
 from ..tuning.session import limits_of, load_splits, opened_run
-from .joining import Shared, log
-from .member import Member, Opening
+from .joining import Shared, announce, log
+from .member import SETS, Member, Opening
+from .privacy import union_mechanism
 from .union import UnionEngine, gathered
 
 
@@ -83,10 +84,14 @@ def coordinate(
             stack.enter_context(_logged(member, run, deployment.coordinator))
         display.note(f"engine   {engine.name}")
         space = PromptSpace(model.plan, options.alpha)
+        noise = options.noise / engine.weighed(min(engine.sizes.values()))
         objective = Objective(
-            engine, space, "losses", options.loss, options.margin, {}, limits_of(options, model),
-            Canaries(options.canaries),
+            engine, space, "losses", options.loss, options.margin, {}, limits_of(options, model, noise),
+            Canaries(options.canaries, noise=noise),
         )  # fmt: skip
+        if options.noise:
+            counts = {name: dict(zip(SETS, each, strict=True)) for name, each in engine.counts.items()}
+            objective.mechanism, objective.asking = union_mechanism(options, model, counts), run.note_asked
         labels, sizes = model.spec.head.labels, {**engine.sizes, "test": 0}
         facts = facts_of(run, options, model, engine, (labels, sizes))
         with page_of_what_is_there(run, facts):
@@ -149,9 +154,11 @@ def _owners(options: TuneOptions, deployment: Deployment, model: PublicModel) ->
 @contextmanager
 def _joined(own: Shared, deployment: Deployment, header: ProgramHeader, display: Display) -> Iterator[Member]:
     """The coordinator's own examples, shared."""
-    member = Member(deployment, header, deployment.coordinator, own.sets, progress=display.part)
-    display.note(f"joined   as {deployment.coordinator}, who coordinates")
+    member = Member(deployment, header, deployment.coordinator, progress=display.part)
     try:
+        announce(member, display)
+        member.join(own.sets)
+        display.note(f"joined   as {deployment.coordinator}, who coordinates")
         yield member
     finally:
         member.leave()

@@ -45,7 +45,7 @@ class Prompt:
 
 
 class Member(EmbeddedEngine):
-    """One session of a data owner among several: examples first, then nothing but `listen`.
+    """One session of a data owner among several: `join` first, then nothing but `listen`.
 
     Its examples are with the parties for as long as this is open. Raises as `EmbeddedEngine` does.
     """
@@ -55,19 +55,28 @@ class Member(EmbeddedEngine):
         deployment: Deployment,
         program: ProgramHeader,
         owner: str,
-        sets: Mapping[str, Batch],
         *,
         progress: Progress = lambda done, total: None,
     ) -> None:
         super().__init__(deployment, program, patience=AMONG_OWNERS, progress=progress, role=owner)
         self._deployment = deployment
-        try:
-            for name in SETS:
-                self.load_examples(name, weighted(sets[name]))
-            self._client.join()
-        except BaseException:
-            self.leave()
-            raise
+        told = self._client.owners
+        own = told[deployment.data_owners.index(owner)] if owner == deployment.coordinator else told[0]
+        self.elsewhere = own if all(own) else None
+        """Examples by set that this owner has joined with on another connection; they are withdrawn by `join`."""
+
+    @property
+    def opened(self) -> int:
+        """Sums since the weights arrived, where the program limits them."""
+        (losses,) = (output for output in self.program.outputs if output.min_owners)
+        left = self.left(losses.name)
+        return 0 if left is None or losses.max_opened is None else losses.max_opened - left
+
+    def join(self, sets: Mapping[str, Batch]) -> None:
+        """Share examples, and stay."""
+        for name in SETS:
+            self.load_examples(name, weighted(sets[name]))
+        self._client.join()
 
     def leave(self) -> None:
         """Take the examples away; whoever listens in another thread gets a ServiceError."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from ...codegen.commandline.options import DATA, ENGINE, MODEL, RUN, Option, check
 from ..data.presets import PRESETS
-from ..tuning.options import OWNER, DataOptions
+from ..tuning.options import DELTA, OWNER, DataOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class JoinOptions(DataOptions):
     k_shot: int = PRESETS["standard"].shots
     test_limit: int = PRESETS["standard"].test
     owner: Annotated[str, OWNER] = ""
+    delta: Annotated[float, DELTA] = 1e-5
     run: Annotated[
         Path | None,
         Option(

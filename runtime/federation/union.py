@@ -41,7 +41,7 @@ class UnionEngine(EmbeddedEngine):
         self._owners = sum(1 << deployment.data_owners.index(name) for name in owners)
         totals = [sum(counts) for counts in zip(*self.counts.values(), strict=True)]
         self._sets = {name: (i, total) for i, (name, total) in enumerate(zip(SETS, totals, strict=True))}
-        if max(totals) * UNION_WEIGHT > UNION_TOTAL:
+        if self.weighed(max(totals)) > UNION_TOTAL:
             self.leave()
             raise InputError(
                 f"the data owners have {max(totals)} examples in a set: a sum has room for "
@@ -59,7 +59,12 @@ class UnionEngine(EmbeddedEngine):
 
     def losses(self, name: str, z: Floats) -> Floats:
         """Mean loss of every candidate over all owners' examples, z `[C, d]` -> `[C]`, with `--health` `[C, 2]`."""
-        return super().losses(name, z) / (self.sizes[name] * UNION_WEIGHT)
+        return super().losses(name, z) / self.weighed(self.sizes[name])
+
+    @staticmethod
+    def weighed(examples: int) -> float:
+        """What the weights of so many add up to."""
+        return examples * UNION_WEIGHT
 
     def tell(self, z: Floats) -> None:
         """The last word: the chosen prompt's z `[d]`, as parties get candidates, to every owner that is there. Parties

@@ -53,6 +53,7 @@ OWNER = Option(
     "Where the deployment names several data owners: which one this is.", ENGINE, metavar="NAME", resumable=True,
     default="the one whose key is here",
 )  # fmt: skip
+DELTA = Option("With --noise: δ of the (ε, δ) that the run tells.", SEARCH, above=0, at_most=0.1, resumable=True)
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,7 @@ class TuneOptions(DataOptions, ProgramOptions):
             SEARCH, at_least=0, resumable=True,
         ),
     ] = 16  # fmt: skip
-    delta: Annotated[
-        float, Option("With --noise: δ of the (ε, δ) that the run tells.", SEARCH, above=0, at_most=0.1, resumable=True)
-    ] = 1e-5
+    delta: Annotated[float, DELTA] = 1e-5
     eval_every: Annotated[int, Option("Generations between dev evaluations.", SEARCH, at_least=1)] = 2
     keep_beyond: Annotated[
         float,

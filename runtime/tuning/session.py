@@ -85,7 +85,8 @@ def tune_splits(
     with ExitStack() as stack:
         run = stack.enter_context(opened_run(folder, options, prints, resume, display))
         begun(run.path)
-        mechanism = mechanism_of(options, model, sets) if options.noise else None
+        weights = {name: float(each.batch.inputs["example_weight"].max()) for name, each in sets.items()}
+        mechanism = mechanism_of(options, model, weights) if options.noise else None
         space = PromptSpace(model.plan, options.alpha)
         canaries = Canaries(options.canaries if options.engine == "embedded" else 0, noise=options.noise)
         counts = {name: len(each.labels) for name, each in sets.items()}
@@ -213,24 +214,25 @@ def embed(name: str, examples: list[Example], model: Model, options: DataOptions
     return LabelledSet(name, batch, np.array([index[label] for label in labels]))
 
 
-def limits_of(options: TuneOptions, model: PublicModel) -> Limits:
-    """What losses and logits of the run's engine can be. Where logits are opened, and in the clear, losses have no
-    interval of their own."""
+def limits_of(options: TuneOptions, model: PublicModel, noise: float | None = None) -> Limits:
+    """What losses and logits of the run's engine can be. `noise`: standard deviation of each party's on a mean loss;
+    default: the program's. Where logits are opened, and in the clear, losses have no interval of their own."""
     if options.reveal == "logits" or options.engine in ("clear", "split"):
         return limits(model.plan)
     if model.covered is None:
         return limits(model.plan, mpspdz_width(options.loss, MpSpdzOptions()))
     covered = model.covered
-    return limits(model.plan, covered.loss_width, covered.health, covered.clipped, options.noise)
+    return limits(
+        model.plan, covered.loss_width, covered.health, covered.clipped, options.noise if noise is None else noise
+    )
 
 
-def mechanism_of(options: TuneOptions, model: Model, sets: Mapping[str, LabelledSet]) -> Mechanism:
-    """How the program noises losses, and weighs the examples of these sets. Raises InputError where nobody can say what
-    follows."""
+def mechanism_of(options: TuneOptions, model: PublicModel, weights: Mapping[str, float]) -> Mechanism:
+    """How the program noises losses; `weights`: by set, the largest of an example. Raises InputError where nobody can
+    say what follows."""
     assert model.covered is not None
     assert model.covered.clipped is not None
     low, high = model.covered.clipped
-    weights = {name: float(each.batch.inputs["example_weight"].max()) for name, each in sets.items()}
     return Mechanism(options.noise, high - low, options.delta, weights)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from helpers.fuzzing import Fuzzing
+from helpers.fuzzing import SEVERAL, Fuzzing
 from helpers.native import built
 from secfwt.runtime.parties.certificates import make_certificates
+from secfwt.runtime.parties.roles import CLIENTS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,7 +22,7 @@ def fuzzing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         with capture.global_and_fixture_disabled():
             fuzzer = built("secfwt-fuzz", "address,undefined")
         folder = tmp_path_factory.mktemp("fuzzing")
-        make_certificates(folder / "certificates")
+        make_certificates(folder / "certificates", clients=(*CLIENTS, *SEVERAL))
         running = {target: Fuzzing(fuzzer, target, folder) for target in targets}
     yield running
     for each in running.values():

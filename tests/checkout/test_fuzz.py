@@ -8,7 +8,7 @@ from helpers.places import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["program", "client", "peer"])
+@pytest.mark.parametrize("target", ["program", "client", "owners", "peer"])
 def test_nobody_s_bytes_do_harm(target: str, fuzzing: dict[str, Fuzzing], capsys: pytest.CaptureFixture[str]) -> None:
     """A failure names the input's file: it belongs into tests/vm/corpus, once it is mended."""
     fuzzer = fuzzing[target]

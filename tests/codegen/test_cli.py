@@ -235,6 +235,10 @@ def test_several_data_owners_are_in_the_program(toy: Any, tmp_path: Path) -> Non
     assert sorted(path.name for path in (out / "public").iterdir()) == ["plan.json", "program.txt"]
     outputs = read_program(out / "public" / "program.txt").outputs
     assert [(o.name, o.max_candidates, o.min_owners) for o in outputs] == [("loss", None, 3), ("logits", 1, None)]
+    printed = generate(model, out, "--min-owners", 2, "--noise", 0.05, "--max-evaluations", 40).stdout
+    assert "noise      0.05 by each party on every sum of losses, in which an example's weighs 0.0625; an" in printed
+    (loss, _) = read_program(out / "public" / "program.txt").outputs
+    assert (loss.noise, loss.min_owners, loss.max_opened) == (round(0.05 * 2.0**loss.scale), 2, 40)
     for wrong in (["--target", "mp-spdz"], ["--reveal", "logits"], ["--n-prompt-tokens", 0], ["--noise", 0.05]):
         assert "--min-owners is" in refused(model, tmp_path / "other", "--min-owners", 3, *wrong)
     assert "--min-owners is 1\n  What is opened of one owner's examples is no sum" in refused(
@@ -375,3 +379,6 @@ def test_a_decoders_bundle(tmp_path: Path) -> None:
     owner = Embedder.open(tmp_path / "out" / "data_owner")
     assert owner.settings.layout is not None
     assert owner.encode(["a film"])[0]["mask"].sum() > owner.settings.layout.template_rows
+    several = ["--min-owners", 2, "--noise", 0.05, "--max-evaluations", 9]
+    generate(tmp_path / "model", tmp_path / "several", *options, *several)
+    assert read_program(tmp_path / "several" / "public" / "program.txt").outputs[0].min_owners == 2

@@ -8,11 +8,15 @@ import time
 from pathlib import Path
 
 from helpers.native import OPTIONS
-from helpers.parties import write_program
+from helpers.parties import PROGRAM, write_program
 from helpers.places import ROOT
 
 SECONDS = 60
 """Of new inputs; `SECFWT_FUZZ_SECONDS` says otherwise."""
+
+SEVERAL = ("anna", "ben", "board")
+"""Two data owners and their coordinator: clients of the target `owners`."""
+SUMS = PROGRAM.replace("out loss 11 ring=28", "out loss 11 ring=28 min_owners=2")
 
 
 class Fuzzing:
@@ -24,9 +28,12 @@ class Fuzzing:
         self.last = ROOT / "build" / f"last-{target}-input"
         """The input that was read last: where the fuzzer fails, the one to keep."""
         self._log = folder / f"{target}.log"
+        program = folder / target
+        program.mkdir()
         words = {
             "seconds": self.seconds, "seed": self.seed, "corpus": ROOT / "tests" / "vm" / "corpus" / target,
-            "last": self.last, "certificates": folder / "certificates", "program": write_program(folder),
+            "last": self.last, "certificates": folder / "certificates",
+            "program": write_program(program, SUMS if target == "owners" else PROGRAM),
         }  # fmt: skip
         command = [str(fuzzer), target, *(str(each) for name, word in words.items() for each in (f"--{name}", word))]
         with self._log.open("wb") as log:

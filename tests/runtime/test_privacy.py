@@ -7,6 +7,7 @@ from math import erf, exp, sqrt
 
 import pytest
 from secfwt.runtime.errors import InputError
+from secfwt.runtime.federation.privacy import UnionMechanism
 from secfwt.runtime.privacy import Mechanism
 
 WEIGHTS = {"train": 1 / 100, "dev": 1 / 50}
@@ -42,6 +43,33 @@ def test_the_set_with_the_largest_counts() -> None:
     )  # half the weight, four times as many
     assert m.epsilon({"train": 16, "dev": 40}) == m.epsilon({"dev": 40}) > m.epsilon({"train": 40})
     assert m.epsilon({"train": 17}) > m.epsilon({"train": 16})
+
+
+def test_many_examples_at_once_are_one_that_weighs_as_much() -> None:
+    m, heavy = mechanism(1.0), Mechanism(1.0, 4.0, 1e-5, {"train": 30 / 100 + 29 * 2.0**-25, "dev": 1.0})
+    assert m.epsilon_of({"train": 30}, {"train": 7}) == pytest.approx(heavy.epsilon({"train": 7}))
+    # in both sets: more than in either; in a set that nothing was asked of: nothing
+    both = m.epsilon_of({"train": 3, "dev": 4}, {"train": 7, "dev": 7})
+    assert both > max(m.epsilon_of({"train": 3}, {"train": 7}), m.epsilon_of({"dev": 4}, {"dev": 7}))
+    assert m.epsilon_of({"train": 30}, {"dev": 7}) == m.epsilon_of({}, {"train": 7}) == 0
+
+
+def test_of_a_sum_over_owners() -> None:
+    owners = {"a": {"train": 2, "dev": 2}, "b": {"train": 32, "dev": 32}}
+    m = UnionMechanism(1.0, 4.0, 1e-5, {"train": 1 / 16, "dev": 1 / 16}, owners)
+    one = Mechanism(16.0, 4.0, 1e-5, {"train": 1.0, "dev": 1.0})
+    asked = {"train": 40, "dev": 10}
+    # what an example changes does not depend on how many there are
+    assert m.epsilon(asked) == pytest.approx(one.epsilon(asked), rel=1e-3)
+    assert m.epsilon_of_owner(asked) == m.epsilon_of(owners["b"], asked) > m.epsilon_of(owners["a"], asked)
+    said = m.statement(asked)
+    assert "differential privacy of each example, by one party's noise alone; of all of an owner's at once ε = " in said
+    assert said.endswith("; nothing else of them is opened to the coordinator")
+    assert "logits of the test set" not in said
+    # the rest of the limit may go to either set: of one example to the one that more was asked of
+    promised = m.promise({"train": 3, "dev": 5}, 100)
+    assert promised.startswith(f"(ε = {m.epsilon({'dev': 105}):.3g}, δ = 1e-05)")
+    assert promised.endswith(f"at once ε = {m.epsilon_of_owner({'train': 3, 'dev': 105}):.3g}")
 
 
 def test_what_is_said() -> None:

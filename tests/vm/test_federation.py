@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from secfwt.runtime.federation.command import COMMAND
 from secfwt.runtime.federation.command import main as join_main
 from secfwt.runtime.federation.joining import join
 from secfwt.runtime.federation.options import JoinOptions
+from secfwt.runtime.privacy import Mechanism
 from secfwt.runtime.tuning.clear import ClearEngine
 
 try:
@@ -119,14 +121,14 @@ class World:
     def openings(self, owner: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.log(owner) / "openings.jsonl").read_text().splitlines()]
 
-    def clear_loss(self, name: str) -> float:
-        """Without a prompt, over all owners' examples, each counting alike."""
+    def clear_loss(self, name: str, owners: Sequence[str] = OWNERS) -> float:
+        """Without a prompt, over these owners' examples, each counting alike."""
         total, count = 0.0, 0
         assert self.compiled.weights is not None
         assert self.compiled.embedder is not None
         weights = {key: np.asarray(value, np.float64) for key, value in self.compiled.weights.items()}
         engine = ClearEngine(self.compiled.plan, weights)
-        for owner in OWNERS:
+        for owner in owners:
             splits = draw_splits(read_examples(self.data(owner)), None, None, k_shot=self.shots[owner], seed=1)
             examples = getattr(splits, name)
             texts, labels = [e.text for e in examples], [e.label for e in examples]
@@ -138,9 +140,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Compiled]:
-    folder = tmp_path_factory.mktemp("bundle")
-    model, _ = write_toy(folder)
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy(tmp_path_factory.mktemp("model"))[0]
+
+
+def write_bundle(folder: Path, model: Path, options: GenOptions) -> tuple[Path, Compiled]:
+    """A bundle, and beside it each owner's file."""
     rng = np.random.default_rng(3)
     for owner in OWNERS:
         with (folder / f"{owner}.jsonl").open("w") as file:
@@ -149,15 +154,21 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Compiled]:
                 words = [*rng.choice(["film", "a", "the", "was", "it", "very", "world"], size=4), label]
                 rng.shuffle(words)
                 file.write(json.dumps({"text": " ".join(words), "label": label}) + "\n")
-    compiled = generate(model, OPTIONS, folder / "bundle")
+    compiled = generate(model, options, folder / "bundle")
     assert not (folder / "bundle" / "public" / "program.mpc").exists()
     (folder / "bundle" / "model_owner" / "weights.safetensors").unlink()
     return folder / "bundle", compiled
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, model: Path) -> tuple[Path, Compiled]:
+    return write_bundle(tmp_path_factory.mktemp("bundle"), model, OPTIONS)
+
+
 @contextmanager
 def world(folder: Path, bundle: tuple[Path, Compiled], coordinator: str) -> Iterator[World]:
     path, compiled = bundle
+    folder.mkdir(exist_ok=True)
     for owner in OWNERS:
         shutil.copy(path.parent / f"{owner}.jsonl", folder)
     deployment = write_deployment(folder, OWNERS, coordinator)
@@ -184,10 +195,13 @@ def test_a_search_on_the_sum_of_all_owners(neutral: World) -> None:
     assert result["start_dev"] == pytest.approx(neutral.clear_loss("dev"), abs=0.02)
     assert result["test_tuned"] is None
     assert "each data owner measures" in outcome.output
+    assert not any("logits" in path.read_text() for path in run.glob("*.jsonl"))  # nor has it rows of anybody's
+    assert {path.name for path in run.iterdir()}.isdisjoint({"opened.jsonl", "evaluation.json"})
     with np.load(run / "prompt.npz") as found:
         chosen = found["z"]
     for owner, there in owners.items():
         said = there.ended()
+        assert "sums     of 2 data owners or more, board not counted, who gets them; the deployment names 3: " in said
         assert "opened   to board: 2 x loss of train, each the sum over 12 examples of 3 owners; 2 so far" in said
         openings = neutral.openings(owner)
         assert sum(line["candidates"] for line in openings) == result["opened"]["losses"] == openings[-1]["opened"]
@@ -199,6 +213,35 @@ def test_a_search_on_the_sum_of_all_owners(neutral: World) -> None:
             assert np.allclose(kept["z"] == 0, chosen == 0)
             if np.any(chosen):
                 assert np.corrcoef(kept["z"], chosen)[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_search_on_sums_with_noise(tmp_path: Path, model: Path) -> None:
+    noise, most = 0.02, 60
+    made = write_bundle(tmp_path, model, replace(OPTIONS, noise=noise, max_evaluations=most))
+    with world(tmp_path / "there", made, "board") as there:
+        owners = there.join_here("mercy", "saint-anne")
+        run = there.folder / "run"
+        outcome = there.tune("--budget", 8, "--owners", "mercy,saint-anne", "--run", run, "--delta", 1e-4)
+        assert outcome.exit_code == 0, outcome.output
+        result = json.loads((run / "result.json").read_text())
+        spread = sqrt(3) * noise * 16 / 8  # of the mean over 4 shots of 2 labels
+        due = there.clear_loss("train", ("mercy", "saint-anne"))
+        assert 0 < abs(result["start_loss"] - due) < 6 * spread + 0.02
+        low, high = made[1].covered.clipped or (0, 0)
+        asked = result["privacy"]["losses"]
+        assert sum(asked.values()) == result["opened"]["losses"]
+        sets = {"train": 1 / 16, "dev": 1 / 16}
+        mechanism = Mechanism(noise, high - low, 1e-4, sets)
+        assert result["privacy"]["epsilon"] == pytest.approx(mechanism.epsilon(asked))
+        largest = mechanism.epsilon_of(dict.fromkeys(sets, 6), asked)
+        assert f"of all of an owner's at once ε = {largest:.3g}" in outcome.output
+        for owner, each in owners.items():
+            said, size = each.ended(), 2 * there.shots[owner]
+            own = replace(mechanism, delta=1e-5)  # its own choice, which the default is
+            promised, whole = own.epsilon({"train": most}), own.epsilon_of(dict.fromkeys(sets, size), asked)
+            assert f"at most {most} sums more are opened with these weights: (ε = {promised:.3g}, δ = 1e-05)" in said
+            assert f"of what the log has, {asked['train']} losses of train" in said
+            assert f"of all of an owner's at once ε = {whole:.3g}; nothing else of them is opened" in said
 
 
 def test_owners_and_coordinator_may_die_and_go_on(neutral: World) -> None:

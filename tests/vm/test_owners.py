@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -33,10 +34,14 @@ from secfwt.runtime.parties.certificates import client_context, make_certificate
 from secfwt.runtime.parties.connection import Connection, Frame
 from secfwt.runtime.parties.deployment import Deployment
 from secfwt.runtime.parties.roles import clients_of
+from secfwt.runtime.parties.sharing import reconstruct
 
 OWNERS = ("anna", "ben", "carl", "dora")
 BOSS = "anna"
-SUMMED = PROGRAM.replace("out loss 11 ring=28", "out loss 11 ring=28 max_opened=10000 min_owners=2")
+SUMMED = PROGRAM.replace("out loss 11 ring=28", "out loss 11 ring=28 max_opened=10000 min_owners=2").replace(
+    "end\n", "out noised 11 ring=28 noise=6554 min_owners=2\nend\n"
+)
+NOISED, DEVIATION = 2, 0.1
 MINE = {"anna": X[:1], "ben": X[1:3], "carl": X[3:], "dora": X}
 ABC, BC = 0b0111, 0b0110
 
@@ -137,6 +142,71 @@ def test_an_owner_gets_logits_of_its_own_examples_alone(service: Running) -> Non
         assert logits == pytest.approx(clear, abs=TOLERANCE)
     # what does not stay goes with the session
     assert "there is no set of examples 0" in refusal(service, "carl", 0, output=1)
+
+
+def test_nobody_else_hears_of_an_owners_logits(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[list[memoryview]] = []
+
+    def seen(answers: list[memoryview], size: int, ring: int) -> np.ndarray:
+        shares.append(answers)
+        return reconstruct(answers, size, ring)
+
+    monkeypatch.setattr("secfwt.runtime.embedded.client.reconstruct", seen)
+    many = np.resize(X, (200, *X.shape[1:]))
+    with here(service, "anna", "ben") as owners:
+        with client(service, "carl") as carl:
+            carl.send_examples(0, len(many), given("x", many))
+            for _ in range(3):
+                carl.step(0, 1, 1, 6 * len(many), given("z", Z[:1]), OPENED)
+        with here(service, "dora"), client(service, BOSS) as boss:
+            assert boss.owners == ((1, 1), (2, 1), (0, 0), (5, 1))  # nor how many examples it had
+            asked(boss, 0b1010)
+        heard = owners["ben"].listen(0)  # the first that it hears is of its own sum
+        assert struct.unpack("<5Q", heard.payloads[0])[3:] == (0b1010, 3)
+    for party in range(3):  # and what a party sends, all that it has of them, is uniform, and drawn anew
+        first, second, third = (np.frombuffer(answers[party], np.uint8) for answers in shares[:3])
+        counts = np.bincount(np.concatenate([first, second, third]), minlength=256)
+        due = counts.sum() / 256
+        assert abs(((counts - due) ** 2 / due).sum() - 255) < 6 * np.sqrt(2 * 255)
+        assert max(np.mean(first == second), np.mean(second == third)) < 0.03
+
+
+def test_a_sum_has_the_noise_of_three_parties(service: Running) -> None:
+    with here(service, "ben", "carl"), client(service, BOSS) as boss:
+        clear, many = np.einsum("eij,jk,cik->c", X[1:], W, Z.reshape(3, 2, 3)), np.tile(Z, (400, 1))
+        opened = boss.step(0, len(many), NOISED, len(many), given("z", many), OPENED, owners=BC) / 2.0**16
+        errors = opened.reshape(-1, 3) - clear
+    assert np.abs(errors).max() < 6 * np.sqrt(3) * DEVIATION
+    assert errors.std() == pytest.approx(np.sqrt(3) * DEVIATION, rel=0.1)
+    assert abs(errors.mean()) < 5 * np.sqrt(3) * DEVIATION / np.sqrt(errors.size)
+
+
+def test_an_owner_that_joins_again_elsewhere_is_told_at_both_ends(service: Running) -> None:
+    with here(service, "ben", "carl") as owners:
+        with client(service, "dora") as dora:
+            assert dora.owners == ((0, 0),)  # each hears of itself, and of nobody else
+        second = client(service, "carl")
+        assert second.owners == ((2, 1),)
+        second.send_examples(0, 2, given("x", X[:2]))
+        second.join()
+        with pytest.raises(ServiceError, match=r"carl.secfwt shares examples on another connection: those of this one"):
+            owners["carl"].listen(0)
+        with client(service, BOSS) as boss:
+            clear = np.einsum("eij,jk,cik->c", X[[0, 1, 1, 2]], W, Z.reshape(3, 2, 3))
+            assert asked(boss, BC) == pytest.approx(clear, abs=TOLERANCE)
+        second.close()
+    assert "carl.secfwt shares examples on another connection: those of the connection before" in service.log(0)
+
+
+def test_one_owner_cannot_take_all_the_room(service: Running) -> None:
+    with client(service, "ben") as ben, pytest.raises(ServiceError) as error:
+        ben.send_examples(0, 1 << 40, given("x", X[:1]))
+    said = re.search(r"of (\S+) MB for each owner's examples, sets of examples hold 0 MB", str(error.value))
+    log = re.search(r"takes at most (\S+) MB .*; (\S+) MB of examples from each owner", service.log(error.value.party))
+    assert said
+    assert log
+    assert said[1] == log[2]
+    assert float(log[1]) == pytest.approx((len(OWNERS) + 1) * float(log[2]), rel=1e-3)  # a part is for candidates
 
 
 def test_owners_in_one_sum_are_in_no_other(service: Running) -> None:

@@ -38,7 +38,8 @@ Options parse(int argc, char** argv) {
   for (int i = 2; i + 1 < argc; i += 2) given[argv[i]] = argv[i + 1];
   if (argc < 2 || given.size() * 2 + 2 != static_cast<std::size_t>(argc))
     throw Failure(
-        "usage: secfwt-fuzz program|client|peer --seconds N --seed N --corpus DIR --last FILE [--certificates DIR] "
+        "usage: secfwt-fuzz program|client|owners|peer --seconds N --seed N --corpus DIR --last FILE [--certificates "
+        "DIR] "
         "[--program FILE]");
   options.target = argv[1];
   options.corpus = given["--corpus"], options.last = given["--last"], options.certificates = given["--certificates"];
@@ -56,12 +57,14 @@ std::string read_file(const std::filesystem::path& path) {
 Target target_of(const Options& options) {
   if (options.target == "program") return program_target();
   if (options.target == "client") return client_target(options.certificates, read_file(options.program));
+  if (options.target == "owners") return owners_target(options.certificates, read_file(options.program));
   if (options.target == "peer") return peer_target(options.certificates);
   throw Failure("there is no target " + options.target);
 }
 
 std::vector<Input> kept(const std::string& folder) {
   std::vector<Input> inputs;
+  if (!std::filesystem::exists(folder)) return inputs;  // none ever failed
   for (const auto& entry : std::filesystem::directory_iterator(folder)) inputs.push_back(bytes_of(read_file(entry)));
   return inputs;
 }

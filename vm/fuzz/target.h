@@ -31,6 +31,8 @@ struct Failure : std::runtime_error {
 Target program_target();
 // `certificates`: a folder as secfwt-certs makes it. `program`: the text of the ring program that the frames are for.
 Target client_target(const std::string& certificates, const std::string& program);
+// The same of two data owners, `anna` and `ben`, and a coordinator, `board`.
+Target owners_target(const std::string& certificates, const std::string& program);
 Target peer_target(const std::string& certificates);
 
 // One change or a few: bytes, words, pieces moved, doubled and taken away, parts of `other`.

@@ -226,11 +226,15 @@ u64 Engine::example_words() const {
 }
 
 u64 Engine::held_words(std::optional<u64> replaced) const {
-  const u64 each = 2 * program_.words(Kind::example) + kept_words(program_, example_section_) + state_words();
   u64 words = 0;
   for (const auto& [id, set] : examples_)
-    if (id != replaced) words += set.count * each;
+    if (id != replaced) words += held_words_of(id);
   return words;
+}
+
+u64 Engine::held_words_of(u64 id) const {
+  const u64 each = 2 * program_.words(Kind::example) + kept_words(program_, example_section_) + state_words();
+  return example_count(id) * each;
 }
 
 u64 Engine::candidate_words(std::size_t output, std::size_t examples) const {

@@ -60,13 +60,14 @@ class Engine {
   void forget_examples(u64 id) { examples_.erase(id); }
 
   // Upper bounds, in ring elements, of what this party holds: for the weights, while they come; for an example while
-  // its set arrives; in all sets but one that is replaced; for a candidate of a step. What a tile holds comes on top,
-  // the same for all.
+  // its set arrives; in all sets but one that is replaced; in one set; for a candidate of a step. What a tile holds
+  // comes on top, the same for all.
   u64 setup_words() const;
   // Of these what stays from step to step.
   u64 kept_setup_words() const;
   u64 example_words() const;
   u64 held_words(std::optional<u64> replaced = {}) const;
+  u64 held_words_of(u64 id) const;
   u64 candidate_words(std::size_t output, std::size_t examples) const;
 
   // On the examples of several sets side by side; what is opened of single examples, and what is kept of them, is of

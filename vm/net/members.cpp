@@ -5,11 +5,23 @@
 namespace secfwt {
 namespace {
 
-constexpr auto kTold = std::chrono::seconds(1);  // for an owner's host to take a few hundred bytes
+constexpr auto kTold = std::chrono::seconds(1);  // for owners' hosts to take a few hundred bytes
 
 bool lives(TlsStream& stream) try {
   u8 waste;
   return stream.read(&waste, 1) == 0;
+} catch (const ConnectionLost&) {
+  return false;
+}
+
+// Sends what the connection takes of the last `left` bytes; false where it has ended.
+bool goes_on(TlsStream& stream, const std::vector<u8>& bytes, std::size_t& left) try {
+  while (left > 0) {
+    const std::size_t put = stream.write(bytes.data() + bytes.size() - left, left);
+    if (put == 0) break;
+    left -= put;
+  }
+  return true;
 } catch (const ConnectionLost&) {
   return false;
 }
@@ -43,15 +55,32 @@ std::vector<std::size_t> Members::gone() {
   return ended;
 }
 
-void Members::tell(std::size_t owner, const std::vector<u8>& frame) {
-  const auto found = connections_.find(owner);
-  if (found == connections_.end()) return;
-  try {
-    found->second.stream.write_all(frame.data(), frame.size(), kTold);
-  } catch (const ConnectionLost&) {
-    connections_.erase(found);
-    silent_.push_back(owner);
+void Members::tell(u64 owners, const std::vector<u8>& frame) {
+  std::map<std::size_t, std::size_t> left;  // bytes, by owner that has not taken all
+  for (const auto& [owner, visitor] : connections_)
+    if (owners >> owner & 1) left[owner] = frame.size();
+  const auto deadline = Clock::now() + kTold;
+  for (bool in_time = true; !left.empty();) {
+    std::vector<pollfd> fds;
+    for (auto at = left.begin(); at != left.end();) {
+      auto& [owner, bytes] = *at;
+      TlsStream& stream = connections_.at(owner).stream;
+      const bool here = in_time && goes_on(stream, frame, bytes);
+      if (here && bytes > 0) {
+        fds.push_back({stream.fd(), stream.poll_events(), 0});
+        ++at;
+        continue;
+      }
+      if (!here) lose(owner);
+      at = left.erase(at);
+    }
+    if (!fds.empty()) in_time = poll_until(fds.data(), fds.size(), deadline) && Clock::now() < deadline;
   }
+}
+
+void Members::lose(std::size_t owner) {
+  connections_.erase(owner);
+  silent_.push_back(owner);
 }
 
 void Members::add_to(std::vector<pollfd>& fds) const {

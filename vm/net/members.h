@@ -19,11 +19,14 @@ class Members {
   // Those whose connection has ended, or who have sent something, which they must not, since this was last asked: they
   // are no members any more.
   std::vector<std::size_t> gone();
-  // One that does not take it is gone.
-  void tell(std::size_t owner, const std::vector<u8>& frame);
+  // The same to some owners, bit by bit, at the same time: those that have not taken it after a second are gone,
+  // however many they are.
+  void tell(u64 owners, const std::vector<u8>& frame);
   void add_to(std::vector<pollfd>& fds) const;
 
  private:
+  void lose(std::size_t owner);
+
   std::map<std::size_t, Visitor> connections_;
   std::vector<std::size_t> silent_;  // did not take what they were told
 };

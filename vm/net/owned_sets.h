@@ -23,17 +23,16 @@ class OwnedSets {
     if (is_new) ++next_;
     return at->second;
   }
-  bool any(std::size_t owner) const {
-    const auto first = numbers_.lower_bound({owner, 0});
-    return first != numbers_.end() && first->first.first == owner;
+  // What the engine knows all of an owner's sets by.
+  std::vector<u64> of(std::size_t owner) const {
+    std::vector<u64> all;
+    for (auto at = numbers_.lower_bound({owner, 0}); at != numbers_.end() && at->first.first == owner; ++at)
+      all.push_back(at->second);
+    return all;
   }
-  // Its sets are no more; returns what the engine knew them by. Its union stays.
-  std::vector<u64> forget(std::size_t owner) {
-    std::vector<u64> forgotten;
-    for (auto at = numbers_.lower_bound({owner, 0}); at != numbers_.end() && at->first.first == owner;
-         at = numbers_.erase(at))
-      forgotten.push_back(at->second);
-    return forgotten;
+  // Its sets are no more. Its union stays.
+  void forget(std::size_t owner) {
+    numbers_.erase(numbers_.lower_bound({owner, 0}), numbers_.lower_bound({owner + 1, 0}));
   }
   // The owners, bit by bit, that this one's examples stand side by side with, itself among them; 0: nothing was opened
   // of them yet. An owner is in one union for as long as the weights are the same: of two that differ by a few owners

@@ -130,7 +130,7 @@ Service::Reply Service::perform(const Proposal& command) {
       return {Frame::done, 0, cost(), {}};
     case Frame::examples: {
       const std::size_t owner = *roles_.owner(client_->name);
-      if (members_.remove(owner)) forget(owner);  // it begins anew, on another connection
+      begin_anew(owner);
       engine_.set_examples(sets_.number(owner, command.argument), command.count, std::move(payload_), progress);
       return {Frame::done, 0, cost(), {}};
     }

@@ -51,12 +51,21 @@ class Service {
   void say_room() const;
   u64 checked_examples(const Proposal& command) const;
   u64 checked_candidates(const Proposal& step) const;
-  u64 checked_count(u64 count, const char* what, u64 each, u64 held) const;
+  // What there is room for: bytes in all, for what, and ring elements that are taken already.
+  struct Room {
+    u64 bytes;
+    const char* what;
+    u64 held;
+  };
+  u64 checked_count(u64 count, const char* what, u64 each, const Room& room) const;
   u64 share_bytes(Kind kind, u64 count) const;
 
   // Several data owners (service_owners.cpp).
   void look();
   void forget(std::size_t owner);
+  void begin_anew(std::size_t owner);
+  u64 owner_room() const;
+  u64 held_words_of(std::size_t owner, std::optional<u64> replaced) const;
   // Of whoever asks, or of several owners side by side: who may have it, and what the engine knows the sets by.
   void check_sets(const Proposal& step);
   std::vector<u64> sets_of(const Proposal& step) const;

@@ -172,7 +172,7 @@ Proposal Service::read_command() {
       if (!roles_.several()) throw Refusal("JOIN is for one of several data owners, this deployment has one");
       permit_owner();
       require(0);
-      if (!sets_.any(*roles_.owner(client_->name))) throw Refusal("JOIN comes after the client's own EXAMPLES");
+      if (sets_.of(*roles_.owner(client_->name)).empty()) throw Refusal("JOIN comes after the client's own EXAMPLES");
       break;
     case Frame::tell:
       permit(roles_.several() ? roles_.coordinator : "the coordinator of several data owners");
@@ -232,12 +232,16 @@ u64 Service::room() const {
 
 void Service::say_room() const {
   log_line("takes at most " + megabytes(room()) + " of examples and candidates, half of what the weights leave of " +
-           megabytes(limits_.memory));
+           megabytes(limits_.memory) +
+           (roles_.several() ? "; " + megabytes(owner_room()) + " of examples from each owner" : std::string()));
 }
 
 u64 Service::checked_examples(const Proposal& command) const {
-  const auto replaced = sets_.find(*roles_.owner(client_->name), command.argument);
-  return checked_count(command.count, "examples", engine_.example_words(), engine_.held_words(replaced));
+  const std::size_t owner = *roles_.owner(client_->name);
+  const auto replaced = sets_.find(owner, command.argument);
+  const Room left = roles_.several() ? Room{owner_room(), "each owner's examples", held_words_of(owner, replaced)}
+                                     : Room{room(), "examples and candidates", engine_.held_words(replaced)};
+  return checked_count(command.count, "examples", engine_.example_words(), left);
 }
 
 u64 Service::checked_candidates(const Proposal& step) const {
@@ -246,18 +250,18 @@ u64 Service::checked_candidates(const Proposal& step) const {
     return 0;
   }
   const u64 each = engine_.candidate_words(step.output, examples_of(step));
-  return checked_count(step.count, "candidates", each, engine_.held_words());
+  return checked_count(step.count, "candidates", each, {room(), "examples and candidates", engine_.held_words()});
 }
 
 // `count`, refused before anything is allocated if instances of `each` words would take more than there is room for
 // beside what is held.
-u64 Service::checked_count(u64 count, const char* what, u64 each, u64 held) const {
-  const u64 all = room() / sizeof(u64), most = held < all ? (all - held) / std::max<u64>(each, 1) : 0;
+u64 Service::checked_count(u64 count, const char* what, u64 each, const Room& room) const {
+  const u64 all = room.bytes / sizeof(u64), most = room.held < all ? (all - room.held) / std::max<u64>(each, 1) : 0;
   if (count < 1 || count > most)
     throw Refusal(std::to_string(count) + " " + what + ": this party can take " +
                   (most ? "1 to " + std::to_string(most) : "none") + ", at " + megabytes(sizeof(u64) * each) +
-                  " each; of " + megabytes(room()) + " for examples and candidates, sets of examples hold " +
-                  megabytes(sizeof(u64) * held));
+                  " each; of " + megabytes(room.bytes) + " for " + room.what + ", sets of examples hold " +
+                  megabytes(sizeof(u64) * room.held));
   return count;
 }
 

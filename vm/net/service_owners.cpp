@@ -13,7 +13,31 @@ void Service::look() {
 }
 
 void Service::forget(std::size_t owner) {
-  for (const u64 set : sets_.forget(owner)) engine_.forget_examples(set);
+  for (const u64 set : sets_.of(owner)) engine_.forget_examples(set);
+  sets_.forget(owner);
+}
+
+// One that shares examples while those of another connection of its are here: whoever is at that one's end is told, and
+// the new one was at HELLO.
+void Service::begin_anew(std::size_t owner) {
+  std::optional<Visitor> former = members_.remove(owner);
+  if (!former) return;
+  const std::string& name = roles_.owners[owner];
+  log_line(name + " shares examples on another connection: those of the connection before are withdrawn");
+  doorman_.dismiss(std::move(*former), Complaint::refused,
+                   name + " shares examples on another connection: those of this one are withdrawn");
+  forget(owner);
+}
+
+// Of the room for examples and candidates: as much for each owner as for the candidates of steps, so that no owner
+// takes what another needs.
+u64 Service::owner_room() const { return room() / (roles_.owners.size() + 1); }
+
+u64 Service::held_words_of(std::size_t owner, std::optional<u64> replaced) const {
+  u64 words = 0;
+  for (const u64 set : sets_.of(owner))
+    if (set != replaced) words += engine_.held_words_of(set);
+  return words;
 }
 
 void Service::check_sets(const Proposal& step) {
@@ -82,8 +106,7 @@ void Service::notify(const Proposal& step) {
     if (step.owners >> i & 1) sets_.sum(i, step.argument, engine_.example_count(*sets_.find(i, step.argument)));
   const u64 words[kNoticeWords] = {step.argument, step.count, examples_of(step), step.owners, opened_[step.output]};
   const auto notice = frame(Frame::notice, step.output, Words(words, words + kNoticeWords));
-  for (std::size_t i = 0; i < roles_.owners.size(); ++i)
-    if (step.owners >> i & 1) members_.tell(i, notice);
+  members_.tell(step.owners, notice);
 }
 
 // What is told is the coordinator's own. A party that was started again knows of no sum.
@@ -98,18 +121,18 @@ void Service::check_told(u64 owners) const {
 
 // Each owner gets all three components, one from each party, which knows no more than that and the next.
 void Service::pass_on(u64 owners) {
-  const auto message = frame(Frame::tell, 0, payload_.x0);
-  for (std::size_t i = 0; i < roles_.owners.size(); ++i)
-    if (owners >> i & 1) members_.tell(i, message);
+  members_.tell(owners, frame(Frame::tell, 0, payload_.x0));
   payload_ = {};
 }
 
-// For the coordinator, of every owner that is here: how many examples it has in sets 0 and 1, train and dev.
+// For the coordinator of every owner that is here, for an owner of itself: how many examples it has in sets 0 and 1,
+// train and dev.
 Words Service::owner_words() const {
   Words words;
-  if (!roles_.several() || client_->name != roles_.coordinator) return words;
+  if (!roles_.several()) return words;
   for (std::size_t i = 0; i < roles_.owners.size(); ++i)
     for (u64 set = 0; set < kOwnerWords; ++set) {
+      if (client_->name != roles_.coordinator && client_->name != roles_.owners[i]) break;
       const auto number = sets_.find(i, set);
       words.push_back(members_.here(i) && number ? engine_.example_count(*number) : 0);
     }

@@ -140,6 +140,37 @@ TEST(no_party_takes_away_the_noise_of_another) {
   }
 }
 
+// The same of a sum over two owners' examples: what one party adds is there once, however many sets are in it.
+TEST(a_sum_over_owners_has_noise_of_every_party_once) {
+  const Program program = parse_program(
+      "secfwt-program 3\n"
+      "v 0 example rep 0 4096 example - name=x ring=40\n"
+      "v 1 candidate rep 0 4096 candidate - name=z ring=40\n"
+      "v 2 pair rep 0 4096 add 0,1\n"
+      "v 3 candidate rep 0 4096 reduce_examples 2\n"
+      "out noised 3 ring=40 noise=1000 min_owners=2\n"
+      "out plain 3 ring=40 min_owners=2\n"
+      "end\n");
+  const auto first = additive(Words(2 * n, 5)), second = additive(Words(n, 7)), z = additive(Words(n, 1));
+  for (int alone = 0; alone < 4; ++alone) {  // the only party with noise; 3: all have it
+    std::array<Words, 3> parts;
+    run_lanes(1, [&](Lanes& lanes) {
+      const int id = lanes[0].id;
+      const auto shares = [id](const auto& x) { return Shares{x[id], x[(id + 1) % 3]}; };
+      Engine engine(program, lanes, n, 0);
+      engine.set_weights({});
+      engine.set_examples(0, 2, shares(first));
+      engine.set_examples(1, 1, shares(second));
+      parts[id] = engine.step(std::vector<u64>{0, 1}, 1, alone == 3 || alone == id ? 0 : 1, shares(z));
+    });
+    double squares = 0;
+    for (std::size_t j = 0; j < n; ++j)
+      squares += std::pow(static_cast<double>(number(parts[0][j] + parts[1][j] + parts[2][j], 40)) - 20, 2);
+    const double due = (alone == 3 ? 3 : 1) * deviation * deviation;
+    CHECK(std::abs(squares / static_cast<double>(n) / due - 1) < 5 * std::sqrt(2 / static_cast<double>(n)));
+  }
+}
+
 // Each party adds its own to its own share, and sends nobody else anything: what is opened has all three, and a party's
 // share alone is uniform.
 TEST(what_is_opened_has_the_noise_of_all_three) {

@@ -107,6 +107,7 @@ def test_noise_that_no_ring_holds_is_refused() -> None:
         ({"health": True}, "--noise is 0.1, --health is given"),
         ({"prototype_shots": 4.0, "head": "prototypes"}, "--noise is 0.1, --prototype-shots is 4"),
         ({"head": "tokens"}, "--noise is 0.1, --head is tokens"),
+        ({"min_owners": 2}, "--min-owners is 2, --noise is 0.1, --max-evaluations is 0"),
         ({"noise": 1e-9}, "--noise is 1e-09"),
         ({"noise": -1.0}, "--noise is -1.0"),
         ({"noise": 65.0}, "--noise is 65.0"),

@@ -42,7 +42,14 @@ def test_rows_enter_above_the_frozen_layers(tmp_path: Path) -> None:
     assert np.abs(whole - split).max() < 1e-4
 
 
-@pytest.mark.parametrize("options", [replace(OPTIONS, frozen_layers=1), replace(OPTIONS, weights="public")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        replace(OPTIONS, frozen_layers=1),
+        replace(OPTIONS, weights="public"),
+        replace(OPTIONS, frozen_layers=1, min_owners=2, noise=1.0, max_evaluations=9),
+    ],
+)
 def test_the_data_owner_gets_the_frozen_layers_and_the_program_does_not(options: GenOptions, tmp_path: Path) -> None:
     toys.save_toy(tmp_path / "model", "distilbert", "classification")
     compiled = compile_model(tmp_path / "model", options)
