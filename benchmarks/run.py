@@ -18,6 +18,7 @@
     python benchmarks/run.py mpspdz-layer --shape minilm bert-base --bert-layer
     python benchmarks/run.py accuracy --tasks ag_news --methods 0,3,5
     python benchmarks/run.py feature-maps --tokens 64 256
+    python benchmarks/run.py merged-heads --model DIR DIR
     python benchmarks/run.py fidelity --texts 334 --tokens 32 64
     python benchmarks/run.py perplexity --model FILE.gguf --texts 16 --tokens 64
     python benchmarks/run.py explore sst2 --variants base,"layer 4"
@@ -57,6 +58,7 @@ COMMANDS = {
     "mpspdz-layer": "peers.mpspdz_layer",
     "accuracy": "accuracy.run",
     "feature-maps": "accuracy.feature_maps",
+    "merged-heads": "accuracy.merged_heads",
     "fidelity": "accuracy.fidelity",
     "perplexity": "accuracy.perplexity",
     "explore": "accuracy.explore",

@@ -137,7 +137,7 @@ class Lessons:
         """Of all texts of a corpus."""
         batches = []
         for x, rows in corpus.all():
-            traces = encode(x, rows, corpus.teacher, shape, rfa=False)[0]
+            traces = encode(x, rows, corpus.teacher, shape, adapted=False)[0]
             kept = [replace(t, sites={"hidden": t.sites["hidden"]}, sums={}) for t in traces]
             batches.append((kept, rows))
         return cls(batches, corpus.teacher)

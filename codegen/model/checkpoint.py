@@ -31,13 +31,7 @@ def load_checkpoint(
     missing, unexpected, mis-shaped or non-finite tensor.
     """
     report = Report()
-    there = {name: file for file in _opened(path, report) for name in file.names()}
-    report.check()
-    tensors = {
-        plain: (there[name], name)
-        for name, plain in plain_names(list(there), report, *BASES.get(spec.family, ())).items()
-    }
-    report.check()
+    tensors = _tensors(path, spec, report)
     language = spec.head.kind in ("masked_lm", "causal_lm")
     shapes = whole_shapes(spec)
     sources = sources_of(spec, shapes, tensors)
@@ -76,6 +70,16 @@ def load_checkpoint(
     return weights
 
 
+def stored_names(path: Path, spec: ModelSpec) -> dict[str, str]:
+    """Canonical name to the name in the checkpoint's files, of every tensor of an encoder that lies there by itself.
+
+    Raises `ProblemsFound`.
+    """
+    tensors = _tensors(path, spec, Report())
+    sources = sources_of(spec, whole_shapes(spec), tensors)
+    return {canonical: tensors[source.name][1] for canonical, source in sources.items() if source.name in tensors}
+
+
 def checkpoint_files(directory: Path) -> list[Path]:
     """The one file of a checkpoint, or else the shards of its index; as in `transformers`, not both.
 
@@ -88,6 +92,15 @@ def checkpoint_files(directory: Path) -> list[Path]:
     if outside := [shard for shard in shards if Path(shard).name != shard]:
         raise ValueError(f"{index.name} names files elsewhere: {', '.join(outside)}")
     return [directory / shard for shard in shards]
+
+
+def _tensors(path: Path, spec: ModelSpec, report: Report) -> dict[str, tuple[TensorFile | GgufFile, str]]:
+    """By plain name: the file that holds a tensor, and its name there. Raises `ProblemsFound`."""
+    there = {name: file for file in _opened(path, report) for name in file.names()}
+    report.check()
+    plain = plain_names(list(there), report, *BASES.get(spec.family, ()))
+    report.check()
+    return {short: (there[name], name) for name, short in plain.items()}
 
 
 def _opened(path: Path, report: Report) -> Sequence[TensorFile | GgufFile]:

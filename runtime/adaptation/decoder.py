@@ -105,13 +105,13 @@ class Weighed:
 
 
 def weigh(
-    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, rfa: bool, forms: Forms = EXACT
+    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, adapted: bool, forms: Forms = EXACT
 ) -> Weighed:
     """Weights of normalised rows `[N, h]` on those before and themselves."""
     q, k = (heads(x, rows, weights, layer, name, shape) for name in "qk")
     seen = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool, device=x.device).tril()
     seen = seen & (rows.mask[:, None, None, :] | torch.eye(len(seen), dtype=torch.bool, device=x.device))
-    if not rfa:
+    if not adapted:
         scores = q @ repeated(k, shape).transpose(2, 3) / math.sqrt(q.shape[-1])
         return Weighed(scores.masked_fill(~seen, -math.inf).softmax(-1), {})
     query, u = squared_relu(q, weights, layer, "query", forms)
@@ -130,11 +130,11 @@ def first_rows(rows: Rows) -> Tensor:
 
 
 def attention(
-    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, rfa: bool, forms: Forms = EXACT
+    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, adapted: bool, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """All heads' outputs `[N, H·D]` of normalised rows, and what they went through."""
     value = repeated(split(linear(x, weights, f"layers.{layer}.v"), rows, spec_of(shape).kv_heads), shape)
-    weighed = weigh(x, rows, weights, layer, shape, rfa=rfa, forms=forms)
+    weighed = weigh(x, rows, weights, layer, shape, adapted=adapted, forms=forms)
     return join(weighed.weights.to(value.dtype) @ value, rows), weighed.sites
 
 
@@ -142,7 +142,7 @@ def attend(
     x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The student's attention, `[N, H·D]`, 0 in first tokens' rows, which it does not change."""
-    out, sites = attention(x, rows, weights, layer, shape, rfa=True, forms=forms)
+    out, sites = attention(x, rows, weights, layer, shape, adapted=True, forms=forms)
     return out * ~first_rows(rows)[:, None], sites
 
 
@@ -161,7 +161,7 @@ def decode(
     weights: Parameters,
     shape: Architecture,
     *,
-    rfa: bool,
+    adapted: bool,
     prompt: Tensor | None = None,
     at: int = 0,
     forms: Forms = EXACT,
@@ -173,7 +173,7 @@ def decode(
         if prompt is not None and layer == at:
             x, rows = insert(x, rows, prompt)
         hat = norm(x, weights, f"layers.{layer}.input_norm", shape)
-        context, sites = attention(hat, rows, weights, layer, shape, rfa=rfa, forms=forms)
+        context, sites = attention(hat, rows, weights, layer, shape, adapted=adapted, forms=forms)
         added = linear(context, weights, f"layers.{layer}.o")
         x = x + added.float()
         x = x + feed_forward(norm(x, weights, f"layers.{layer}.ffn_norm", shape), weights, layer, shape).float()

@@ -45,7 +45,7 @@ def layer_errors(corpus: Corpus, weights: Parameters, shape: Architecture) -> li
     """Relative error of every layer's attention output on the original's input."""
     errors = []
     for x, rows in corpus.all():
-        traces = encode(x, rows, corpus.teacher, shape, rfa=False)[0]
+        traces = encode(x, rows, corpus.teacher, shape, adapted=False)[0]
         contexts = [attend(t.sites["hidden"], rows, weights, i, shape)[0] for i, t in enumerate(traces)]
         outputs = [linear(context, weights, f"layers.{i}.o") for i, context in enumerate(contexts)]
         errors.append([relative_error(y, t.attention) for y, t in zip(outputs, traces, strict=True)])

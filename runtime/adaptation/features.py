@@ -1,6 +1,7 @@
-"""Teaching a random-feature student to follow its softmax original: three stages, what each trains and by which loss.
+"""Teaching a student to follow its softmax original: three stages, what each trains and by which loss.
 
-1. `layers`: every layer's phases alone, on the original's own hidden rows (no error of one layer reaches the next).
+1. `layers`: every layer's phases alone, or merged heads' queries and keys, on the original's own hidden rows (no error
+   of one layer reaches the next).
 2. `whole`: all layers end to end, with phases, biases, layer norms and low-rank changes of the other matrices.
 3. `fitted`: the same through the protocol's Fourier fits on intervals calibrated at its start, at a falling rate.
 
@@ -21,6 +22,7 @@ from ...codegen.model.features import orthogonal_features
 from .corpus import Batch, Corpus
 from .decoder import heads
 from .forward import attend, encode
+from .merging import merged_start
 from .options import ConvertOptions
 from .student import LEAST_SUM, Architecture, Forms, Parameters, Rows, Trace, linear, variance
 
@@ -35,11 +37,12 @@ MATRICES = {
     "folded": ("v", "o", "ffn_in", "ffn_out"),
     "paper": ("q", "k", "v", "o", "ffn_in", "ffn_out"),
     "relu2": ("v", "o", "ffn_in", "ffn_out"),
+    "merged": ("v", "o", "ffn_in", "ffn_out"),
 }
-"""Matrices that get a low-rank change, by variant."""
+"""Matrices that get a low-rank change, by what the student's attention is."""
 OF_DECODER = ("input_norm.gamma", "ffn_norm.gamma")
 """What they train of a decoder's layer, whose biases a checkpoint may lack."""
-FEATURE_RATE = {"folded": 1.0, "paper": 1.0, "relu2": 2.0}
+FEATURE_RATE = {"folded": 1.0, "paper": 1.0, "relu2": 2.0, "merged": 1.0}
 """Factor on the rate of stage 1: squared ReLU features have larger weights than phases, which are in turns."""
 ROTATED_RATE = 4.0
 """The same for features of rotated queries and keys."""
@@ -77,16 +80,19 @@ class Recipe:
 
 
 def initial_features(corpus: Corpus, shape: Architecture, recipe: Recipe) -> dict[str, Tensor]:
-    """Orthogonal random features; folded ones, of the original's queries and keys, centred on each other.
+    """What stage 1 begins with: merged heads' queries and keys, or orthogonal random features, folded ones of the
+    original's queries and keys, centred on each other.
 
     At the Gaussian kernel's own temperature (logits reach 45) a few dozen features would be noise: learned ones start
     at a common small spread.
     """
+    if shape.merged > 1:
+        return merged_start(corpus.teacher, shape)
     teacher, rng = corpus.teacher, np.random.default_rng(recipe.seed)
     device, head_dim = corpus.device, shape.hidden // shape.heads
     x, rows = corpus.draw(rng)
     with torch.no_grad():
-        traces, _, _ = encode(x, rows, teacher, shape, rfa=False)
+        traces, _, _ = encode(x, rows, teacher, shape, adapted=False)
     features: dict[str, Tensor] = {}
     if shape.decoder:
         for layer, trace in enumerate(traces):
@@ -154,7 +160,7 @@ def low_rank_start(teacher: Parameters, shape: Architecture, recipe: Recipe) -> 
     """Low-rank changes that change nothing yet: `down` random, `up` zero (Hu et al. 2021)."""
     rng, changes = np.random.default_rng([recipe.seed, 1]), {}
     for layer in range(shape.layers):
-        for name in MATRICES[shape.variant] if recipe.rank else ():
+        for name in MATRICES[shape.kind] if recipe.rank else ():
             weight = teacher[f"layers.{layer}.{name}.weight"]
             rows, columns = weight.shape
             down = torch.from_numpy(rng.standard_normal((recipe.rank, columns)) / math.sqrt(columns))
@@ -170,7 +176,9 @@ def trained_vectors(teacher: Parameters, shape: Architecture) -> dict[str, Tenso
 
 
 def hard_to_invert(sites: dict[str, Tensor], shape: Architecture) -> Tensor:
-    """Penalty on denominators under 1.5 floors, or on sums of weights outside `ROW_SUMS`."""
+    """Penalty on denominators under 1.5 floors, or on sums of weights outside `ROW_SUMS`; none on softmax."""
+    if shape.merged > 1:
+        return torch.zeros(())
     if shape.variant != "relu2":
         return (1.5 - sites["den"].float() / shape.floor).clamp(min=0).square().mean()
     total, (low, high) = sites["row_sum"].float().clamp(min=LEAST_SUM).log(), ROW_SUMS
@@ -203,7 +211,7 @@ class Lesson:
         """Stage 1: unexplained part of every layer's attention output, each on the original's input."""
         x, rows = batch
         with torch.no_grad():
-            traces = encode(x, rows, self.teacher, self.shape, rfa=False)[0]
+            traces = encode(x, rows, self.teacher, self.shape, adapted=False)[0]
         unexplained, floor = x.new_zeros(()), x.new_zeros(())
         for layer, target in enumerate(traces):
             context, sites = attend(target.sites["hidden"], rows, self.student, layer, self.shape)
@@ -220,10 +228,10 @@ class Lesson:
         with torch.no_grad():
             if rng.random() < recipe.prompt_share:
                 at = int(rng.integers(0, shape.layers))
-                below = encode(x, rows, self.teacher, replace(shape, layers=at), rfa=False)[0]
+                below = encode(x, rows, self.teacher, replace(shape, layers=at), adapted=False)[0]
                 prompt = self.corpus.prompt(below[-1].hidden if below else x, rows, at, rng)
-            targets, pooled, _ = encode(x, rows, self.teacher, shape, rfa=False, prompt=prompt, at=at)
-        traces, mine, _ = encode(x, rows, self.student, shape, rfa=True, prompt=prompt, at=at, forms=self.forms)
+            targets, pooled, _ = encode(x, rows, self.teacher, shape, adapted=False, prompt=prompt, at=at)
+        traces, mine, _ = encode(x, rows, self.student, shape, adapted=True, prompt=prompt, at=at, forms=self.forms)
         hidden, floor, ranges = (x.new_zeros(()) for _ in range(3))
         for trace, target in zip(traces, targets, strict=True):
             error = (trace.hidden - target.hidden).square().sum(-1) / target.hidden.square().sum(-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +25,7 @@ from .student import (
     Which,
     feature_map,
     linear,
+    softmax_weights,
     split,
     variance,
 )
@@ -48,7 +48,7 @@ def calibrated(corpus: Corpus, weights: Parameters, shape: Architecture) -> dict
     """What every site of the student sees: `min`, `max` and the quantiles of `codegen/calibration.py`."""
     seen: dict[str, list[Floats]] = {}
     for x, rows in corpus.all():
-        traces, _, _ = encode(x, rows, weights, shape, rfa=True)
+        traces, _, _ = encode(x, rows, weights, shape, adapted=True)
         for layer, trace in enumerate(traces):
             for site, values in observed(trace).items():
                 seen.setdefault(f"layers.{layer}.{site}", []).append(values)
@@ -60,7 +60,7 @@ def outside(corpus: Corpus, weights: Parameters, shape: Architecture, ranges: Ra
     """Share of a fitted site's values that leave its interval: there the program computes something else."""
     left: dict[str, list[float]] = {}
     for x, rows in corpus.all():
-        traces, _, _ = encode(x, rows, weights, shape, rfa=True, forms=forms)
+        traces, _, _ = encode(x, rows, weights, shape, adapted=True, forms=forms)
         for layer, trace in enumerate(traces):
             values = observed(trace)
             for site in (site for site in FITTED if site in values):
@@ -93,12 +93,12 @@ def fidelity(corpus: Corpus, weights: Parameters, shape: Architecture, forms: Fo
     layers = [_Mean() for _ in range(shape.layers)]
     at = shape.layers * 2 // 3
     for x, rows in corpus.all():
-        originals, pooled, _ = encode(x, rows, corpus.teacher, shape, rfa=False)
-        traces, mine, _ = encode(x, rows, weights, shape, rfa=True, forms=forms)
+        originals, pooled, _ = encode(x, rows, corpus.teacher, shape, adapted=False)
+        traces, mine, _ = encode(x, rows, weights, shape, adapted=True, forms=forms)
         cosines.append((mine * pooled).sum(-1))
         prompt = corpus.prompt(originals[at - 1].hidden if at else x, rows, at, rng)
-        pooled = encode(x, rows, corpus.teacher, shape, rfa=False, prompt=prompt, at=at)[1]
-        mine = encode(x, rows, weights, shape, rfa=True, prompt=prompt, at=at, forms=forms)[1]
+        pooled = encode(x, rows, corpus.teacher, shape, adapted=False, prompt=prompt, at=at)[1]
+        mine = encode(x, rows, weights, shape, adapted=True, prompt=prompt, at=at, forms=forms)[1]
         prompted.append((mine * pooled).sum(-1))
         for layer, (original, trace) in enumerate(zip(originals, traces, strict=True)):
             hidden = original.sites["hidden"]
@@ -127,23 +127,29 @@ def _attention_distance(
     """Mean total variation distance between a head's softmax weights and the student's."""
     if shape.decoder:
         theirs, ours = (
-            weigh(x, rows, w, layer, shape, rfa=rfa).weights for w, rfa in ((teacher, False), (weights, True))
+            weigh(x, rows, each, layer, shape, adapted=adapted).weights
+            for each, adapted in ((teacher, False), (weights, True))
         )
         apart = rows.unpad((theirs - ours).abs().sum(-1).mean(1) / 2)
         return float(apart[~first_rows(rows)].mean())
-    keys = rows.mask[:, None, None, :]
-    q, k = (split(linear(x, teacher, f"layers.{layer}.{name}"), rows, shape.heads) for name in "qk")
-    exact = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).masked_fill(~keys, -math.inf).softmax(-1)
+    exact = softmax_weights(x, rows, teacher, layer, shape.heads)
+    mine = _student_weights(x, rows, weights, layer, shape)
+    distance = (mine - exact).abs().sum(-1).mean(1) / 2
+    return float(distance[rows.mask].mean())
+
+
+def _student_weights(x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture) -> Tensor:
+    """An encoder's, for each of the original's heads `[B, H, T, T]`."""
+    if shape.merged > 1:
+        return softmax_weights(x, rows, weights, layer, shape.heads // shape.merged).repeat_interleave(shape.merged, 1)
     query, key = (feature_map(x, weights, layer, which, shape)[0] for which in _BOTH)
     kernel: Tensor = torch.zeros(())
     for halves in zip(query, key, strict=True):
         a, b = (split(half, rows, shape.heads) for half in halves)
         kernel = kernel + a @ b.transpose(2, 3)
-    kernel = kernel * keys / (shape.features[layer] * rows.nominal)[:, None, None, None]
+    kernel = kernel * rows.mask[:, None, None, :] / (shape.features[layer] * rows.nominal)[:, None, None, None]
     floor = 0.0 if shape.variant == "relu2" else shape.floor
-    mine = kernel / kernel.sum(-1, keepdim=True).clamp(min=floor)
-    distance = (mine - exact).abs().sum(-1).mean(1) / 2
-    return float(distance[rows.mask].mean())
+    return kernel / kernel.sum(-1, keepdim=True).clamp(min=floor)
 
 
 class _Mean:

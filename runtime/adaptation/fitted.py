@@ -18,8 +18,9 @@ from ...codegen.series.fits import Fit
 from ...codegen.series.nonlinear import SLACK, even_part, inverse_root, magnitude, reciprocal
 from ...codegen.series.ranges import Ranges
 from ...codegen.series.softmax import inverse_sum, sum_period
-from .student import Architecture, Forms
+from .student import Architecture, Forms, Kind
 
+Maker = Callable[[str, Architecture, Ranges, torch.device], Callable[[Tensor], Tensor]]
 POINTS = 64
 """Table entries per period of a fit's highest harmonic. Linear interpolation between them errs by less than (π/64)²/2,
 1.2e-3 of that harmonic's amplitude."""
@@ -61,7 +62,7 @@ def fitted_forms(shape: Architecture, ranges: Ranges, device: torch.device) -> F
     return {
         f"layers.{layer}.{site}": make(f"layers.{layer}.{site}", shape, ranges, device)
         for layer in range(shape.layers)
-        for site, make in ((_MAKERS if shape.decoder is None else {}) | _OF_VARIANT[shape.variant]).items()
+        for site, make in ((_MAKERS if shape.decoder is None else {}) | _OF_KIND[shape.kind]).items()
     }
 
 
@@ -96,8 +97,9 @@ def _inverse(site: str, shape: Architecture, ranges: Ranges, device: torch.devic
 
 
 _MAKERS = {"activation": _activation, "attention_var": _root, "output_var": _root}
-_OF_VARIANT = {
+_OF_KIND: dict[Kind, dict[str, Maker]] = {
     "folded": {"den": _reciprocal},
     "paper": {"den": _reciprocal},
     "relu2": {"feature_query": _bend, "feature_key": _bend, "row_sum": _inverse},
+    "merged": {},
 }

@@ -14,19 +14,19 @@ def encode(
     weights: Parameters,
     shape: Architecture,
     *,
-    rfa: bool,
+    adapted: bool,
     prompt: Tensor | None = None,
     at: int = 0,
     forms: Forms = EXACT,
 ) -> tuple[list[Trace], Tensor, Rows]:
     """Every layer's trace, the pooled unit embedding `[B, h]`, and the rows; `prompt` enters before layer `at`."""
     run = decoder.decode if shape.decoder else student.encode
-    return run(x, rows, weights, shape, rfa=rfa, prompt=prompt, at=at, forms=forms)
+    return run(x, rows, weights, shape, adapted=adapted, prompt=prompt, at=at, forms=forms)
 
 
 def attend(
     x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The student's attention on a layer's normalised input, before its output matrix, and what it went through."""
-    run = decoder.attend if shape.decoder else student.rfa_attention
+    run = decoder.attend if shape.decoder else student.attend
     return run(x, rows, weights, layer, shape, forms)

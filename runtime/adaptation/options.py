@@ -60,6 +60,14 @@ class ConvertOptions:
     floor: Annotated[
         float, Option("The attention denominator, per feature and row, is never taken below this.", ATTENTION, above=0)
     ] = 0.02
+    merge_heads: Annotated[
+        int,
+        Option(
+            "Keep softmax, and add the scores of that many heads before it: one head in place of each such group; "
+            "takes --output model. 1: a feature map instead.",
+            ATTENTION, at_least=1, metavar="M",
+        ),
+    ] = 1  # fmt: skip
     rank: Annotated[int, Option("Of the low-rank changes of the other matrices; 0: none.", TRAINING, at_least=0)] = 16
     layer_steps: Annotated[int, Option("Steps of stage 1: every layer alone.", TRAINING, at_least=0)] = 600
     steps: Annotated[int, Option("Steps of stage 2: end to end.", TRAINING, at_least=0)] = 3400

@@ -1,4 +1,5 @@
-"""The encoder in torch, twice: the softmax original (teacher), and the student, which has a feature map instead.
+"""The encoder in torch, twice: the softmax original (teacher), and the student (`adapted`), which has a feature map
+instead, or softmax with fewer heads.
 
 Weights are a plain mapping from canonical name (`codegen/weights.py`) to tensor: what is trained is what is stored. A
 matrix may have a low-rank change beside it, `{name}.up` `[out, r]` times `{name}.down` `[r, in]`.
@@ -28,6 +29,7 @@ EXACT: Forms = {}
 LEAST_SUM = 1e-6
 """Of a row's weights by squared ReLU features, where they are divided by exactly: all of them may be 0."""
 Which = Literal["query", "key"]
+Kind = FeatureVariant | Literal["merged"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "relu": functional.relu}
 
 
@@ -48,8 +50,15 @@ class Architecture:
     features: tuple[int, ...] = ()
     variant: FeatureVariant = "folded"
     floor: float = 0.02
+    merged: int = 1
+    """Heads of the original in each of the student's, which keeps softmax then; 1: the student has a feature map."""
     decoder: ModelSpec | None = None
     """What a decoder is (`decoder.py`); None: an encoder."""
+
+    @property
+    def kind(self) -> Kind:
+        """The student's attention."""
+        return "merged" if self.merged > 1 else self.variant
 
 
 @dataclass(frozen=True)
@@ -123,11 +132,17 @@ def join(x: Tensor, rows: Rows) -> Tensor:
     return rows.unpad(x.transpose(1, 2)).flatten(1)
 
 
-def softmax_attention(x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture) -> Tensor:
-    """The original's attention, `[N, h]`."""
-    q, k, v = (split(linear(x, weights, f"layers.{layer}.{name}"), rows, shape.heads) for name in "qkv")
+def softmax_weights(x: Tensor, rows: Rows, weights: Parameters, layer: int, heads: int) -> Tensor:
+    """Of every head, `[B, heads, T, T]`; 0 where there is no token."""
+    q, k = (split(linear(x, weights, f"layers.{layer}.{name}"), rows, heads) for name in "qk")
     logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
-    return join(logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1) @ v, rows)
+    return logits.masked_fill(~rows.mask[:, None, None, :], -math.inf).softmax(-1)
+
+
+def softmax_attention(x: Tensor, rows: Rows, weights: Parameters, layer: int, heads: int) -> Tensor:
+    """The original's attention, or that of merged heads, `[N, h]`."""
+    values = split(linear(x, weights, f"layers.{layer}.v"), rows, heads)
+    return join(softmax_weights(x, rows, weights, layer, heads).to(values.dtype) @ values, rows)
 
 
 def phases(x: Tensor, weights: Parameters, layer: int, which: Which, shape: Architecture) -> Tensor:
@@ -168,14 +183,17 @@ def reciprocal(x: Tensor, floor: float) -> Tensor:
     return x.clamp(min=floor).reciprocal()
 
 
-def rfa_attention(
+def attend(
     x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, forms: Forms = EXACT
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Attention by a feature map (docs/program.md): output `[N, h]`, and what it went through.
+    """The student's attention: output `[N, h]`, and what it went through.
 
-    Trigonometric features have `den` `[N, H]` and `numerator` `[N, h]`, both divided by F·T, squared ReLU `row_sum`
-    `[N, H]`, sums of a row's weights; `value` is `[N, h]`.
+    Merged heads go through softmax, which is exact here. Of feature maps (docs/program.md), trigonometric ones have
+    `den` `[N, H]` and `numerator` `[N, h]`, both divided by F·T, squared ReLU `row_sum` `[N, H]`, sums of a row's
+    weights; `value` is `[N, h]`.
     """
+    if shape.merged > 1:
+        return softmax_attention(x, rows, weights, layer, shape.heads // shape.merged), {}
     value = linear(x, weights, f"layers.{layer}.v")
     values = split(value, rows, shape.heads)
     query, seen = feature_map(x, weights, layer, "query", shape, forms)
@@ -199,12 +217,12 @@ def rfa_attention(
 
 
 def encoder_layer(
-    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, rfa: bool, forms: Forms = EXACT
+    x: Tensor, rows: Rows, weights: Parameters, layer: int, shape: Architecture, *, adapted: bool, forms: Forms = EXACT
 ) -> Trace:
     """One post-norm layer; site names are those of `codegen/plan/oracle.py`."""
     prefix = f"layers.{layer}"
-    context, sites = rfa_attention(x, rows, weights, layer, shape, forms) if rfa else (
-        softmax_attention(x, rows, weights, layer, shape), {}
+    context, sites = attend(x, rows, weights, layer, shape, forms) if adapted else (
+        softmax_attention(x, rows, weights, layer, shape.heads), {}
     )  # fmt: skip
     sites |= {"hidden": x, "attention_out": context}
     attention = linear(context, weights, f"{prefix}.o")
@@ -212,7 +230,7 @@ def encoder_layer(
     root = forms.get(f"{prefix}.attention_var")
     x = norm(sums["attention_var"], weights, f"{prefix}.attention_norm", shape.eps, root)
     sites["activation"] = linear(x, weights, f"{prefix}.ffn_in")
-    act = forms.get(f"{prefix}.activation", ACTIVATIONS[(shape.student_act if rfa else "") or shape.act])
+    act = forms.get(f"{prefix}.activation", ACTIVATIONS[(shape.student_act if adapted else "") or shape.act])
     sums["output_var"] = x + linear(act(sites["activation"]), weights, f"{prefix}.ffn_out")
     root = forms.get(f"{prefix}.output_var")
     hidden = norm(sums["output_var"], weights, f"{prefix}.output_norm", shape.eps, root)
@@ -235,7 +253,7 @@ def encode(
     weights: Parameters,
     shape: Architecture,
     *,
-    rfa: bool,
+    adapted: bool,
     prompt: Tensor | None = None,
     at: int = 0,
     forms: Forms = EXACT,
@@ -245,6 +263,6 @@ def encode(
     for layer in range(shape.layers):
         if prompt is not None and layer == at:
             x, rows = insert(x, rows, prompt)
-        traces.append(encoder_layer(x, rows, weights, layer, shape, rfa=rfa, forms=forms))
+        traces.append(encoder_layer(x, rows, weights, layer, shape, adapted=adapted, forms=forms))
         x = traces[-1].hidden
     return traces, functional.normalize(rows.mean(x), dim=-1), rows

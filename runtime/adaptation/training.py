@@ -112,7 +112,7 @@ class Training:
         student = {**self.teacher, **state.parameters}
         lesson = Lesson(self.corpus, self.teacher, student, self.shape, recipe, forms)
         losses_of = lesson.layers if name == "layers" else lesson.whole
-        saved, alone = time.monotonic(), ROTATED_RATE if self.shape.decoder else FEATURE_RATE[self.shape.variant]
+        saved, alone = time.monotonic(), ROTATED_RATE if self.shape.decoder else FEATURE_RATE[self.shape.kind]
         while state.step < steps:
             started = time.monotonic()
             for group in optimiser.param_groups:

@@ -1,7 +1,8 @@
-"""`secfwt-convert`: adapt a sentence encoder to random-feature attention, on public text, in the clear.
+"""`secfwt-convert`: adapt a model to random-feature attention, or to fewer heads, on public text, in the clear.
 
 The result replaces the attention's queries and keys by random features (docs/adaptation.md) and changes biases, layer
-norms and, by low rank, the other matrices; it is an adapter beside the untouched model, or a model directory.
+norms and, by low rank, the other matrices; it is an adapter beside the untouched model, or a model directory. With
+`--merge-heads` it is a model with fewer heads.
 Torch is needed here and nowhere else in the package.
 """
 
@@ -32,7 +33,7 @@ class Run:
 COMMAND = Command(
     "secfwt-convert",
     (ConvertOptions, Run),
-    "Adapt a sentence encoder to random-feature attention, on public text, in the clear.",
+    "Adapt a model to random-feature attention, or to fewer heads, on public text, in the clear.",
     "secfwt-convert MODEL --text texts.txt --out adapter --features 32",
 )
 

@@ -26,7 +26,7 @@ def markdown(report: Json) -> str:
     before, after = report["before"], report["after"]
     lines = [f"On {after['texts']} texts that were not trained on:", "", "| | before | after |", "|---|---|---|"]
     lines += [f"| {text} | {before[name]:.3f} | {after[name]:.3f} |" for name, text in COSINES.items()]
-    lines += ["", "Before: random features without training. Every cell: before → after.", ""]
+    lines += ["", "Before: random features, or merged heads, without training. Every cell: before → after.", ""]
     lines += ["| layer | " + " | ".join(LAYER.values()) + " |", "|---|" + "---|" * len(LAYER)]
     for i, (old, new) in enumerate(zip(before["layers"], after["layers"], strict=True)):
         lines.append(f"| {i} | " + " | ".join(f"{old[name]:.3f} → {new[name]:.3f}" for name in LAYER) + " |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...codegen.model.adapter import is_converted, stored_sites
-from ...codegen.model.checkpoint import load_checkpoint
+from ...codegen.model.adapter import is_converted, merge_changes, stored_sites
+from ...codegen.model.checkpoint import load_checkpoint, stored_names
 from ...codegen.model.hf import read_model
 from ...codegen.model.options import GenOptions
+from ...codegen.model.spec import ModelSpec
+from ...codegen.model.weights import Weights
 from ...codegen.owners.check import check_embedder, fitting_tokenizer
 from ...codegen.owners.embed import Embedder, Settings, embedding_tables
 from ...codegen.owners.first_token import first_token
@@ -29,12 +32,13 @@ from ..adaptation.feature_counts import chosen_counts
 from ..adaptation.features import Recipe, initial_features
 from ..adaptation.fidelity import calibrated, fidelity, outside
 from ..adaptation.fitted import fitted_forms
+from ..adaptation.merging import check_merging
 from ..adaptation.options import ConversionError, ConvertOptions
 from ..adaptation.student import Architecture, Parameters
 from ..adaptation.training import Progress, Training, TrainingState
 from ..run_folder import Json
 from .display import ConversionDisplay
-from .output import check_output, write_output
+from .output import check_output, write_merged, write_output
 from .public_text import read_texts
 from .report import figure_png, loss_png, markdown
 from .run_folder import ConversionRun
@@ -55,6 +59,7 @@ class Material:
     texts: list[list[int]]
     held_out: list[list[int]]
     embedder: Embedder
+    spec: ModelSpec
     shape: Architecture
     teacher: dict[str, Tensor]
 
@@ -106,22 +111,19 @@ def _convert(material: Material, options: ConvertOptions, run: ConversionRun, di
     state = run.load_state(training.device)
     with display:
         state = Training(training, shape, recipe, calibrate, report, run.save_state).run(state)
-    adapter = {name: tensor.detach().half().float() for name, tensor in state.parameters.items()}
+    adapter = {name: tensor.detach() for name, tensor in state.parameters.items()}
+    if shape.merged == 1:  # as they are kept
+        adapter = {name: tensor.half().float() for name, tensor in adapter.items()}
     display.note("measuring on held-out texts")
     result = _measured(material, unseen, shape, recipe, adapter, state)
-    description = {
-        "base": options.base or Path(options.model).resolve().name,
-        "features": shape.features if len(set(shape.features)) > 1 else shape.features[0],
-        "variant": shape.variant, "floor": shape.floor,
-        "activation": shape.student_act, "harmonics": shape.harmonics, "rank": recipe.rank,
+    write = _write_merged if shape.merged > 1 else _write_adapter
+    write(options, material, shape, {name: tensor.cpu().numpy() for name, tensor in adapter.items()}, {
+        "base": options.base or Path(options.model).resolve().name, "rank": recipe.rank,
         "steps": [recipe.layer_steps, recipe.whole_steps, recipe.fitted_steps], "seed": recipe.seed,
         "fidelity": {name: value for name, value in result["after"].items() if name != "layers"},
         # a decoder's intervals are taken from public text when it is compiled, as with softmax
-        **({"rows": MAX_ROWS} if shape.decoder else {}),
         "calibration": {} if shape.decoder else stored_sites(state.calibration),
-    }  # fmt: skip
-    arrays = {name: tensor.cpu().numpy() for name, tensor in adapter.items()}
-    write_output(Path(options.out), options.output, Path(options.model), arrays, description)
+    })  # fmt: skip
     run.write_json("fidelity.json", result, indent=1)
     run.replace("fidelity.md", markdown(result).encode())
     run.replace("fidelity.png", figure_png(result))
@@ -129,10 +131,34 @@ def _convert(material: Material, options: ConvertOptions, run: ConversionRun, di
     return result
 
 
+def _write_adapter(
+    options: ConvertOptions, _: Material, shape: Architecture, tensors: Weights, description: Json
+) -> None:
+    features = shape.features if len(set(shape.features)) > 1 else shape.features[0]
+    description |= {"features": features, "variant": shape.variant, "floor": shape.floor}
+    description |= {"activation": shape.student_act, "harmonics": shape.harmonics}
+    description |= {"rows": MAX_ROWS} if shape.decoder else {}
+    write_output(Path(options.out), options.output, Path(options.model), tensors, description)
+
+
+def _write_merged(
+    options: ConvertOptions, material: Material, shape: Architecture, tensors: Weights, description: Json
+) -> None:
+    """Intervals are taken from public text when the model is compiled, as those of any model with softmax."""
+    del description["calibration"]
+    merged = merge_changes({name: tensor.cpu().numpy() for name, tensor in material.teacher.items()} | tensors)
+    names = stored_names(Path(options.model), material.spec)
+    changed = {re.sub(r"\.(up|down)$", ".weight", name) for name in tensors}
+    write_merged(
+        Path(options.out), Path(options.model), {names[name]: merged[name] for name in sorted(changed)},
+        shape.heads // shape.merged, description | {"per_head": shape.merged},
+    )  # fmt: skip
+
+
 def read_material(options: ConvertOptions) -> Material:
     """Texts and model. Raises `SecfwtError` or `ProblemsFound` with what cannot be used."""
-    check_output(Path(options.out))
     model = Path(options.model)
+    check_output(Path(options.out), model if options.output == "model" else None)
     if is_converted(model):
         raise ConversionError(f"{model} is converted already: give the original model")
     texts = [text for argument in options.text for text in read_texts(argument)]
@@ -151,14 +177,16 @@ def read_material(options: ConvertOptions) -> Material:
     embedder = Embedder(fitting_tokenizer(model, spec), embedding_tables(weights), Settings.of(spec, chosen))
     check_embedder(embedder)
     before = [first_token(embedder.tokenizer, spec, weights, PROBES)] if spec.causal else []
-    if spec.causal:
+    if options.merge_heads > 1:
+        check_merging(options, spec.num_attention_heads, spec.causal)
+    elif spec.causal:
         _check_decoder(options)
     embedder.tokenizer.enable_truncation(MAX_TOKENS)
     shape = Architecture(
         layers=spec.num_hidden_layers, heads=spec.num_attention_heads, hidden=spec.hidden_size,
         eps=spec.layer_norm_eps, act=spec.hidden_act,
         student_act=options.activation, harmonics=options.harmonics, variant=options.rfa, floor=options.floor,
-        decoder=spec if spec.causal else None,
+        merged=options.merge_heads, decoder=spec if spec.causal else None,
     )  # fmt: skip
     options.feature_counts(shape.layers)
     device = torch.device(options.device if options.device != "auto" else _best_device())
@@ -168,6 +196,7 @@ def read_material(options: ConvertOptions) -> Material:
         texts=_token_ids(embedder, before, texts),
         held_out=_token_ids(embedder, before, held_out),
         embedder=embedder,
+        spec=spec,
         shape=shape,
         teacher={name: torch.from_numpy(np.array(value)).to(device) for name, value in weights.items()},
     )

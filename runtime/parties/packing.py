@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ...codegen.ring.program import WORD
 
 Words = NDArray[np.uint64]
+Piece = tuple[int, np.uint64, np.uint64, np.uint64, NDArray[Any]]
 CHUNK = 1 << 16
-"""Numbers that are packed at a time: a multiple of 64, so that a chunk ends with a whole word."""
+"""Numbers that are packed at a time: a multiple of 8, so that a chunk ends with a whole byte."""
+MOST_BITS = 57
+"""Of a piece that a window of 64 bits holds wherever in a byte it begins."""
 
 
 def packed_bytes(count: int, bits: int) -> int:
@@ -36,35 +42,37 @@ def unpack(data: bytes | memoryview, count: int, bits: int) -> Words:
 def _pack(words: Words, bits: int) -> bytes:
     if bits == WORD:
         return words.tobytes()
-    # 64 numbers are `bits` words: row i has the i-th number of every 64
-    rows = _rows(words & np.uint64((1 << bits) - 1), WORD)
-    packed = np.zeros((bits, rows.shape[1]), np.uint64)
-    for i, row in enumerate(rows):
-        word, low = divmod(i * bits, WORD)
-        packed[word] |= row << np.uint64(low)
-        if low + bits > WORD:
-            packed[word + 1] |= row >> np.uint64(WORD - low)
-    return packed.T.tobytes()[: packed_bytes(len(words), bits)]
+    eights = -(-len(words) // 8)
+    filled = np.zeros((eights, 8), np.uint64)
+    filled.reshape(-1)[: len(words)] = words
+    packed = np.zeros(eights * bits + 8, np.uint8)
+    for number, first, mask, low, window in _pieces(packed, eights, bits):
+        piece = (filled[:, number] >> first) & mask
+        window |= (piece << low).astype(window.dtype)
+    return packed[: packed_bytes(len(words), bits)].tobytes()
 
 
 def _unpack(data: bytes | memoryview, count: int, bits: int) -> Words:
     if bits == WORD:
         return np.frombuffer(data, np.uint64)
-    whole = np.zeros(-(-len(data) // 8), np.uint64)
-    whole.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    packed = _rows(whole, bits)
-    rows = np.empty((WORD, packed.shape[1]), np.uint64)
-    for i in range(WORD):
-        word, low = divmod(i * bits, WORD)
-        rows[i] = packed[word] >> np.uint64(low)
-        if low + bits > WORD:
-            rows[i] |= packed[word + 1] << np.uint64(WORD - low)
-    return (rows.T.reshape(-1) & np.uint64((1 << bits) - 1))[:count]
+    eights = -(-count // 8)
+    packed = np.zeros(eights * bits + 8, np.uint8)
+    packed[: len(data)] = np.frombuffer(data, np.uint8)
+    words = np.zeros((eights, 8), np.uint64)
+    for number, first, mask, low, window in _pieces(packed, eights, bits):
+        words[:, number] |= ((window.astype(np.uint64) >> low) & mask) << first
+    return words.reshape(-1)[:count]
 
 
-def _rows(words: Words, count: int) -> Words:
-    """Words in columns of `count`, the last filled up with zeros."""
-    columns = -(-len(words) // count)
-    filled = np.zeros(columns * count, np.uint64)
-    filled[: len(words)] = words
-    return np.ascontiguousarray(filled.reshape(columns, count).T)
+def _pieces(packed: NDArray[np.uint8], eights: int, bits: int) -> Iterator[Piece]:
+    """Where numbers lie: eight are `bits` bytes, and a window of at most as many holds a piece of each eighth number.
+
+    Yields which of eight, its first bit and mask, and how far it is shifted up in the window.
+    """
+    for number in range(8):
+        for first in range(0, bits, MOST_BITS):
+            size = min(bits - first, MOST_BITS)
+            at, low = divmod(number * bits + first, 8)
+            kind = next(f"<u{width}" for width in (1, 2, 4, 8) if low + size <= 8 * width)
+            window = np.ndarray(eights, kind, packed.data, at, bits)
+            yield number, np.uint64(first), np.uint64((1 << size) - 1), np.uint64(low), window

@@ -16,6 +16,7 @@ from .bfv import MODULUS_BITS, TOKENS, Keys, Scheme
 from .channel import FIRST, MOST_CIPHERTEXTS, Channel, Kind
 from .fixed import Floats, Shape, Words
 from .masks import Cursor, Masks
+from .workers import in_order
 
 
 class Ahead:
@@ -54,24 +55,32 @@ class Ahead:
         before, done, everything = self._channel.bytes, 0, shape.inputs + shape.outputs
         cursor.next_batch()
         columns = self._masks.columns(call, cursor.batch, shape.inputs)
-        for first in range(0, shape.inputs, MOST_CIPHERTEXTS):
-            part = [self._keys.encrypt(column) for column in columns[first : first + MOST_CIPHERTEXTS]]
+
+        def encrypted(first: int) -> list[bytes]:
+            return [self._keys.encrypt(column) for column in columns[first : first + MOST_CIPHERTEXTS]]
+
+        for part in in_order(encrypted, range(0, shape.inputs, MOST_CIPHERTEXTS)):
             self._channel.send(Kind.ROWS, call, *part)
             done += len(part)
             self._preparing(done, everything)
+        firsts = range(0, shape.outputs, MOST_CIPHERTEXTS)
+        counts = [min(MOST_CIPHERTEXTS, shape.outputs - first) for first in firsts]
+        answers = (self._channel.answer(Kind.BLINDED, call, count * size) for count in counts)
         sums = np.empty((TOKENS, shape.outputs), np.uint64)
-        for first in range(0, shape.outputs, MOST_CIPHERTEXTS):
-            count = min(MOST_CIPHERTEXTS, shape.outputs - first)
-            data = self._channel.answer(Kind.BLINDED, call, count * size)
-            for i in range(count):
-                try:
-                    sums[:, first + i] = self._keys.decrypt(data[i * size : (i + 1) * size])
-                except InputError as error:
-                    raise AdapterServerError(f"{self._channel.peer}: {error}") from error
-            done += count
+        for first, numbers in zip(firsts, in_order(self._decrypted, answers), strict=True):
+            sums[:, first : first + len(numbers)] = numbers.T
+            done += len(numbers)
             self._preparing(done, everything)
         self._sums[call] = sums
         self.prepared_bytes += self._channel.bytes - before
+
+    def _decrypted(self, data: memoryview) -> Words:
+        """Of ciphertexts one behind the other, `[k, TOKENS]`."""
+        size = self._scheme.answer_bytes
+        try:
+            return np.stack([self._keys.decrypt(data[at : at + size]) for at in range(0, len(data), size)])
+        except InputError as error:
+            raise AdapterServerError(f"{self._channel.peer}: {error}") from error
 
     def _ask(self, call: int, words: Words) -> Words:
         shape, cursor, modulus = self._shapes[call], self._cursors[call], np.uint64(self._scheme.modulus)

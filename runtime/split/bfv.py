@@ -12,7 +12,6 @@ What comes back to the data owner is a fresh encryption of B·A·r + s, as far a
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from .fixed import Adapter, Words, mod, product
+from . import randomness
+from .fixed import Adapter, Words, mod, product, shifted
 
 if TYPE_CHECKING:
     import seal
@@ -135,7 +135,7 @@ class Evaluation:
 
     def _finish(self, parts: list[Words], blind: Words) -> bytes:
         scheme = self._scheme
-        flood = np.frombuffer(secrets.token_bytes(2 * TOKENS * 8), np.uint64).reshape(2, TOKENS)
+        flood = randomness.fresh(2 * TOKENS).reshape(2, TOKENS)
         for part, prime in zip(parts, scheme.primes, strict=True):
             part[:TOKENS] = mod(part[:TOKENS] + _flood(flood, prime), prime)
         # polynomials one behind the other, each prime by prime
@@ -171,10 +171,8 @@ def _by_prime(words: Words) -> list[Words]:
 
 def _flood(random: Words, prime: int) -> Words:
     """Numbers of FLOOD_BITS bits, of two random words `[2, n]` each, mod a prime of 54 bits."""
-    value, more = mod(random[0], prime), random[1]
-    for shift in range(0, FLOOD_BITS - 64, 10):
-        value = mod((value << np.uint64(10)) + ((more >> np.uint64(shift)) & np.uint64(1023)), prime)
-    return value
+    more = random[1] >> np.uint64(128 - FLOOD_BITS)
+    return shifted(mod(random[0], prime).view(np.int64), FLOOD_BITS - 64, more.view(np.int64), prime)
 
 
 @cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log2
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ ENTRY_BITS = 10
 LEAST_FRACTION = 8
 """Bits of a row's fraction below which its rounding, 0.002, would show."""
 MOST_FRACTION = 20
+COLUMNS = 2048
+"""Of a product at a time: what is computed of them stays in the cache."""
+HALF = 27
+"""Bits of half a word of 54."""
 EXACT_BITS = 53
 """Integers that float64 holds, so that a product of matrices of them is exact."""
 
@@ -134,16 +138,27 @@ class Adapter:
 
 def product(matrix: Floats, words: Words, modulus: int) -> Words:
     """`matrix` `[m, k]`, integers of at most 2^10, times `words` `[k, n]` below `modulus` of at most 2^54, exactly."""
-    half = (modulus.bit_length() + 1) // 2
-    assert ENTRY_BITS + half + len(words).bit_length() <= EXACT_BITS, len(words)
-    low = (matrix @ (words & np.uint64((1 << half) - 1)).astype(np.float64)).astype(np.int64)
-    high = (matrix @ (words >> np.uint64(half)).astype(np.float64)).astype(np.int64)
-    left = half
-    while left:  # as many bits at a time as a word has room for
-        step = min(left, 63 - modulus.bit_length())
-        high = mod(high, modulus) << step
-        left -= step
-    return mod(high + low, modulus).view(np.uint64)
+    assert ENTRY_BITS + HALF + len(words).bit_length() <= EXACT_BITS, len(words)
+    result = np.empty((len(matrix), words.shape[1]), np.uint64)
+    for first in range(0, words.shape[1], COLUMNS):
+        part = words[:, first : first + COLUMNS]
+        low = matrix @ (part & np.uint64((1 << HALF) - 1)).astype(np.float64)
+        high = matrix @ (part >> np.uint64(HALF)).astype(np.float64)
+        result[:, first : first + COLUMNS] = shifted(high, HALF, low, modulus)
+    return result
+
+
+def shifted(high: NDArray[Any], bits: int, low: NDArray[Any], modulus: int) -> Words:
+    """high · 2^`bits` + low mod `modulus`, of integers of magnitudes below 2^63 as int64 or float64.
+
+    The quotient is estimated in floating point, off by one at most while it is below 2^50; so what it leaves, which is
+    computed mod 2^64, lies between -modulus and 2 · modulus, and that is below 2^56.
+    """
+    quotient = np.floor(high * (2.0**bits / modulus) + low * (1 / modulus)).astype(np.int64)
+    left = (high.astype(np.int64) << bits) + low.astype(np.int64) - quotient * modulus
+    left += (left >> 63) & modulus
+    positive = left.view(np.uint64)
+    return np.minimum(positive, positive - np.uint64(modulus))  # the latter is huge where it is below 0
 
 
 def mod(values: NDArray[Integer], modulus: int) -> NDArray[Integer]:

@@ -6,10 +6,14 @@ import secrets
 import struct
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from . import randomness
 from .bfv import TOKENS
-from .fixed import Words, mod
+from .fixed import Words, mod, shifted
+from .workers import in_order
+
+NUMBERS = 4096
+"""That are made at a time: they stay in the cache."""
 
 
 class Uniform:
@@ -21,18 +25,21 @@ class Uniform:
     def __init__(self, modulus: int) -> None:
         assert modulus.bit_length() <= 41
         self._modulus = modulus
-        self._key = secrets.token_bytes(16)
+        self._key = secrets.token_bytes(randomness.KEY_BYTES)
 
     def numbers(self, stream: int, batch: int, first: int, count: int) -> Words:
         """`count` numbers from `first` on of a stream's batch: the same at every call."""
-        counter = struct.pack(">HHI", stream, batch >> 32, batch & 0xFFFFFFFF) + struct.pack(">Q", first)
-        cipher = Cipher(algorithms.AES(self._key), modes.CTR(counter)).encryptor()
-        words = np.frombuffer(cipher.update(bytes(16 * count)), "<u8").reshape(count, 2)
+        numbers = np.empty(count, np.uint64)
+        for at in range(0, count, NUMBERS):
+            part = numbers[at : at + NUMBERS]
+            part[:] = self._numbers(stream, batch, first + at, len(part))
+        return numbers
+
+    def _numbers(self, stream: int, batch: int, first: int, count: int) -> Words:
+        counter = struct.pack(">HHIQ", stream, batch >> 32, batch & 0xFFFFFFFF, first)
+        words = randomness.stream(self._key, counter, 2 * count).reshape(count, 2)
         value = mod(words[:, 0] >> np.uint64(1), self._modulus)
-        for shift in (0, 22):
-            piece = (words[:, 1] >> np.uint64(shift)) & np.uint64((1 << 22) - 1)
-            value = mod((value << np.uint64(22)) + piece, self._modulus)
-        return value
+        return shifted(value.view(np.int64), 44, (words[:, 1] >> np.uint64(20)).view(np.int64), self._modulus)
 
 
 class Masks:
@@ -48,8 +55,11 @@ class Masks:
     def columns(self, call: int, batch: int, width: int) -> Words:
         """Of all tokens of a batch, by feature: `[width, TOKENS]`."""
         columns = np.empty((width, TOKENS), np.uint64)
-        for first in range(0, TOKENS, 512):
-            columns[:, first : first + 512] = self.rows(call, batch, first, 512, width).T
+        firsts = range(0, TOKENS, 512)
+        for first, part in zip(
+            firsts, in_order(lambda at: self.rows(call, batch, at, 512, width), firsts), strict=True
+        ):
+            columns[:, first : first + 512] = part.T
         return columns
 
 

@@ -20,6 +20,7 @@ from .channel import FIRST, MOST_CIPHERTEXTS, VERSION, Channel, Kind, Unexpected
 from .ckks import TURNING_BYTES, OnlineProduct, OnlineScheme, load_turning
 from .fixed import Adapter
 from .masks import Cursor, Masks
+from .workers import in_order
 
 if TYPE_CHECKING:
     import seal
@@ -159,9 +160,12 @@ class _Conversation:
                 raise InputError(f"ciphertexts of call {again} among those of call {call}")
         cursor.next_batch()
         blinds = self._blinds.columns(call, cursor.batch, adapter.shape.outputs)
-        for first in range(0, adapter.shape.outputs, MOST_CIPHERTEXTS):
-            answers = evaluation.answer(first, blinds[first : first + MOST_CIPHERTEXTS])
-            self._channel.send(Kind.BLINDED, call, *answers)
+
+        def answers(first: int) -> list[bytes]:
+            return evaluation.answer(first, blinds[first : first + MOST_CIPHERTEXTS])
+
+        for part in in_order(answers, range(0, adapter.shape.outputs, MOST_CIPHERTEXTS)):
+            self._channel.send(Kind.BLINDED, call, *part)
 
     def _tell(self, call: int, data: memoryview) -> None:
         adapter, cursor, modulus = self._adapters[call], self._cursors[call], self._scheme.modulus

@@ -56,7 +56,7 @@ def test_torch_agrees_with_the_float_oracle(family: str, relu2: bool, tmp_path: 
     shape = Architecture(2, 4, 32, spec.layer_norm_eps, spec.hidden_act, features=(8, 8), variant="relu2", decoder=spec)
     for text, reference in zip(ids, expected[0], strict=True):
         x, rows = next(DecoderCorpus([[first, *text]], embedder, tensors, padded=(21, 21)).all())
-        traces, _, _ = encode(x, rows, tensors, shape, rfa=relu2)
+        traces, _, _ = encode(x, rows, tensors, shape, adapted=relu2)
         last = traces[-1].hidden[1:]
         last = last - last.mean(-1, keepdim=True) if spec.norm == "layer" else last
         hat = last * torch.rsqrt(last.square().mean(-1, keepdim=True) + spec.layer_norm_eps)

@@ -46,11 +46,11 @@ def adapter_tensors(variant: str, features: tuple[int, ...]) -> dict[str, Any]:
     return {name: value.astype(np.float32) for name, value in tensors.items()}
 
 
-def pooled(weights: dict[str, Any], inputs: dict[str, Any], shape: Architecture, *, rfa: bool) -> Any:
+def pooled(weights: dict[str, Any], inputs: dict[str, Any], shape: Architecture, *, adapted: bool) -> Any:
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
     rows = Rows(torch.from_numpy(inputs["mask"] > 0), torch.full((len(inputs["mask"]),), float(TOKENS)))
     x = rows.unpad(torch.from_numpy(inputs["x"])) * tensors["embeddings.gamma"] + tensors["embeddings.beta"]
-    return encode(x, rows, tensors, shape, rfa=rfa)[1].numpy()
+    return encode(x, rows, tensors, shape, adapted=adapted)[1].numpy()
 
 
 def unit(rows: Any) -> Any:
@@ -69,7 +69,7 @@ def test_random_features_agree_with_the_float_oracle(model: Path, variant: Any, 
     expected = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
     shape = Architecture(2, 2, 16, spec.layer_norm_eps, features=features, variant=variant, floor=0.05)
     given = load_checkpoint(model, spec) | tensors  # the low-rank change still in its two factors
-    np.testing.assert_allclose(pooled(given, inputs, shape, rfa=True), unit(expected), atol=2e-5)
+    np.testing.assert_allclose(pooled(given, inputs, shape, adapted=True), unit(expected), atol=2e-5)
 
 
 def test_softmax_original_agrees_with_the_float_oracle(model: Path) -> None:
@@ -82,7 +82,7 @@ def test_softmax_original_agrees_with_the_float_oracle(model: Path) -> None:
     expected = run_plan(build_encoder(spec, options), weights, inputs)["pooled"][0]
     shape = Architecture(2, 2, 16, spec.layer_norm_eps)
     np.testing.assert_allclose(
-        pooled(load_checkpoint(model, spec), inputs, shape, rfa=False), unit(expected), atol=1e-5
+        pooled(load_checkpoint(model, spec), inputs, shape, adapted=False), unit(expected), atol=1e-5
     )
 
 
