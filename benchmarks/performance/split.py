@@ -23,9 +23,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from secfwt.runtime.parties.certificates import make_certificates, server_context
 from secfwt.runtime.parties.deployment import PartyAddress
-from secfwt.runtime.split.bfv import TOKENS, Scheme
 from secfwt.runtime.split.client import AdapterClient
-from secfwt.runtime.split.fixed import Adapter, Floats
+from secfwt.runtime.split.encryption.bfv import TOKENS, Scheme
+from secfwt.runtime.split.encryption.fixed import Adapter, Floats
 from secfwt.runtime.split.server import AdapterServer, Served
 
 from rows import command, commit, write

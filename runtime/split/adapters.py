@@ -20,7 +20,7 @@ from ...codegen.owners.check import fitting_tokenizer
 from ...codegen.owners.prepare import PROBES, prepare_weights
 from ...codegen.plan.build import build_encoder
 from ...codegen.plan.oracle import run_plan
-from .fixed import Adapter, Floats
+from .encryption.fixed import Adapter, Floats
 from .server import Served
 
 SHARED = (("q", "k", "v"), ("o",), ("ffn_gate", "ffn_in"), ("ffn_out",))

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..errors import AdapterServerError, InputError
 from ..parties.packing import pack, packed_bytes, unpack
-from .bfv import MODULUS_BITS, TOKENS, Keys, Scheme
 from .channel import FIRST, MOST_CIPHERTEXTS, Channel, Kind
-from .fixed import Floats, Shape, Words
+from .encryption.bfv import MODULUS_BITS, TOKENS, Keys, Scheme
+from .encryption.fixed import Floats, Shape, Words
+from .encryption.workers import in_order
 from .masks import Cursor, Masks
-from .workers import in_order
 
 
 class Ahead:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AdapterServerError
-from .fixed import Floats, Shape
+from .encryption.fixed import Floats, Shape
 
 RECENT = 4
 """Answers that are remembered for modules which read the same rows: queries, keys and values of a layer's parts."""

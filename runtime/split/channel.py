@@ -9,7 +9,7 @@
 | BLINDED | server | call | ciphertexts of the next outputs of that batch, 32 at most |
 | ASK | data owner | call | first token of the batch, rows of x − r mod t packed to the modulus' bits |
 | TOLD | server | call | as many rows of B·A(x − r) − s, packed likewise |
-| TURNING | data owner | | keys that ciphertexts are turned with (`ckks.py`) |
+| TURNING | data owner | | keys that ciphertexts are turned with (`encryption/ckks.py`) |
 | ROW | data owner | call | ciphertexts of one row |
 | SUM | server | call | ciphertexts of B·A·x |
 | ERROR | server | | why it ends the connection |

@@ -20,7 +20,7 @@ from ..parties.connection import CONNECT_SECONDS, SILENCE_SECONDS, prepare
 from ..parties.deployment import PartyAddress
 from .ahead import Ahead
 from .channel import VERSION, Channel, Kind
-from .fixed import LEAST_FRACTION, MOST_FRACTION, Floats, Shape
+from .encryption.fixed import LEAST_FRACTION, MOST_FRACTION, Floats, Shape
 from .online import Online
 from .options import Encryption
 

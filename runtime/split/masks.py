@@ -7,10 +7,10 @@ import struct
 
 import numpy as np
 
-from . import randomness
-from .bfv import TOKENS
-from .fixed import Words, mod, shifted
-from .workers import in_order
+from .encryption import randomness
+from .encryption.bfv import TOKENS
+from .encryption.fixed import Words, mod, shifted
+from .encryption.workers import in_order
 
 NUMBERS = 4096
 """That are made at a time: they stay in the cache."""

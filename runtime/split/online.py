@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import AdapterServerError, InputError
 from .channel import Channel, Kind
-from .ckks import OnlineKeys, OnlineScheme, Packing
-from .fixed import Floats, Shape
+from .encryption.ckks import OnlineKeys, OnlineScheme, Packing
+from .encryption.fixed import Floats, Shape
 
 
 class Online:

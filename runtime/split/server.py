@@ -15,12 +15,12 @@ from ..errors import AdapterServerError, InputError
 from ..parties.certificates import host_name
 from ..parties.connection import SILENCE_SECONDS, prepare
 from ..parties.packing import pack, packed_bytes, unpack
-from .bfv import MODULUS_BITS, TOKENS, Evaluation, Scheme, load_key
 from .channel import FIRST, MOST_CIPHERTEXTS, VERSION, Channel, Kind, UnexpectedFrameError
-from .ckks import TURNING_BYTES, OnlineProduct, OnlineScheme, load_turning
-from .fixed import Adapter
+from .encryption.bfv import MODULUS_BITS, TOKENS, Evaluation, Scheme, load_key
+from .encryption.ckks import TURNING_BYTES, OnlineProduct, OnlineScheme, load_turning
+from .encryption.fixed import Adapter
+from .encryption.workers import in_order
 from .masks import Cursor, Masks
-from .workers import in_order
 
 if TYPE_CHECKING:
     import seal

@@ -49,7 +49,7 @@ def adapter_command(typed: Typed) -> None:
     from ..parties.certificates import server_context
     from ..parties.deployment import Deployment
     from .adapters import served
-    from .bfv import Scheme
+    from .encryption.bfv import Scheme
     from .server import AdapterServer
 
     options = typed.make(AdapterOptions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from secfwt.runtime.split.asking import RECENT, Asking
-from secfwt.runtime.split.fixed import Floats, Shape
+from secfwt.runtime.split.encryption.fixed import Floats, Shape
 
 RNG = np.random.default_rng(0)
 

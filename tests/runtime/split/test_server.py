@@ -13,11 +13,11 @@ import pytest
 from secfwt.runtime.errors import AdapterServerError, InputError
 from secfwt.runtime.parties.certificates import client_context, host_name, make_certificates, server_context
 from secfwt.runtime.parties.deployment import PartyAddress
-from secfwt.runtime.split.bfv import TOKENS, Keys, Scheme
 from secfwt.runtime.split.channel import FIRST, VERSION, Channel, Kind
-from secfwt.runtime.split.ckks import SLOTS, OnlineKeys, OnlineScheme, Packing
 from secfwt.runtime.split.client import AdapterClient
-from secfwt.runtime.split.fixed import Adapter
+from secfwt.runtime.split.encryption.bfv import TOKENS, Keys, Scheme
+from secfwt.runtime.split.encryption.ckks import SLOTS, OnlineKeys, OnlineScheme, Packing
+from secfwt.runtime.split.encryption.fixed import Adapter
 from secfwt.runtime.split.server import AdapterServer, Served
 
 BASE = "ab" * 32

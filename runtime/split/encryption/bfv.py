@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
 from . import randomness
 from .fixed import Adapter, Words, mod, product, shifted
 

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 from secfwt.runtime.errors import InputError
-from secfwt.runtime.split.ckks import SLOTS, OnlineKeys, OnlineProduct, OnlineScheme, load_turning
-from secfwt.runtime.split.fixed import Shape
+from secfwt.runtime.split.encryption.ckks import SLOTS, OnlineKeys, OnlineProduct, OnlineScheme, load_turning
+from secfwt.runtime.split.encryption.fixed import Shape
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ...errors import InputError
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -158,7 +158,7 @@ def shifted(high: NDArray[Any], bits: int, low: NDArray[Any], modulus: int) -> W
     left = (high.astype(np.int64) << bits) + low.astype(np.int64) - quotient * modulus
     left += (left >> 63) & modulus
     positive = left.view(np.uint64)
-    return np.minimum(positive, positive - np.uint64(modulus))  # the latter is huge where it is below 0
+    return np.asarray(np.minimum(positive, positive - np.uint64(modulus)))  # the latter is huge where it is below 0
 
 
 def mod(values: NDArray[Integer], modulus: int) -> NDArray[Integer]:

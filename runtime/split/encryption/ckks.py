@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
 from .bfv import HEADER_BYTES, TOKENS, library, read
 from .fixed import Floats, Shape
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from secfwt.runtime.errors import InputError
-from secfwt.runtime.split.fixed import Adapter, product
+from secfwt.runtime.split.encryption.fixed import Adapter, product
 
 MODULUS = 2_199_023_190_017
 

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 from secfwt.runtime.errors import InputError
-from secfwt.runtime.split.bfv import FLOOD_BITS, HEADER_BYTES, TOKENS, Evaluation, Keys, Scheme, _flood
-from secfwt.runtime.split.fixed import Adapter
+from secfwt.runtime.split.encryption.bfv import FLOOD_BITS, HEADER_BYTES, TOKENS, Evaluation, Keys, Scheme, _flood
+from secfwt.runtime.split.encryption.fixed import Adapter
 from secfwt.runtime.split.masks import Masks
 
 INPUTS, OUTPUTS = 3, 2

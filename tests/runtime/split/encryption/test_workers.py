@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from secfwt.runtime.split.workers import THREADS, in_order
+from secfwt.runtime.split.encryption.workers import THREADS, in_order
 
 
 def test_results_have_the_items_order() -> None:
