@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,11 +35,13 @@ def decoder_run(
     altered: Callable[[dict[str, Any]], None] | None = None,
     *,
     relu2: bool = False,
+    texts: Sequence[str] = TEXTS,
+    sizes: Mapping[str, int] | None = None,
     **options: Any,
 ) -> DecoderRun:
-    """A toy in `folder` with a prompt of two rows, for three texts and two candidates; `altered`: what is done to its
-    tensors; `relu2`: with an adapter of squared ReLU features."""
-    save_decoder(folder, family, head, **({"num_labels": 3} if head == "classification" else {}))
+    """A toy in `folder` with a prompt of two rows, for these texts and two candidates; `altered`: what is done to its
+    tensors; `relu2`: with an adapter of squared ReLU features; `sizes`: other ones than its family's toys have."""
+    save_decoder(folder, family, head, **({"num_labels": 3} if head == "classification" else {}), **(sizes or {}))
     if altered is not None:
         alter(folder, altered)
     adapter = save_features(folder / "adapter", family) if relu2 else None
@@ -48,7 +50,7 @@ def decoder_run(
     compiled = compile_model(folder, GenOptions(**(given | HEAD_OPTIONS[head] | options)), adapter)
     assert compiled.weights is not None
     assert compiled.embedder is not None
-    inputs = compiled.embedder.encode(TEXTS, [compiled.spec.head.labels[0]] * len(TEXTS))[0]
+    inputs = compiled.embedder.encode(texts, [compiled.spec.head.labels[0]] * len(texts))[0]
     inputs["z"] = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
     words = compiled.lowered.words(Widened(compiled.weights))
     for kind in ("example", "candidate"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.decoder_runs import decoder_run
+from helpers.decoder_runs import DecoderRun, decoder_run
 from helpers.mpspdz_local import configure, fixed, installation, run_kernels, toy_decoder_plan
 from rich.console import Console
 from secfwt.codegen.model.decoders.rope import Rope
@@ -67,6 +67,18 @@ def test_kernels(tmp_path: Path) -> None:
     assert not got.size
 
 
+def follows_the_model(run: DecoderRun, protocol: Any, folder: Path) -> None:
+    compiled, z = run.compiled, run.inputs["z"]
+    assert compiled.weights is not None
+    batch = Batch({v.attrs["name"]: run.inputs[v.attrs["name"]] for v in compiled.plan.inputs("example")})
+    program, display = options_for(protocol, [len(batch)]), PlainDisplay(Console(quiet=True))
+    with mpspdz_engine(compiled.plan, compiled.weights, program, folder, display) as engine:
+        engine.load_examples("set", batch)
+        losses, logits = engine.losses("set", z), engine.logits("set", z[0])
+    np.testing.assert_allclose(losses, run.reference["loss"], atol=0.01)
+    np.testing.assert_allclose(logits, run.reference["logits"][0], atol=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "family", "head", "options"),
@@ -81,16 +93,26 @@ def test_kernels(tmp_path: Path) -> None:
 )
 def test_a_family_as_it_is(protocol: Any, family: str, head: str, options: dict[str, Any], tmp_path: Path) -> None:
     installation(protocol)
-    run = decoder_run(tmp_path / "model", family, head, **options)
-    compiled, z = run.compiled, run.inputs["z"]
-    assert compiled.weights is not None
-    batch = Batch({v.attrs["name"]: run.inputs[v.attrs["name"]] for v in compiled.plan.inputs("example")})
-    program, display = options_for(protocol, [len(batch)]), PlainDisplay(Console(quiet=True))
-    with mpspdz_engine(compiled.plan, compiled.weights, program, tmp_path, display) as engine:
-        engine.load_examples("set", batch)
-        losses, logits = engine.losses("set", z), engine.logits("set", z[0])
-    np.testing.assert_allclose(losses, run.reference["loss"], atol=0.01)
-    np.testing.assert_allclose(logits, run.reference["logits"][0], atol=0.02)
+    follows_the_model(decoder_run(tmp_path / "model", family, head, **options), protocol, tmp_path)
+
+
+TINY: dict[str, dict[str, int]] = {
+    "llama": {
+        "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "intermediate_size": 8,
+    },
+    "gpt2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_inner": 8},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", TINY)
+def test_a_family_between_two_parties(family: str, tmp_path: Path) -> None:
+    """Under semi2k, whose parties make all of their randomness alone: one text of four tokens takes 100 MB."""
+    installation("semi2k")
+    small = {"sequence_length": 4, "n_prompt_tokens": 1, "template": "{text} is"}
+    run = decoder_run(tmp_path / "model", family, "causal_lm", texts=("bad",), sizes=TINY[family], **small)
+    follows_the_model(run, "semi2k", tmp_path)
 
 
 def compiled_toy(folder: Path, protocol: Any, **sizes: int) -> Compiled:
