@@ -322,6 +322,8 @@ class GenOptions(ProgramOptions):
                 f"--prototype-shots is {self.prototype_shots:g}, without a prompt",
                 "A program without candidates has nothing that shots' weight could be chosen by.",
             )
+        if self.health and not self.n_prompt_tokens and self.head != "tokens":
+            report.error("--health is given, without a prompt", "It is opened behind losses, which need candidates.")
         if self.health and self.reveal == "logits":
             report.error("--health is given, --reveal is logits", "It is opened behind losses: give --reveal losses.")
         if self.noise:
@@ -361,6 +363,8 @@ class GenOptions(ProgramOptions):
             )
         if self.head == "tokens":
             report.error(f"{header}, --head is tokens", "A program that generates opens no losses.")
+        elif not self.n_prompt_tokens:
+            report.error(f"{header}, without a prompt", "A program without candidates opens no losses.")
 
     def _check_owners(self, report: Report) -> None:
         header = f"--min-owners is {self.min_owners}"

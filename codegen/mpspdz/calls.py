@@ -63,7 +63,8 @@ def _check(plan: Plan) -> None:
     if unknown:
         report.error(f"the MP-SPDZ target has no kernel for {', '.join(unknown)}", "It renders model plans.")
     if {"loss", "logits"} - {output.name for output in plan.outputs}:
-        report.error("the plan has no loss and logits", "The MP-SPDZ target renders tuning steps.")
+        advice = "The MP-SPDZ target renders tuning steps: give --target embedded, or --n-prompt-tokens 1 or more."
+        report.error("the plan has no prompt and no losses", advice)
     report.check()
 
 

@@ -41,16 +41,18 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
         return plan
     pooled = (decoder_row if spec.causal else _pooled_row)(plan, spec, options)
     logits, shots = _head(plan, spec, options, pooled)
+    if not options.n_prompt_tokens:  # inference: there are no candidates that losses could tell apart
+        plan.outputs.append(Output("logits", logits, max_opened=options.max_logit_rows or None))
+        return plan
     labels = example(plan, "labels", (spec.head.num_labels,), 1.0)
     weight = example(plan, "example_weight", (1,), 1.0)
     clip: dict[str, Any] = {"clip": options.clip_loss} if options.noise else {}
     loss = plan.add("loss", (logits, labels), shape=(1,), loss=options.loss, margin=options.margin, **clip)
-    stage = Stage.CANDIDATE if options.n_prompt_tokens else Stage.SETUP
     total: dict[str, Any] = {"total": UNION_TOTAL} if options.min_owners else {}
-    mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=stage, **total)
+    mean = plan.add("mean_examples", (loss, weight), shape=(1,), stage=Stage.CANDIDATE, **total)
     name, opened = "loss", mean
     if options.health:
-        name, opened = LOSS_HEALTH, plan.add("health", (mean, weight), shape=(2,), stage=stage, **total)
+        name, opened = LOSS_HEALTH, plan.add("health", (mean, weight), shape=(2,), stage=Stage.CANDIDATE, **total)
     limits = {"max_opened": options.max_evaluations or None, "min_owners": options.min_owners or None}
     plan.outputs.append(Output(name, opened, noise=options.noise, **limits))
     most = 1 if options.reveal == "losses" else None

@@ -203,7 +203,11 @@ def load_model(options: TuneOptions, labels: Sequence[str], places: Mapping[str,
 def model_of(options: TuneOptions, labels: Sequence[str], places: Mapping[str, str] | None = None) -> Model:
     """The model of a run, wherever it comes from. Raises as `Model.open` and `load_model` do."""
     if options.bundle:
-        return Model.open(Path(options.bundle), options.engine)
+        model = Model.open(Path(options.bundle), options.engine)
+        if not model.options.n_prompt_tokens:
+            header = f"--bundle is {options.bundle}: its program has no prompt"
+            raise ProblemsFound([Problem("error", header, "Generate one with --n-prompt-tokens 1 or more.")])
+        return model
     return load_model(options, labels, places)
 
 

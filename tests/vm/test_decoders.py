@@ -65,3 +65,17 @@ def test_the_vm_follows_the_oracles(
         oracle = decode(fixed[o.name], ring[o.value].scale).reshape(run.reference[o.name].shape)
         assert np.abs(got[o.name].reshape(oracle.shape) - oracle).max() < 0.02 * spread
         assert np.abs(got[o.name].reshape(oracle.shape) - run.reference[o.name]).max() < 0.1 * spread
+
+
+def test_inference_without_a_prompt_opens_logits(tmp_path: Path) -> None:
+    run = decoder_run(tmp_path, "llama", "causal_lm", n_prompt_tokens=0, sequence_length=8, template="{text} is")
+    ring = run.compiled.ring
+    assert [(o.name, ring[o.value].stage) for o in ring.outputs] == [("logits", Stage.EXAMPLE)]
+    s = Simulator(program_text(ring), 1 << 22)
+    s.weights(flat(run, "weight"))
+    s.examples(3, flat(run, "example"))
+    logits = decode(s.step(0, np.empty(0, np.uint64), 0).view(np.int64), ring[ring.outputs[0].value].scale)
+    oracle = decode(run_program(ring, run.words)["logits"], ring[ring.outputs[0].value].scale)
+    spread = max(1.0, float(np.abs(run.reference["logits"]).max()))
+    assert np.abs(logits - oracle.reshape(-1)).max() < 0.02 * spread
+    assert np.abs(logits - run.reference["logits"].reshape(-1)).max() < 0.1 * spread

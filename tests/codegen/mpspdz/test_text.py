@@ -180,11 +180,6 @@ def test_the_last_layer_computes_only_what_is_read(
     assert (calls[at + 1].kernel, calls[at + 1].arguments[0]) == (pooled, Ref(calls[at].result))
 
 
-def test_a_mean_over_all_rows_needs_them_all(tmp_path: Path) -> None:
-    calls = translate(toy_plan(tmp_path, head="prototypes", n_prompt_tokens=0), SMALL).evaluate
-    assert "encoder.reading_layer" not in {call.kernel for call in calls}
-
-
 @pytest.mark.parametrize(("rows", "tiles"), [(1, 1), (16, 1), (47, 2), (48, 3), (10_000, 6)])
 def test_as_many_tiles_at_once_as_there_is_room_for(tmp_path: Path, rows: int, tiles: int) -> None:
     """Tiles of 2 examples of 8 rows; 3 candidates on 2 tiles."""
@@ -204,9 +199,9 @@ def test_gelu_reaches_as_far_as_calibration_saw_in_any_layer_of_a_stack(tmp_path
     assert [dict(call.keywords)["reach"] for call in calls] == [20.0, 12.0]
 
 
-def test_without_prompt_everything_runs_in_a_step(tmp_path: Path) -> None:
-    program = translate(toy_plan(tmp_path, n_prompt_tokens=0), SMALL)
-    assert (program.load, program.candidates, program.kept) == ([], [], [])
+def test_without_a_prompt_there_is_no_tuning_step(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound, match="no prompt and no losses"):
+        translate(toy_plan(tmp_path, n_prompt_tokens=0), SMALL)
 
 
 def test_paper_variant_projects_by_features_in_turns(tmp_path: Path) -> None:
