@@ -29,16 +29,16 @@ def run_program(
     another shape, KeyError for one that is missing.
     """
     machine = Machine(program.fits, inputs)
+    wanted = {o.name: o.value for o in program.outputs if outputs is None or o.name in outputs}
+    last = {i: v.id for v in program for i in v.inputs}
     values: dict[int, Words] = {}
     with np.errstate(over="ignore"):
         for v in program:
             values[v.id] = machine.run(v, *(values[i] for i in v.inputs))
-    result = {}
-    for o in program.outputs:
-        if outputs is None or o.name in outputs:
-            x = values[o.value]
-            result[o.name] = x if program[o.value].stage & Stage.EXAMPLE else x[:, 0]
-    return result
+            for i in {*v.inputs, v.id} - {*wanted.values()}:
+                if last.get(i, i) == v.id:  # a large model's values take gigabytes
+                    del values[i]
+    return {name: values[i] if program[i].stage & Stage.EXAMPLE else values[i][:, 0] for name, i in wanted.items()}
 
 
 class Session:
