@@ -1,10 +1,14 @@
-"""Memory that one party needs for its shares, at most: what the VM keeps from step to step."""
+"""Memory that one party needs for its shares, at most: what the VM keeps from step to step, and takes meanwhile."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from math import prod
 
+from .native.defaults import AHEAD_MB, IDLE_MB, LANES, TILE_WORDS
 from .plan.graph import Stage
+from .ring.cost import generation_cost, traffic
+from .ring.operations import COMMUNICATING
 from .ring.program import RingProgram, RingValue, Sharing
 
 WIDEST_PACKED = 52
@@ -13,6 +17,57 @@ LEAST_PACKED = 4
 """Bytes of an element: Intel's AMX has whole bytes, and no fewer."""
 PANEL, DEPTH = 16, 64
 """Columns and rows that a packed matrix is padded to, at most."""
+LIVE_VALUES = 4
+"""Values of a tile's largest size that the example stage may hold at one time (`kLiveValues` there)."""
+PROCESS = 20 << 20
+"""Bytes of a party that holds nothing: code, tables of phasors, TLS."""
+
+
+def loading_bytes(program: RingProgram, examples: int) -> int:
+    """What a party takes beside what it keeps while a set of so many examples arrives: their inputs, and the tiles that
+    it computes at the same time."""
+    given = 16 * sum(v.size for v in program.inputs("example"))
+    return PROCESS + examples * given + _tiles_bytes(program, Stage.EXAMPLE, examples)
+
+
+def step_bytes(program: RingProgram, candidates: int, examples: int) -> int:
+    """What a party takes beside what it keeps in a step: tiles, and what is dealt ahead."""
+    ahead = ahead_bytes(program, candidates, examples)
+    return PROCESS + ahead + _tiles_bytes(program, Stage.PAIR, candidates * examples)
+
+
+def ahead_bytes(program: RingProgram, candidates: int, examples: int) -> int:
+    """Tuples that are dealt to a party between such steps."""
+    return min(AHEAD_MB << 20, generation_cost(program, candidates, examples).corrections // 3)
+
+
+def _tiles_bytes(program: RingProgram, stage: Stage, instances: int) -> int:
+    """Of a stage in all lanes at once, and memory that was in use shortly before (`vm/mpc/engine.cpp`)."""
+    values = [v for v in program if v.stage == stage and v.inputs]
+    if not values:
+        return 0
+    largest, (live, busy) = max(v.size for v in values), _live_bytes(program, values)
+    if stage == Stage.EXAMPLE:
+        largest = max(largest, live // 8 // LIVE_VALUES)
+    tile = max(1, min(TILE_WORDS // LANES // largest, -(-instances // LANES)))
+    taken = min(instances, LANES * tile) * busy
+    return taken + min(taken, IDLE_MB << 20)
+
+
+def _live_bytes(program: RingProgram, values: list[RingValue]) -> tuple[int, int]:
+    """The most of one instance's values that is there at one time (`vm/mpc/footprint.cpp`), and the same with what a
+    round sends a party. What stays is left out once nothing else reads it: it has its place elsewhere."""
+    own = {v.id for v in values}
+    last = {i: v.id for v in values for i in v.inputs if i in own}
+    now = live = busy = 0
+    for _, group in groupby(values, lambda v: v.attrs["group"] if v.kind in COMMUNICATING else -v.id - 1):
+        made = list(group)
+        now += sum(map(_words, made))
+        sent = sum(program[v.inputs[0]].size * traffic(program, v).bits for v in made if v.kind in COMMUNICATING)
+        live, busy = max(live, now), max(busy, now + sent // 24)
+        ending = {i for v in made for i in (*v.inputs, v.id) if i in own and last.get(i, i) <= made[-1].id}
+        now -= sum(_words(program[i]) for i in ending)
+    return live, busy
 
 
 def kept_bytes(program: RingProgram, stage: Stage) -> int:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from ...codegen.mpspdz.protocols import PROTOCOLS, ProtocolName
-from ...codegen.native.defaults import LANES
+from ...codegen.native.defaults import AHEAD_MB, LANES
 from ..errors import DeploymentError
 from .certificates import host_name, names
 from .ports import check_loopback, free_ports
@@ -82,7 +82,7 @@ class Deployment(BaseModel):
     """Threads of a party; 0: all cores."""
     lanes: Annotated[int, Field(ge=1, le=64)] = LANES
     """Tiles of a step that a party of the embedded engine computes at the same time."""
-    ahead_mb: Annotated[int, Field(ge=0, le=1 << 20)] = 256
+    ahead_mb: Annotated[int, Field(ge=0, le=1 << 20)] = AHEAD_MB
     """Megabytes of randomness that a party of the embedded engine keeps for the next step; 0: none is made ahead."""
     connect_timeout: Annotated[int, Field(ge=1, le=86400)] = 60
     """Seconds a party of the embedded engine waits for the others to start."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...codegen.commandline.units import amount, seconds
 from ...codegen.compile import Compiled
-from ...codegen.memory import kept_bytes
+from ...codegen.memory import ahead_bytes, kept_bytes, loading_bytes, step_bytes
 from ...codegen.native.binaries import BinaryMissing
 from ...codegen.native.rate import measure
 from ...codegen.plan.graph import Stage
@@ -70,14 +70,35 @@ def _steps(options: SearchOptions, done: int | None, weights: int = 0) -> list[t
     return steps
 
 
-HELD_BYTES = 1 << 29
-"""That a party keeps for examples of the test set, at most."""
+HELD_BYTES = 1 << 27
+"""That a party keeps for examples of the test set where the training set, in whose place they stand, took less."""
 
 
-def at_a_time(compiled: Compiled, examples: int) -> int:
-    """Of so many test examples, how many the parties hold at a time: all, or equal parts of `HELD_BYTES` at most."""
-    most = max(1, HELD_BYTES // max(kept_bytes(compiled.ring, Stage.EXAMPLE), 1))
+def at_a_time(compiled: Compiled, sizes: Mapping[str, int]) -> int:
+    """How many test examples the parties hold at a time: all, or equal parts that take no more than the training set
+    did, or `HELD_BYTES`. 0 where there are none."""
+    if not (examples := sizes.get("test", 0)):
+        return 0
+    most = max(1, sizes["train"], HELD_BYTES // max(kept_bytes(compiled.ring, Stage.EXAMPLE), 1))
     return -(-examples // -(-examples // most))
+
+
+def party_bytes(compiled: Compiled, sizes: Mapping[str, int], options: SearchOptions, canaries: Canaries) -> int:
+    """The most memory that a party on its own takes in a run, about.
+
+    `sizes`: examples by set.
+    """
+    ring, train, dev, part = compiled.ring, sizes["train"], sizes["dev"], at_a_time(compiled, sizes)
+    shots = train + dev if compiled.options.prototype_shots else 0
+    asked = Counter(_steps(options, None, len(SHOT_WEIGHTS) if shots else 0)).keys()
+    steps = [(count + canaries.count(count), sizes[name]) for name, count in asked]
+    each, ahead = kept_bytes(ring, Stage.EXAMPLE), max(ahead_bytes(ring, *step) for step in steps)
+    phases = [
+        train * each + loading_bytes(ring, train),
+        (train + dev) * each + max(loading_bytes(ring, dev), *(step_bytes(ring, *step) for step in steps)),
+        *((dev + n) * each + ahead + loading_bytes(ring, n) for n in (shots, part) if n),  # in train's place
+    ]
+    return kept_bytes(ring, Stage.SETUP) + max(phases)
 
 
 def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOptions, canaries: Canaries) -> str:
@@ -103,11 +124,10 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
         took = measure().seconds(cost)
     except BinaryMissing:
         return ""
-    held = sum(at_a_time(compiled, size) if name == "test" else size for name, size in sizes.items())
-    kept = kept_bytes(ring, Stage.SETUP) + kept_bytes(ring, Stage.EXAMPLE) * held
+    memory = amount(party_bytes(compiled, sizes, options, canaries), "B")
     return (
         f"about {seconds(took)} on this machine as busy as it is now, {amount(cost.bytes, 'B')} between parties, "
-        f"{amount(uploads, 'B')} from both owners, {amount(kept, 'B')} kept by each between steps"
+        f"{amount(uploads, 'B')} from both owners, up to {memory} of memory per party"
     )
 
 

@@ -251,7 +251,7 @@ def _generation(
 
 
 def _test_logits(objective: Objective, prompts: list[Floats], display: Display) -> list[Floats]:
-    found = objective.measure("test", prompts)
+    found = objective.measure("test", prompts, place="train")
     for logits in found:
         if wrong := int((~objective.possible(logits)).sum()):
             limit = objective.limits.logit
@@ -294,8 +294,8 @@ def _finish(
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
         if state.shots:
-            objective.load(SHOTS)
-            objective.keep(SHOTS)
+            objective.load(SHOTS, place="train")
+            objective.keep("train")
         prompts = [objective.space.untuned, *([best_z] if tuned else [])]
         measured = _test_logits(objective, prompts, display)
         logits = {UNTUNED: measured[0], TUNED: measured[-1]}

@@ -153,10 +153,10 @@ class Objective:
     asking: Callable[[str, int], None] = lambda name, losses: None
     """Told of a set and a number of losses before they are opened."""
 
-    def load(self, name: str) -> None:
-        """Share a set with the engine, if it is here."""
+    def load(self, name: str, place: str = "") -> None:
+        """Share a set with the engine, if it is here; `place`: under the name of another, which is there no longer."""
         if name in self.sets:
-            self.engine.load_examples(name, self.sets[name].batch)
+            self.engine.load_examples(place or name, self.sets[name].batch)
 
     def keep(self, name: str) -> None:
         """Keep the mean embeddings of a loaded set's labels, without a prompt, for prototypes."""
@@ -204,14 +204,15 @@ class Objective:
         reasons += [f"logits beyond ±{self.limits.logit:.4g}"] * int((admitted & ~possible).sum())
         return Evaluation(np.where(admitted & possible, losses, np.nan), reasons, health)
 
-    def measure(self, name: str, prompts: Sequence[Floats]) -> list[Floats]:
-        """Logits of a set under each of the prompts `[d]`, `[E, L]`; it is loaded here, `at_a_time`."""
+    def measure(self, name: str, prompts: Sequence[Floats], place: str) -> list[Floats]:
+        """Logits of a set under each of the prompts `[d]`, `[E, L]`; loaded here, `at_a_time`, in place of another
+        set, which the engine then has no longer."""
         batch, found = self.sets[name].batch, [list[Floats]() for _ in prompts]
         step = self.at_a_time or len(batch)
         for first in range(0, len(batch), step):
-            self.engine.load_examples(name, batch.part(slice(first, first + step)))
+            self.engine.load_examples(place, batch.part(slice(first, first + step)))
             for logits, z in zip(found, prompts, strict=True):
-                logits.append(self.logits(name, z))
+                logits.append(self.logits(place, z))
         return [np.concatenate(logits) for logits in found]
 
     def logits(self, name: str, z: Floats) -> Floats:

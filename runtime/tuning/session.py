@@ -98,7 +98,7 @@ def tune_splits(
         display.note("keeps    the prompt with the lowest dev loss; none (z = 0) is among them")
         objective = Objective(
             engine, space, options.reveal, options.loss, options.margin, sets, limits_of(options, model), canaries,
-            at_a_time(model.compiled, counts["test"]) if model.compiled is not None and "test" in counts else 0,
+            at_a_time(model.compiled, counts) if model.compiled is not None else 0,
         )  # fmt: skip
         if options.noise:
             objective.mechanism, objective.asking = mechanism, run.note_asked

@@ -92,6 +92,20 @@ def test_weights_and_examples_outlive_a_session(service: Running):
         assert client.step(0, 3, 0, 3, given("z", Z), OPENED) / 2.0**16 == pytest.approx(LOSSES, abs=TOLERANCE)
 
 
+def test_a_set_in_anothers_place_takes_no_more_memory(own_service: Running):
+    batch, kept = Batch({"x": np.zeros((200_000, 2, 4))}), 200_000 * 2 * 6 * 8
+    engine = own_service.session()
+    for name in ("train", "dev"):
+        engine.load_examples(name, batch)
+    held = engine.cost().peak_bytes
+    for _ in range(3):
+        engine.load_examples("train", batch)
+    assert engine.cost().peak_bytes < held + kept / 2
+    engine.load_examples("test", batch)
+    assert engine.cost().peak_bytes > held + kept / 2
+    engine.close()
+
+
 def test_new_weights_forget_the_examples_computed_with_the_old(service: Running):
     check_service(service.deployment, service.header)
     share_weights(service.deployment, service.header, {"w": W})

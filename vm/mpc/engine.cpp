@@ -15,6 +15,9 @@
 namespace secfwt {
 namespace {
 
+// Values of a tile's largest size that the example stage may hold at one time: more examples only make it longer.
+constexpr u64 kLiveValues = 4;
+
 // A copy that keeps no larger buffer alive.
 Value compact(const Value& value) {
   Value out = make_value(value.sharing, value.candidates, value.examples, value.shape);
@@ -26,6 +29,12 @@ Value zero_value(Sharing sharing, std::size_t candidates, std::size_t examples, 
   Value out = make_value(sharing, candidates, examples, shape);
   for (int p = 0; p < out.parts(); ++p) std::fill_n(out.x[p].get(), out.words(), 0);
   return out;
+}
+
+// The examples of a value to those of another from `first` on.
+void copy_into(const Value& part, const Value& all, std::size_t first) {
+  for (int p = 0; p < part.parts(); ++p)
+    std::copy_n(part.x[p].get(), part.words(), all.x[p].get() + first * all.instance());
 }
 
 std::vector<TuplePool*> all_pools(const Lanes& lanes) {
@@ -83,6 +92,10 @@ Engine::Engine(Program program, Lanes& lanes, std::size_t tile_words, u64 ahead,
   const std::vector<bool> all = needed(roots);
   setup_section_ = section(all, [](const Node& node) { return node.stage == Stage::setup; });
   example_section_ = section(all, [](const Node& node) { return node.stage == Stage::example; });
+  for (std::size_t i : example_section_.nodes)
+    example_tile_words_ = std::max(example_tile_words_, volume(program_.values[i].shape));
+  const Section passing{example_section_.nodes, std::vector<bool>(program_.values.size(), false)};
+  example_tile_words_ = std::max<std::size_t>(example_tile_words_, peak_words(program_, passing) / kLiveValues);
   for (const Output& output : program_.outputs) steps_.push_back(steps(output));
 }
 
@@ -249,36 +262,57 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
   if (count == 0) throw std::invalid_argument("examples: a set must have at least 1 example");
   Environment inputs(program_.values.size());
   bind_inputs(Kind::example, 1, count, std::move(examples), "examples", inputs);
-  examples_.erase(id);
+  forget_examples(id);
 
-  std::size_t largest = 1;
-  for (std::size_t i : example_section_.nodes) largest = std::max(largest, volume(program_.values[i].shape));
-  const Ranges tiles(count, tile_items(count, largest));
-  ExampleSet set{count, Environment(program_.values.size())};
-  for (std::size_t i : example_section_.nodes)
-    if (example_section_.keep[i])
-      set.values[i] = make_value(program_.values[i].sharing, 1, count, program_.values[i].shape);
+  const Ranges tiles(count, tile_items(count, example_tile_words_));
+  ExampleSet set = empty_set(count);
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (!inputs[i].empty() && example_section_.keep[i]) copy_into(inputs[i], set.values[i], 0);
   Counted counted(progress, tiles.count());
   in_lanes(lanes_, tiles.count(), [&](std::size_t lane, std::size_t t) {
+    const std::size_t e0 = tiles.begin(t), e1 = tiles.end(t);
     Environment values = setup_;
     for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (!inputs[i].empty()) values[i] = inputs[i].slice(0, 1, tiles.begin(t), tiles.end(t));
-    run_section(program_, example_section_, values, lanes_[lane]);
-    for (std::size_t i : example_section_.nodes) {
-      const Value& kept = set.values[i];
-      if (kept.empty()) continue;
-      for (int p = 0; p < kept.parts(); ++p)
-        std::copy_n(values[i].x[p].get(), values[i].words(), kept.x[p].get() + tiles.begin(t) * kept.instance());
-    }
+      if (!inputs[i].empty()) values[i] = inputs[i].slice(0, 1, e0, e1);
+    run_section(program_, example_section_, values, lanes_[lane], 0, [&](std::size_t i) {
+      copy_into(values[i], set.values[i], e0);
+      values[i] = set.values[i].slice(0, 1, e0, e1);
+    });
     counted.one_done();
   });
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (!inputs[i].empty() && example_section_.keep[i]) set.values[i] = compact(inputs[i]);
-  for (std::size_t i = 0; i < program_.values.size(); ++i)
-    if (const Node& node = program_.values[i]; node.kind == Kind::state && example_section_.keep[i])
-      set.values[i] = zero_value(node.sharing, 1, count, node.shape);
   examples_[id] = std::move(set);
   trim_memory();  // steps need other sizes
+}
+
+void Engine::forget_examples(u64 id) {
+  examples_.erase(id);
+  trim_memory();
+}
+
+// Room for all that stays of so many examples, in one piece: many would be rounded up each. States are zero.
+ExampleSet Engine::empty_set(std::size_t count) const {
+  const auto stays = [&](std::size_t i) {
+    return example_section_.keep[i] && program_.values[i].stage == Stage::example;
+  };
+  std::size_t words = 0;
+  for (std::size_t i = 0; i < program_.values.size(); ++i)
+    if (stays(i)) words += count * instance_words(program_.values[i]);
+  ExampleSet set{count, Environment(program_.values.size())};
+  Buffer next = allocate(words);
+  for (std::size_t i = 0; i < program_.values.size(); ++i) {
+    if (!stays(i)) continue;
+    const Node& node = program_.values[i];
+    Value& value = set.values[i];
+    value.sharing = node.sharing;
+    value.examples = count;
+    value.shape = node.shape;
+    for (int p = 0; p < value.parts(); ++p) {
+      value.x[p] = next;
+      next = view(next, value.words());
+      if (node.kind == Kind::state) std::fill_n(value.x[p].get(), value.words(), 0);
+    }
+  }
+  return set;
 }
 
 // Empty where the output needs no examples and there are none.

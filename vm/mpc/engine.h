@@ -57,7 +57,7 @@ class Engine {
   // Replaces set `id`.
   void set_examples(u64 id, std::size_t count, Shares examples, const Progress& progress = {});
   std::size_t example_count(u64 id) const;  // throws std::out_of_range
-  void forget_examples(u64 id) { examples_.erase(id); }
+  void forget_examples(u64 id);
 
   // Upper bounds, in ring elements, of what this party holds: for the weights, while they come; for an example while
   // its set arrives; in all sets but one that is replaced; for a candidate of a step. What a tile holds comes on top,
@@ -105,6 +105,7 @@ class Engine {
   void bind_weights(Shares shares, Environment& values) const;
   void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                    Environment& values) const;
+  ExampleSet empty_set(std::size_t count) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;
   SideBySide side_by_side(const std::vector<u64>& ids, std::size_t output) const;
   void run_pairs(const Steps& steps, const SideBySide& set, std::size_t candidates, std::size_t output, std::size_t at,
@@ -116,6 +117,7 @@ class Engine {
   Lanes& lanes_;
   Party& main_;  // the lane of what is not cut into tiles
   std::size_t tile_words_;
+  std::size_t example_tile_words_ = 1;  // of one example, as tile_items() counts
   bool loaded_ = false;
   Section setup_section_, example_section_;
   std::vector<Steps> steps_;  // by output

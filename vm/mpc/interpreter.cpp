@@ -101,7 +101,8 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
 
 }  // namespace
 
-void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at) {
+void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at,
+                 const std::function<void(std::size_t)>& made) {
   const Ids& nodes = section.nodes;
   std::vector<std::size_t> last_use(program.values.size(), 0);
   for (std::size_t i = 0; i < nodes.size(); ++i)
@@ -126,9 +127,11 @@ void run_section(const Program& program, const Section& section, Environment& va
     } else {
       values[nodes[i]] = run_local(first, values, party.id, at);
     }
-    for (; i < end; ++i)
+    for (; i < end; ++i) {
+      if (made && section.keep[nodes[i]]) made(nodes[i]);
       for (std::size_t input : program.values[nodes[i]].inputs)
         if (last_use[input] < end && !section.keep[input]) values[input] = Value();
+    }
   }
 }
 

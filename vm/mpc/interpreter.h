@@ -1,6 +1,7 @@
 // Runs the operations of a ring program, one after another or group by group, on whatever batch is in the environment.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "mpc/party.h"
@@ -19,7 +20,9 @@ struct Section {
 };
 
 // `reduce_examples` adds to what its place in the environment holds: the caller sets it to zero before the first tile.
-// `at`: the row that the step's windows and what it appends begin with.
-void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at = 0);
+// `at`: the row that the step's windows and what it appends begin with. `made(i)` is called as soon as value i is
+// there, if `section.keep` names it: it may put another value in its place that is the same.
+void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at = 0,
+                 const std::function<void(std::size_t)>& made = {});
 
 }  // namespace secfwt

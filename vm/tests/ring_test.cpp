@@ -1,4 +1,6 @@
 // Matrix products of every kernel against the textbook loop; streams, phasors and parallel loops.
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -402,6 +404,26 @@ TEST(discarded_pages_leave_their_neighbours) {
   CHECK_EQ(words[0], u64{7});
   CHECK(std::all_of(words.begin() + 9001, words.end(), [](u64 word) { return word == 7; }));
   discard_pages(words.data(), 0);
+}
+
+TEST(memory_that_is_not_in_use_is_bounded) {
+  const auto resident = [] {
+    std::size_t all = 0, pages = 0;
+    std::ifstream("/proc/self/statm") >> all >> pages;
+    return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  };
+  constexpr std::size_t block = kMostIdle / 2, slack = kMostIdle / 2;
+  trim_memory();
+  const std::size_t before = resident();
+  std::array<void*, 6> blocks;
+  for (void*& each : blocks) std::memset(each = acquire(block), 1, block);
+  CHECK(resident() > before + 5 * block);
+  for (void* each : blocks) release(each, block);
+  CHECK(resident() < before + kMostIdle + slack);
+  CHECK(acquire(block) == blocks.back());  // the one that was used last
+  release(blocks.back(), block);
+  trim_memory();
+  CHECK(resident() < before + slack);
 }
 
 TEST(prg_stream_reserves_whole_blocks) {

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
+from helpers.plan_toys import SMALL, model
 from helpers.toy_objective import DIM, ToyEngine, toy_objective
 from rich.console import Console
-from secfwt.runtime.engine import Floats, Left
+from secfwt.codegen.compile import Compiled
+from secfwt.codegen.lowering.program import lower
+from secfwt.codegen.model.options import GenOptions
+from secfwt.codegen.plan.build import build_plan
+from secfwt.codegen.series.ranges import Ranges
+from secfwt.runtime.engine import Batch, Floats, Left
 from secfwt.runtime.errors import BudgetSpentError
 from secfwt.runtime.progress import PlainDisplay
-from secfwt.runtime.tuning.budget import check_budget, need, shown
+from secfwt.runtime.tuning.budget import at_a_time, check_budget, need, party_bytes, shown
 from secfwt.runtime.tuning.limits import Canaries
 from secfwt.runtime.tuning.loop import Outcome, tune
 from secfwt.runtime.tuning.objective import Objective
@@ -137,3 +145,39 @@ def test_a_continued_run_may_end_with_what_it_has(tmp_path: Path, capsys: pytest
     assert (after.test_tuned, after.test_examples) == (None, 0)
     assert "test: not measured, the parties open 0 rows of logits more" in capsys.readouterr().out
     assert engine.opened == [38, 12]
+
+
+class Holding(Counting):
+    """Counts the examples that it holds at one time."""
+
+    most = 0
+
+    def load_examples(self, name: str, batch: Batch) -> None:
+        super().load_examples(name, batch)
+        self.sizes = {**getattr(self, "sizes", {}), name: len(batch)}
+        self.most = max(self.most, sum(self.sizes.values()))
+
+
+@pytest.mark.parametrize("at_a_time", [0, 1, 4])
+def test_the_test_set_takes_the_place_of_the_training_set(tmp_path: Path, at_a_time: int) -> None:
+    engine = Holding()
+    objective = toy_objective(engine)
+    objective.at_a_time = at_a_time
+    found = run(objective, tmp_path / "run")
+    assert engine.most == len(objective.sets["train"].labels) + len(objective.sets["dev"].labels)
+    clear = ToyEngine()
+    clear.load_examples("test", objective.sets["test"].batch)
+    z = objective.space.coordinates(found.best_z)
+    np.testing.assert_allclose(found.test_logits["tuned"], clear.logits("test", z), rtol=1e-9)
+
+
+def test_a_larger_test_set_takes_no_more_memory() -> None:
+    plan = build_plan(model("classification"), GenOptions(**SMALL))
+    compiled = cast(Compiled, SimpleNamespace(ring=lower(plan, None, Ranges()).ring, options=GenOptions(**SMALL)))
+    sizes = {"train": 4000, "dev": 4000}
+    needed = party_bytes(compiled, sizes, OPTIONS, Canaries(16))
+    assert at_a_time(compiled, sizes) == 0
+    assert at_a_time(compiled, {**sizes, "test": 10**7}) < 10**7
+    assert party_bytes(compiled, {**sizes, "train": 8000}, OPTIONS, Canaries(16)) > needed
+    with_test = [party_bytes(compiled, {**sizes, "test": n}, OPTIONS, Canaries(16)) for n in (10**6, 10**7)]
+    assert with_test[0] == pytest.approx(with_test[1], rel=1e-3)
