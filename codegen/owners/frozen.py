@@ -69,7 +69,7 @@ class FrozenLayers:
     def _clear(self, rows: int) -> GenOptions:
         return replace(
             self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
-            attention="softmax", activation="", prompt_at="end", prototype_shots=0.0,
+            attention="softmax", activation="", prompt_at="end", prototype_shots=0.0, health=False, noise=0.0,
             min_owners=0, sequence_length=rows - 1 if self.spec.causal else rows,
         )  # fmt: skip
 

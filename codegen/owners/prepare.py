@@ -103,7 +103,8 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None 
     longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
     plain = replace(
         options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
-        private_tensors=(), private_ranks=(), prototype_shots=0.0, attention="softmax", noise=0.0, min_owners=0,
+        private_tensors=(), private_ranks=(), prototype_shots=0.0, health=False, noise=0.0, min_owners=0,
+        attention="softmax",
         sequence_length=max(2, min(longest, spec.max_positions - 1)),
     )  # fmt: skip
     weights, embedder = prepare_weights(path, spec, plain, lora=lora)

@@ -53,7 +53,7 @@ def test_a_residual_stream_may_have_any_size(factor: float, tmp_path: Path) -> N
 
     run = decoder_run(tmp_path, "llama-biased-untied", "causal_lm", altered, n_prompt_tokens=0)
     (logits,) = run_program(run.compiled.ring, run.words, ("logits",)).values()
-    scale = run.compiled.ring[run.compiled.ring.outputs[1].value].scale
+    scale = run.compiled.ring[run.compiled.ring.opened("logits")].scale
     spread = max(1.0, float(np.abs(run.reference["logits"]).max()))
     np.testing.assert_allclose(decode(logits, scale), run.reference["logits"], atol=0.1 * spread)
 

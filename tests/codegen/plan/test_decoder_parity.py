@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ def test_every_family_and_head_computes_what_transformers_does(family: str, head
     token = first_token(embedder.tokenizer, spec, weights, PROBES)
     expected = expected_logits(model, embedder, token, head, options)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("choice", [{"health": True}, {"noise": 0.1}, {"min_owners": 2}])
+def test_what_is_opened_of_losses_changes_nothing_that_is_settled(choice: dict[str, Any], tmp_path: Path) -> None:
+    save_decoder(tmp_path, "llama", "causal_lm")
+    options = GenOptions(attention="softmax", sequence_length=TOKENS, **HEAD_OPTIONS["causal_lm"])
+    spec = read_model(tmp_path, options)
+    plain, chosen = (settled(tmp_path, spec, each) for each in (options, replace(options, **choice)))
+    assert chosen == replace(plain, **choice)
 
 
 def expected_logits(model: Any, embedder: Any, token: int, head: str, options: GenOptions) -> Any:
