@@ -38,15 +38,17 @@ def views(
 ) -> list[Seen]:
     """Who saw what of a program with these outputs, of which so many of each kind were `opened`.
 
-    `clear_layers`: lowest layers that the data owner runs. `weights`: whose they are.
+    `clear_layers`: lowest layers that the data owner runs. `weights`: whose they are. Of several data owners it is the
+    coordinator's run.
     """
     if not private:
         return [Seen("this process", "weights, examples, prompts, losses and logits, as they are", "always")]
     below = f" and the lowest {clear_layers} layers" if clear_layers else ""
+    owner = "each data owner" if any(each.min_owners for each in outputs) else "data owner"
     return [
-        *(Seen("data owner", _what(each), _often(each, opened)) for each in outputs if each.keep is None),
+        *(_seen(each, owner, opened) for each in outputs if each.keep is None),
         Seen(
-            "data owner",
+            owner,
             f"the model's embedding tables{below}, its own texts and prompts{PUBLIC.get(weights, '')}",
             "always",
         ),
@@ -60,9 +62,20 @@ def views(
     ]
 
 
+def _seen(output: Output, owner: str, opened: Mapping[str, int]) -> Seen:
+    if output.min_owners:
+        return Seen("coordinator", _what(output), _often(output, opened))
+    how_often = _often(output, opened) if owner == "data owner" else "when it measures the prompt by itself"
+    return Seen(owner, _what(output), how_often)
+
+
 def _what(output: Output) -> str:
+    what = WHAT[output.name]
+    if output.min_owners:
+        summed = f"over one set of {output.min_owners} data owners or more besides itself, 1/16 of each example's"
+        what = what.replace("the mean loss", "the sum of losses").replace("over one set", summed)
     noise = f", with noise of standard deviation {output.noise:g} from each party" if output.noise else ""
-    return WHAT[output.name] + noise
+    return what + noise
 
 
 def _often(output: Output, opened: Mapping[str, int]) -> str:

@@ -40,9 +40,9 @@ def tune(*arguments: object) -> Ended:
     return run(main, *arguments)
 
 
-def start(*arguments: object, generation: int = 1) -> subprocess.Popen[str]:
-    """A process with a budget that it does not come to the end of, once it has said that generation."""
-    command = [sys.executable, "-u", "-m", "secfwt.runtime.tune", *map(str, arguments), "--budget", "40000"]
+def start(*arguments: object, generation: int = 1, budget: int = 40000) -> subprocess.Popen[str]:
+    """A process, by default with a budget that it does not come to the end of, once it has said that generation."""
+    command = [sys.executable, "-u", "-m", "secfwt.runtime.tune", *map(str, arguments), "--budget", str(budget)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     while not process.stdout.readline().startswith(f"generation {generation}/"):

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -64,10 +64,16 @@ def write_deployment(path: Path, protocol: str, parties: int) -> Path:
     return path
 
 
-def command(module: str, folder: Path, *arguments: object, errors: IO[str] | int = PIPE) -> subprocess.Popen[str]:
-    given = ["--deployment", folder / "deployment.toml", "--bundle", folder / "bundle", *arguments]
+def command(
+    module: str, folder: Path, *arguments: object, errors: IO[str] | int = PIPE, groups: Sequence[str] = ("deployment",)
+) -> subprocess.Popen[str]:
+    given = [*deployments(folder, groups), "--bundle", folder / "bundle", *arguments]
     words = [sys.executable, "-u", "-m", f"secfwt.runtime.commands.{module}", *map(str, given)]
     return subprocess.Popen(words, stdout=PIPE, stderr=errors, text=True)
+
+
+def deployments(folder: Path, groups: Sequence[str]) -> list[object]:
+    return [word for group in groups for word in ("--deployment", folder / f"{group}.toml")]
 
 
 @pytest.fixture
@@ -120,6 +126,38 @@ def test_every_role_is_a_command(tmp_path: Path, folder: Path, parties: list[sub
     for party in parties:
         party.terminate()
         assert party.wait(timeout=WAIT) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_two_groups_share_a_run_and_one_goes_on_alone(
+    tmp_path: Path, folder: Path, parties: list[subprocess.Popen[str]]
+) -> None:
+    groups, data = ("deployment", "second"), ["--data", folder / "films.jsonl", *RUN]
+    write_deployment(folder / "second.toml", "ring", 3)
+    second = []
+    for i in range(3):
+        with (tmp_path / f"party{i}.log").open("w") as log:
+            second.append(command("party", folder, "--party", i, errors=log, groups=("second",)))
+    try:
+        model_owner = command("weights", folder, groups=groups)
+        remote = ["--engine", "mp-spdz", *deployments(folder, groups), "--bundle", folder / "bundle"]
+        process = start(*data, *remote, "--run", tmp_path / "run", budget=16)
+        second[1].terminate()
+        output, errors = process.communicate(timeout=WAIT)
+        model_owner.communicate(timeout=WAIT)
+    finally:
+        for each in second:
+            each.terminate()
+        for each in second:
+            each.communicate(timeout=WAIT)
+    assert process.returncode == 0, errors
+    assert re.search(r"second\.toml.*party \d", output), output
+    alone = ["--model", folder / "model", *BASE, "--prototype-shots", 0]
+    assert tune(*alone, *data, "--budget", 16, "--run", tmp_path / "clear").exit_code == 0
+    found, clear = result(tmp_path / "run"), result(tmp_path / "clear")
+    assert found["engine"] == "mp-spdz (ring), 2 groups of parties"
+    for key in ("start_loss", "start_dev"):
+        assert found[key] == pytest.approx(clear[key], abs=0.01), key
 
 
 @pytest.mark.slow

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from math import erf, exp, sqrt
 
 import pytest
+from helpers.places import ROOT
 from secfwt.runtime.errors import InputError
 from secfwt.runtime.federation.privacy import UnionMechanism
 from secfwt.runtime.privacy import Mechanism
 
+PAGE = ROOT / "docs" / "owners.md"
 WEIGHTS = {"train": 1 / 100, "dev": 1 / 50}
 
 
@@ -70,6 +73,17 @@ def test_of_a_sum_over_owners() -> None:
     promised = m.promise({"train": 3, "dev": 5}, 100)
     assert promised.startswith(f"(ε = {m.epsilon({'dev': 105}):.3g}, δ = 1e-05)")
     assert promised.endswith(f"at once ε = {m.epsilon_of_owner({'train': 3, 'dev': 105}):.3g}")
+
+
+def test_the_numbers_of_the_page_are_the_accountants() -> None:
+    owners = {"one": {"train": 16, "dev": 16}}
+    rows = re.findall(r"^\| (\d+) \| ([\d. /]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 3
+    for deviation, spread, one, whole in rows:
+        m = UnionMechanism(float(deviation), 4.23, 1e-5, {"train": 1 / 16, "dev": 1 / 16}, owners)
+        assert f"{m.epsilon({'train': 200}):.2g}" == one
+        assert f"{m.epsilon_of_owner({'train': 200}):.3g}" == whole
+        assert spread == " / ".join(f"{sqrt(3) * 16 * m.deviation / n:.2g}" for n in (100, 1000, 4000))
 
 
 def test_what_is_said() -> None:

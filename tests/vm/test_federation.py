@@ -291,6 +291,24 @@ def test_an_owner_withdraws_by_ctrl_c_and_cannot_be_left_out(neutral: World) -> 
     assert "changed since it began: data" in again.stderr
 
 
+def test_two_commands_of_one_owner_notice_each_other(neutral: World) -> None:
+    first = neutral.join("mercy")
+    words = neutral.join_command("mercy")
+    words[-1] = str(neutral.folder / "elsewhere")
+    second = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 3
+    assert "mercy.secfwt shares examples on another connection: those of this one are withdrawn" in errors
+    assert second.stdout is not None
+    said = [second.stdout.readline()]
+    while not said[-1].startswith("joined "):
+        said.append(second.stdout.readline())
+        assert said[-1], second.communicate()
+    assert any("joined already, on another connection, with 2 train, 2 dev examples" in line for line in said)
+    second.send_signal(signal.SIGINT)
+    assert "withdrawn" in second.communicate(timeout=60)[0]
+
+
 def test_a_coordinator_with_examples_of_its_own(tmp_path: Path, bundle: tuple[Path, Compiled]) -> None:
     with world(tmp_path, bundle, "north") as there:
         owners = there.join_here("mercy", "saint-anne")

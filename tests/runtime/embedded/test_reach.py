@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.parties import write_deployment
 from helpers.ring_builder import RingProgram, Series
 from helpers.ring_toys import toy
 from secfwt.codegen.commandline.problems import ProblemsFound
@@ -60,6 +61,21 @@ def test_noise_is_said(tmp_path: Path) -> None:
     loss, logits = doctor.opened(str(path)).splitlines()
     assert loss.endswith("behind non-linearities; each party adds noise of standard deviation 0.05")
     assert "noise" not in logits
+
+
+def test_whose_sums_are_opened_to_whom_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "program.txt"
+    path.write_text(program_text(toy("bert", min_owners=3).ring))
+    loss, logits = doctor.opened(str(path)).splitlines()
+    assert loss.endswith("; opened to the coordinator, of sums over 3 other data owners' examples at least")
+    assert "coordinator" not in logits
+    write_deployment(tmp_path, ("anna", "ben", "carl"), "anna")
+    assert doctor.owners(str(tmp_path / "deployment.toml")) == (
+        "owners    3 data owners: anna, ben, carl; coordinator: anna\n"
+    )
+    (one := tmp_path / "one").mkdir()
+    write_deployment(one)
+    assert "one data owner, who runs the search itself" in doctor.owners(str(one / "deployment.toml"))
 
 
 def test_what_is_kept_comes_to_what_reads_it(tmp_path: Path) -> None:

@@ -146,6 +146,13 @@ def test_who_saw_what() -> None:
     assert logits.how_often == "0 times, without a limit"
     assert [each.who for each in others] == ["data owner", "model owner", "each computing party"]
     assert [each.who for each in views(outputs, {}, False, 0)] == ["this process"]
+    summed = views([Output("loss", 0, min_owners=2), outputs[1]], {"losses": 17}, True, 0)
+    assert [each.who for each in summed[:3]] == ["coordinator", "each data owner", "each data owner"]
+    assert summed[0].what == (
+        "the sum of losses of one candidate prompt over one set of 2 data owners or more besides itself, 1/16 of each "
+        "example's"
+    )
+    assert summed[1].how_often == "when it measures the prompt by itself"
     noised = views([Output("loss", 1, noise=0.05)], {}, True, 0)[0]
     assert noised.what.endswith("over one set, with noise of standard deviation 0.05 from each party")
     assert "lowest 3 layers" in views(outputs, {}, True, 3, "base")[2].what
