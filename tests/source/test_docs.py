@@ -398,8 +398,8 @@ def test_errors_of_feature_maps_are_rows_of_the_results() -> None:
 def test_the_readmes_comparison_is_of_the_results() -> None:
     text = running_text(ROOT / "README.md")
     pattern = (
-        r"takes (\d+\.\d) s and (\d+) MB .* and (\d+\.\d) s and (\d+\.\d) MB with softmax\. .* "
-        r"SPU's softmax layer takes (\d+\.\d) s and (\d+) MB, CrypTen's (\d+\.\d) s and (\d+) MB"
+        r"takes ([\d.]+) s and (\d+) MB .* and ([\d.]+) s and ([\d.]+) MB with softmax\. .* "
+        r"SPU's softmax layer takes ([\d.]+) s and (\d+) MB, CrypTen's ([\d.]+) s and (\d+) MB"
     )
     found = re.search(pattern, text)
     assert found, "README.md does not compare a layer's seconds and megabytes any more"
