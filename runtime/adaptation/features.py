@@ -42,8 +42,8 @@ MATRICES = {
 """Matrices that get a low-rank change, by what the student's attention is."""
 OF_DECODER = ("input_norm.gamma", "ffn_norm.gamma")
 """What they train of a decoder's layer, whose biases a checkpoint may lack."""
-FEATURE_RATE = {"folded": 1.0, "paper": 1.0, "relu2": 2.0, "merged": 1.0}
-"""Factor on the rate of stage 1: squared ReLU features have larger weights than phases, which are in turns."""
+FEATURE_RATE = {"folded": 1.0, "paper": 1.0, "relu2": 2.0, "merged": 2.0}
+"""Factor on the rate of stage 1: other weights are larger than those of phases, which are in turns."""
 ROTATED_RATE = 4.0
 """The same for features of rotated queries and keys."""
 ROW_SUMS = (0.3, 12.0)

@@ -186,7 +186,26 @@ def clip_cost() -> list[int]:
     return [harmonics, behind.bytes - before.bytes, behind.rounds - before.rounds]
 
 
+def merged_megabytes() -> list[float]:
+    """Sent per text of 64 tokens by MiniLM's layers, with 12, 6, 4 and 2 heads."""
+    sent = []
+    for heads in (12, 6, 4, 2):
+        head = HeadSpec("prototypes", "mean", ("a", "b"))
+        spec = ModelSpec("bert", 384, 6, heads, 1536, "gelu", 1e-12, 30522, 512, 0, 2, 0, head)
+        options = GenOptions(sequence_length=64, n_prompt_tokens=0, attention="softmax")
+        ring = lower(build_plan(spec, options), None, Ranges()).ring
+        sent.append(round(stage_cost(ring, Stage.EXAMPLE, 1).bytes / 1e6, 1))
+    return sent
+
+
 QUOTES = {
+    "merged heads": (
+        (
+            "docs/adaptation.md",
+            r"heads send (\d+\.\d) MB per text of 64 tokens, 6 send (\d+\.\d), 4 send (\d+\.\d) and 2 send (\d+\.\d)",
+        ),
+        merged_megabytes,
+    ),
     "a clip": (
         ("docs/program.md", r"takes (\d+) harmonics, which are (\d+) bytes per pair and (\d+) round more"),
         clip_cost,
