@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from math import prod
 
-from .native.defaults import AHEAD_MB, IDLE_MB, LANES, TILE_WORDS
+from .native.defaults import AHEAD_MB, AMPLE_MB, IDLE_MB, LANES, TILE_WORDS
 from .plan.graph import Stage
 from .ring.cost import generation_cost, traffic
 from .ring.operations import COMMUNICATING
@@ -23,17 +23,17 @@ PROCESS = 20 << 20
 """Bytes of a party that holds nothing: code, tables of phasors, TLS."""
 
 
-def loading_bytes(program: RingProgram, examples: int) -> int:
-    """What a party takes beside what it keeps while a set of so many examples arrives: their inputs, and the tiles that
-    it computes at the same time."""
-    given = 16 * sum(v.size for v in program.inputs("example"))
-    return PROCESS + examples * given + _tiles_bytes(program, Stage.EXAMPLE, examples)
+def loading_bytes(program: RingProgram, examples: int, kept: int) -> int:
+    """What a party takes while a set of so many examples arrives: what it keeps meanwhile, their inputs, and the tiles
+    that it computes at the same time."""
+    given = examples * 16 * sum(v.size for v in program.inputs("example"))
+    return _with_tiles(program, Stage.EXAMPLE, examples, PROCESS + kept + given)
 
 
-def step_bytes(program: RingProgram, candidates: int, examples: int) -> int:
-    """What a party takes beside what it keeps in a step: tiles, and what is dealt ahead."""
+def step_bytes(program: RingProgram, candidates: int, examples: int, kept: int) -> int:
+    """What a party takes in a step: what it keeps, tiles, and what is dealt ahead."""
     ahead = ahead_bytes(program, candidates, examples)
-    return PROCESS + ahead + _tiles_bytes(program, Stage.PAIR, candidates * examples)
+    return _with_tiles(program, Stage.PAIR, candidates * examples, PROCESS + kept + ahead)
 
 
 def ahead_bytes(program: RingProgram, candidates: int, examples: int) -> int:
@@ -41,17 +41,19 @@ def ahead_bytes(program: RingProgram, candidates: int, examples: int) -> int:
     return min(AHEAD_MB << 20, generation_cost(program, candidates, examples).corrections // 3)
 
 
-def _tiles_bytes(program: RingProgram, stage: Stage, instances: int) -> int:
-    """Of a stage in all lanes at once, and memory that was in use shortly before (`vm/mpc/engine.cpp`)."""
+def _with_tiles(program: RingProgram, stage: Stage, instances: int, rest: int) -> int:
+    """The rest, tiles of a stage in all lanes at once, and memory that was in use shortly before
+    (`vm/mpc/engine.cpp`)."""
     values = [v for v in program if v.stage == stage and v.inputs]
     if not values:
-        return 0
+        return rest
     largest, (live, busy) = max(v.size for v in values), _live_bytes(program, values)
     if stage == Stage.EXAMPLE:
         largest = max(largest, live // 8 // LIVE_VALUES)
     tile = max(1, min(TILE_WORDS // LANES // largest, -(-instances // LANES)))
     taken = min(instances, LANES * tile) * busy
-    return taken + min(taken, IDLE_MB << 20)
+    idle = max(IDLE_MB << 20, (AMPLE_MB << 20) - rest - taken)
+    return rest + taken + min(taken, idle)
 
 
 def _live_bytes(program: RingProgram, values: list[RingValue]) -> tuple[int, int]:

@@ -9,3 +9,5 @@ AHEAD_MB = 256
 """Megabytes of randomness that it keeps for the next step."""
 IDLE_MB = 128
 """Megabytes that it keeps of memory not in use, for what needs as much next (`kMostIdle`, `vm/ring/memory.h`)."""
+AMPLE_MB = 1024
+"""Megabytes in all below which it keeps more (`kAmple` there)."""

@@ -93,12 +93,14 @@ def party_bytes(compiled: Compiled, sizes: Mapping[str, int], options: SearchOpt
     asked = Counter(_steps(options, None, len(SHOT_WEIGHTS) if shots else 0)).keys()
     steps = [(count + canaries.count(count), sizes[name]) for name, count in asked]
     each, ahead = kept_bytes(ring, Stage.EXAMPLE), max(ahead_bytes(ring, *step) for step in steps)
-    phases = [
-        train * each + loading_bytes(ring, train),
-        (train + dev) * each + max(loading_bytes(ring, dev), *(step_bytes(ring, *step) for step in steps)),
-        *((dev + n) * each + ahead + loading_bytes(ring, n) for n in (shots, part) if n),  # in train's place
-    ]
-    return kept_bytes(ring, Stage.SETUP) + max(phases)
+    setup = kept_bytes(ring, Stage.SETUP)
+    both = setup + (train + dev) * each
+    return max(
+        loading_bytes(ring, train, setup + train * each),
+        loading_bytes(ring, dev, both),
+        *(step_bytes(ring, *step, both) for step in steps),
+        *(loading_bytes(ring, n, setup + (dev + n) * each + ahead) for n in (shots, part) if n),  # in train's place
+    )
 
 
 def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOptions, canaries: Canaries) -> str:

@@ -10,12 +10,13 @@ from helpers.plan_toys import SMALL, model
 from secfwt.codegen.lowering.program import lower
 from secfwt.codegen.memory import LIVE_VALUES, loading_bytes, step_bytes
 from secfwt.codegen.model.options import GenOptions
-from secfwt.codegen.native.defaults import AHEAD_MB, IDLE_MB
+from secfwt.codegen.native.defaults import AHEAD_MB, AMPLE_MB, IDLE_MB
 from secfwt.codegen.plan.build import build_plan
 from secfwt.codegen.ring.program import RingProgram
 from secfwt.codegen.series.ranges import Ranges
 
 MANY = 10**7
+GB = 2**30
 
 
 @cache
@@ -24,19 +25,20 @@ def toy() -> RingProgram:
 
 
 def test_constants_are_the_vms() -> None:
-    idle = re.search(r"kMostIdle = std::size_t\{(\d+)\} << 20;", (ROOT / "vm/ring/memory.h").read_text())
-    live = re.search(r"kLiveValues = (\d+);", (ROOT / "vm/mpc/engine.cpp").read_text())
-    assert tuple(int(found[1]) for found in (idle, live) if found) == (IDLE_MB, LIVE_VALUES)
+    sizes = re.findall(r"k(?:MostIdle|Ample) = std::size_t\{(\d+)\} << 20", (ROOT / "vm/ring/memory.h").read_text())
+    live = re.findall(r"kLiveValues = (\d+);", (ROOT / "vm/mpc/engine.cpp").read_text())
+    assert [int(found) for found in (*sizes, *live)] == [IDLE_MB, AMPLE_MB, LIVE_VALUES]
 
 
 def test_more_pairs_take_more_tiles_and_not_more_memory() -> None:
-    few, more, most = (step_bytes(toy(), 2, n) for n in (4, 400, MANY))
+    few, more, most = (step_bytes(toy(), 2, n, GB) for n in (4, 400, MANY))
     assert few < more < most
-    assert step_bytes(toy(), 2, 2 * MANY) == most
-    assert most < 500e6 + (AHEAD_MB + IDLE_MB) * 2**20
+    assert step_bytes(toy(), 2, 2 * MANY, GB) == most
+    assert most < GB + 500e6 + (AHEAD_MB + IDLE_MB) * 2**20
+    assert most < step_bytes(toy(), 2, MANY, 0) + GB, "a party that keeps little has more that is idle"
 
 
 def test_more_examples_take_the_memory_of_their_inputs_alone() -> None:
     given = 16 * sum(v.size for v in toy().inputs("example"))
-    assert loading_bytes(toy(), 2 * MANY) - loading_bytes(toy(), MANY) == given * MANY
-    assert loading_bytes(toy(), 8) - loading_bytes(toy(), 4) > 4 * given
+    assert loading_bytes(toy(), 2 * MANY, GB) - loading_bytes(toy(), MANY, GB) == given * MANY
+    assert loading_bytes(toy(), 8, GB) - loading_bytes(toy(), 4, GB) > 4 * given

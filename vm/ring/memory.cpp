@@ -27,7 +27,7 @@ struct Block {
 struct Kept {
   std::mutex mutex;
   std::array<std::deque<Block>, 64> blocks;  // of 2^i bytes, the one that was released last at the back
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, in_use = 0;
   std::uint64_t released = 0;
 };
 
@@ -85,33 +85,42 @@ void give_oldest_back(Kept& all) {
 void* acquire(std::size_t bytes) {
   if (bytes < kSmallest) return allocate(bytes);
   const int index = size_class(bytes);
+  const std::size_t size = std::size_t{1} << index;
+  Kept& all = kept();
   {
-    Kept& all = kept();
     std::lock_guard<std::mutex> lock(all.mutex);
+    all.in_use += size;
     std::deque<Block>& blocks = all.blocks[index];
     if (!blocks.empty()) {
       void* const block = blocks.back().memory;  // the one used last: most likely in the cache
       blocks.pop_back();
-      all.bytes -= std::size_t{1} << index;
+      all.bytes -= size;
       return block;
     }
   }
-  const std::size_t size = std::size_t{1} << index;
-  return size < kHugePage ? allocate(size - 1) : map(size);
+  try {
+    return size < kHugePage ? allocate(size - 1) : map(size);
+  } catch (const std::bad_alloc&) {
+    std::lock_guard<std::mutex> lock(all.mutex);
+    all.in_use -= size;
+    throw;
+  }
 }
 
 void release(void* memory, std::size_t bytes) noexcept {
   if (bytes < kSmallest) return std::free(memory);
   const int index = size_class(bytes);
+  const std::size_t size = std::size_t{1} << index;
   Kept& all = kept();
   std::lock_guard<std::mutex> lock(all.mutex);
+  all.in_use -= size;
   try {
     all.blocks[index].push_back({memory, all.released++});
   } catch (const std::bad_alloc&) {
     return give_back(memory, index);
   }
-  all.bytes += std::size_t{1} << index;
-  while (all.bytes > kMostIdle) give_oldest_back(all);
+  all.bytes += size;
+  while (all.bytes > kMostIdle && all.in_use + all.bytes > kAmple) give_oldest_back(all);
 }
 
 void trim_memory() {

@@ -11,8 +11,9 @@ namespace secfwt {
 
 // At least `bytes` bytes, not initialised, on a cache line's boundary. Throws std::bad_alloc. Thread-safe.
 void* acquire(std::size_t bytes);
-// Takes back what acquire(bytes) returned, and keeps it for the next caller: in all kMostIdle bytes, those last used.
-constexpr std::size_t kMostIdle = std::size_t{128} << 20;
+// Takes back what acquire(bytes) returned, and keeps it for the next caller: kMostIdle bytes in all, those last used,
+// and more as long as all that is in use and idle is below kAmple.
+constexpr std::size_t kMostIdle = std::size_t{128} << 20, kAmple = std::size_t{1024} << 20;
 void release(void* memory, std::size_t bytes) noexcept;
 // Gives what is kept and not in use back to the system.
 void trim_memory();
