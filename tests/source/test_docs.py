@@ -348,6 +348,17 @@ def of_a_link(row: dict[str, str]) -> dict[str, str]:
     return {"what": row["what"].strip("`"), "network": row["network"]} | {columns[c]: row[c] for c in columns}
 
 
+def of_an_adapter(row: dict[str, str]) -> dict[str, str]:
+    ways = {
+        "all weights": "private", "the layers it changes": "frozen", "what it changes, as matrices": "merged",
+        "its factors": "factored",
+    }  # fmt: skip
+    named = {"layers": row["layers adapted"], "way": ways[row["secret"]], "upload_megabytes": row[SENT]}
+    named |= {"seconds": row["seconds per text"], "megabytes": row["MB per text"]}
+    return named | {c: row[c] for c in ("accuracy", "rounds")}
+
+
+SENT = "MB the model owner sends"
 SIZES = "candidates × examples × tokens"
 TABLES = {
     "layers": (("shape", "cold", "rounds", "max error"), of_a_layer),
@@ -355,6 +366,7 @@ TABLES = {
     "generations": ((SIZES, "seconds", "rounds"), of_a_generation),
     "links": (("what", "network", "measured ÷ expected"), of_a_link),
     "protocols": (("protocol", "MB preprocessing", "rounds"), of_a_comparison),
+    "adapters": (("layers adapted", "secret", SENT), of_an_adapter),
 }
 """Tables of docs/benchmarks.md by columns that tell them apart, and what a row of the results must have."""
 
