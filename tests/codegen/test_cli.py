@@ -263,9 +263,11 @@ def test_a_bare_config_gives_the_public_part(toy: Any, tmp_path: Path) -> None:
 
 
 def test_plain_inference(toy: Any, tmp_path: Path) -> None:
-    generate(toy(), tmp_path / "out", "--n-prompt-tokens", 0)
+    generate(toy(), tmp_path / "out", "--n-prompt-tokens", 0, "--target", "embedded")
     program = read_program(tmp_path / "out/public/program.txt")
     assert not program.of_kind("candidate")
+    assert [o.name for o in program.outputs] == ["logits"]
+    assert "give --target embedded" in refused(toy(), tmp_path / "refused", "--n-prompt-tokens", 0)
 
 
 def test_public_text_calibrates(toy: Any, tmp_path: Path) -> None:
