@@ -46,7 +46,9 @@ class Step:
         self._first: dict[int, Piece] = {}
         for row in rows:
             living = [group for group in row.groups if group in self._speeds]
-            at_once = round(candidates * (1 - reserve * (len(living) > 1))) if living else 0
+            # Half the reserve is how far off speeds were: less than a candidate per group is not worth a second piece.
+            back = round(candidates * reserve) if len(living) > 1 and candidates * reserve >= 2 * len(living) else 0
+            at_once = candidates - back if living else 0
             start = 0
             for group, count in zip(living, allotted([speeds[g] for g in living], at_once), strict=True):
                 if count:
