@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, get_args
 
 from ..commandline.options import ATTENTION, GENERATION, LABELS, MODEL, SEARCH, Option, check, flag
 from ..commandline.problems import Report
@@ -393,6 +393,14 @@ class GenOptions(ProgramOptions):
             report.error(header, "It must hold {text}: every example would be the same.")
         elif placeholders.count("{mask}") > 1:
             report.error(f"{header}: it holds {{mask}} more than once", "One masked word decides on the label.")
+
+    def in_the_clear(self, **changed: Any) -> GenOptions:
+        """Those of a pass through the model's layers in the clear: without a prompt, losses, limits and secrets."""
+        return replace(
+            self, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, health=False, noise=0.0, min_owners=0,
+            weights="private", frozen_layers=0, private_tensors=(), private_ranks=(), prototype_shots=0.0,
+            attention="softmax", **changed,
+        )  # fmt: skip
 
     def features_of(self, layer: int) -> int:
         """Random features per head of a layer."""

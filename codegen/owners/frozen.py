@@ -67,11 +67,8 @@ class FrozenLayers:
         return lambda rows, at: self._centred(session.step("rows", rows[None], at)[0])
 
     def _clear(self, rows: int) -> GenOptions:
-        return replace(
-            self.options, weights="private", frozen_layers=0, private_tensors=(), n_prompt_tokens=0, deep=False,
-            attention="softmax", activation="", prompt_at="end", prototype_shots=0.0, health=False, noise=0.0,
-            min_owners=0, sequence_length=rows - 1 if self.spec.causal else rows,
-        )  # fmt: skip
+        length = rows - 1 if self.spec.causal else rows
+        return self.options.in_the_clear(deep=False, activation="", prompt_at="end", sequence_length=length)
 
     def _centred(self, rows: NDArray[Any]) -> Floats:
         if self.spec.causal and self.spec.norm == "layer":

@@ -101,12 +101,7 @@ def settled(path: Path, spec: ModelSpec, options: GenOptions, lora: Lora | None 
         return options
     # as long as the probes are, so that it does not depend on a program's length
     longest = max(len(in_template(tokenizer, options.template, [text, text]).ids) for text in PROBES)
-    plain = replace(
-        options, n_prompt_tokens=0, max_evaluations=0, max_logit_rows=0, weights="private", frozen_layers=0,
-        private_tensors=(), private_ranks=(), prototype_shots=0.0, health=False, noise=0.0, min_owners=0,
-        attention="softmax",
-        sequence_length=max(2, min(longest, spec.max_positions - 1)),
-    )  # fmt: skip
+    plain = options.in_the_clear(sequence_length=max(2, min(longest, spec.max_positions - 1)))
     weights, embedder = prepare_weights(path, spec, plain, lora=lora)
     inputs, _ = embedder.encode([text if "{text_b}" not in options.template else (text, text) for text in PROBES])
     rows = run_plan(build_encoder(spec, plain, layers=options.prompt_layer), weights, inputs, dtype=np.float32)["rows"]
