@@ -64,8 +64,8 @@ class TorchDecoder(InProcessEngine[Examples]):
         self._spec, self._options, self._dtype = model.spec, model.options, dtype
         if not self._spec.causal or self._spec.head.rows != "last" or self._spec.qk_norm:
             raise ValueError("only decoders that read labels off their last row, without norms of queries, run here")
-        if self._options.prompt_at == "start":
-            raise ValueError("only prompts behind the text run here")
+        if self._options.prompt_at == "start" or self._options.prototype_shots:
+            raise ValueError("only prompts behind the text, without shots, run here")
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         inner = {n: w for n, w in model.weights.items() if not n.startswith("embeddings.")}
         self._weights = {n: torch.from_numpy(np.array(w, np.float32)).to(self._device, dtype) for n, w in inner.items()}
@@ -101,9 +101,23 @@ class TorchDecoder(InProcessEngine[Examples]):
         tiles = self._sets[name].tiles
         with self._timed(), torch.no_grad():
             prompt = torch.from_numpy(z[None])
-            parts = [self._pairs(tile, tile.kept or self._keys_values(tile), prompt)[0] for tile in tiles]
-        result: Floats = torch.cat(parts).double().cpu().numpy()
+            parts = [self._pairs(tile, tile.kept or self._keys_values(tile), prompt) for tile in tiles]
+        result: Floats = self._read(torch.cat(parts, 1))[0].double().cpu().numpy()
         return result
+
+    def unit_rows(self, name: str) -> Floats:
+        """The rows that label words are compared with, before their affine part and of unit length, `[E, h]`; without
+        a prompt."""
+        with torch.no_grad():
+            parts = [self._pairs(t, self._keys_values(t), torch.zeros(1, 0)) for t in self._sets[name].tiles]
+        rows: Floats = functional.normalize(torch.cat(parts, 1)[0], dim=-1).double().cpu().numpy()
+        return rows
+
+    def read(self, unit: Floats) -> Floats:
+        """Logits `[…, L]` of such rows."""
+        rows = torch.from_numpy(unit * np.sqrt(unit.shape[-1])).to(self._device, self._dtype)
+        logits: Floats = self._read(rows).double().cpu().numpy()
+        return logits
 
     def loss(self, name: str, z: Tensor) -> Tensor:
         """`losses` that can be differentiated, `[C]`."""
@@ -118,7 +132,7 @@ class TorchDecoder(InProcessEngine[Examples]):
                 with torch.no_grad():
                     tile.kept = self._keys_values(tile)
             step = max(1, TILE_PAIRS // len(tile.mask))
-            parts.append(torch.cat([self._pairs(tile, tile.kept, some) for some in z.split(step)]))
+            parts.append(torch.cat([self._read(self._pairs(tile, tile.kept, some)) for some in z.split(step)]))
         return torch.cat(parts, 1)
 
     def _tensor(self, value: Floats) -> Tensor:
@@ -146,7 +160,7 @@ class TorchDecoder(InProcessEngine[Examples]):
         return kept
 
     def _pairs(self, tile: Tile, kept: list[Kept], z: Tensor) -> Tensor:
-        """Logits `[C, E, L]`: the rows behind the text through all layers."""
+        """The last row of those behind the text, through all layers, normalised, `[C, E, h]`."""
         x, count, behind = tile.behind.expand(len(z), *tile.behind.shape), len(z), self._behind
         examples, text = tile.mask.shape
         seen = (tile.mask + tile.sink)[:, None, None, None, None, :] > 0
@@ -168,7 +182,11 @@ class TorchDecoder(InProcessEngine[Examples]):
             y = (scores[..., :text].flatten(2, 4) @ values).unflatten(2, q.shape[2:5]) + scores[..., text:] @ v
             y = y.permute(2, 0, 4, 1, 3, 5).flatten(3)
             x = self._fed_forward(x + self._linear(y, layer, "o"), layer)
-        out = self._norm(x[:, :, -1], "final_norm")
+        return self._normalised(x[:, :, -1]).to(x.dtype)
+
+    def _read(self, rows: Tensor) -> Tensor:
+        """Logits `[…, L]` of normalised last rows."""
+        out = rows * self._weights["final_norm.gamma"] + self._weights["final_norm.beta"]
         return functional.linear(out, self._weights["head.out.weight"], self._weights["head.out.bias"]).float()
 
     def _prompted(self, x: Tensor, layer: int, z: Tensor) -> Tensor:
@@ -193,12 +211,14 @@ class TorchDecoder(InProcessEngine[Examples]):
         name = f"layers.{layer}.{name}"
         return functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
-    def _norm(self, x: Tensor, name: str) -> Tensor:
+    def _normalised(self, x: Tensor) -> Tensor:
         wide = x.float()
         if self._spec.norm == "layer":
             wide = wide - wide.mean(-1, keepdim=True)
-        wide = wide * (wide.square().mean(-1, keepdim=True) + self._spec.layer_norm_eps).rsqrt()
-        return wide.to(x.dtype) * self._weights[f"{name}.gamma"] + self._weights[f"{name}.beta"]
+        return wide * (wide.square().mean(-1, keepdim=True) + self._spec.layer_norm_eps).rsqrt()
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        return self._normalised(x).to(x.dtype) * self._weights[f"{name}.gamma"] + self._weights[f"{name}.beta"]
 
     def _heads(self, x: Tensor) -> Tensor:
         """`[B, R, G·D]` to `[B, G, R, D]`."""

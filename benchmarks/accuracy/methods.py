@@ -244,8 +244,9 @@ def described(task: Task, settings: dict[str, object]) -> str:
 
 
 def serves(method: Method, task: Task) -> bool:
-    """Whether a method is for the task's model: random features are for MiniLM, which has an adapter."""
-    return method.attention == "softmax" or not task.package
+    """Whether a method is for the task's model: random features are for MiniLM, which has an adapter; what shots are
+    worth to a decoder `prototypes` says."""
+    return not task.package or (method.attention == "softmax" and method.search != "shots")
 
 
 def adapter_hash(method: Method) -> str:

@@ -1,7 +1,9 @@
-"""What labelled shots are worth as prototypes, without a search: P = t + λm, scaled to unit length, for a label's text
-t and its shots' mean m, against other uses of the same embeddings.
+"""What labelled shots are worth without a search, against other uses of the same embeddings: as prototypes, P = t + λm,
+scaled to unit length, for a label's text t and its shots' mean m; or beside a language model's label words
+(docs/program.md, "Shots").
 
     python benchmarks/run.py prototypes ag_news|sst2|mrpc [--attention rfa] [--shots 2,4,8,16,32] [--draws 16] [--test]
+    python benchmarks/run.py prototypes smollm2_ag_news|smollm2_sst2 …
 
 Every text is embedded once, in the clear; a draw then takes milliseconds. Tests are on rows that were not drawn, of
 those that nothing was trained on; with `--test` on the test rows of docs/accuracy.md, which choose nothing. Rows that
@@ -14,23 +16,24 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from matplotlib.figure import Figure
 from secfwt.runtime.data.examples import Example, read_examples
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.tuning.model import load_model
 from secfwt.runtime.tuning.objective import Ints, likely_weight, mean_loss, tried_weights
-from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.session import embed
 from sklearn.linear_model import LogisticRegression
 
 import rows as common
 from accuracy.clear import TorchEngine
+from accuracy.decoder import TorchDecoder
 from accuracy.explore import add, stored
-from accuracy.methods import SILENT, without_prompt
+from accuracy.methods import SILENT, Method, run_options, without_prompt
 from accuracy.table import spread
 from accuracy.tasks import DATA, TASKS, Task, pool
 from cells import add_cell_options, computed
@@ -73,21 +76,69 @@ def unit(rows: Floats) -> Floats:
     return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
 
 
-def embedded(task: Task, attention: str, data: Path, examples: Mapping[str, list[Example]]) -> tuple[Any, Floats]:
-    """The sets as a model without a prompt embeds them, and the labels' texts `[L, h]`."""
-    texts = tuple(f"{label}={text}" for label, text in task.label_texts.items())
-    options = TuneOptions(
-        sequence_length=task.sequence_length, label_texts=texts, attention=attention, engine="clear"  # type: ignore[arg-type]
-    )  # fmt: skip
-    model = without_prompt(load_model(options, sorted(task.label_texts)))
-    engine, found = TorchEngine(model), {}
+class Head(Protocol):
+    """What reads labels off unit rows."""
+
+    def logits(self, rows: Floats, means: Floats, weight: float) -> Floats:
+        """`[E, L]` of rows `[E, h]`, with the labels' means `[L, h]` of their shots."""
+
+    def alone(self, rows: Floats, means: Floats) -> Floats:
+        """Of the shots alone."""
+
+
+@dataclass(frozen=True)
+class LabelTexts:
+    """Prototypes: unit embeddings `[L, h]` of the labels' texts."""
+
+    texts: Floats
+
+    def logits(self, rows: Floats, means: Floats, weight: float) -> Floats:
+        """Cosines with t + λm."""
+        return np.asarray(TEMPERATURE * rows @ unit(self.texts + weight * means).T)
+
+    def alone(self, rows: Floats, means: Floats) -> Floats:
+        """Cosines with m."""
+        return np.asarray(TEMPERATURE * rows @ unit(means).T)
+
+
+@dataclass(frozen=True)
+class LabelWords:
+    """A language model's output layer for unit rows: matrix `[h, L]` and offset `[L]`."""
+
+    words: Floats
+    offset: Floats
+
+    def logits(self, rows: Floats, means: Floats, weight: float) -> Floats:
+        """The words' as they are without shots; with them, less those of the shots' mean row, and the shots' own."""
+        if weight == 0:
+            return np.asarray(rows @ self.words + self.offset)
+        return np.asarray((rows - means.mean(axis=0)) @ self.words + weight * self.alone(rows, means))
+
+    def alone(self, rows: Floats, means: Floats) -> Floats:
+        """Products of what both have beside the shots' mean row."""
+        middle = means.mean(axis=0)
+        return np.asarray(TEMPERATURE * (rows - middle) @ (means - middle).T)
+
+
+def embedded(task: Task, attention: str, data: Path, examples: Mapping[str, list[Example]]) -> tuple[Any, Head]:
+    """The sets as a model without a prompt embeds them, and its head."""
+    options = run_options(task, Method("none", attention), 1, task.settings)  # type: ignore[arg-type]
+    model = without_prompt(load_model(options, sorted(task.labels)))
+    engine = TorchDecoder(model) if model.spec.causal else TorchEngine(model)
+    found = {}
     for name, each in examples.items():
         labelled = embed(name, each, model, options, SILENT)
         engine.load_examples(name, labelled.batch)
-        with torch.no_grad():
-            rows = engine.embeddings(name, torch.zeros(1, 0))[0]
-        found[name] = Embedded(rows.double().numpy(), labelled.labels)
-    return found, engine.prototypes.double().numpy()
+        if isinstance(engine, TorchDecoder):
+            rows = engine.unit_rows(name)
+        else:
+            with torch.no_grad():
+                rows = engine.embeddings(name, torch.zeros(1, 0))[0].double().numpy()
+        found[name] = Embedded(rows, labelled.labels)
+    if isinstance(engine, TorchEngine):
+        return found, LabelTexts(engine.prototypes.double().numpy())
+    offset = engine.read(np.zeros(model.spec.hidden_size))
+    return found, LabelWords(engine.read(np.eye(model.spec.hidden_size)) - offset, offset)
 
 
 def draw(rows: Embedded, shots: int, seed: int) -> tuple[Embedded, Embedded, Embedded]:
@@ -105,25 +156,26 @@ def drawn(labels: Ints, shots: int, seed: int) -> tuple[Ints, Ints, Ints]:
     return train, dev, rest
 
 
-def left_out(texts: Floats, shots: Embedded, weight: float) -> float:
-    """Mean cross entropy of shots, each under prototypes that it is no part of."""
-    count, means = np.bincount(shots.labels), shots.means(len(texts))
-    logits = TEMPERATURE * shots.rows @ unit(texts + weight * means).T
-    n = count[shots.labels][:, None]
-    others = (n * means[shots.labels] - shots.rows) / np.maximum(n - 1, 1)
-    own = unit(texts[shots.labels] + weight * others * (n > 1))
-    logits[np.arange(len(logits)), shots.labels] = TEMPERATURE * (shots.rows * own).sum(axis=-1)
-    return mean_loss(logits, shots.labels, "ce", 0.0)
+def left_out(head: Head, shots: Embedded, weight: float) -> float:
+    """Mean cross entropy of shots, each without its part in the means."""
+    means, count = shots.means(len(np.unique(shots.labels))), np.bincount(shots.labels)
+    logits = []
+    for row, label in zip(shots.rows, shots.labels, strict=True):
+        others = means.copy()
+        others[label] = (count[label] * means[label] - row) / max(1, count[label] - 1)
+        logits.append(head.logits(row[None], others, weight)[0])
+    return mean_loss(np.array(logits), shots.labels, "ce", 0.0)
 
 
-def measure(texts: Floats, train: Embedded, dev: Embedded, test: Embedded, score: Any) -> dict[str, float]:
+def measure(head: Head, train: Embedded, dev: Embedded, test: Embedded, score: Any) -> dict[str, float]:
     """What every use of the shots reaches."""
     both = Embedded(np.concatenate([train.rows, dev.rows]), np.concatenate([train.labels, dev.labels]))
-    means = {"": train.means(len(texts)), " of all": both.means(len(texts))}
+    labels = len(np.unique(train.labels))
+    means = {"": train.means(labels), " of all": both.means(labels)}
     tried = tried_weights(np.bincount(train.labels).min(), MOST)
 
     def logits(of: Embedded, weight: float, which: str = "") -> Floats:
-        return np.asarray(TEMPERATURE * of.rows @ unit(texts + weight * means[which]).T)
+        return head.logits(of.rows, means[which], weight)
 
     def reached(scores: Floats) -> float:
         return float(score(test.labels, scores.argmax(axis=-1)))
@@ -131,12 +183,12 @@ def measure(texts: Floats, train: Embedded, dev: Embedded, test: Embedded, score
     found = {"texts": reached(logits(test, 0.0))}
     for which in means:
         found |= {f"{weight:g}{which}": reached(logits(test, weight, which)) for weight in WEIGHTS}
-        found[f"shots alone{which}"] = reached(TEMPERATURE * test.rows @ unit(means[which]).T)
+        found[f"shots alone{which}"] = reached(head.alone(test.rows, means[which]))
     by_dev = np.array([mean_loss(logits(dev, weight), dev.labels, "ce", 0.0) for weight in tried])
     chosen = {
         "dev": likely_weight(tried, len(dev.labels) * by_dev),
         "lowest dev loss": tried[by_dev.argmin()],
-        "leaving one out": tried[np.argmin([left_out(texts, both, weight) for weight in tried])],
+        "leaving one out": tried[np.argmin([left_out(head, both, weight) for weight in tried])],
     }
     for name, weight in chosen.items():
         found |= {f"by {name}": reached(logits(test, weight, " of all")), f"weight by {name}": weight}
@@ -186,7 +238,6 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
 
 def main(given: argparse.Namespace) -> None:
     """Measure what is missing, print a table."""
-    torch.set_num_threads(1)
     task, shots = ALL[given.task], [int(each) for each in given.shots.split(",")]
     measures = {"accuracy": accuracy} | ({"F1": f1} if task is MRPC else {})
     tested = "test rows" if given.test else "rows not drawn"
@@ -198,10 +249,11 @@ def main(given: argparse.Namespace) -> None:
     if missing:
         examples = {"pool": pool(task, given.data)[:POOL]}
         if given.test:
-            known = sorted(task.label_texts)
+            known = sorted(task.labels)
             examples["test"] = read_examples(given.data / task.folder / "dev.tsv", known_labels=known)[: task.tested]
-        sets, texts = embedded(task, given.attention, given.data, examples)
-        for _, found in computed(measured_draw, [(key, sets, texts, measures) for key in missing], given):
+        torch.set_num_threads(cpu_count() if task.package else 1)
+        sets, head = embedded(task, given.attention, given.data, examples)
+        for _, found in computed(measured_draw, [(key, sets, head, measures) for key in missing], given):
             for row in found:
                 add(given.out, row | {"commit": common.commit(), "command": common.command()})
     rows = [row for row in stored(given.out) if row_key(row) in keys]
@@ -210,7 +262,7 @@ def main(given: argparse.Namespace) -> None:
 
 
 def measured_draw(
-    key: tuple[str, ...], sets: Mapping[str, Embedded], texts: Floats, measures: Mapping[str, Any]
+    key: tuple[str, ...], sets: Mapping[str, Embedded], head: Head, measures: Mapping[str, Any]
 ) -> list[dict[str, object]]:
     """The rows of one draw, a row per measure."""
     train, dev, rest = draw(sets["pool"], int(key[3]), int(key[4]))
@@ -218,7 +270,7 @@ def measured_draw(
     return [
         dict(zip(KEYS, key, strict=True))
         | {"measure": name, "tested": len(test.labels)}
-        | {k: f"{v:.4f}" for k, v in measure(texts, train, dev, test, score).items()}
+        | {k: f"{v:.4f}" for k, v in measure(head, train, dev, test, score).items()}
         for name, score in measures.items()
     ]
 

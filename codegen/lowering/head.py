@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import ceil, log2, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -64,10 +64,10 @@ def opened_row(r: RingBuilder, v: Value, x: int) -> int:
 
 
 class Direction(NamedTuple):
-    """A row y and 1/‖y‖."""
+    """A row y and 1/‖y‖; None: y is normalised, so that ‖y‖ is √h."""
 
     row: int
-    inverse: int
+    inverse: int | None
 
 
 def cosine(
@@ -118,12 +118,59 @@ def prototypes(r: RingBuilder, v: Value, weight: int, means: int) -> int:
     return r.declare(r.trunc(r.mul(sums, inverse, bound=longest), WEIGHT), norm=longest)
 
 
+def _constant(r: RingBuilder, factor: float) -> int:
+    """A positive number `[1]` that everybody knows, with 15 bits."""
+    return r.table(f"constant.{factor:g}", np.array([factor]), 15 - ceil(log2(factor)))
+
+
+def label_words(r: RingBuilder, v: Value, x: int, norm: Norm, shots: int, means: int) -> int:
+    """Logits at scale `LOGIT` of a normalised row x `[1, h]`, with shots (docs/program.md, "Shots"):
+
+        x·A + o - κ (x̄·A + o),    A = words + λ temperature/√h · (m - m̄),    x̄ = √h m̄
+
+    for the words' logits x·words + o, their shots' means m `[L, h]`, ‖m‖ <= 1, the mean m̄ of these, and a candidate's
+    `shots`, λ from 0 to `most` and κ, 0 or 1. Worst error: what A's scale rounds, √h/2^17.
+
+    λ and κ pass truncations first: so they are small where they meet m, whatever the data owner has shared. A value of
+    m alone would be made once, before there are shots: λ or κ is part of every product.
+    """
+    weight, bias = v.weights["weight"], v.weights["bias"]
+    (labels,), hidden = v.shape, r[x].shape[-1]
+    length = sqrt(hidden)
+    most = v.attrs["most"]
+
+    def part(i: int, factor: float, bound: float) -> int:
+        """The i-th of the shots' numbers, times a constant."""
+        number = r.declare(r.slice(shots, -1, i, i + 1), bound=bound)
+        return r.trunc(r.mul(number, _constant(r, factor)), WEIGHT)
+
+    steep = v.attrs["temperature"] / length
+    added = r.trunc(r.mul(means, part(0, steep, most)), WEIGHT)
+    mean = r.trunc(r.mul(r.sum(added, -2), _constant(r, 1 / labels)), WEIGHT)
+    added = r.declare(r.sub(added, mean), norm=2 * LOGIT_ROOM * steep * most)
+    words = r.weight(weight, (hidden, labels), WEIGHT, lambda w: norm.matrix(w, weight))
+    both = r.add(words, r.permute(added, (1, 0)))
+    own = r.weight(bias, (labels,), WEIGHT, lambda w: norm.offset(w, weight, bias))
+    centred = r.trunc(r.declare(r.slice(shots, -1, 1, 2), bound=1.0), ROW)
+    middle = r.trunc(r.sum(r.mul(means, part(1, length / labels, 1.0)), -2), ROW)
+    r.declare(middle, norm=LOGIT_ROOM * length)
+    taken = r.add(r.mul(own, centred), r.reshape(r.matmul(middle, both), (labels,)))
+    offset = r.sub(r.raise_scale(own, ROW + WEIGHT), taken)
+    return r.reshape(r.trunc(r.add(r.matmul(x, both), offset), LOGIT), v.shape)
+
+
 def class_means(r: RingBuilder, v: Value, row: Direction, labels: int, share: int) -> int:
     """Σ over examples of share · label · y/‖y‖ at scale `EMBEDDING`, `[L, h]`: each label's mean embedding, where
     shares of a label's examples add up to one."""
     count, hidden = v.shape
-    unit = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING)
-    r.declare(unit, norm=LOGIT_ROOM)
     weights = r.trunc(r.mul(labels, share), EMBEDDING)
-    parts = r.mul(r.reshape(weights, (count, 1)), r.reshape(unit, (1, hidden)))
-    return r.trunc(r.reduce_examples(parts), EMBEDDING)
+
+    def mean(of: int) -> int:
+        parts = r.mul(r.reshape(weights, (count, 1)), r.reshape(of, (1, hidden)))
+        return r.trunc(r.reduce_examples(parts), EMBEDDING)
+
+    if row.inverse is None:
+        shrink = _constant(r, 1 / sqrt(hidden))
+        return r.trunc(r.mul(mean(row.row), shrink, bound=LOGIT_ROOM), EMBEDDING)
+    unit = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING)
+    return mean(r.declare(unit, norm=LOGIT_ROOM))

@@ -14,8 +14,9 @@ SCALE = LOSS.scale
 
 
 def loss_width(ranges: Ranges) -> float:
-    """Half width of the interval of differences of logits that losses are fitted on."""
-    return 2 * ranges.half_width("loss.diff", LOGIT_DIFFERENCE)
+    """Half width of the interval of differences of logits that losses are fitted on. What shots add to label words' is
+    not among those that were seen."""
+    return 2 * ranges.half_width("loss.diff", LOGIT_DIFFERENCE) + ranges.half_width("head.shots", 0.0)
 
 
 def cross_entropy(r: RingBuilder, logits: int, target: int, width: float) -> int:

@@ -23,7 +23,7 @@ from ..ring.values import HEADROOM, Fold, WideWeights
 from ..series.ranges import HEAD_NORM2, Ranges
 from .decoders.layer import DecoderLowering
 from .decoders.norm import longest_row, normalised, stream_scale
-from .head import Direction, class_means, cosine, dense, opened_row, prototypes
+from .head import Direction, class_means, cosine, dense, label_words, opened_row, prototypes
 from .heads import Part
 from .health import Health, Watch
 from .layer import LayerLowering
@@ -367,6 +367,13 @@ class _Lowering:
 
     def _prototypes(self, v: Value) -> int:
         return prototypes(self.ring, v, *(self._value(i) for i in v.inputs))
+
+    def _label_words(self, v: Value) -> int:
+        row, norm = self._row(v.inputs[0])
+        if norm is None:
+            raise ValueError(f"value {v.id} (label_words) is of a row without affine part")
+        self.directions[v.inputs[1]] = Direction(row, None)
+        return label_words(self.ring, v, row, norm, *(self._value(i) for i in v.inputs[2:]))
 
     def _class_means(self, v: Value) -> int:
         row, labels, share = v.inputs

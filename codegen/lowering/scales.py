@@ -15,7 +15,7 @@ TURN = 21
 WEIGHT = 17
 """Weights of products that are truncated to `ROW` at once."""
 EMBEDDING = 20
-"""Embeddings of unit length, their means, and the weight of these in prototypes."""
+"""Embeddings of unit length, their means, and the weight of these in the head."""
 LOGIT = 16
 """Logits and losses, which are opened."""
 INVERSE = 12

@@ -14,7 +14,9 @@ from .spec import ModelSpec
 SPECIAL = 2
 """Tokens of an empty text."""
 PROTOTYPE_SHOTS = 4.0
-"""Most weight of shots in prototypes where nothing is said (docs/accuracy.md)."""
+"""Most weight of shots where nothing is said (docs/accuracy.md)."""
+SHOT_HEADS = ("prototypes", "masked_lm", "causal_lm")
+"""Heads that shots take part in."""
 BARE = re.compile(r"[\W\d_]+|true|false|label[ _-]?\d+", re.IGNORECASE)
 """A label text without a word in it that says what is meant."""
 
@@ -34,10 +36,10 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
     if options.prompt_at == "template" and not spec.causal:
         report.error("--prompt-at is template, the model is an encoder", "Accepted: end, behind row 0; start.")
-    if options.prototype_shots and spec.head.kind != "prototypes":
+    if options.prototype_shots and spec.head.kind not in SHOT_HEADS:
         report.error(
             f"--prototype-shots is {options.prototype_shots:g}, the head is {spec.head.kind}",
-            "Shots take part in prototypes: give --head prototypes and label texts, or 0.",
+            "Shots take part in label texts and label words: give --head prototypes and label texts, or 0.",
         )
     if spec.causal:
         _check_decoder(spec, options, report)
@@ -68,12 +70,12 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
 
 
 def choose_shots(spec: ModelSpec, options: GenOptions, kept: bool) -> GenOptions:
-    """The options with `prototype_shots` decided: `PROTOTYPE_SHOTS` for prototypes where the engine has something
-    `kept` from step to step. A prompt at the start is meant for PEFT, which has no prototypes. With noise on losses a
-    shot must not take part in every example's."""
+    """The options with `prototype_shots` decided: `PROTOTYPE_SHOTS` for label texts and label words where the engine
+    has something `kept` from step to step. A prompt at the start is meant for PEFT, which has no shots. With noise on
+    losses a shot must not take part in every example's."""
     if options.prototype_shots is not None:
         return options
-    serves = kept and spec.head.kind == "prototypes" and options.prompt_at != "start" and not options.noise
+    serves = kept and spec.head.kind in SHOT_HEADS and options.prompt_at != "start" and not options.noise
     return replace(options, prototype_shots=PROTOTYPE_SHOTS if serves else 0.0)
 
 

@@ -30,8 +30,8 @@ LORA = Option(
     MODEL, metavar="DIR", path=True,
 )  # fmt: skip
 SHOTS = Option(
-    "Prototype head: most weight that the mean embedding of a label's shots may have in its prototype, where the "
-    "label's text has 1; a run chooses by its losses. 0: texts alone. Above 0: not with MP-SPDZ.",
+    "Most weight that the mean row of a label's shots may have beside the label's text, which has 1, or beside its "
+    "word; a run chooses by its losses. 0: texts or words alone. Above 0: not with MP-SPDZ.",
     LABELS, at_least=0, at_most=64,
 )  # fmt: skip
 LEAST_NOISE = 1e-6

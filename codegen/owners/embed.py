@@ -152,7 +152,7 @@ class Embedder:
 
     def inputs(self, tokenised: Sequence[Tokenised], labels: Sequence[str] | None = None) -> dict[str, Floats]:
         """Example inputs of E texts: `x` [E, T, h], `mask` [E, T], `labels` [E, L] (zeros when not given),
-        `example_weight` [E, 1] = 1/E; where the head needs it, `select` [E, T]; where shots take part in prototypes,
+        `example_weight` [E, 1] = 1/E; where the head needs it, `select` [E, T]; where shots take part in the head,
         `share` [E, 1]: 1 over the number of examples with the same label (0 without labels).
         Every label is one of the model's.
         """

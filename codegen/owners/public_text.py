@@ -99,4 +99,5 @@ def _candidates(plan: Plan, rng: np.random.Generator) -> Inputs:
         drawn[v.attrs["name"]] = rng.normal(size=v.shape) / np.sqrt(2 * v.shape[-1])
     if "shots" in drawn:
         drawn["shots"] = np.abs(drawn["shots"]).clip(max=plan.meta["options"]["prototype_shots"])
+        drawn["shots"][:, 1:] = drawn["shots"][:, :1] > 0
     return drawn

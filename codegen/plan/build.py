@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model.compatibility import check_fit
 from ..model.options import GenOptions
@@ -23,7 +23,8 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
 
     Inputs: `z` [d] a candidate; `x` [T, h] normalised embedding rows, `mask` [T], `labels` [L] one-hot,
     `example_weight` [1] and, when the head reads a mask token or a mean, `select` [T] an example. With
-    `--prototype-shots` also `shots` [1] a candidate, and `share` [1] an example: one in so many of its label.
+    `--prototype-shots` also `shots` [1] a candidate, of label words [2], and `share` [1] an example: one in so many of
+    its label.
     A decoder's `x`, `mask` and `select` have more rows (`decoder.py`), and its embeddings are not normalised. With
     `--head tokens` it is another program, which generates (`generation.py`).
     Raises `ProblemsFound` when options and model do not fit each other.
@@ -59,8 +60,9 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     plan.outputs.append(Output("logits", logits, most, options.max_logit_rows or None))
     if shots is not None:
         share = example(plan, "share", (1,), 1.0)
-        means = plan.add("class_means", (pooled, labels, share), shape=plan[shots].shape, stage=Stage.CANDIDATE)
-        plan.outputs.append(Output(CLASS_MEANS, means, 1, keep=shots))
+        inputs = (shots.row, labels, share)
+        means = plan.add("class_means", inputs, shape=plan[shots.means].shape, stage=Stage.CANDIDATE)
+        plan.outputs.append(Output(CLASS_MEANS, means, 1, keep=shots.means))
     return plan
 
 
@@ -162,37 +164,52 @@ def _layer_roles(options: GenOptions) -> list[str]:
     return roles if folded or options.attention == "softmax" else [*roles, "features"]
 
 
-def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[int, int | None]:
-    """Logits; and, where shots take part in prototypes, what is kept of them."""
-    head = spec.head
-    texts = {"prototypes": "head.prototypes"}
-    if head.kind == "prototypes" and options.prototype_shots:
-        shape = (head.num_labels, spec.hidden_size)
-        weight = plan.add(
-            "candidate", shape=(1,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots",
-            bound=options.prototype_shots,
-        )  # fmt: skip
-        means = plan.add("kept", shape=shape, visibility=Visibility.SECRET, bound=1.0, name=CLASS_MEANS)
-        made = plan.add(
-            "prototypes", (weight, means), shape=shape, weights=texts, temperature=options.temperature,
-            most=options.prototype_shots,
-        )  # fmt: skip
-        logits = plan.add(
-            "cosine", (row, made), shape=shape[:1], bound=options.temperature, temperature=options.temperature
-        )
-        return logits, means
+class Shots(NamedTuple):
+    """Labelled examples that take part in a head: the row whose means per label are kept, and these means."""
+
+    row: int
+    means: int
+
+
+def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[int, Shots | None]:
+    """Logits; and, where shots take part in them, what is kept of these."""
+    head, most = spec.head, options.prototype_shots
+    shape = (head.num_labels, spec.hidden_size)
     if head.kind == "prototypes":
-        logits = plan.add(
-            "cosine", (row,), shape=(head.num_labels,), bound=options.temperature,
-            weights=texts, temperature=options.temperature,
-        )  # fmt: skip
-        return logits, None
+        texts, temperature = {"prototypes": "head.prototypes"}, options.temperature
+        if not most:
+            logits = plan.add(
+                "cosine", (row,), shape=shape[:1], bound=temperature, weights=texts, temperature=temperature
+            )
+            return logits, None
+        numbers, means = _shots(plan, options, shape, 1)
+        made = plan.add("prototypes", (numbers, means), shape=shape, weights=texts, temperature=temperature, most=most)
+        logits = plan.add("cosine", (row, made), shape=shape[:1], bound=temperature, temperature=temperature)
+        return logits, Shots(row, means)
     if head.dense_act:
         row = _dense(plan, row, spec.hidden_size, "head.dense", head.dense_act)
     if head.norm:
         row = plan.add("normalize", (row,), shape=plan[row].shape, eps=spec.layer_norm_eps)
         row = affine(plan, row, "head.norm")
-    return _dense(plan, row, head.num_labels, "head.out", "none"), None
+    if not most:
+        return _dense(plan, row, head.num_labels, "head.out", "none"), None
+    (normalised,) = plan[row].inputs
+    numbers, means = _shots(plan, options, shape, 2)
+    logits = plan.add(
+        "label_words", (row, normalised, numbers, means), shape=shape[:1],
+        weights={p: f"head.out.{p}" for p in ("weight", "bias")} | plan[row].weights,
+        temperature=options.temperature, most=most,
+    )  # fmt: skip
+    return logits, Shots(normalised, means)
+
+
+def _shots(plan: Plan, options: GenOptions, shape: tuple[int, ...], numbers: int) -> tuple[int, int]:
+    """What a candidate says of the shots, and their means: each label's mean of rows of unit length."""
+    given = plan.add(
+        "candidate", shape=(numbers,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots",
+        bound=options.prototype_shots,
+    )  # fmt: skip
+    return given, plan.add("kept", shape=shape, visibility=Visibility.SECRET, bound=1.0, name=CLASS_MEANS)
 
 
 def _dense(plan: Plan, x: int, size: int, name: str, act: str) -> int:

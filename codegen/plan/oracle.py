@@ -362,6 +362,17 @@ class _Executor(DecoderOperations):
         sums = self._weight(v, "prototypes") + weight[..., None] * means
         return np.asarray(sums / np.linalg.norm(sums, axis=-1, keepdims=True))
 
+    def _label_words(self, v: Value, x: Array, row: Array, shots: Array, means: Array) -> Array:
+        """docs/program.md, "Shots"; `row`: x as it is before its affine part."""
+        weight, centred = shots[..., :1], shots[..., 1:]
+        length = row.shape[-1] ** 0.5
+        mean = means.mean(axis=-2)
+        middle = length * mean * self._weight(v, "gamma") + self._weight(v, "beta")
+        words, bias = self._weight(v, "weight").T, self._weight(v, "bias")
+        away = ((row / length - centred * mean)[..., None, :] * (means - mean[..., None, :])).sum(axis=-1)
+        self._see("head.shots", v.attrs["temperature"] * v.attrs["most"] * told_apart(row[0] / length, v.size))
+        return np.asarray(x @ words + bias - centred * (middle @ words + bias) + v.attrs["temperature"] * weight * away)
+
     def _class_means(self, v: Value, x: Array, labels: Array, share: Array) -> Array:
         unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
         parts = (labels * share)[..., None] * unit[..., None, :]
@@ -384,6 +395,15 @@ class _Executor(DecoderOperations):
 
     def _health(self, v: Value, loss: Array, weight: Array) -> Array:
         return np.concatenate([loss, np.zeros_like(loss)], axis=-1)  # no interval, no row outside one
+
+
+def told_apart(rows: Array, labels: int) -> Array:
+    """How far the shots of so many labels might set a text's logits apart, per unit of weight and temperature: the
+    largest difference of a row's products with the labels' means, `[E]` of rows `[E, h]` of unit length. A label's
+    shots are taken to be the rows that are nearest to one of the first: further from other labels' than real ones."""
+    nearest = (rows @ rows[:labels].T).argmax(axis=-1)
+    means = np.stack([rows[nearest == label].mean(axis=0) for label in np.unique(nearest)])
+    return np.asarray(np.ptp(rows @ means.T, axis=-1))
 
 
 def _prompt_rows(v: Value) -> slice:

@@ -28,7 +28,7 @@ def export_command(typed: Typed) -> None:
     tuned = TunedRun.open(options.run, {})
     names = export_peft(tuned, options.output)
     if tuned.shots:
-        print("warning: the run's shots are no part of it: PEFT has no prototypes", file=sys.stderr)
+        print("warning: the run's shots are no part of it: PEFT has no place for them", file=sys.stderr)
     print(f"wrote {options.output}: {', '.join(names)}")
 
 

@@ -137,7 +137,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, folder: str | Path) -> None:
         """Copy the run to a folder, for `load` and `secfwt-predict --run`; it has what the run opened, and the labelled
-        texts where they take part in prototypes."""
+        texts where they take part in the head."""
         path = Path(folder)
         source = self._run().path
         if (path / "options.json").exists():

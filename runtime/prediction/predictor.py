@@ -128,7 +128,7 @@ class Predictor(Closing):
         return self._engine
 
     def _keep_shots(self, engine: Engine) -> None:
-        """Make the run's prototypes again: parties keep no more of a run than its last session has left."""
+        """Make the means of the run's shots again: parties keep no more of a run than its last session has left."""
         names, _ = class_names(dict.fromkeys(self.tuned.labels, str(self.tuned.path)), self.model.spec.head.labels)
         examples = self._run.shots()
         inputs, _ = self.model.embedder.encode([e.text for e in examples], [names[e.label] for e in examples])

@@ -31,7 +31,7 @@ class TunedRun:
     """The chosen prompt's vector, `[d]`."""
     fingerprints: Mapping[str, str]
     shots: float = 0.0
-    """Weight of the run's shots in prototypes."""
+    """Weight of the run's shots."""
 
     @classmethod
     def open(cls, path: Path, changed: Mapping[str, Any]) -> TunedRun:

@@ -66,7 +66,7 @@ class Outcome:
     """Losses and rows of logits; not those of generations that were interrupted."""
     best_z: Floats
     shots: float = 0.0
-    """Weight of the shots in prototypes."""
+    """Weight of the shots in the head."""
     privacy: Privacy | None = None
     """With noise on losses."""
 
@@ -82,7 +82,7 @@ def tune(
 
     The best prompt is the one with the lowest dev loss among z = 0, the best candidate and the mean of the search
     distribution at every dev evaluation; `keep_beyond` may ask more of it. State is saved after every generation; a run
-    folder that holds a state continues from there. Shots weigh in prototypes what `weight_of_shots` says. In the search
+    folder that holds a state continues from there. Shots weigh in the head what `weight_of_shots` says. In the search
     they are the training set's; for the test set, dev's too. `watch` is told, once a generation is saved, what
     `history.jsonl` has of it, with the lowest losses so far (`best_train`, `best_dev`). Raises SearchError,
     RunFolderError and whatever the engine raises.
@@ -133,7 +133,7 @@ def _start(
 
 
 def weight_of_shots(objective: Objective, display: Display) -> float:
-    """What shots weigh in prototypes: what `likely_weight` reads from dev's losses without a prompt."""
+    """What shots weigh in the head: what `likely_weight` reads from dev's losses without a prompt."""
     if not objective.space.most_shots:
         return 0.0
     shots, count = np.bincount(objective.sets["train"].labels).min(), len(objective.sets["dev"].labels)
@@ -143,7 +143,7 @@ def weight_of_shots(objective: Objective, display: Display) -> float:
         return 0.0  # the loss without a prompt will say what is wrong
     chosen = likely_weight(weights, count * losses)
     tried = ", ".join(f"{weight:g}: {loss:.4f}" for weight, loss in zip(weights, losses, strict=True))
-    display.note(f"shots    weight {chosen:.3g} in prototypes, by dev loss ({tried})")
+    display.note(f"shots    weight {chosen:.3g} beside label texts or words, by dev loss ({tried})")
     return chosen
 
 

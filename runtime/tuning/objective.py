@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 SHOT_WEIGHTS = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Weights of the shots that are tried, over the most that they may have."""
 SHOTS = "shots"
-"""The set of all labelled examples, training and dev, that prototypes are made of in the end."""
+"""The set of all labelled examples, training and dev, that take part in the head in the end."""
 
 
 def tried_weights(shots: int, most: float) -> Floats:
@@ -71,15 +71,18 @@ class PromptSpace:
         (z,) = (v for v in plan if v.attrs.get("name") == "z")  # a candidate's, or of a text that is continued
         self.dim = z.size
         self.alpha = alpha
-        self.most_shots = sum(v.bound for v in plan.inputs("candidate") if v.attrs["name"] == "shots")
-        """Most weight that shots may have in prototypes; 0: the program has none there."""
+        shots = [v for v in plan.inputs("candidate") if v.attrs["name"] == "shots"]
+        self.most_shots = sum(v.bound for v in shots)
+        """Most weight that shots may have in the head; 0: the program has none there."""
+        self._centred = any(v.size > 1 for v in shots)
         self.shots = 0.0
         """Weight that they have where nothing else is said."""
         self.prompts = [_prompt(v) for v in plan if v.kind in ("prompt", "offset")]
 
     def coordinates(self, z: Floats) -> Floats:
         """What the parties get for z `[..., d]`, same shape; of a program with shots one number more, their weight,
-        which z may have behind it."""
+        which z may have behind it; of one with label words another, 1: logits are those over the shots' mean row's, 0
+        where the weight is 0: the model as it is."""
         z, shots = z[..., : self.dim], z[..., self.dim :]
         sent = self.alpha * z
         for prompt in self.prompts:
@@ -89,7 +92,8 @@ class PromptSpace:
         if not self.most_shots:
             return sent
         weight = shots if shots.shape[-1] else np.full((*z.shape[:-1], 1), self.shots)
-        return np.concatenate([sent, weight], axis=-1)
+        centred = [(weight > 0).astype(float)] if self._centred else []
+        return np.concatenate([sent, weight, *centred], axis=-1)
 
     @property
     def untuned(self) -> Floats:
@@ -159,7 +163,7 @@ class Objective:
             self.engine.load_examples(place or name, self.sets[name].batch)
 
     def keep(self, name: str) -> None:
-        """Keep the mean embeddings of a loaded set's labels, without a prompt, for prototypes."""
+        """Keep the mean rows of a loaded set's labels, without a prompt."""
         self.engine.keep(name, self.space.coordinates(np.zeros(self.space.dim)))
 
     def shot_losses(self, name: str, weights: Floats) -> Floats:

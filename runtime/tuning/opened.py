@@ -23,7 +23,7 @@ class Opened:
     """The rows of one prompt."""
 
     def __init__(self, run: TuningRun, fingerprints: Mapping[str, str], z: Floats, shots: float = 0.0) -> None:
-        """`z` `[d]`: the prompt's vector; `shots`: their weight in prototypes. Raises RunFolderError where the file
+        """`z` `[d]`: the prompt's vector; `shots`: their weight. Raises RunFolderError where the file
         cannot be read."""
         self._run = run
         model = {name: fingerprints.get(name, "") for name in ("program", "layers", "weights")}

@@ -124,7 +124,7 @@ def summary(result: Json) -> str:
         lines.append("NOT PRIVATE: the clear engine computed on weights and examples as they are")
     lines += [
         f"train loss   {result['start_loss']:.4f} -> {result['best_loss']:.4f}   (no tuning -> best candidate)",
-        *([f"shots        weight {result['shots']:g} in prototypes"] if result.get("shots") else []),
+        *([f"shots        weight {result['shots']:g} beside label texts or words"] if result.get("shots") else []),
         f"dev loss     {result['start_dev']:.4f} -> {result['best_dev']:.4f}   (no tuning -> chosen prompt)",
     ]
     if result["test_tuned"] is None:

@@ -5,7 +5,7 @@
 | `options.json` | options and fingerprints (data, program, embeddings, layers, other weights) | once |
 | `history.jsonl` | one line a generation | appended and synced every generation |
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
-| `shots.jsonl` | with `--prototype-shots` the labelled examples that prototypes are made of | at the end |
+| `shots.jsonl` | with `--prototype-shots` the labelled examples that take part beside label texts or words | at the end |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
 | `report.html` | the same for people, in one file | at the end, and when the run is interrupted |
 | `evaluation.json`, `evaluation.png` | the test set under none and under the chosen prompt | at the end |
@@ -145,7 +145,7 @@ class TuningRun(RunFolder):
         return found
 
     def write_shots(self, examples: Sequence[Example]) -> None:
-        """What prototypes are made of, for whoever uses the prompt."""
+        """The labelled examples, for whoever uses the prompt."""
         lines = []
         for each in examples:
             texts = (each.text,) if isinstance(each.text, str) else each.text

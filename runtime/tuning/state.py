@@ -39,7 +39,7 @@ class TuningState:
     phases: dict[str, Cost] = field(default_factory=dict)
     """The cost by phase."""
     shots: float = 0.0
-    """Weight that the shots have in prototypes."""
+    """Weight that the shots have in the head."""
     opened: dict[str, int] = field(default_factory=dict)
     """Numbers of every output that were opened; not those of a generation that was interrupted."""
 

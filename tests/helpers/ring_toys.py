@@ -89,7 +89,9 @@ def toy(
     for v in plan.inputs("kept"):
         inputs[v.attrs["name"]] = 0.5 * _random(rng, "head.prototypes", spec, loud)
         inputs["share"] = (labels := inputs["labels"]) @ (1 / np.maximum(1, labels.sum(0)))[:, None]
-        inputs["shots"] = np.linspace(0.0, shots, candidates)[:, None]
+        (numbers,) = (v.shape for v in plan.inputs("candidate") if v.attrs["name"] == "shots")
+        inputs["shots"] = np.linspace(0.0, shots, candidates)[:, None].repeat(*numbers, axis=1)
+        inputs["shots"][:, 1:] = inputs["shots"][:, 1:] > 0
     if variant == "softmax":
         weights |= log_sums(plan, weights, [inputs])
     sites: dict[str, dict[str, float]] = {}

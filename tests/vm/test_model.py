@@ -100,9 +100,10 @@ def test_traffic_is_what_the_estimate_says(variant: str, rounds: str) -> None:
     assert max(stepped.bytes_sent) < 1.1 * min(stepped.bytes_sent)
 
 
-def test_shots_become_prototypes() -> None:
+@pytest.mark.parametrize("head", ["prototypes", "masked_lm"])
+def test_shots_become_part_of_the_head(head: str) -> None:
     """Means that are kept, of one set and then of another, are what later steps read; traffic is as estimated."""
-    t = toy("prototypes", variant="softmax", shots=4.0)  # two candidates: pairs in one tile a lane
+    t = toy(head, variant="softmax", shots=4.0)  # two candidates: pairs in one tile a lane
     s, candidates = simulator(t), len(t.inputs["z"])
     names = [o.name for o in t.ring.outputs]
     z = np.concatenate([noisy(t.words[v.attrs["name"]], v.ring).reshape(-1) for v in t.ring.inputs("candidate")])

@@ -17,13 +17,15 @@ from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.session import embed
 
 from accuracy.decoder import TorchDecoder
-from accuracy.methods import SILENT
+from accuracy.methods import SILENT, without_prompt
+from accuracy.prototypes import Embedded, LabelWords
 
 TEXTS = ["good film", "a bad film", "it was very good", "the", "the news was bad"]
 LABELS = ["good", "bad", "good", "bad", "good"]
 OPTIONS = {
     "sequence_length": 36, "n_prompt_tokens": 2, "prompt_layer": 0, "intrinsic_dim": 6, "attention": "softmax",
     "template": "Review: {text} So it is", "label_words": ("good=good", "bad=bad"), "engine": "clear",
+    "prototype_shots": 0.0,
 }  # fmt: skip
 
 
@@ -57,3 +59,30 @@ def test_torch_decoder_computes_what_the_oracle_does(family: str, more: dict[str
     step[0, 0] = 1e-3
     slope = (fast.losses("train", z + step) - fast.losses("train", z - step))[0] / 2e-3
     assert abs(slope - leaf.grad[0, 0].item()) < 1e-2
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_shots_beside_label_words_are_the_oracles(family: str, tmp_path: Path) -> None:
+    """`prototypes` computes what a run does, from the rows of one forward pass; without weight, the words' logits."""
+    save_decoder(tmp_path, family, "causal_lm")
+    options = TuneOptions(model=str(tmp_path), **(OPTIONS | {"prototype_shots": 4.0, "prompt_at": "template"}))
+    model = load_model(options, ["bad", "good"])
+    examples = [Example(text, label) for text, label in zip(TEXTS, LABELS, strict=True)]
+    labelled = embed("train", examples, model, options, SILENT)
+    assert model.weights is not None
+    oracle, space = ClearEngine(model.plan, model.weights), PromptSpace(model.plan, 1.0)
+    oracle.load_examples("train", labelled.batch)
+    oracle.keep("train", space.coordinates(np.zeros(space.dim)))
+    plain = without_prompt(model)
+    fast = TorchDecoder(plain, "cpu")
+    fast.load_examples("train", embed("train", examples, plain, options, SILENT).batch)
+    rows = fast.unit_rows("train")
+    offset = fast.read(np.zeros(rows.shape[-1]))
+    head = LabelWords(fast.read(np.eye(rows.shape[-1])) - offset, offset)
+    means = Embedded(rows, labelled.labels).means(2)
+    logits = {}
+    for weight in (0.0, 0.5, 4.0):
+        logits[weight] = oracle.logits("train", space.coordinates(np.append(np.zeros(space.dim), weight)))
+        assert np.abs(head.logits(rows, means, weight) - logits[weight]).max() < 1e-3
+    assert np.abs(fast.logits("train", np.zeros(0)) - logits[0.0]).max() < 1e-4
+    assert np.ptp(logits[4.0] - logits[0.5]) > 0.1

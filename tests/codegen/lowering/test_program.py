@@ -63,17 +63,18 @@ def test_fixed_point_follows_float(head: str, act: str, variant: str, loss: str,
         assert np.abs(got - t.reference[output.name]).max() < 0.02 * max(1.0, spread)
 
 
+@pytest.mark.parametrize("head", ["prototypes", "masked_lm"])
 @pytest.mark.parametrize("most", [0.5, 4.0, 32.0])
-def test_prototypes_of_texts_and_shots(most: float) -> None:
+def test_shots_beside_texts_and_words(head: str, most: float) -> None:
     """From none of the shots' weight to all of it; and the means themselves, of labels with one example or more."""
-    t = toy("prototypes", shots=most, candidates=3, examples=7)
+    t = toy(head, shots=most, candidates=3, examples=7)
     result = run_program(t.ring, t.words)
     for output in t.ring.outputs:
         got = decode(result[output.name], t.ring[output.value].scale).reshape(t.reference[output.name].shape)
         error = np.abs(got - t.reference[output.name]).max()
         assert error < (2e-3 if output.keep is not None else 0.02 * np.abs(t.reference["logits"]).max())
-    texts = toy("prototypes", candidates=3, examples=7)
-    assert np.abs(t.reference["logits"][0] - texts.reference["logits"][0]).max() < 1e-9  # no weight: texts alone
+    alone = toy(head, candidates=3, examples=7)
+    assert np.abs(t.reference["logits"][0] - alone.reference["logits"][0]).max() < 1e-9  # no weight: texts, or words
     rows, labels = t.reference["class_means"][0], t.inputs["labels"]
     lengths = np.linalg.norm(rows, axis=1)
     assert np.allclose(lengths[labels.sum(0) == 1], 1)

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, get_args
 
 from helpers.places import ROOT
+from secfwt.codegen.model.compatibility import SHOT_HEADS
 from secfwt.codegen.model.decoders.rope import Rope
 from secfwt.codegen.model.options import GenOptions, Place
 from secfwt.codegen.model.spec import HeadSpec, ModelSpec
@@ -57,12 +58,14 @@ def built() -> dict[str, tuple[set[str], set[str]]]:
         )
         for head, place in product(DECODERS, get_args(Place))
     ]
-    plans.append(
+    plans += [
         build_plan(
-            ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, HEADS[-1]),
+            ModelSpec("bert", 16, 3, 4, 24, "gelu", 1e-12, 50, 40, 0, 2, 0, head),
             GenOptions(sequence_length=8, prototype_shots=4.0),
         )
-    )
+        for head in HEADS
+        if head.kind in SHOT_HEADS
+    ]
     for v in (v for plan in plans for v in plan):
         attrs, weights = found.setdefault(v.kind, (set(), set()))
         attrs.update(v.attrs)

@@ -112,7 +112,7 @@ def test_prototypes_are_made_again_of_the_runs_shots(tmp_path: Path, asked: list
     )
     assert done.exit_code == 0, done.output
     before, result = opened(tmp_path / "run"), json.loads((tmp_path / "run" / "result.json").read_text())
-    assert ("in prototypes, by dev loss" in done.output) == bool(shots)
+    assert ("beside label texts or words, by dev loss" in done.output) == bool(shots)
     assert bool(result["shots"]) == bool(shots)
     assert (tmp_path / "run" / "shots.jsonl").exists() == bool(shots)
     (tmp_path / "run" / "opened.jsonl").unlink()

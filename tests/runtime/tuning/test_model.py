@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.toy_decoders import save_decoder
-from helpers.toys import save_sentence_transformer
+from helpers.toys import save_sentence_transformer, save_toy
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.hub.tokenizer import following_ids, load_tokenizer
 from secfwt.codegen.model.compatibility import choose_shots
@@ -74,8 +74,14 @@ def test_a_decoders_prompt_stands_where_it_does_well(
 @pytest.mark.parametrize(
     ("given", "weight"), [({}, 4.0), ({"prototype_shots": 0.0}, 0.0), ({"prototype_shots": 9.0}, 9.0)]
 )
-def test_shots_take_part_in_an_encoders_prototypes(given: dict[str, Any], weight: float, tmp_path: Path) -> None:
-    save_sentence_transformer(tmp_path, "bert")
+@pytest.mark.parametrize("head", ["prototypes", "words"])
+def test_shots_take_part_in_label_texts_and_words(
+    head: str, given: dict[str, Any], weight: float, tmp_path: Path
+) -> None:
+    if head == "words":
+        save_decoder(tmp_path, "llama", "causal_lm")
+    else:
+        save_sentence_transformer(tmp_path, "bert")
     model = load_model(TuneOptions(model=str(tmp_path), **(OPTIONS | {"sequence_length": 8} | given)), LABELS)
     assert model.options.prototype_shots == weight
     asked = model.options if given else replace(model.options, prototype_shots=None)
@@ -84,6 +90,7 @@ def test_shots_take_part_in_an_encoders_prototypes(given: dict[str, Any], weight
     assert choose_shots(model.spec, start, kept=True).prototype_shots == (weight if given else 0.0)
 
 
-def test_shots_take_no_part_where_labels_have_words(tmp_path: Path) -> None:
-    save_decoder(tmp_path, "llama", "causal_lm")
-    assert load_model(TuneOptions(model=str(tmp_path), **OPTIONS), LABELS).options.prototype_shots == 0.0
+def test_shots_take_no_part_in_a_classifier(tmp_path: Path) -> None:
+    save_toy(tmp_path, "bert", "classification")
+    model = load_model(TuneOptions(model=str(tmp_path), **(OPTIONS | {"sequence_length": 8})), ["LABEL_0", "LABEL_1"])
+    assert model.options.prototype_shots == 0.0
