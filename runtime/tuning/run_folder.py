@@ -5,7 +5,7 @@
 | `options.json` | options and fingerprints (data, program, embeddings, layers, other weights) | once |
 | `history.jsonl` | one line a generation | appended and synced every generation |
 | `state` | search state, best prompt so far, cost so far | replaced atomically every generation |
-| `shots.jsonl` | with `--prototype-shots` the labelled examples that take part beside label texts or words | at the end |
+| `shots.jsonl` | with `--prototype-shots` the labelled examples beside label texts or words | at the end |
 | `result.json`, `prompt.npz`, `loss.png` | what the run reached | at the end |
 | `report.html` | the same for people, in one file | at the end, and when the run is interrupted |
 | `evaluation.json`, `evaluation.png` | the test set under none and under the chosen prompt | at the end |
