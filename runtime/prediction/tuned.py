@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..engine import Floats
 from ..errors import RunFolderError
 from ..tuning.model import Model, model_of
 from ..tuning.options import TuneOptions, resumed_options
-from ..tuning.run_folder import TuningRun
+from ..tuning.run_folder import SHOTS_FILE, TuningRun
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class TunedRun:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise RunFolderError(f"the result in {path} cannot be read: {error}") from None
-        return cls(path, resumed_options(stored, changed), labels, z, prints, shots)
+        options = resumed_options(stored, changed)
+        if options.prototype_shots is None and not shots and not (path / SHOTS_FILE).exists():
+            options = replace(options, prototype_shots=0.0)  # of when they took no part in the model's head
+        return cls(path, options, labels, z, prints, shots)
 
     def model(self) -> Model:
         """The run's model. Raises RunFolderError where it is another than the run's, and as `model_of` does."""

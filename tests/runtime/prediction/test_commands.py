@@ -116,6 +116,11 @@ def test_prototypes_are_made_again_of_the_runs_shots(tmp_path: Path, asked: list
     assert bool(result["shots"]) == bool(shots)
     assert (tmp_path / "run" / "shots.jsonl").exists() == bool(shots)
     (tmp_path / "run" / "opened.jsonl").unlink()
+    if not shots:  # as it is of a run whose head took none when it was made, and would by now
+        path = tmp_path / "run" / "options.json"
+        stored = json.loads(path.read_text())
+        stored["options"]["prototype_shots"] = None
+        path.write_text(json.dumps(stored))
     assert evaluate("--run", tmp_path / "run", "--prompt", "both").exit_code == 0
     assert opened(tmp_path / "run") == before
     if shots:
