@@ -276,10 +276,12 @@ def measured_draw(
 
 
 DRAWN = {
-    "by dev": "texts and shots", "texts": "texts alone", "shots alone of all": "shots alone",
+    "by dev": "texts or words, and shots", "texts": "texts or words alone", "shots alone of all": "shots alone",
     "logistic regression": "logistic regression",
 }  # fmt: skip
 """Uses that the figure shows."""
+PANELS = 2
+"""Of the figure, side by side."""
 KEYS = ("task", "attention", "on", "shots", "draw")
 
 
@@ -292,8 +294,12 @@ def figure(rows: list[dict[str, str]]) -> None:
     """Accuracy against shots, a panel per task but MRPC: means over draws, on the rows that were not drawn."""
     rows = [row for row in rows if row["on"] == "rows not drawn"]
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
-    drawing = Figure(figsize=(4.2 * len(tasks), 3.2), layout="constrained")
-    for axes, task in zip(drawing.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+    lines = -(-len(tasks) // PANELS)
+    drawing = Figure(figsize=(4.2 * PANELS, 3.2 * lines), layout="constrained")
+    panels = drawing.subplots(lines, PANELS, squeeze=False).ravel()
+    for axes in panels[len(tasks) :]:
+        axes.axis("off")
+    for axes, task in zip(panels, tasks, strict=False):
         shots = sorted({int(row["shots"]) for row in rows if row["task"] == task})
         for use, name in DRAWN.items():
             means = [
