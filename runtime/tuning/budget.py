@@ -99,7 +99,8 @@ def party_bytes(compiled: Compiled, sizes: Mapping[str, int], options: SearchOpt
         loading_bytes(ring, train, setup + train * each),
         loading_bytes(ring, dev, both),
         *(step_bytes(ring, *step, both) for step in steps),
-        *(loading_bytes(ring, n, setup + (dev + n) * each + ahead) for n in (shots, part) if n),  # in train's place
+        # in train's place, the shots when dev has been released
+        *(loading_bytes(ring, n, setup + (rest + n) * each + ahead) for rest, n in ((1, shots), (dev, part)) if n),
     )
 
 

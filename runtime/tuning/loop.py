@@ -294,6 +294,7 @@ def _finish(
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
         if state.shots:
+            objective.release("dev")
             objective.load(SHOTS, place="train")
             objective.keep("train")
         prompts = [objective.space.untuned, *([best_z] if tuned else [])]

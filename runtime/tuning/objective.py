@@ -162,6 +162,10 @@ class Objective:
         if name in self.sets:
             self.engine.load_examples(place or name, self.sets[name].batch)
 
+    def release(self, name: str) -> None:
+        """Give up a loaded set, whose memory the parties need for others, but for one example: they drop none."""
+        self.engine.load_examples(name, self.sets[name].batch.part(slice(0, 1)))
+
     def keep(self, name: str) -> None:
         """Keep the mean rows of a loaded set's labels, without a prompt."""
         self.engine.keep(name, self.space.coordinates(np.zeros(self.space.dim)))

@@ -20,10 +20,11 @@ from secfwt.codegen.series.ranges import Ranges
 from secfwt.runtime.engine import Batch, Floats, Left
 from secfwt.runtime.errors import BudgetSpentError
 from secfwt.runtime.progress import PlainDisplay
+from secfwt.runtime.tuning import loop
 from secfwt.runtime.tuning.budget import at_a_time, check_budget, need, party_bytes, shown
 from secfwt.runtime.tuning.limits import Canaries
 from secfwt.runtime.tuning.loop import Outcome, tune
-from secfwt.runtime.tuning.objective import Objective
+from secfwt.runtime.tuning.objective import SHOTS, LabelledSet, Objective
 from secfwt.runtime.tuning.options import SearchOptions
 from secfwt.runtime.tuning.run_folder import TuningRun
 
@@ -169,6 +170,19 @@ def test_the_test_set_takes_the_place_of_the_training_set(tmp_path: Path, at_a_t
     clear.load_examples("test", objective.sets["test"].batch)
     z = objective.space.coordinates(found.best_z)
     np.testing.assert_allclose(found.test_logits["tuned"], clear.logits("test", z), rtol=1e-9)
+
+
+def test_shots_take_the_place_of_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "weight_of_shots", lambda *_: 0.5)
+    engine = Holding()
+    monkeypatch.setattr(engine, "keep", lambda name, z: None)
+    objective = toy_objective(engine)
+    train, dev = (objective.sets[name] for name in ("train", "dev"))
+    both = {key: np.concatenate([train.batch.inputs[key], values]) for key, values in dev.batch.inputs.items()}
+    objective.sets[SHOTS] = LabelledSet(SHOTS, Batch(both), np.concatenate([train.labels, dev.labels]))
+    objective.at_a_time = 1
+    assert run(objective, tmp_path / "run").shots == 0.5
+    assert engine.most == len(train.labels) + len(dev.labels) + 1
 
 
 def test_a_larger_test_set_takes_no_more_memory() -> None:
