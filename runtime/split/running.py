@@ -19,6 +19,7 @@ from ..progress import Display
 from ..run_folder import private_file, private_folder
 from .adapters import base_hash
 from .client import AdapterClient
+from .encryption.bfv import TOKENS
 from .options import Encryption
 
 COMMAND = f"{__package__}.serving"
@@ -104,6 +105,8 @@ class LocalServer(PartyProcesses):
 def _connected(
     deployment: Deployment, base: str, matrices: Mapping[str, tuple[int, ...]], encryption: Encryption, display: Display
 ) -> Iterator[AdapterClient]:
+    if encryption == "ahead":
+        display.note(f"masks    made for {TOKENS:,} rows at a time; a few texts may be quicker without: --he online")
     client = AdapterClient(deployment.parties[0], deployment.certificates, base, matrices, display.part, encryption)
     try:
         yield client
