@@ -257,7 +257,13 @@ class GenOptions(ProgramOptions):
         ),
     ] = ""
     temperature: Annotated[
-        float, Option("Prototype head: factor on the cosine.", LABELS, at_least=1e-6, at_most=1_000_000)
+        float,
+        Option(
+            "Factor on cosines: with prototypes, and of what shots add to label words.",
+            LABELS,
+            at_least=1e-6,
+            at_most=1_000_000,
+        ),
     ] = 20.0
     seed: Annotated[
         int, Option("Of everything public and random: features, the projection from z.", SEARCH, at_least=0)
