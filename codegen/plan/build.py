@@ -173,7 +173,7 @@ class Shots(NamedTuple):
 
 def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[int, Shots | None]:
     """Logits; and, where shots take part in them, what is kept of these."""
-    head, most = spec.head, options.prototype_shots
+    head, most = spec.head, options.prototype_shots or 0.0
     shape = (head.num_labels, spec.hidden_size)
     if head.kind == "prototypes":
         texts, temperature = {"prototypes": "head.prototypes"}, options.temperature
@@ -182,7 +182,7 @@ def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[i
                 "cosine", (row,), shape=shape[:1], bound=temperature, weights=texts, temperature=temperature
             )
             return logits, None
-        numbers, means = _shots(plan, options, shape, 1)
+        numbers, means = _shots(plan, most, shape, 1)
         made = plan.add("prototypes", (numbers, means), shape=shape, weights=texts, temperature=temperature, most=most)
         logits = plan.add("cosine", (row, made), shape=shape[:1], bound=temperature, temperature=temperature)
         return logits, Shots(row, means)
@@ -194,7 +194,7 @@ def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[i
     if not most:
         return _dense(plan, row, head.num_labels, "head.out", "none"), None
     (normalised,) = plan[row].inputs
-    numbers, means = _shots(plan, options, shape, 2)
+    numbers, means = _shots(plan, most, shape, 2)
     logits = plan.add(
         "label_words", (row, normalised, numbers, means), shape=shape[:1],
         weights={p: f"head.out.{p}" for p in ("weight", "bias")} | plan[row].weights,
@@ -203,12 +203,11 @@ def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[i
     return logits, Shots(normalised, means)
 
 
-def _shots(plan: Plan, options: GenOptions, shape: tuple[int, ...], numbers: int) -> tuple[int, int]:
+def _shots(plan: Plan, most: float, shape: tuple[int, ...], numbers: int) -> tuple[int, int]:
     """What a candidate says of the shots, and their means: each label's mean of rows of unit length."""
     given = plan.add(
-        "candidate", shape=(numbers,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots",
-        bound=options.prototype_shots,
-    )  # fmt: skip
+        "candidate", shape=(numbers,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots", bound=most
+    )
     return given, plan.add("kept", shape=shape, visibility=Visibility.SECRET, bound=1.0, name=CLASS_MEANS)
 
 
