@@ -14,7 +14,7 @@ from secfwt.runtime.errors import SecfwtError
 import cells
 import rows as common
 from accuracy import prototypes
-from accuracy.prototypes import Embedded, unit
+from accuracy.prototypes import Embedded, LabelTexts, unit
 
 HIDDEN, TEXTS = 6, 120
 
@@ -27,7 +27,7 @@ def swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     texts = unit(rng.normal(size=(4, HIDDEN)))
     pool = Embedded(unit(texts[labels] + 0.7 * rng.normal(size=(TEXTS, HIDDEN))), labels)
     monkeypatch.setattr(prototypes, "pool", lambda task, data: [])
-    monkeypatch.setattr(prototypes, "embedded", lambda task, attention, data, examples: ({"pool": pool}, texts))
+    monkeypatch.setattr(prototypes, "embedded", lambda task, attention, data, examples: ({"pool": pool}, LabelTexts(texts)))
     monkeypatch.setattr(common, "FIGURES", tmp_path)
 
     def sweep(backend: str, out: Path, draws: int = 3) -> None:

@@ -15,7 +15,7 @@ from accuracy.table import read
 from accuracy.tasks import Task, draw, draw_held_out
 
 TASK = Task("films", "films", 4, 5, 10, {"good": "good film", "bad": "bad film"})
-SETTINGS = {"k_shot": 2, "n_prompt_tokens": 2, "prompt_layer": 1, "intrinsic_dim": 6, "popsize": 4, "budget": 12}
+SETTINGS = {"k_shot": 2, "n_prompt_tokens": 2, "prompt_layer": 1, "intrinsic_dim": 6, "popsize": 4, "budget": 24}
 
 
 @pytest.fixture(scope="module")
