@@ -27,7 +27,8 @@ def swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     texts = unit(rng.normal(size=(4, HIDDEN)))
     pool = Embedded(unit(texts[labels] + 0.7 * rng.normal(size=(TEXTS, HIDDEN))), labels)
     monkeypatch.setattr(prototypes, "pool", lambda task, data: [])
-    monkeypatch.setattr(prototypes, "embedded", lambda task, attention, data, examples: ({"pool": pool}, LabelTexts(texts)))
+    head = LabelTexts(texts)
+    monkeypatch.setattr(prototypes, "embedded", lambda task, attention, data, examples: ({"pool": pool}, head))
     monkeypatch.setattr(common, "FIGURES", tmp_path)
 
     def sweep(backend: str, out: Path, draws: int = 3) -> None:
