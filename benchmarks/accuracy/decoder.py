@@ -186,7 +186,7 @@ class TorchDecoder(InProcessEngine[Examples]):
 
     def _read(self, rows: Tensor) -> Tensor:
         """Logits `[…, L]` of normalised last rows."""
-        out = rows * self._weights["final_norm.gamma"] + self._weights["final_norm.beta"]
+        out = self._affine(rows, "final_norm")
         return functional.linear(out, self._weights["head.out.weight"], self._weights["head.out.bias"]).float()
 
     def _prompted(self, x: Tensor, layer: int, z: Tensor) -> Tensor:
@@ -218,7 +218,10 @@ class TorchDecoder(InProcessEngine[Examples]):
         return wide * (wide.square().mean(-1, keepdim=True) + self._spec.layer_norm_eps).rsqrt()
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
-        return self._normalised(x).to(x.dtype) * self._weights[f"{name}.gamma"] + self._weights[f"{name}.beta"]
+        return self._affine(self._normalised(x).to(x.dtype), name)
+
+    def _affine(self, x: Tensor, name: str) -> Tensor:
+        return x * self._weights[f"{name}.gamma"] + self._weights[f"{name}.beta"]
 
     def _heads(self, x: Tensor) -> Tensor:
         """`[B, R, G·D]` to `[B, G, R, D]`."""

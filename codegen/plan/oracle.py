@@ -370,7 +370,8 @@ class _Executor(DecoderOperations):
         middle = length * mean * self._weight(v, "gamma") + self._weight(v, "beta")
         words, bias = self._weight(v, "weight").T, self._weight(v, "bias")
         away = ((row / length - centred * mean)[..., None, :] * (means - mean[..., None, :])).sum(axis=-1)
-        self._see("head.shots", v.attrs["temperature"] * v.attrs["most"] * told_apart(row[0] / length, v.size))
+        if self._observe is not None:
+            self._see("head.shots", v.attrs["temperature"] * v.attrs["most"] * told_apart(row[0] / length, v.size))
         return np.asarray(x @ words + bias - centred * (middle @ words + bias) + v.attrs["temperature"] * weight * away)
 
     def _class_means(self, v: Value, x: Array, labels: Array, share: Array) -> Array:
