@@ -19,6 +19,8 @@ GENERATIONS = 2
 GATE = 6000
 """Bytes to party 1 after which its message is held: behind the handshake, within the weights or examples."""
 FINISH_SECONDS = 240.0
+ENDED_SECONDS = 15.0
+"""Within which a process that was told to end has ended, also one that is busy with its imports."""
 AGAIN_SECONDS = 5
 """After which a data owner without weights has lost them: it hears a moment later than the model owner that they are
 shared."""
@@ -110,7 +112,7 @@ def _suffer(service: Service, cell: Cell) -> tuple[str, float, str, str]:
         if cell.phase == "between steps" and (cell.role, cell.fault) != (service.searcher, "SIGSTOP"):
             service.processes[service.searcher].signal(signal.SIGCONT)
     if client is None:
-        code = service.processes[cell.role].wait(1.0)
+        code = service.processes[cell.role].wait(ENDED_SECONDS if cell.fault == "SIGTERM" else 1.0)
         return ("restarted" if code is not None else "goes on"), 0.0, _codes(service), ""
     if cell.phase == "weights" and service.prepared.engine == "mp-spdz" and cell.role != client:
         _begin_again(service, cell.role)  # owners wait for it
@@ -213,7 +215,8 @@ def _recover(service: Service) -> None:
         if (service.run / "result.json").exists() and searcher and searcher.wait(0) == 0:
             return
         model_owner = service.processes.get("model owner")
-        if not model_owner or (not model_owner.running and service.needs_weights(bool(lost))):
+        failed = embedded and model_owner and model_owner.wait(60)  # it ends once it has shared, or was told to
+        if not model_owner or failed or (not model_owner.running and service.needs_weights(bool(lost))):
             model_owner = service.start_model_owner()
         if embedded:
             _expect(model_owner.wait(60) == 0, "the weights were not shared afterwards", service)

@@ -63,18 +63,15 @@ std::vector<Measured> rates(Isa isa) {
   return out;
 }
 
-// By ring.
-using Choices = std::array<Measured, kWord + 1>;
+}  // namespace
 
-Choices choices(Isa isa) {
-  Choices out{};
-  for (const Measured& each : rates(isa))
+KernelChoices choose_kernels(const std::vector<Measured>& rates) {
+  KernelChoices out{};
+  for (const Measured& each : rates)
     for (int bits = 1; bits <= each.kernel->bits; ++bits)
       if (each.rate > out[static_cast<std::size_t>(bits)].rate) out[static_cast<std::size_t>(bits)] = each;
   return out;
 }
-
-}  // namespace
 
 const std::vector<const GemmKernel*>& kernels() {
   static const std::vector<const GemmKernel*> all = [] {
@@ -94,9 +91,9 @@ const std::vector<const GemmKernel*>& kernels() {
 
 const Measured& fastest_kernel(Isa isa, int bits) {
   static std::array<std::once_flag, 4> measured;
-  static std::array<Choices, 4> all;
+  static std::array<KernelChoices, 4> all;
   const auto i = static_cast<std::size_t>(isa);
-  std::call_once(measured[i], [&] { all[i] = choices(isa); });
+  std::call_once(measured[i], [&] { all[i] = choose_kernels(rates(isa)); });
   return all[i][static_cast<std::size_t>(bits)];
 }
 

@@ -2,6 +2,7 @@
 // packed into panels in the order (and the limbs) in which the kernel reads them, zero-padded to whole panels.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "ring/isa.h"
@@ -63,12 +64,15 @@ const GemmKernel* amx_kernel(int bytes);
 
 // Those this processor runs.
 const std::vector<const GemmKernel*>& kernels();
-// The fastest of an instruction set's for a ring, and its rate: those that could do are measured at first use, which
-// takes about a millisecond.
 struct Measured {
   const GemmKernel* kernel;
   double rate;
 };
+// By a ring's bits: the fastest of those that serve it.
+using KernelChoices = std::array<Measured, kWord + 1>;
+KernelChoices choose_kernels(const std::vector<Measured>& rates);
+// The fastest of an instruction set's for a ring, and its rate: those that could do are measured at first use, which
+// takes about a millisecond.
 const Measured& fastest_kernel(Isa isa, int bits);
 // What large products in a ring run on.
 const GemmKernel& current_kernel(int bits);
