@@ -17,7 +17,6 @@ from secfwt.codegen.owners.first_token import first_token
 from secfwt.codegen.owners.prepare import PROBES, prepare_weights
 from secfwt.codegen.owners.sequences import bare_ids
 from secfwt.runtime.data.examples import Example
-from secfwt.runtime.tuning.model import default_model
 from torch import Tensor
 from torch.nn import functional
 
@@ -91,10 +90,10 @@ class Classifier:
     """A sentence encoder that learns which label's text an example is like; its score is the accuracy in percent."""
 
     task: Task
+    path: Path
     targets = ["query", "key", "value", "dense"]  # noqa: RUF012 (all matrices of a layer)
 
     def __post_init__(self) -> None:
-        self.path = default_model()
         self.module = transformers.AutoModel.from_pretrained(self.path).eval()
         self.layers = self.module.config.num_hidden_layers
         spec = read_model(self.path, GenOptions(head="prototypes", label_texts=("a", "b")))

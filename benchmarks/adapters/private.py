@@ -1,6 +1,7 @@
 """A fine-tuned classifier, privately: all of it secret, its top layers, or what a LoRA changes of them.
 
     python benchmarks/run.py lora --lora DIR … --ways private frozen merged factored
+    python benchmarks/run.py lora --model minilm-6-heads --lora DIR … --ways private frozen merged
 
 MiniLM with a LoRA of its top layers (`run.py adapter`), on AG News: accuracy in the clear on the dev file's first rows,
 and privately on the first of those, with what a batch of them costs. One row for every adapter and way. The programs
@@ -82,7 +83,8 @@ class LoraRow:
 
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     """Which adapters, in which ways, and on how many texts."""
-    parser.add_argument("--lora", type=Path, nargs="+", required=True, help="adapters of MiniLM's")
+    parser.add_argument("--lora", type=Path, nargs="+", required=True, help="adapters of the model's")
+    parser.add_argument("--model", type=Path, help="a sentence encoder, e.g. with merged heads (default: MiniLM)")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--tested", type=int, default=AG_NEWS.tested, help="texts, in the clear")
     parser.add_argument("--private", type=int, default=64, help="of them, privately")
@@ -96,7 +98,7 @@ def main(options: argparse.Namespace) -> None:
     texts = read_examples(options.data / AG_NEWS.folder / "dev.tsv", known_labels=AG_NEWS.labels)[: options.tested]
     for folder in options.lora:
         for way in options.ways:
-            row = measure(AG_NEWS, default_model(), folder, way, texts, options.private, options.batch)
+            row = measure(AG_NEWS, options.model or default_model(), folder, way, texts, options.private, options.batch)
             print(row, flush=True)
             if not options.dry:
                 write("lora", [row])

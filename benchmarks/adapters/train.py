@@ -2,6 +2,7 @@
 
     python benchmarks/run.py adapter --subject smollm2 --layers 8 --output adapters/smollm2-8
     python benchmarks/run.py adapter --subject minilm --layers 3 --output adapters/minilm-3
+    python benchmarks/run.py adapter --subject minilm --model minilm-6-heads --layers 2 --output minilm-6-heads-2
 
 SmolLM2 learns to write as the texts do (score: perplexity of 64 others), MiniLM to tell their topics (score: percent
 of 1,000 others). One row in `results/adapter.csv`.
@@ -20,6 +21,7 @@ import numpy as np
 import peft
 import torch
 from secfwt.runtime.data.examples import Example, read_examples
+from secfwt.runtime.tuning.model import default_model
 
 from accuracy.fidelity import processor
 from accuracy.tasks import AG_NEWS, DATA, SMOLLM2_AG_NEWS
@@ -68,6 +70,7 @@ class AdapterRow:
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     """What is trained, and where it goes."""
     parser.add_argument("--subject", choices=TRAININGS, required=True)
+    parser.add_argument("--model", type=Path, help="e.g. one with merged heads (default: the subject as it is)")
     parser.add_argument("--layers", type=int, required=True, help="how many are adapted, from the top")
     parser.add_argument("--steps", type=int, help="default: the subject's")
     parser.add_argument("--output", type=Path, required=True, help="folder of the adapter, in PEFT's layout")
@@ -80,10 +83,15 @@ def main(options: argparse.Namespace) -> None:
     given = TRAININGS[options.subject]
     if options.steps:
         given = replace(given, steps=options.steps)
-    subject: Subject = Writer(Path(SMOLLM2_AG_NEWS.model)) if options.subject == "smollm2" else Classifier(AG_NEWS)
+    subject: Subject
+    if options.subject == "smollm2":
+        subject = Writer(options.model or Path(SMOLLM2_AG_NEWS.model))
+    else:
+        subject = Classifier(AG_NEWS, options.model or default_model())
+    name = options.model.stem if options.model else options.subject
     texts = read_examples(options.data / AG_NEWS.folder / "train.tsv")
     others = read_examples(options.data / AG_NEWS.folder / "dev.tsv")[: given.held_out]
-    row = trained(options.subject, subject, options.layers, given, texts, others, options.output)
+    row = trained(name, subject, options.layers, given, texts, others, options.output)
     print(row)
     if not options.dry:
         write("adapter", [row])
@@ -102,9 +110,10 @@ def trained(
     optimiser = torch.optim.AdamW(parameters, lr=given.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / given.steps)
     rng = np.random.default_rng(0)
+    bfloat16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
     for step in range(given.steps):
         batch = [texts[i] for i in rng.choice(len(texts), given.batch, replace=False)]
-        with torch.autocast("cpu", torch.bfloat16):  # several times faster where the processor has it
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):  # several times faster where the processor has it
             loss = subject.loss(batch)
         optimiser.zero_grad()
         loss.backward()
