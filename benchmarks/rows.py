@@ -121,6 +121,13 @@ def write(name: str, rows: Sequence[DataclassInstance], folder: Path = RESULTS) 
     return path
 
 
+def record(name: str, row: DataclassInstance, dry: bool) -> None:
+    """Print a row as soon as it is there and, unless `dry`, append it to `<name>.csv`."""
+    print(row, flush=True)
+    if not dry:
+        write(name, [row])
+
+
 def read(name: str, folder: Path = RESULTS) -> list[Row]:
     """The rows of `<folder>/<name>.csv`, oldest first; none where there is no such file."""
     path = folder / f"{name}.csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.engines import local_engine
 from secfwt.runtime.tuning.loop import tune, weight_of_shots
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
-from secfwt.runtime.tuning.objective import SHOTS, LabelledSet, Objective, PromptSpace
+from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import asdict_sets, embed
@@ -61,6 +61,7 @@ METHODS = {
     "prototypes of shots, RFA": Method("shots", "rfa"),
     "private prototypes of shots, fixed-point oracle": Method("shots", "rfa", "oracle"),
     "private, three parties over TLS": Method("evolution", "rfa", "parties"),
+    "private shots, softmax, three parties over TLS": Method("shots", "softmax", "parties"),
 }
 
 
@@ -111,13 +112,15 @@ def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, o
     sets = {part: embed(part, examples, model, options, SILENT) for part, examples in given.items()}
     space = PromptSpace(model.plan, options.alpha)
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
+    before = engine.cost().bytes_sent
     found = weighed(objective, sets)
+    megabytes = (engine.cost().bytes_sent - before) / 1e6
     right = engine.logits("test", space.coordinates(found.z)).argmax(axis=-1) == tested.labels
     return AccuracyRow(
         task=task.name, method=name, seed=options.seed, settings=described(task, settings),
         adapter=adapter_hash(method), shots=options.k_shot, evaluations=0, start_loss=found.start_loss,
         best_loss=found.best_loss, start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()),
-        tested=len(right), seconds=time.monotonic() - began, megabytes=0.0, commit=common.commit(),
+        tested=len(right), seconds=time.monotonic() - began, megabytes=megabytes, commit=common.commit(),
         command=common.command(),
     )  # fmt: skip
 
@@ -125,19 +128,23 @@ def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, o
 Loaded = tuple[Model, Engine, LabelledSet]
 LAST: dict[str, Loaded] = {}
 """What was loaded last, by all that it depends on."""
+OPENED = ExitStack()
+"""Its engine: whoever measures closes it in the end."""
 
 
 def loaded(task: Task, method: Method, settings: dict[str, object], data: Path) -> Loaded:
-    """A model, its engine in this process, and the test set there."""
+    """A model, its engine, and the test set there."""
     if (key := repr((task, method, settings, data))) in LAST:
         return LAST[key]
     LAST.clear()
+    OPENED.close()
     options = run_options(task, method, 1, settings)
     splits = draw(task, data, options.k_shot, 1)
     model = load_model(options, splits.labels)
     tested = embed("test", splits.test, model, options, SILENT)
-    with opened(method, model, Path()) as engine:
-        engine.load_examples("test", tested.batch)
+    folder = OPENED.enter_context(TemporaryDirectory(prefix="secfwt-accuracy-"))
+    engine = OPENED.enter_context(opened(method, model, Path(folder)))
+    engine.load_examples("test", tested.batch)
     LAST[key] = model, engine, tested
     return LAST[key]
 
@@ -207,8 +214,9 @@ def weighed(objective: Objective, sets: dict[str, LabelledSet]) -> Found:
     train, dev = sets["train"].batch.inputs, sets["dev"].batch.inputs
     both = {key: np.concatenate([train[key], dev[key]]) for key in train}
     both["share"] = shares(both["labels"])
-    objective.engine.load_examples(SHOTS, Batch(both))
-    objective.keep(SHOTS)
+    objective.release("dev")
+    objective.engine.load_examples("train", Batch(both))
+    objective.keep("train")
     return Found(z, start_dev=float(losses[0]), best_dev=float(losses[1]))
 
 
@@ -245,8 +253,10 @@ def described(task: Task, settings: dict[str, object]) -> str:
 
 def serves(method: Method, task: Task) -> bool:
     """Whether a method is for the task's model: random features are for MiniLM, which has an adapter; what shots are
-    worth to a decoder `prototypes` says."""
-    return not task.package or (method.attention == "softmax" and method.search != "shots")
+    worth to a decoder in the clear `prototypes` says."""
+    if not task.package:
+        return True
+    return method.attention == "softmax" and (method.search != "shots" or method.engine == "parties")
 
 
 def adapter_hash(method: Method) -> str:

@@ -35,7 +35,7 @@ from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.model import Model, default_model
 
 from accuracy.tasks import AG_NEWS, DATA, Task
-from rows import command, commit, write
+from rows import command, commit, record
 
 WAYS = {
     "private": {"weights": "private"},
@@ -99,9 +99,7 @@ def main(options: argparse.Namespace) -> None:
     for folder in options.lora:
         for way in options.ways:
             row = measure(AG_NEWS, options.model or default_model(), folder, way, texts, options.private, options.batch)
-            print(row, flush=True)
-            if not options.dry:
-                write("lora", [row])
+            record("lora", row, options.dry)
 
 
 def adapted(task: Task, path: Path, folder: Path, way: str) -> Model:

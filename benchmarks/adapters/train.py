@@ -26,7 +26,7 @@ from secfwt.runtime.tuning.model import default_model
 from accuracy.fidelity import processor
 from accuracy.tasks import AG_NEWS, DATA, SMOLLM2_AG_NEWS
 from adapters.models import Classifier, Subject, Writer
-from rows import command, commit, write
+from rows import command, commit, record
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ def main(options: argparse.Namespace) -> None:
     texts = read_examples(options.data / AG_NEWS.folder / "train.tsv")
     others = read_examples(options.data / AG_NEWS.folder / "dev.tsv")[: given.held_out]
     row = trained(name, subject, options.layers, given, texts, others, options.output)
-    print(row)
-    if not options.dry:
-        write("adapter", [row])
+    record("adapter", row, options.dry)
 
 
 def trained(

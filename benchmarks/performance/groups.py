@@ -294,9 +294,7 @@ def rows_of(
 def main(options: argparse.Namespace) -> None:
     """Print every row as it is there and, unless `--dry`, keep it."""
     for row in group_rows(options):
-        print(row, flush=True)
-        if not options.dry:
-            rows.write("groups", [row])
+        rows.record("groups", row, options.dry)
 
 
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:

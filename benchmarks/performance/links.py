@@ -203,9 +203,7 @@ def main(options: argparse.Namespace) -> None:
     for what in options.what:
         with runner(what) as run:
             for row in over(what, [NETWORKS[number - 1] for number in options.network], run):
-                print(row, flush=True)
-                if not options.dry:
-                    rows.write("links", [row])
+                rows.record("links", row, options.dry)
 
 
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:

@@ -28,7 +28,7 @@ from secfwt.runtime.split.encryption.bfv import TOKENS, Scheme
 from secfwt.runtime.split.encryption.fixed import Adapter, Floats
 from secfwt.runtime.split.server import AdapterServer, Served
 
-from rows import command, commit, write
+from rows import command, commit, record
 
 BASE = "00" * 32
 QUESTIONS = 50
@@ -71,9 +71,7 @@ def add_options(parser: argparse.ArgumentParser, command: str) -> None:
 def main(options: argparse.Namespace) -> None:
     """Measure one call."""
     row = measure(options.hidden, options.outputs, options.rank, options.layers)
-    print(row)
-    if not options.dry:
-        write("split", [row])
+    record("split", row, options.dry)
 
 
 def factors(hidden: int, outputs: int, rank: int) -> tuple[Floats, Floats]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from ...codegen.commandline.options import ENGINE, Option
+from .encryption.bfv import TOKENS
 
 Encryption = Annotated[
     Literal["ahead", "online"],
     Option(
-        "Of --engine split. ahead: masks are made for 8,192 rows at a time, questions are answered at once. online: "
-        "nothing is made ahead, a row's answer takes longer.",
+        f"Of --engine split. ahead: masks are made for {TOKENS:,} rows at a time, questions are answered at once. "
+        "online: nothing is made ahead, a row's answer takes longer.",
         ENGINE,
     ),
 ]
