@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...codegen.ring.program import WORD
 
 Words = NDArray[np.uint64]
-Piece = tuple[int, np.uint64, np.uint64, np.uint64, NDArray[Any]]
+Piece = tuple[int, np.uint64, int, np.uint64, NDArray[Any]]
 CHUNK = 1 << 16
 """Numbers that are packed at a time: a multiple of 8, so that a chunk ends with a whole byte."""
 MOST_BITS = 57
@@ -44,11 +44,11 @@ def _pack(words: Words, bits: int) -> bytes:
         return words.tobytes()
     eights = -(-len(words) // 8)
     filled = np.zeros((eights, 8), np.uint64)
-    filled.reshape(-1)[: len(words)] = words
+    np.bitwise_and(words, np.uint64((1 << bits) - 1), out=filled.reshape(-1)[: len(words)])
     packed = np.zeros(eights * bits + 8, np.uint8)
-    for number, first, mask, low, window in _pieces(packed, eights, bits):
-        piece = (filled[:, number] >> first) & mask
-        window |= (piece << low).astype(window.dtype)
+    for number, first, size, low, window in _pieces(packed, eights, bits):
+        piece = filled[:, number] if size == bits else (filled[:, number] >> first) & np.uint64((1 << size) - 1)
+        window |= (piece << low).astype(window.dtype, copy=False)
     return packed[: packed_bytes(len(words), bits)].tobytes()
 
 
@@ -59,15 +59,19 @@ def _unpack(data: bytes | memoryview, count: int, bits: int) -> Words:
     packed = np.zeros(eights * bits + 8, np.uint8)
     packed[: len(data)] = np.frombuffer(data, np.uint8)
     words = np.zeros((eights, 8), np.uint64)
-    for number, first, mask, low, window in _pieces(packed, eights, bits):
-        words[:, number] |= ((window.astype(np.uint64) >> low) & mask) << first
+    for number, first, size, low, window in _pieces(packed, eights, bits):
+        if size == bits:
+            np.right_shift(window, low, out=words[:, number])
+        else:
+            words[:, number] |= ((window.astype(np.uint64) >> low) & np.uint64((1 << size) - 1)) << first
+    words &= np.uint64((1 << bits) - 1)
     return words.reshape(-1)[:count]
 
 
 def _pieces(packed: NDArray[np.uint8], eights: int, bits: int) -> Iterator[Piece]:
     """Where numbers lie: eight are `bits` bytes, and a window of at most as many holds a piece of each eighth number.
 
-    Yields which of eight, its first bit and mask, and how far it is shifted up in the window.
+    Yields which of eight, its first bit and how many, and how far they are shifted up in the window.
     """
     for number in range(8):
         for first in range(0, bits, MOST_BITS):
@@ -75,4 +79,4 @@ def _pieces(packed: NDArray[np.uint8], eights: int, bits: int) -> Iterator[Piece
             at, low = divmod(number * bits + first, 8)
             kind = next(f"<u{width}" for width in (1, 2, 4, 8) if low + size <= 8 * width)
             window = np.ndarray(eights, kind, packed.data, at, bits)
-            yield number, np.uint64(first), np.uint64((1 << size) - 1), np.uint64(low), window
+            yield number, np.uint64(first), size, np.uint64(low), window

@@ -89,6 +89,7 @@ class Ahead:
         masked = words + (modulus - self._masks.rows(call, cursor.batch, first, count, shape.inputs))
         masked -= modulus * (masked >= modulus)
         self._channel.send(Kind.ASK, call, FIRST.pack(first), pack(masked.reshape(-1), MODULUS_BITS))
+        self._masks.make_ahead(call, cursor.batch, cursor.token, min(count, cursor.left), shape.inputs)
         data = self._channel.answer(Kind.TOLD, call, packed_bytes(count * shape.outputs, MODULUS_BITS))
         told = unpack(data, count * shape.outputs, MODULUS_BITS).reshape(count, shape.outputs)
         if int(told.max()) >= int(modulus):

@@ -43,13 +43,26 @@ class Uniform:
 
 
 class Masks:
-    """Uniform rows under a key: those of a batch's token t are numbers t·width … of a stream, made when needed."""
+    """Uniform rows under a key: those of a batch's token t are numbers t·width … of a stream, made when needed, or
+    while there is nothing else to do."""
 
     def __init__(self, modulus: int) -> None:
         self._uniform = Uniform(modulus)
+        self._next: dict[int, tuple[int, int, Words]] = {}
+        """By call: a batch, a token of it, and the rows from there on that were made ahead."""
 
     def rows(self, call: int, batch: int, first: int, count: int, width: int) -> Words:
         """Of tokens `first` on, `[count, width]`."""
+        where, at, made = self._next.pop(call, (batch, first, np.empty((0, width), np.uint64)))
+        if (where, at, len(made)) == (batch, first, count):
+            return made
+        return self._rows(call, batch, first, count, width)
+
+    def make_ahead(self, call: int, batch: int, first: int, count: int, width: int) -> None:
+        """The next `rows`, as they will likely be asked for."""
+        self._next[call] = batch, first, self._rows(call, batch, first, count, width)
+
+    def _rows(self, call: int, batch: int, first: int, count: int, width: int) -> Words:
         return self._uniform.numbers(call, batch, first * width, count * width).reshape(count, width)
 
     def columns(self, call: int, batch: int, width: int) -> Words:
@@ -57,7 +70,7 @@ class Masks:
         columns = np.empty((width, TOKENS), np.uint64)
         firsts = range(0, TOKENS, 512)
         for first, part in zip(
-            firsts, in_order(lambda at: self.rows(call, batch, at, 512, width), firsts), strict=True
+            firsts, in_order(lambda at: self._rows(call, batch, at, 512, width), firsts), strict=True
         ):
             columns[:, first : first + 512] = part.T
         return columns

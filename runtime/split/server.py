@@ -186,6 +186,7 @@ class _Conversation:
         told = adapter.apply(np.ascontiguousarray(rows.T), modulus).T + (np.uint64(modulus) - blinds)
         told -= np.uint64(modulus) * (told >= np.uint64(modulus))
         self._channel.send(Kind.TOLD, call, pack(told.reshape(-1), MODULUS_BITS))
+        self._blinds.make_ahead(call, cursor.batch, cursor.token, min(count, cursor.left), shape.outputs)
 
     def _sum(self, call: int, data: memoryview) -> None:
         if self._turning is None:

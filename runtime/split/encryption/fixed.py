@@ -76,7 +76,7 @@ class Shape:
     def encode(self, rows: Floats, modulus: int) -> Words:
         """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
         self.check(rows)
-        return np.mod(np.rint(np.ldexp(rows, self.fraction)).astype(np.int64), modulus).astype(np.uint64)
+        return mod(np.rint(np.ldexp(rows, self.fraction)).astype(np.int64), modulus).view(np.uint64)
 
     def decode(self, words: Words, modulus: int) -> Floats:
         """What is added, `[n, outputs]`, from `[n, outputs]` integers mod `modulus`."""

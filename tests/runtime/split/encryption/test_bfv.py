@@ -104,3 +104,17 @@ def test_masks_are_uniform_and_the_same_by_row_and_column() -> None:
     assert np.abs(counts - counts.mean()).max() < 6 * counts.mean() ** 0.5  # 1e-8 false alarms
     for other in (masks.columns(2, 2, 3), masks.columns(1, 1, 3), Masks(scheme().modulus).columns(2, 1, 3)):
         assert (other != columns).mean() > 0.99
+
+
+def test_masks_made_ahead_are_those_that_are_needed() -> None:
+    masks = Masks(scheme().modulus)
+    wanted = masks.rows(1, 0, 5, 2, 3)
+    masks.make_ahead(1, 0, 5, 2, 3)
+    assert np.array_equal(masks.rows(1, 0, 5, 2, 3), wanted)
+    assert not masks._next
+    for batch, first, count in ((1, 5, 2), (0, 6, 2), (0, 5, 1), (0, 5, 3)):  # of another place: made anew
+        masks.make_ahead(1, 0, 5, 2, 3)
+        fresh = Masks(scheme().modulus)
+        fresh._uniform = masks._uniform
+        assert np.array_equal(masks.rows(1, batch, first, count, 3), fresh.rows(1, batch, first, count, 3))
+        assert not masks._next
