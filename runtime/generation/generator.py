@@ -49,17 +49,18 @@ class Generator:
         at which place each step begins, so with a draft how many of its tokens stayed.
         """
         n = self._model.options.step_rows
-        tokens = [drawn(self._chances(self._engine.begin(inputs)), self._rng)]
+        (chances,) = self._chances(self._engine.begin(inputs)[None])
+        tokens = [drawn(chances, self._rng)]
         yield tokens[0]
         while len(tokens) < most and tokens[-1] not in ends:
             at = len(tokens) - 1
-            drafted, chances = self._drafts(tokens, min(n, most - len(tokens)) - 1)
+            drafted, guessed = self._drafts(tokens, min(n, most - len(tokens)) - 1)
             # a step has n rows: those behind the drafted ones are repeated, and not looked at
             asked = [*tokens, *drafted]
             rows = text.rows([*asked, *[asked[-1]] * (at + n - len(asked))], at)
             opened = self._engine.step(np.asarray(rows, np.float64), at)
-            exact = [self._chances(row) for row in opened[: len(drafted) + 1]]
-            new = checked(exact, drafted, chances, self._rng)
+            exact = self._chances(opened[: len(drafted) + 1])
+            new = checked(exact, drafted, guessed, self._rng)
             self.counts.steps += 1
             self.counts.drafted += len(drafted)
             self.counts.kept += len(new) - 1
@@ -74,8 +75,9 @@ class Generator:
             return [], []
         return self._drafter.draft(tokens, count, self._sampling, self._rng)
 
-    def _chances(self, opened: Floats) -> Floats:
+    def _chances(self, opened: Floats) -> list[Floats]:
+        """Distributions `[V]` of rows."""
         logits = self._model.logits(opened)
         if not np.isfinite(logits).all():
             raise InputError("logits are not all finite: no token can be drawn")
-        return self._sampling.distribution(logits)
+        return [self._sampling.distribution(row) for row in logits]

@@ -44,7 +44,10 @@ class TextModel(Model):
 
     def logits(self, opened: Floats) -> Floats:
         """Logits `[…, V]` of what was opened, `[…, h]` where the output layer is the table of embeddings."""
-        return np.asarray(opened @ self.embedder.tables["word"].T if self.spec.tied else opened, np.float64)
+        if not self.spec.tied:
+            return np.asarray(opened, np.float64)
+        table = self.embedder.tables["word"]  # as it is: of another type, numpy would convert it every time
+        return np.asarray(np.asarray(opened, table.dtype) @ table.T, np.float64)
 
     def prompt(self, z: Floats, alpha: float) -> Floats:
         """The program's `z` `[1, d]` for a run's. Raises ProblemsFound where they do not fit."""
