@@ -358,6 +358,13 @@ def of_an_adapter(row: dict[str, str]) -> dict[str, str]:
     return named | {c: row[c] for c in ("accuracy", "rounds")}
 
 
+def of_a_text(row: dict[str, str]) -> dict[str, str]:
+    drafted = row["kept"].split(" of ")[1] if " of " in row["kept"] else "0"
+    named = {"seconds_per_token": row["seconds per token"], "parties_seconds_per_token": row["the parties'"]}
+    named |= {"megabytes_per_token": row["MB per token"], "rounds_per_token": row["rounds per token"]}
+    return named | {"benchmark": "text", "draft_tokens": row["drafted at a time"], "drafted": drafted}
+
+
 SENT = "MB the model owner sends"
 SIZES = "candidates × examples × tokens"
 TABLES = {
@@ -367,6 +374,7 @@ TABLES = {
     "links": (("what", "network", "measured ÷ expected"), of_a_link),
     "protocols": (("protocol", "MB preprocessing", "rounds"), of_a_comparison),
     "adapters": (("layers adapted", "secret", SENT), of_an_adapter),
+    "texts": (("draft", "kept", "rounds per token"), of_a_text),
 }
 """Tables of docs/benchmarks.md by columns that tell them apart, and what a row of the results must have."""
 
