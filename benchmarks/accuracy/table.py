@@ -87,15 +87,16 @@ def figure(rows: Sequence[AccuracyRow], methods: Sequence[str], path: Path) -> N
     """Every seed a dot, every mean a line, a panel a task."""
     tasks = list(dict.fromkeys(row.task for row in rows))
     methods = [method for method in methods if any(row.method == method for row in rows)]
-    drawing = Figure(figsize=(4.6 * len(tasks), 3.4), layout="constrained")
-    for axes, task in zip(drawing.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+    drawing = Figure(figsize=(2.5 + 3.4 * len(tasks), 3.8), layout="constrained")
+    panels = drawing.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
+    for axes, task in zip(panels, tasks, strict=True):
         for place, method in enumerate(methods):
             shares = [100 * row.accuracy for row in rows if (row.task, row.method) == (task, method)]
             if shares:
                 axes.plot(shares, [place] * len(shares), "o", alpha=0.5)
                 axes.plot([statistics.mean(shares)] * 2, [place - 0.3, place + 0.3], color="black")
         axes.set(title=task, xlabel="test accuracy, %", yticks=range(len(methods)), yticklabels=methods)
-        axes.invert_yaxis()
         axes.grid(alpha=0.3)
+    panels[0].invert_yaxis()  # all have one
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=120, metadata={"Software": None})
