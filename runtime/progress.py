@@ -61,14 +61,18 @@ class Step:
     """How far the parties are with what they were asked last: tiles of (candidate, example) pairs, or of examples."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._done, self._began = 0, time.monotonic()
+        self._reached = self._began
 
     def text(self, done: int, total: int) -> str:
-        """Share and time left, at the rate since the step began."""
+        """Share and time left, at the rate up to the last tile: until the next one it counts down."""
+        now = time.monotonic()
+        if done != self._done:
+            self._done, self._reached = done, now
         if not done:
             return "0%"
-        left = (time.monotonic() - self._began) / done * (total - done)
-        return f"{done / total:.0%}, {clock(left)} left"
+        left = (self._reached - self._began) / done * (total - done) - (now - self._reached)
+        return f"{done / total:.0%}, {clock(max(left, 0.0))} left"
 
 
 class Display(Protocol):
@@ -118,8 +122,10 @@ class PlainDisplay:
         """Print how far a step is, if nothing was printed for a while."""
         if not total:
             self._step = Step()
-        elif time.monotonic() - self._spoke >= QUIET_SECONDS:
-            self.note(f"{self._doing}: {self._step.text(done, total)}")
+            return
+        text = self._step.text(done, total)
+        if time.monotonic() - self._spoke >= QUIET_SECONDS:
+            self.note(f"{self._doing}: {text}")
 
     def stop(self) -> None:
         """What comes now is the end."""

@@ -36,7 +36,10 @@ def test_share_and_time_left_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert step.text(0, 10) == "0%"
     now = 108.0
     assert step.text(4, 10) == "40%, 0:12 left"
-    now = 120.0
+    now = 113.0
+    assert step.text(4, 10) == "40%, 0:07 left"
+    now = 133.0
+    assert step.text(4, 10) == "40%, 0:00 left"
     assert step.text(10, 10) == "100%, 0:00 left"
 
 
