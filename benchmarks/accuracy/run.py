@@ -51,12 +51,14 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     parser.add_argument("--budget", type=int, help="evaluations of a search; default: the task's")
     parser.add_argument("--tested", type=int, help="of the dev file's rows; default: the task's")
     parser.add_argument("--out", type=Path, default=RESULTS / "accuracy.csv")
-    parser.add_argument("--report", action="store_true", help="only the table and the figure of the rows there are")
+    parser.add_argument(
+        "--report", action="store_true", help="no measurements: the table, and the figure of docs/accuracy.md"
+    )
     add_cell_options(parser)
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure what is missing, print the table, draw the figure."""
+    """Measure what is missing and print the table, of these tasks; or draw their figure as well."""
     names = [list(METHODS)[int(i)] for i in options.methods.split(",")]
     if options.jobs > 1 and any(METHODS[name].engine == "parties" for name in names):
         raise SecfwtError(f"--jobs is {options.jobs}: parties take all cores, measure these methods with --jobs 1")
@@ -82,7 +84,8 @@ def main(options: argparse.Namespace) -> None:
     rows = [row for row in read(options.out) if row.settings in {described(t, settings_of[t.name]) for t in tasks}]
     rows.sort(key=lambda row: (row.seed, [task.name for task in TASKS.values()].index(row.task)))
     print(table(rows, list(METHODS)))
-    figure(rows, list(METHODS), FIGURE)
+    if options.report:
+        figure(rows, list(METHODS), FIGURE)
 
 
 def numbered() -> str:

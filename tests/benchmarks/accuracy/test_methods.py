@@ -86,6 +86,10 @@ def test_what_is_measured_is_not_measured_again(
         ("zero-shot", 1), ("Black-Box Tuning, softmax", 1), ("Black-Box Tuning, softmax", 2),
     ]  # fmt: skip
     assert "| Black-Box Tuning, softmax |" in capsys.readouterr().out
+    assert not (tmp_path / "figure.png").exists()
+    monkeypatch.setattr(sys, "argv", ["run.py", "accuracy", *arguments, "--report"])
+    run.main()
+    assert (tmp_path / "figure.png").exists()
 
 
 def test_exploration_changes_one_thing() -> None:
