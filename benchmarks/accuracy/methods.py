@@ -13,15 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from rich.console import Console
-from secfwt.codegen.owners.embed import shares
 from secfwt.codegen.plan.build import build_plan
 from secfwt.runtime.data.splits import Splits
-from secfwt.runtime.engine import Batch, Engine, Floats
+from secfwt.runtime.engine import Engine, Floats
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.engines import local_engine
 from secfwt.runtime.tuning.loop import tune, weight_of_shots
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
-from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
+from secfwt.runtime.tuning.objective import SHOTS, LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import asdict_sets, embed
@@ -108,12 +107,12 @@ def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, o
     began, method = time.monotonic(), METHODS[name]
     splits = draw(task, data, options.k_shot, options.seed)
     model, engine, tested = loaded(task, method, settings, data)
-    given = {"train": splits.train, "dev": splits.dev}
+    given = {"train": splits.train, "dev": splits.dev, SHOTS: splits.train + splits.dev}
     sets = {part: embed(part, examples, model, options, SILENT) for part, examples in given.items()}
     space = PromptSpace(model.plan, options.alpha)
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
     before = engine.cost().bytes_sent
-    found = weighed(objective, sets)
+    found = weighed(objective)
     megabytes = (engine.cost().bytes_sent - before) / 1e6
     right = engine.logits("test", space.coordinates(found.z)).argmax(axis=-1) == tested.labels
     return AccuracyRow(
@@ -203,7 +202,7 @@ def search(
     )  # fmt: skip
 
 
-def weighed(objective: Objective, sets: dict[str, LabelledSet]) -> Found:
+def weighed(objective: Objective) -> Found:
     """No prompt: shots in prototypes with the weight that tune.py chooses; in the end all of them, dev's too."""
     for name in ("train", "dev"):
         objective.load(name)
@@ -211,12 +210,7 @@ def weighed(objective: Objective, sets: dict[str, LabelledSet]) -> Found:
     weight = weight_of_shots(objective, SILENT)
     z = np.append(np.zeros(objective.space.dim), weight)
     losses = objective.losses("dev", np.stack([objective.space.untuned, z]))
-    train, dev = sets["train"].batch.inputs, sets["dev"].batch.inputs
-    both = {key: np.concatenate([train[key], dev[key]]) for key in train}
-    both["share"] = shares(both["labels"])
-    objective.release("dev")
-    objective.engine.load_examples("train", Batch(both))
-    objective.keep("train")
+    objective.keep_shots()
     return Found(z, start_dev=float(losses[0]), best_dev=float(losses[1]))
 
 

@@ -14,7 +14,7 @@ from ..privacy import Mechanism
 from ..progress import Display, Status
 from ..run_folder import Json
 from .budget import check_budget, losses_by_set, shown
-from .objective import SHOTS, Evaluation, Objective, likely_weight, tried_weights
+from .objective import Evaluation, Objective, likely_weight, tried_weights
 from .options import SearchOptions
 from .run_folder import TuningRun
 from .search import CmaSearch, LayerwiseSearch, Search, SearchError
@@ -294,9 +294,7 @@ def _finish(
         display.note(f"warning  test: not measured, the parties open {left} rows of logits more, {rows} are needed")
     elif rows:
         if state.shots:
-            objective.release("dev")
-            objective.load(SHOTS, place="train")
-            objective.keep("train")
+            objective.keep_shots()
         prompts = [objective.space.untuned, *([best_z] if tuned else [])]
         measured = _test_logits(objective, prompts, display)
         logits = {UNTUNED: measured[0], TUNED: measured[-1]}

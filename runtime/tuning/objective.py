@@ -170,6 +170,12 @@ class Objective:
         """Keep the mean rows of a loaded set's labels, without a prompt."""
         self.engine.keep(name, self.space.coordinates(np.zeros(self.space.dim)))
 
+    def keep_shots(self) -> None:
+        """Keep the mean rows of all shots, which take train's place; dev is given up."""
+        self.release("dev")
+        self.load(SHOTS, place="train")
+        self.keep("train")
+
     def shot_losses(self, name: str, weights: Floats) -> Floats:
         """Mean loss of a loaded set without a prompt, for weights of the shots `[C]`; NaN where it cannot be that."""
         return self.losses(name, np.column_stack([np.zeros((len(weights), self.space.dim)), weights]))
