@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from secfwt.codegen.model.options import GenOptions
+from secfwt.runtime.adaptation.training import has_bfloat16
 from secfwt.runtime.engine import Batch, Floats
 from secfwt.runtime.tuning.clear import InProcessEngine
 from secfwt.runtime.tuning.model import Model
@@ -58,14 +59,16 @@ def mean_losses(logits: Tensor, labels: Tensor, weight: Tensor, options: GenOpti
 class TorchEngine(InProcessEngine[Examples]):
     """`Engine` for GELU sentence encoders with mean pooling and a prototype head, softmax or folded random features.
 
-    `dtype` is that of weights and hidden rows; logits and losses are float32. bfloat16 is several times faster where
-    the processor has it, and moves a loss by about 0.001.
+    `dtype` is that of weights and hidden rows; logits and losses are float32. By default it is bfloat16 where the
+    processor has it, which is several times faster there (and 40 times slower elsewhere); it moves a loss by about
+    0.001.
     """
 
     name = "torch (not private)"
 
-    def __init__(self, model: Model, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, model: Model, dtype: torch.dtype | None = None) -> None:
         super().__init__()
+        dtype = dtype or (torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32)
         assert model.weights is not None
         spec, self._options = model.spec, model.options
         if (spec.head.kind, spec.head.rows, spec.hidden_act) != ("prototypes", "mean", "gelu"):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import peft
 import torch
+from secfwt.runtime.adaptation.training import mixed_precision
 from secfwt.runtime.data.examples import Example, read_examples
 from secfwt.runtime.tuning.model import default_model
 
@@ -108,10 +109,9 @@ def trained(
     optimiser = torch.optim.AdamW(parameters, lr=given.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / given.steps)
     rng = np.random.default_rng(0)
-    bfloat16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
     for step in range(given.steps):
         batch = [texts[i] for i in rng.choice(len(texts), given.batch, replace=False)]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):  # several times faster where the processor has it
+        with mixed_precision(torch.device("cpu")):
             loss = subject.loss(batch)
         optimiser.zero_grad()
         loss.backward()
