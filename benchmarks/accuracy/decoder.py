@@ -64,8 +64,8 @@ class TorchDecoder(InProcessEngine[Examples]):
         self._spec, self._options, self._dtype = model.spec, model.options, dtype
         if not self._spec.causal or self._spec.head.rows != "last" or self._spec.qk_norm:
             raise ValueError("only decoders that read labels off their last row, without norms of queries, run here")
-        if self._options.prompt_at == "start" or self._options.prototype_shots:
-            raise ValueError("only prompts behind the text, without shots, run here")
+        if self._options.prompt_at == "start":
+            raise ValueError("only prompts behind the text run here")
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         inner = {n: w for n, w in model.weights.items() if not n.startswith("embeddings.")}
         self._weights = {n: torch.from_numpy(np.array(w, np.float32)).to(self._device, dtype) for n, w in inner.items()}
@@ -73,6 +73,7 @@ class TorchDecoder(InProcessEngine[Examples]):
         if self._options.n_prompt_tokens:  # a decoder has one prompt
             (prompt,) = PromptSpace(model.plan, 1.0).prompts
             self._projection = torch.from_numpy(prompt.unit * prompt.projection).to(self._device, dtype)
+        self._means = torch.zeros(self._spec.head.num_labels, self._spec.hidden_size, device=self._device)
         self._behind = self._options.template_rows + self._options.own_rows
         rows = 1 + self._options.sequence_length + self._options.own_rows
         self._tables = None
@@ -102,8 +103,15 @@ class TorchDecoder(InProcessEngine[Examples]):
         with self._timed(), torch.no_grad():
             prompt = torch.from_numpy(z[None])
             parts = [self._pairs(tile, tile.kept or self._keys_values(tile), prompt) for tile in tiles]
-        result: Floats = self._read(torch.cat(parts, 1))[0].double().cpu().numpy()
+        result: Floats = self._head(torch.cat(parts, 1), prompt)[0].double().cpu().numpy()
         return result
+
+    def keep(self, name: str, z: Floats) -> None:
+        """Keep the mean row of each label's examples of a set under one prompt, z `[d]`."""
+        labels = self._sets[name].labels
+        with self._timed(), torch.no_grad():
+            rows = functional.normalize(self._rows(name, torch.from_numpy(z[None]))[0], dim=-1)
+            self._means = (labels / labels.sum(0)).T @ rows
 
     def unit_rows(self, name: str) -> Floats:
         """The rows that label words are compared with, before their affine part and of unit length, `[E, h]`; without
@@ -126,13 +134,17 @@ class TorchDecoder(InProcessEngine[Examples]):
 
     def forward(self, name: str, z: Tensor) -> Tensor:
         """Logits of the program's z `[C, d]`, `[C, E, L]`."""
+        return self._head(self._rows(name, z), z)
+
+    def _rows(self, name: str, z: Tensor) -> Tensor:
+        """Normalised last rows `[C, E, h]`."""
         parts = []
         for tile in self._sets[name].tiles:
             if not tile.kept:
                 with torch.no_grad():
                     tile.kept = self._keys_values(tile)
             step = max(1, TILE_PAIRS // len(tile.mask))
-            parts.append(torch.cat([self._read(self._pairs(tile, tile.kept, some)) for some in z.split(step)]))
+            parts.append(torch.cat([self._pairs(tile, tile.kept, some) for some in z.split(step)]))
         return torch.cat(parts, 1)
 
     def _tensor(self, value: Floats) -> Tensor:
@@ -184,6 +196,16 @@ class TorchDecoder(InProcessEngine[Examples]):
             x = self._fed_forward(x + self._linear(y, layer, "o"), layer)
         return self._normalised(x[:, :, -1]).to(x.dtype)
 
+    def _head(self, rows: Tensor, z: Tensor) -> Tensor:
+        """Logits `[C, E, L]` of last rows under the program's z `[C, d]`: of label words; with shots beside them, whose
+        weight and κ stand behind (docs/program.md, "Shots")."""
+        if not self._options.prototype_shots:
+            return self._read(rows)
+        weight, less = z[:, -2, None, None].to(rows), z[:, -1, None, None].to(rows)
+        unit, middle = functional.normalize(rows, dim=-1), self._means.mean(0)
+        own = self._options.temperature * (unit - middle) @ (self._means - middle).T
+        return self._read(rows - less * middle * rows.shape[-1] ** 0.5) + weight * own
+
     def _read(self, rows: Tensor) -> Tensor:
         """Logits `[…, L]` of normalised last rows."""
         out = self._affine(rows, "final_norm")
@@ -193,7 +215,8 @@ class TorchDecoder(InProcessEngine[Examples]):
         """Rows behind the text `[C, E, b, h]` as they enter a layer, with every candidate's offset if it has one."""
         if self._projection is None or layer != self._options.prompt_layer:
             return x
-        offset = torch.tensordot(z.to(self._device, self._dtype), self._projection, dims=1)
+        own = z[:, : len(self._projection)].to(self._device, self._dtype)
+        offset = torch.tensordot(own, self._projection, dims=1)
         at = 0 if self._options.prompt_at == "end" else self._behind - self._options.n_prompt_tokens
         around = (at, self._behind - at - self._options.n_prompt_tokens)
         return x + functional.pad(offset, (0, 0, *around))[:, None]

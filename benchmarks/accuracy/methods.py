@@ -43,9 +43,16 @@ MOST_SHOTS = 4.0
 class Method:
     """How a prompt is found, and by which engine."""
 
-    search: Literal["none", "gradient", "evolution", "shots"]
+    search: Literal["none", "gradient", "evolution"]
     attention: Literal["softmax", "rfa"]
     engine: Literal["clear", "oracle", "parties"] = "clear"
+    shots: bool = False
+    """Whether shots take part in the head."""
+
+    @property
+    def shots_alone(self) -> bool:
+        """Whether nothing else does."""
+        return self.shots and self.search == "none"
 
 
 METHODS = {
@@ -56,11 +63,12 @@ METHODS = {
     "Black-Box Tuning, RFA": Method("evolution", "rfa"),
     "private, fixed-point oracle": Method("evolution", "rfa", "oracle"),
     "private softmax, fixed-point oracle": Method("evolution", "softmax", "oracle"),
-    "prototypes of shots, softmax": Method("shots", "softmax"),
-    "prototypes of shots, RFA": Method("shots", "rfa"),
-    "private prototypes of shots, fixed-point oracle": Method("shots", "rfa", "oracle"),
+    "prototypes of shots, softmax": Method("none", "softmax", shots=True),
+    "prototypes of shots, RFA": Method("none", "rfa", shots=True),
+    "private prototypes of shots, fixed-point oracle": Method("none", "rfa", "oracle", shots=True),
     "private, three parties over TLS": Method("evolution", "rfa", "parties"),
-    "private shots, softmax, three parties over TLS": Method("shots", "softmax", "parties"),
+    "private shots, softmax, three parties over TLS": Method("none", "softmax", "parties", shots=True),
+    "Black-Box Tuning with shots, softmax": Method("evolution", "softmax", shots=True),
 }
 
 
@@ -81,7 +89,7 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
     """One row: draw the shots, find a prompt, test it."""
     began, method = time.monotonic(), METHODS[name]
     options = run_options(task, method, seed, settings)
-    if method.search == "shots":
+    if method.shots_alone:
         return shots_row(task, name, options, settings, data)
     splits = draw(task, data, options.k_shot, seed)
     model = load_model(options, splits.labels)
@@ -89,6 +97,8 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
         model = without_prompt(model)
     with TemporaryDirectory(prefix="secfwt-accuracy-") as folder, opened(method, model, Path(folder)) as engine:
         sets = embedded_sets(splits, model, options)
+        if method.shots:
+            sets[SHOTS] = embed(SHOTS, splits.train + splits.dev, model, options, SILENT)
         found = search(method, engine, model, options, sets, Path(folder) / "run")
         engine.load_examples("test", sets["test"].batch)
         z = found.z if method.search == "none" else PromptSpace(model.plan, options.alpha).coordinates(found.z)
@@ -156,7 +166,7 @@ def run_options(task: Task, method: Method, seed: int, settings: dict[str, objec
     chosen: dict[str, Any] = {"sequence_length": task.sequence_length, "model": task.model, **settings}
     return TuneOptions(
         **chosen, label_texts=texts, label_words=words, attention=method.attention,
-        prototype_shots=MOST_SHOTS if method.search == "shots" else 0.0,
+        prototype_shots=MOST_SHOTS if method.shots else 0.0,
         engine="clear" if method.engine == "clear" else "embedded", seed=seed,
     )  # fmt: skip
 
@@ -189,15 +199,18 @@ def search(
     if method.search == "none":
         return Found(np.zeros(0))
     space = PromptSpace(model.plan, options.alpha)
-    labelled = {name: sets[name] for name in ("train", "dev")}
+    labelled = {name: examples for name, examples in sets.items() if name != "test"}
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
     if isinstance(engine, TorchEngine | TorchDecoder) and method.search == "gradient":
         return descend(objective, engine)
     run = TuningRun.create(folder, options.to_json(), {})
     outcome = tune(objective, options.search(space.dim), run, SILENT)
     run.close()
+    if method.shots:
+        objective.keep_shots()
     return Found(
-        outcome.best_z, outcome.start_loss, outcome.best_loss, outcome.start_dev, outcome.best_dev,
+        np.append(outcome.best_z, [outcome.shots] * method.shots),
+        outcome.start_loss, outcome.best_loss, outcome.start_dev, outcome.best_dev,
         outcome.evaluations, outcome.cost.bytes_sent / 1e6,
     )  # fmt: skip
 
@@ -247,10 +260,10 @@ def described(task: Task, settings: dict[str, object]) -> str:
 
 def serves(method: Method, task: Task) -> bool:
     """Whether a method is for the task's model: random features are for MiniLM, which has an adapter; what shots are
-    worth to a decoder in the clear `prototypes` says."""
+    worth to a decoder in the clear, without a search, `prototypes` says."""
     if not task.package:
         return True
-    return method.attention == "softmax" and (method.search != "shots" or method.engine == "parties")
+    return method.attention == "softmax" and (not method.shots_alone or method.engine == "parties")
 
 
 def adapter_hash(method: Method) -> str:

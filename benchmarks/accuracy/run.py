@@ -34,10 +34,10 @@ def planned(names: list[str], tasks: list[Task], seeds: list[int]) -> list[tuple
     and a test set come one after the other, at the end: these are loaded once."""
     runs = [
         (task, name, seed) for seed in seeds for task in tasks for name in names
-        if serves(METHODS[name], task) and (METHODS[name].search != "none" or seed == 1)
+        if serves(METHODS[name], task) and (METHODS[name].shots or METHODS[name].search != "none" or seed == 1)
     ]  # fmt: skip
-    alone = [run for run in runs if METHODS[run[1]].search != "shots"]
-    sharing = [run for run in runs if METHODS[run[1]].search == "shots"]
+    alone = [run for run in runs if not METHODS[run[1]].shots_alone]
+    sharing = [run for run in runs if METHODS[run[1]].shots_alone]
     return alone + sorted(sharing, key=lambda run: (tasks.index(run[0]), names.index(run[1])))
 
 

@@ -33,7 +33,7 @@ OPTIONS = {
     ("family", "more"),
     [
         ("llama", {"prompt_at": "template"}), ("llama", {"loss": "hinge"}), ("gpt2", {"prompt_layer": 1}),
-        ("qwen2", {"n_prompt_tokens": 1}),
+        ("qwen2", {"n_prompt_tokens": 1}), ("llama", {"prototype_shots": 4.0}),
     ],
 )  # fmt: skip
 def test_torch_decoder_computes_what_the_oracle_does(family: str, more: dict[str, Any], tmp_path: Path) -> None:
@@ -43,11 +43,15 @@ def test_torch_decoder_computes_what_the_oracle_does(family: str, more: dict[str
     examples = [Example(text, label) for text, label in zip(TEXTS, LABELS, strict=True)]
     batch = embed("train", examples, model, options, SILENT).batch
     space = PromptSpace(model.plan, 1.0)
-    z = space.coordinates(np.random.default_rng(0).normal(size=(3, space.dim)))
+    searched = np.random.default_rng(0).normal(size=(3, space.dim))
+    weights = [[0.0], [0.5], [4.0]] if space.most_shots else np.zeros((3, 0))
+    z = space.coordinates(np.concatenate([searched, weights], axis=1))
     assert model.weights is not None
     oracle, fast = ClearEngine(model.plan, model.weights), TorchDecoder(model, "cpu")
     for engine in (oracle, fast):
         engine.load_examples("train", batch)
+        if space.most_shots:
+            engine.keep("train", space.coordinates(np.zeros(space.dim)))
     losses = fast.losses("train", z)
     assert np.abs(losses - oracle.losses("train", z)).max() < 1e-4
     assert np.abs(fast.logits("train", z[1]) - oracle.logits("train", z[1])).max() < 1e-4
