@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections import Counter
+from itertools import accumulate, groupby
 from math import prod
 
 from .native.defaults import AHEAD_MB, AMPLE_MB, IDLE_MB, LANES, TILE_WORDS
@@ -27,13 +28,13 @@ def loading_bytes(program: RingProgram, examples: int, kept: int) -> int:
     """What a party takes while a set of so many examples arrives: what it keeps meanwhile, their inputs, and the tiles
     that it computes at the same time."""
     given = examples * 16 * sum(v.size for v in program.inputs("example"))
-    return _with_tiles(program, Stage.EXAMPLE, examples, PROCESS + kept + given)
+    return _with_tiles(program, Stage.EXAMPLE, 1, examples, PROCESS + kept + given)
 
 
 def step_bytes(program: RingProgram, candidates: int, examples: int, kept: int) -> int:
     """What a party takes in a step: what it keeps, tiles, and what is dealt ahead."""
     ahead = ahead_bytes(program, candidates, examples)
-    return _with_tiles(program, Stage.PAIR, candidates * examples, PROCESS + kept + ahead)
+    return _with_tiles(program, Stage.PAIR, candidates, examples, PROCESS + kept + ahead)
 
 
 def ahead_bytes(program: RingProgram, candidates: int, examples: int) -> int:
@@ -41,17 +42,18 @@ def ahead_bytes(program: RingProgram, candidates: int, examples: int) -> int:
     return min(AHEAD_MB << 20, generation_cost(program, candidates, examples).corrections // 3)
 
 
-def _with_tiles(program: RingProgram, stage: Stage, instances: int, rest: int) -> int:
+def _with_tiles(program: RingProgram, stage: Stage, candidates: int, examples: int, rest: int) -> int:
     """The rest, tiles of a stage in all lanes at once, and memory that was in use shortly before
     (`vm/mpc/engine.cpp`)."""
     values = [v for v in program if v.stage == stage and v.inputs]
     if not values:
         return rest
     largest, (live, busy) = max(v.size for v in values), _live_bytes(program, values)
+    brought = 0 if stage == Stage.EXAMPLE else _brought_bytes(program, values)
     if stage == Stage.EXAMPLE:
         largest = max(largest, live // 8 // LIVE_VALUES)
-    tile = max(1, min(TILE_WORDS // LANES // largest, -(-instances // LANES)))
-    taken = min(instances, LANES * tile) * busy
+    tile = max(1, min(TILE_WORDS // LANES // largest, -(-candidates * examples // LANES)))
+    taken = min(candidates * examples, LANES * tile) * busy + min(examples, LANES * tile) * brought
     idle = max(IDLE_MB << 20, (AMPLE_MB << 20) - rest - taken)
     return rest + taken + min(taken, idle)
 
@@ -72,16 +74,34 @@ def _live_bytes(program: RingProgram, values: list[RingValue]) -> tuple[int, int
     return live, busy
 
 
+def _brought_bytes(program: RingProgram, values: list[RingValue]) -> int:
+    """The most of one example's kept values that pairs read at one time: each is unpacked at its first use, and freed
+    after its last."""
+    uses: dict[int, tuple[int, int]] = {}
+    for at, v in enumerate(values):
+        for i in v.inputs:
+            if program[i].stage == Stage.EXAMPLE and program[i].kind != "state":
+                uses[i] = (uses.get(i, (at, at))[0], at)
+    changes = Counter[int]()
+    for i, (first, last) in uses.items():
+        changes[first] += _words(program[i])
+        changes[last + 1] -= _words(program[i])
+    return max(accumulate(changes[at] for at in range(len(values))))
+
+
 def kept_bytes(program: RingProgram, stage: Stage) -> int:
     """Memory for a stage's values (one instance) that stay from step to step: those that a later stage reads.
 
-    A replicated value is two parts of eight bytes. Weights that products alone read are packed (`packed_rings`).
+    A replicated value has two parts. Weights that products alone read are packed for these (`packed_rings`); of what
+    stays of an example the bits of its ring are (`vm/mpc/example_sets.h`).
     """
     kept = {o.value for o in program.outputs} | {i for v in program for i in v.inputs if program[i].stage != v.stage}
     if stage == Stage.SETUP:
         kept |= {v.id for v in program.inputs("weight")}
-    rings = packed_rings(program)
     values = [v for v in program if v.stage == stage and v.id in kept]
+    if stage == Stage.EXAMPLE:
+        return sum(map(_kept, values))
+    rings = packed_rings(program)
     return sum(_packed(v, rings[v.id]) if v.id in rings else _words(v) for v in values)
 
 
@@ -109,7 +129,16 @@ def _reads_packed(program: RingProgram, v: RingValue, factor: int) -> bool:
 
 
 def _words(v: RingValue) -> int:
-    return 8 * v.size * (2 if v.sharing is Sharing.REP else 1)
+    return 8 * v.size * _parts(v)
+
+
+def _kept(v: RingValue) -> int:
+    """Words of a state, which steps write into; else packed bits."""
+    return _words(v) if v.kind == "state" else 8 * -(-v.size * v.ring // 64) * _parts(v)
+
+
+def _parts(v: RingValue) -> int:
+    return 2 if v.sharing is Sharing.REP else 1
 
 
 def _packed(v: RingValue, ring: int) -> int:

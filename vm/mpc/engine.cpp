@@ -31,12 +31,6 @@ Value zero_value(Sharing sharing, std::size_t candidates, std::size_t examples, 
   return out;
 }
 
-// The examples of a value to those of another from `first` on.
-void copy_into(const Value& part, const Value& all, std::size_t first) {
-  for (int p = 0; p < part.parts(); ++p)
-    std::copy_n(part.x[p].get(), part.words(), all.x[p].get() + first * all.instance());
-}
-
 std::vector<TuplePool*> all_pools(const Lanes& lanes) {
   std::vector<TuplePool*> pools;
   for (const Party& lane : lanes)
@@ -197,7 +191,7 @@ void Engine::set_weights(Shares weights) {
   trim_memory();
 }
 
-std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count; }
+std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count(); }
 
 std::optional<std::size_t> Engine::missing(std::size_t output) const {
   for (std::size_t i : steps_.at(output).kept)
@@ -269,54 +263,26 @@ void Engine::set_examples(u64 id, std::size_t count, Shares examples, const Prog
   forget_examples(id);
 
   const Ranges tiles(count, tile_items(count, example_tile_words_));
-  ExampleSet set = empty_set(count);
+  ExampleSet set(program_, example_section_.keep, count);
   for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (!inputs[i].empty() && example_section_.keep[i]) copy_into(inputs[i], set.values[i], 0);
+    if (!inputs[i].empty() && set.has(i)) set.put(i, inputs[i], 0);
   Counted counted(progress, tiles.count());
   in_lanes(lanes_, tiles.count(), [&](std::size_t lane, std::size_t t) {
     const std::size_t e0 = tiles.begin(t), e1 = tiles.end(t);
     Environment values = setup_;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (!inputs[i].empty()) values[i] = inputs[i].slice(0, 1, e0, e1);
-    run_section(program_, example_section_, values, lanes_[lane], 0, [&](std::size_t i) {
-      copy_into(values[i], set.values[i], e0);
-      values[i] = set.values[i].slice(0, 1, e0, e1);
-    });
+    run_section(program_, example_section_, values, lanes_[lane], 0,
+                {[&](std::size_t i) { set.put(i, values[i], e0); }, {}});
     counted.one_done();
   });
-  examples_[id] = std::move(set);
+  examples_.insert_or_assign(id, std::move(set));
   trim_memory();  // steps need other sizes
 }
 
 void Engine::forget_examples(u64 id) {
   examples_.erase(id);
   trim_memory();
-}
-
-// Room for all that stays of so many examples, in one piece: many would be rounded up each. States are zero.
-ExampleSet Engine::empty_set(std::size_t count) const {
-  const auto stays = [&](std::size_t i) {
-    return example_section_.keep[i] && program_.values[i].stage == Stage::example;
-  };
-  std::size_t words = 0;
-  for (std::size_t i = 0; i < program_.values.size(); ++i)
-    if (stays(i)) words += count * instance_words(program_.values[i]);
-  ExampleSet set{count, Environment(program_.values.size())};
-  Buffer next = allocate(words);
-  for (std::size_t i = 0; i < program_.values.size(); ++i) {
-    if (!stays(i)) continue;
-    const Node& node = program_.values[i];
-    Value& value = set.values[i];
-    value.sharing = node.sharing;
-    value.examples = count;
-    value.shape = node.shape;
-    for (int p = 0; p < value.parts(); ++p) {
-      value.x[p] = next;
-      next = view(next, value.words());
-      if (node.kind == Kind::state) std::fill_n(value.x[p].get(), value.words(), 0);
-    }
-  }
-  return set;
 }
 
 // Empty where the output needs no examples and there are none.
@@ -375,7 +341,7 @@ Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::siz
   if (wanted.keep) {
     setup_[*wanted.keep] = compact(values[wanted.value]);
   } else if (result.empty()) {
-    const Value& value = opens_examples ? set.whole(wanted.value) : values[wanted.value];
+    const Value value = opens_examples ? set.slice(wanted.value, 0, set.count()) : values[wanted.value];
     const Words zeros(value.words());
     const u64* share = additive(value, main_.id, zeros.data());
     result.assign(share, share + value.words());
@@ -413,10 +379,10 @@ void Engine::run_pairs(const Steps& steps, const SideBySide& set, std::size_t ca
     Environment tile(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (!values[i].empty()) tile[i] = values[i].slice(c0, c1, e0, e1);
-      if (set.has(i)) tile[i] = set.slice(i, e0, e1);
       if (!totals[lane][i].empty()) tile[i] = totals[lane][i].slice(c0, c1, e0, e1);
     }
-    run_section(program_, steps.pairs, tile, lanes_[lane], at);
+    run_section(program_, steps.pairs, tile, lanes_[lane], at,
+                {{}, [&](std::size_t i) { return set.slice(i, e0, e1); }});
     if (opens_pairs) {
       const Value& value = tile[output];
       const Words zero(value.words());

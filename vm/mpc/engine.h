@@ -106,7 +106,6 @@ class Engine {
   void bind_weights(Shares shares, Environment& values) const;
   void bind_inputs(Kind kind, std::size_t candidates, std::size_t examples, Shares shares, const char* what,
                    Environment& values) const;
-  ExampleSet empty_set(std::size_t count) const;
   std::size_t tile_items(std::size_t count, std::size_t words) const;
   SideBySide side_by_side(const std::vector<u64>& ids, std::size_t output) const;
   void run_pairs(const Steps& steps, const SideBySide& set, std::size_t candidates, std::size_t output, std::size_t at,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mpc/example_sets.h"
+
 namespace secfwt {
 
 u64 instance_words(const Node& node) { return (node.sharing == Sharing::rep ? 2 : 1) * volume(node.shape); }
@@ -35,7 +37,7 @@ u64 peak_words(const Program& program, const Section& section) {
 u64 kept_words(const Program& program, const Section& section) {
   u64 words = 0;
   for (std::size_t i : section.nodes)
-    if (section.keep[i]) words += instance_words(program.values[i]);
+    if (section.keep[i]) words += kept_words(program.values[i]);
   return words;
 }
 

@@ -102,20 +102,30 @@ void add_tasks(const Program& program, const Node& node, const Value& in, const 
 }  // namespace
 
 void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at,
-                 const std::function<void(std::size_t)>& made) {
+                 const Elsewhere& elsewhere) {
   const Ids& nodes = section.nodes;
   std::vector<std::size_t> last_use(program.values.size(), 0);
   for (std::size_t i = 0; i < nodes.size(); ++i)
     for (std::size_t input : program.values[nodes[i]].inputs) last_use[input] = i;
+  std::vector<bool> stays = section.keep;
+  const auto bring = [&](const Node& node) {
+    for (std::size_t input : node.inputs)
+      if (elsewhere.get && values[input].empty()) {
+        values[input] = elsewhere.get(input);
+        stays[input] = false;
+      }
+  };
 
   for (std::size_t i = 0; i < nodes.size();) {
     const Node& first = program.values[nodes[i]];
     std::size_t end = i + 1;
+    bring(first);
     if (communicates(first.kind)) {
       Tasks tasks;
       for (end = i; end < nodes.size(); ++end) {
         const Node& node = program.values[nodes[end]];
         if (!communicates(node.kind) || node.group != first.group) break;
+        bring(node);
         const Value& in = values[node.inputs[0]];
         Value out = make_value(Sharing::rep, in.candidates, in.examples, node.shape);
         add_tasks(program, node, in, out, party, tasks);
@@ -128,9 +138,14 @@ void run_section(const Program& program, const Section& section, Environment& va
       values[nodes[i]] = run_local(first, values, party.id, at);
     }
     for (; i < end; ++i) {
-      if (made && section.keep[nodes[i]]) made(nodes[i]);
-      for (std::size_t input : program.values[nodes[i]].inputs)
-        if (last_use[input] < end && !section.keep[input]) values[input] = Value();
+      const std::size_t made = nodes[i];
+      if (elsewhere.put && stays[made]) {
+        elsewhere.put(made);
+        stays[made] = false;
+        if (last_use[made] < end) values[made] = Value();
+      }
+      for (std::size_t input : program.values[made].inputs)
+        if (last_use[input] < end && !stays[input]) values[input] = Value();
     }
   }
 }

@@ -19,10 +19,17 @@ struct Section {
   std::vector<bool> keep;  // by value id: what others need afterwards; all else is freed after its last use
 };
 
+// Where values are that the environment need not hold all the time.
+struct Elsewhere {
+  // Takes a value that `section.keep` names as soon as it is there.
+  std::function<void(std::size_t)> put;
+  // Brings one that is read and not there.
+  std::function<Value(std::size_t)> get;
+};
+
 // `reduce_examples` adds to what its place in the environment holds: the caller sets it to zero before the first tile.
-// `at`: the row that the step's windows and what it appends begin with. `made(i)` is called as soon as value i is
-// there, if `section.keep` names it: it may put another value in its place that is the same.
+// `at`: the row that the step's windows and what it appends begin with. What is elsewhere is freed after its last use.
 void run_section(const Program& program, const Section& section, Environment& values, Party& party, std::size_t at = 0,
-                 const std::function<void(std::size_t)>& made = {});
+                 const Elsewhere& elsewhere = {});
 
 }  // namespace secfwt

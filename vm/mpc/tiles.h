@@ -33,17 +33,18 @@ struct Cut {
 };
 
 // So that the lane with most tiles has as few as can be, and then the largest tile as few pairs as can be: nine
-// candidates are 9 × 8 pairs twice where 3 × 16 are three tiles, of which one lane has two.
+// candidates are 9 × 8 pairs twice where 3 × 16 are three tiles, of which one lane has two. Then with few examples in a
+// tile: each tile unpacks what is kept of its examples.
 inline Cut cut(std::size_t candidates, std::size_t examples, std::size_t most, std::size_t lanes) {
   std::array<std::size_t, 4> best{};
   for (std::size_t n = Ranges(candidates, most).count(); n <= candidates; ++n) {
     const std::size_t rows = (candidates + n - 1) / n, columns = most / rows;
     const Cut tiles{Ranges(candidates, rows), Ranges(examples, columns)};
     const std::size_t pairs = tiles.candidates.largest() * tiles.examples.largest();
-    const std::array<std::size_t, 4> each{(tiles.count() + lanes - 1) / lanes, pairs, rows, columns};
+    const std::array<std::size_t, 4> each{(tiles.count() + lanes - 1) / lanes, pairs, columns, rows};
     if (best[0] == 0 || each < best) best = each;
   }
-  return {Ranges(candidates, best[2]), Ranges(examples, best[3])};
+  return {Ranges(candidates, best[3]), Ranges(examples, best[2])};
 }
 
 // Tells how many tiles of all are done, whichever lane they were computed in.

@@ -28,7 +28,7 @@ from secfwt.codegen.ring.cost import generation_cost, stage_cost, traffic, uploa
 from secfwt.codegen.ring.encoding import Words, decode, encode
 from secfwt.codegen.ring.operations import COMMUNICATING
 from secfwt.codegen.ring.oracle import Machine, run_program
-from secfwt.codegen.ring.program import RingProgram, RingValue
+from secfwt.codegen.ring.program import RingProgram, RingValue, Sharing
 from secfwt.codegen.ring.schedule import schedule
 from secfwt.codegen.ring.text import program_text
 from secfwt.codegen.series import classes
@@ -344,7 +344,13 @@ def test_kept_memory_is_what_later_stages_read() -> None:
     sums = HEADS * 2 * FEATURES * (HIDDEN // HEADS + 1)  # S and n of the tokens
     queries = HEADS * 2 * FEATURES
     # and the residual of the one row that the head reads, additive; labels and the example's weight
-    assert kept_bytes(t.ring, Stage.EXAMPLE) == 16 * (sums + queries + labels + 1) + 8 * HIDDEN
+    words = 2 * (sums + queries + labels + 1) + HIDDEN
+    read = {i for v in t.ring for i in v.inputs if t.ring[i].stage != v.stage}
+    kept = [v for v in t.ring if v.stage == Stage.EXAMPLE and v.id in read]
+    sizes = [v.size * (1 + (v.sharing is Sharing.REP)) for v in kept]
+    assert sum(sizes) == words
+    bits = sum(size * v.ring for size, v in zip(sizes, kept, strict=True))
+    assert bits / 8 <= kept_bytes(t.ring, Stage.EXAMPLE) < bits / 8 + 16 * len(kept) <= 8 * words
 
 
 @pytest.mark.parametrize(("kind", "instances"), [("weight", 1), ("example", 3), ("candidate", 2)])
