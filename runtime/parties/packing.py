@@ -14,6 +14,8 @@ Words = NDArray[np.uint64]
 Piece = tuple[int, np.uint64, int, np.uint64, NDArray[Any]]
 CHUNK = 1 << 16
 """Numbers that are packed at a time: a multiple of 8, so that a chunk ends with a whole byte."""
+QUARTER = 16
+"""Bits of a word's parts of which whole ones are copied: about ten times as fast."""
 MOST_BITS = 57
 """Of a piece that a window of 64 bits holds wherever in a byte it begins."""
 
@@ -42,6 +44,12 @@ def unpack(data: bytes | memoryview, count: int, bits: int) -> Words:
 def _pack(words: Words, bits: int) -> bytes:
     if bits == WORD:
         return words.tobytes()
+    if bits % QUARTER == 0:
+        parts = np.ascontiguousarray(words).view(np.uint16).reshape(-1, WORD // QUARTER)
+        kept = np.empty((len(words), bits // QUARTER), np.uint16)
+        for part in range(kept.shape[1]):
+            kept[:, part] = parts[:, part]
+        return kept.tobytes()
     eights = -(-len(words) // 8)
     filled = np.zeros((eights, 8), np.uint64)
     np.bitwise_and(words, np.uint64((1 << bits) - 1), out=filled.reshape(-1)[: len(words)])
@@ -55,6 +63,12 @@ def _pack(words: Words, bits: int) -> bytes:
 def _unpack(data: bytes | memoryview, count: int, bits: int) -> Words:
     if bits == WORD:
         return np.frombuffer(data, np.uint64)
+    if bits % QUARTER == 0:
+        kept = np.frombuffer(data, np.uint16).reshape(count, bits // QUARTER)
+        parts = np.zeros((count, WORD // QUARTER), np.uint16)
+        for part in range(kept.shape[1]):
+            parts[:, part] = kept[:, part]
+        return parts.view(np.uint64).reshape(-1)
     eights = -(-count // 8)
     packed = np.zeros(eights * bits + 8, np.uint8)
     packed[: len(data)] = np.frombuffer(data, np.uint8)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import AdapterServerError, InputError
 from ..parties.packing import pack, packed_bytes, unpack
-from .channel import FIRST, MOST_CIPHERTEXTS, Channel, Kind
-from .encryption.bfv import MODULUS_BITS, TOKENS, Keys, Scheme
+from .channel import FIRST, MOST_CIPHERTEXTS, NUMBER_BITS, Channel, Kind
+from .encryption.bfv import TOKENS, Keys, Scheme
 from .encryption.fixed import Floats, Shape, Words
 from .encryption.workers import in_order
 from .masks import Cursor, Masks
@@ -39,7 +39,7 @@ class Ahead:
         channel.send(Kind.KEY, 0, self._keys.public)
 
     def ask(self, call: int, rows: Floats) -> Floats:
-        """What the call adds to rows `[n, inputs]`, `[n, outputs]`: 41 bits per value each way."""
+        """What the call adds to rows `[n, inputs]`, `[n, outputs]`: `NUMBER_BITS` per value each way."""
         shape, cursor, modulus = self._shapes[call], self._cursors[call], self._scheme.modulus
         words, told = shape.encode(rows, modulus), []
         while len(words):
@@ -88,10 +88,10 @@ class Ahead:
         first = cursor.take(count)
         masked = words + (modulus - self._masks.rows(call, cursor.batch, first, count, shape.inputs))
         masked -= modulus * (masked >= modulus)
-        self._channel.send(Kind.ASK, call, FIRST.pack(first), pack(masked.reshape(-1), MODULUS_BITS))
+        self._channel.send(Kind.ASK, call, FIRST.pack(first), pack(masked.reshape(-1), NUMBER_BITS))
         self._masks.make_ahead(call, cursor.batch, cursor.token, min(count, cursor.left), shape.inputs)
-        data = self._channel.answer(Kind.TOLD, call, packed_bytes(count * shape.outputs, MODULUS_BITS))
-        told = unpack(data, count * shape.outputs, MODULUS_BITS).reshape(count, shape.outputs)
+        data = self._channel.answer(Kind.TOLD, call, packed_bytes(count * shape.outputs, NUMBER_BITS))
+        told = unpack(data, count * shape.outputs, NUMBER_BITS).reshape(count, shape.outputs)
         if int(told.max()) >= int(modulus):
             raise AdapterServerError(f"{self._channel.peer} answered with numbers that are not below the modulus")
         told = told + self._sums[call][first : first + count]

@@ -7,7 +7,7 @@
 | KEY | data owner | | its public key, as SEAL writes it |
 | ROWS | data owner | call | ciphertexts of the next features of a batch, 32 at most |
 | BLINDED | server | call | ciphertexts of the next outputs of that batch, 32 at most |
-| ASK | data owner | call | first token of the batch, rows of x − r mod t packed to the modulus' bits |
+| ASK | data owner | call | first token of the batch, rows of x − r mod t, `NUMBER_BITS` each |
 | TOLD | server | call | as many rows of B·A(x − r) − s, packed likewise |
 | TURNING | data owner | | keys that ciphertexts are turned with (`encryption/ckks.py`) |
 | ROW | data owner | call | ciphertexts of one row |
@@ -27,9 +27,11 @@ from ..errors import AdapterServerError
 from ..parties.connection import CHUNK, HEADER, read_exactly
 
 MAGIC = 0x31504C53
-VERSION = 1
+VERSION = 2
 MOST_CIPHERTEXTS = 32
 FIRST = struct.Struct("<Q")
+NUMBER_BITS = 48
+"""A number below the modulus on its way: 41 would do, but take as long to pack as all else that is done with them."""
 
 
 class Kind(enum.IntEnum):
@@ -64,10 +66,10 @@ class Channel:
     def send(self, kind: Kind, argument: int, *parts: bytes | memoryview) -> None:
         """Raises AdapterServerError where the other end is gone, with its reason if it gave one."""
         length = sum(map(len, parts))
+        frame = memoryview(b"".join((HEADER.pack(MAGIC, kind, argument, length), *parts)))
         try:
-            for part in (HEADER.pack(MAGIC, kind, argument, length), *parts):
-                for start in range(0, len(part), CHUNK):
-                    self._tls.sendall(part[start : start + CHUNK])
+            for start in range(0, len(frame), CHUNK):
+                self._tls.sendall(frame[start : start + CHUNK])
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._tls.settimeout(1.0)

@@ -15,8 +15,8 @@ from ..errors import AdapterServerError, InputError
 from ..parties.certificates import host_name
 from ..parties.connection import SILENCE_SECONDS, prepare
 from ..parties.packing import pack, packed_bytes, unpack
-from .channel import FIRST, MOST_CIPHERTEXTS, VERSION, Channel, Kind, UnexpectedFrameError
-from .encryption.bfv import MODULUS_BITS, TOKENS, Evaluation, Scheme, load_key
+from .channel import FIRST, MOST_CIPHERTEXTS, NUMBER_BITS, VERSION, Channel, Kind, UnexpectedFrameError
+from .encryption.bfv import TOKENS, Evaluation, Scheme, load_key
 from .encryption.ckks import TURNING_BYTES, OnlineProduct, OnlineScheme, load_turning
 from .encryption.fixed import Adapter
 from .encryption.workers import in_order
@@ -173,19 +173,19 @@ class _Conversation:
         if len(data) < FIRST.size:
             raise InputError("a question without its first token")
         (first,) = FIRST.unpack(data[: FIRST.size])
-        count = (len(data) - FIRST.size) * 8 // (shape.inputs * MODULUS_BITS)
+        count = (len(data) - FIRST.size) * 8 // (shape.inputs * NUMBER_BITS)
         whole = len(data) == FIRST.size + self._bytes(count, shape.inputs)
         if not whole or first != cursor.token or not 0 < count <= cursor.left:
             asked = f"token {first}, with {len(data)} bytes"
             raise InputError(f"a question about {asked}: expected token {cursor.token} of {TOKENS}")
         self._count(call, count)
-        rows = unpack(data[FIRST.size :], count * shape.inputs, MODULUS_BITS).reshape(count, shape.inputs)
+        rows = unpack(data[FIRST.size :], count * shape.inputs, NUMBER_BITS).reshape(count, shape.inputs)
         if int(rows.max()) >= modulus:
             raise InputError("numbers that are not below the modulus")
         blinds = self._blinds.rows(call, cursor.batch, cursor.take(count), count, shape.outputs)
         told = adapter.apply(np.ascontiguousarray(rows.T), modulus).T + (np.uint64(modulus) - blinds)
         told -= np.uint64(modulus) * (told >= np.uint64(modulus))
-        self._channel.send(Kind.TOLD, call, pack(told.reshape(-1), MODULUS_BITS))
+        self._channel.send(Kind.TOLD, call, pack(told.reshape(-1), NUMBER_BITS))
         self._blinds.make_ahead(call, cursor.batch, cursor.token, min(count, cursor.left), shape.outputs)
 
     def _sum(self, call: int, data: memoryview) -> None:
@@ -208,4 +208,4 @@ class _Conversation:
 
     @staticmethod
     def _bytes(count: int, width: int) -> int:
-        return packed_bytes(count * width, MODULUS_BITS)
+        return packed_bytes(count * width, NUMBER_BITS)

@@ -13,7 +13,7 @@ import pytest
 from secfwt.runtime.errors import AdapterServerError, InputError
 from secfwt.runtime.parties.certificates import client_context, host_name, make_certificates, server_context
 from secfwt.runtime.parties.deployment import PartyAddress
-from secfwt.runtime.split.channel import FIRST, VERSION, Channel, Kind
+from secfwt.runtime.split.channel import FIRST, NUMBER_BITS, VERSION, Channel, Kind
 from secfwt.runtime.split.client import AdapterClient
 from secfwt.runtime.split.encryption.bfv import TOKENS, Keys, Scheme
 from secfwt.runtime.split.encryption.ckks import SLOTS, OnlineKeys, OnlineScheme, Packing
@@ -81,7 +81,7 @@ def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) ->
             np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=0.02)
         assert (asking.asked, asking.questions) == (TOKENS + 5, 3)
         assert seen[-1] == (14, 14)
-        assert asking.bytes - asking.prepared_bytes < 14 * 41 / 8 * (TOKENS + 5) + 2**20  # packed, and the key
+        assert asking.bytes - asking.prepared_bytes < 14 * NUMBER_BITS / 8 * (TOKENS + 5) + 2**20  # packed, and the key
 
 
 def test_a_row_gets_it_without_preparation_too(running: Running, certificates: Path) -> None:
