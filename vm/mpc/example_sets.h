@@ -48,7 +48,6 @@ class SideBySide {
   explicit SideBySide(std::vector<const ExampleSet*> sets) : sets_(std::move(sets)) {}
 
   std::size_t count() const;
-  bool has(std::size_t value) const { return !sets_.empty() && sets_[0]->has(value); }
   // Examples [e0, e1) of a value: of a state, of which there is one set only, a view; else a copy.
   Value slice(std::size_t value, std::size_t e0, std::size_t e1) const;
   std::size_t sets() const { return sets_.size(); }

