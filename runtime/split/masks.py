@@ -9,22 +9,26 @@ import numpy as np
 
 from .encryption import randomness
 from .encryption.bfv import TOKENS
-from .encryption.fixed import Words, mod, shifted
+from .encryption.fixed import Words
 from .encryption.workers import in_order
 
 NUMBERS = 4096
 """That are made at a time: they stay in the cache."""
+BITS = 41
+LOW = np.uint64((1 << BITS) - 1)
 
 
 class Uniform:
-    """Streams of numbers below `modulus` (at most 41 bits) under a key of its own from the operating system.
+    """Streams of numbers below `modulus`, which is less than 2^16 below 2^41, under a key of its own from the
+    operating system.
 
-    From 107 bits each: off from uniform by 2^-65.
+    Each is the first of three numbers of 41 bits that is below it, all from the same 128 bits; the third one as it is
+    mod `modulus`: off from uniform by 2^-75, since one of them is not below it with a probability of 2^-25.
     """
 
     def __init__(self, modulus: int) -> None:
-        assert modulus.bit_length() <= 41
-        self._modulus = modulus
+        assert 0 < (1 << BITS) - modulus < 1 << 16
+        self._modulus = np.uint64(modulus)
         self._key = secrets.token_bytes(randomness.KEY_BYTES)
 
     def numbers(self, stream: int, batch: int, first: int, count: int) -> Words:
@@ -38,8 +42,17 @@ class Uniform:
     def _numbers(self, stream: int, batch: int, first: int, count: int) -> Words:
         counter = struct.pack(">HHIQ", stream, batch >> 32, batch & 0xFFFFFFFF, first)
         words = randomness.stream(self._key, counter, 2 * count).reshape(count, 2)
-        value = mod(words[:, 0] >> np.uint64(1), self._modulus)
-        return shifted(value.view(np.int64), 44, (words[:, 1] >> np.uint64(20)).view(np.int64), self._modulus)
+        return below(words, self._modulus)
+
+
+def below(words: Words, modulus: np.uint64) -> Words:
+    """A number below `modulus` of each row of `[n, 2]` words, as `Uniform` has them."""
+    numbers: Words = words[:, 0] & LOW
+    for i in np.flatnonzero(numbers >= modulus):
+        second, rest = words[i, 1] & LOW, words[i] >> np.uint64(BITS)
+        third = (rest[0] | rest[1] << np.uint64(64 - BITS)) & LOW
+        numbers[i] = second if second < modulus else third % modulus
+    return numbers
 
 
 class Masks:

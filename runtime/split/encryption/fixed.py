@@ -76,13 +76,13 @@ class Shape:
     def encode(self, rows: Floats, modulus: int) -> Words:
         """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
         self.check(rows)
-        return mod(np.rint(np.ldexp(rows, self.fraction)).astype(np.int64), modulus).view(np.uint64)
+        return mod(np.rint(rows * 2.0**self.fraction).astype(np.int64), modulus).view(np.uint64)
 
     def decode(self, words: Words, modulus: int) -> Floats:
         """What is added, `[n, outputs]`, from `[n, outputs]` integers mod `modulus`."""
         signed = words.astype(np.int64)
         signed -= modulus * (signed > modulus // 2)
-        return np.asarray(np.ldexp(signed.astype(np.float64), -self.scale))
+        return np.asarray(signed * 2.0**-self.scale)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from secfwt.runtime.errors import InputError
 from secfwt.runtime.split.encryption.bfv import FLOOD_BITS, HEADER_BYTES, TOKENS, Evaluation, Keys, Scheme, _flood
 from secfwt.runtime.split.encryption.fixed import Adapter
-from secfwt.runtime.split.masks import Masks
+from secfwt.runtime.split.masks import Masks, below
 
 INPUTS, OUTPUTS = 3, 2
 
@@ -104,6 +104,20 @@ def test_masks_are_uniform_and_the_same_by_row_and_column() -> None:
     assert np.abs(counts - counts.mean()).max() < 6 * counts.mean() ** 0.5  # 1e-8 false alarms
     for other in (masks.columns(2, 2, 3), masks.columns(1, 1, 3), Masks(scheme().modulus).columns(2, 1, 3)):
         assert (other != columns).mean() > 0.99
+
+
+def test_masks_are_the_first_of_three_numbers_that_is_below_the_modulus() -> None:
+    """Of 41 bits each: the low ones of either word, and those that both leave."""
+    t = scheme().modulus
+    most = (1 << 41) - 1
+    third = 0b101 << 38 | 7
+    low, high = third & (1 << 23) - 1, third >> 23
+    words = [
+        (t - 1 | 9 << 41, most), (5, 6), (t, t - 1), (most | 1 << 63, 8 | 1 << 50), (t | low << 41, most | high << 41),
+        (most | ((1 << 23) - 1) << 41, t | ((1 << 18) - 1) << 41),
+    ]  # fmt: skip
+    found = below(np.array(words, np.uint64), np.uint64(t))
+    assert found.tolist() == [t - 1, 5, t - 1, 8, third, most - t]
 
 
 def test_masks_made_ahead_are_those_that_are_needed() -> None:
