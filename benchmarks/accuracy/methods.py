@@ -29,7 +29,7 @@ import rows as common
 from accuracy.clear import TorchEngine
 from accuracy.decoder import TorchDecoder
 from accuracy.fixed import FixedPointEngine
-from accuracy.table import AccuracyRow
+from accuracy.table import AccuracyRow, f1
 from accuracy.tasks import Task, draw
 
 SILENT = PlainDisplay(Console(quiet=True))
@@ -69,6 +69,7 @@ METHODS = {
     "private, three parties over TLS": Method("evolution", "rfa", "parties"),
     "private shots, softmax, three parties over TLS": Method("none", "softmax", "parties", shots=True),
     "Black-Box Tuning with shots, softmax": Method("evolution", "softmax", shots=True),
+    "private shots, softmax, fixed-point oracle": Method("none", "softmax", "oracle", shots=True),
 }
 
 
@@ -102,11 +103,11 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
         found = search(method, engine, model, options, sets, Path(folder) / "run")
         engine.load_examples("test", sets["test"].batch)
         z = found.z if method.search == "none" else PromptSpace(model.plan, options.alpha).coordinates(found.z)
-        right = engine.logits("test", z).argmax(axis=-1) == sets["test"].labels
+        scores = scored(task, engine.logits("test", z), sets["test"])
     return AccuracyRow(
         task=task.name, method=name, seed=seed, settings=described(task, settings), adapter=adapter_hash(method),
         shots=options.k_shot, evaluations=found.evaluations, start_loss=found.start_loss, best_loss=found.best_loss,
-        start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()), tested=len(right),
+        start_dev=found.start_dev, best_dev=found.best_dev, **scores,
         seconds=time.monotonic() - began, megabytes=found.megabytes, commit=common.commit(), command=common.command(),
     )  # fmt: skip
 
@@ -124,14 +125,23 @@ def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, o
     before = engine.cost().bytes_sent
     found = weighed(objective)
     megabytes = (engine.cost().bytes_sent - before) / 1e6
-    right = engine.logits("test", space.coordinates(found.z)).argmax(axis=-1) == tested.labels
+    scores = scored(task, engine.logits("test", space.coordinates(found.z)), tested)
     return AccuracyRow(
         task=task.name, method=name, seed=options.seed, settings=described(task, settings),
         adapter=adapter_hash(method), shots=options.k_shot, evaluations=0, start_loss=found.start_loss,
-        best_loss=found.best_loss, start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()),
-        tested=len(right), seconds=time.monotonic() - began, megabytes=megabytes, commit=common.commit(),
+        best_loss=found.best_loss, start_dev=found.start_dev, best_dev=found.best_dev, **scores,
+        seconds=time.monotonic() - began, megabytes=megabytes, commit=common.commit(),
         command=common.command(),
     )  # fmt: skip
+
+
+def scored(task: Task, logits: Floats, tested: LabelledSet) -> dict[str, Any]:
+    """What a row says of a test set's logits `[E, L]`."""
+    chosen = logits.argmax(axis=-1)
+    return {
+        "accuracy": float(np.mean(chosen == tested.labels)), "tested": len(chosen),
+        "f1": f1(tested.labels, chosen, task.labels.index(task.f1_of)) if task.f1_of else float("nan"),
+    }  # fmt: skip
 
 
 Loaded = tuple[Model, Engine, LabelledSet]
@@ -261,9 +271,9 @@ def described(task: Task, settings: dict[str, object]) -> str:
 def serves(method: Method, task: Task) -> bool:
     """Whether a method is for the task's model: random features are for MiniLM, which has an adapter; what shots are
     worth to a decoder in the clear, without a search, `prototypes` says."""
-    if not task.package:
-        return True
-    return method.attention == "softmax" and (not method.shots_alone or method.engine == "parties")
+    if method.attention == "rfa":
+        return task.adapted and not task.package
+    return not task.package or not method.shots_alone or method.engine == "parties"
 
 
 def adapter_hash(method: Method) -> str:

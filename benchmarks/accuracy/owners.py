@@ -28,7 +28,7 @@ from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import embed
 
 from accuracy.clear import TorchEngine
-from accuracy.methods import METHODS, SILENT, described, embedded_sets, run_options
+from accuracy.methods import METHODS, SILENT, described, embedded_sets, run_options, scored
 from accuracy.run import SETTINGS
 from accuracy.table import AccuracyRow, append, read, table
 from accuracy.tasks import DATA, TASKS, Task, draw
@@ -108,11 +108,11 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
         run.close()
     sets = embedded_sets(Splits([], [], drawn.test), model, options)
     engine.load_examples("test", sets["test"].batch)
-    right = engine.logits("test", space.coordinates(found.best_z)).argmax(axis=-1) == sets["test"].labels
+    scores = scored(task, engine.logits("test", space.coordinates(found.best_z)), sets["test"])
     return AccuracyRow(
         task=task.name, method=name, seed=seed, settings=described(task, settings), adapter="", shots=options.k_shot,
         evaluations=found.evaluations, start_loss=found.start_loss, best_loss=found.best_loss,
-        start_dev=found.start_dev, best_dev=found.best_dev, accuracy=float(right.mean()), tested=len(right),
+        start_dev=found.start_dev, best_dev=found.best_dev, **scores,
         seconds=time.monotonic() - began, megabytes=0.0, commit="", command="",
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from joblib import cpu_count
 from matplotlib.figure import Figure
-from secfwt.runtime.data.examples import Example, read_examples
+from secfwt.runtime.data.examples import Example
 from secfwt.runtime.engine import Floats
 from secfwt.runtime.tuning.model import load_model
 from secfwt.runtime.tuning.objective import Ints, likely_weight, mean_loss, tried_weights
@@ -34,18 +35,11 @@ from accuracy.clear import TorchEngine
 from accuracy.decoder import TorchDecoder
 from accuracy.explore import add, stored
 from accuracy.methods import SILENT, Method, run_options, without_prompt
-from accuracy.table import spread
+from accuracy.table import f1, spread
 from accuracy.tasks import DATA, TASKS, Task, pool
+from accuracy.tasks import tested as tested_rows
 from cells import add_cell_options, computed
 
-MRPC = Task(
-    "MRPC", "mrpc", first_row=0, tested=0, sequence_length=64, text_column="sentence1,sentence2",
-    label_texts={
-        "equivalent": "Both sentences say the same.", "not_equivalent": "The sentences say different things.",
-    },
-)  # fmt: skip
-"""Pairs. The shipped adapter was trained on its first sentences: softmax alone is tested."""
-ALL = {**TASKS, "mrpc": MRPC}
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 MOST = 4.0
 """`--prototype-shots` of the rules."""
@@ -218,15 +212,9 @@ def accuracy(labels: Ints, chosen: Ints) -> float:
     return float(np.mean(labels == chosen))
 
 
-def f1(labels: Ints, chosen: Ints) -> float:
-    """F1 of the first label: MRPC's "equivalent"."""
-    right = np.sum((labels == 0) & (chosen == 0))
-    return float(2 * right / max(1, np.sum(labels == 0) + np.sum(chosen == 0)))
-
-
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     """What the command takes."""
-    parser.add_argument("task", choices=ALL)
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("--attention", choices=("softmax", "rfa"), default="softmax")
     parser.add_argument("--shots", default="2,4,8,16,32")
     parser.add_argument("--draws", type=int, default=16)
@@ -238,8 +226,8 @@ def add_options(parser: argparse.ArgumentParser, _: str) -> None:
 
 def main(given: argparse.Namespace) -> None:
     """Measure what is missing, print a table."""
-    task, shots = ALL[given.task], [int(each) for each in given.shots.split(",")]
-    measures = {"accuracy": accuracy} | ({"F1": f1} if task is MRPC else {})
+    task, shots = TASKS[given.task], [int(each) for each in given.shots.split(",")]
+    measures = {"accuracy": accuracy} | ({"F1": partial(f1, label=task.labels.index(task.f1_of))} if task.f1_of else {})
     tested = "test rows" if given.test else "rows not drawn"
     keys = [
         (given.task, given.attention, tested, str(count), str(seed))
@@ -249,8 +237,7 @@ def main(given: argparse.Namespace) -> None:
     if missing:
         examples = {"pool": pool(task, given.data)[:POOL]}
         if given.test:
-            known = sorted(task.labels)
-            examples["test"] = read_examples(given.data / task.folder / "dev.tsv", known_labels=known)[: task.tested]
+            examples["test"] = tested_rows(task, given.data)
         torch.set_num_threads(cpu_count() if task.package else 1)
         sets, head = embedded(task, given.attention, given.data, examples)
         for _, found in computed(measured_draw, [(key, sets, head, measures) for key in missing], given):
@@ -291,9 +278,9 @@ def row_key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def figure(rows: list[dict[str, str]]) -> None:
-    """Accuracy against shots, a panel per task but MRPC: means over draws, on the rows that were not drawn."""
+    """Accuracy against shots, a panel per task but pairs: means over draws, on the rows that were not drawn."""
     rows = [row for row in rows if row["on"] == "rows not drawn"]
-    tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
+    tasks = [name for name, task in TASKS.items() if not task.f1_of and any(row["task"] == name for row in rows)]
     lines = -(-len(tasks) // PANELS)
     drawing = Figure(figsize=(4.2 * PANELS, 3.2 * lines), layout="constrained")
     panels = drawing.subplots(lines, PANELS, squeeze=False).ravel()
@@ -308,7 +295,7 @@ def figure(rows: list[dict[str, str]]) -> None:
             ]  # fmt: skip
             axes.plot(shots, means, "o-", label=name)
         axes.set(
-            title=ALL[task].name, xlabel="shots per label, and as many for dev", xscale="log", ylabel="accuracy, %"
+            title=TASKS[task].name, xlabel="shots per label, and as many for dev", xscale="log", ylabel="accuracy, %"
         )
         axes.set_xticks(shots, [str(count) for count in shots])
         axes.minorticks_off()

@@ -44,7 +44,7 @@ def planned(names: list[str], tasks: list[Task], seeds: list[int]) -> list[tuple
 def add_options(parser: argparse.ArgumentParser, _: str) -> None:
     """What the command takes."""
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(name for name, task in TASKS.items() if not task.f1_of))
     quick = ",".join(str(i) for i, method in enumerate(METHODS.values()) if method.engine != "parties")
     parser.add_argument("--methods", default=quick, help=numbered())
     parser.add_argument("--seeds", default="1,2,3,4,5")

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class AccuracyRow:
     start_dev: float
     best_dev: float
     accuracy: float
+    f1: float
+    """Of one label of a task that asks for it; else not a number."""
     tested: int
     seconds: float
     megabytes: float
@@ -59,6 +63,12 @@ def append(path: Path, row: AccuracyRow) -> None:
         if new:
             writer.writeheader()
         writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+
+
+def f1(labels: NDArray[np.int64], chosen: NDArray[np.int64], label: int) -> float:
+    """F1 of a label, of indices of labels `[E]` and of those that were chosen."""
+    right = np.sum((labels == label) & (chosen == label))
+    return float(2 * right / max(1, np.sum(labels == label) + np.sum(chosen == label)))
 
 
 def table(rows: Sequence[AccuracyRow], methods: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ class Task:
     first_row: int
     """Shots come from this row of the training file on: rows below were public text that the adapter was trained on."""
     tested: int
-    """Rows of the dev file, the first, that every method is tested on; the adapter was trained on none of them."""
+    """Rows that every method is tested on, from `test_row` of `test_file` on; the adapter was trained on none."""
     sequence_length: int
     label_texts: dict[str, str]
     text_column: str = "text"
@@ -31,6 +31,13 @@ class Task:
     """Of a decoder."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Options of tune.py that the model wants other than MiniLM does."""
+    test_file: str = "dev.tsv"
+    test_row: int = 0
+    """In the training file shots are of the rows before it."""
+    f1_of: str = ""
+    """The label whose F1 is told as well."""
+    adapted: bool = True
+    """Whether the shipped adapter was trained on none of these texts; else softmax alone is tested."""
     package: str = ""
     """The one that holds the model's GGUF file; empty: MiniLM."""
 
@@ -76,18 +83,31 @@ SMOLLM2_SST_2 = replace(
     label_words={"positive": "positive", "negative": "negative"},
     settings=DECODER | {"template": "Review: {text}\nSentiment:"},
 )  # fmt: skip
+MRPC = Task(
+    "MRPC", "mrpc", first_row=0, tested=1000, sequence_length=64, text_column="sentence1,sentence2",
+    label_texts={
+        "equivalent": "Both sentences say the same.", "not_equivalent": "The sentences say different things.",
+    },
+    test_file="train.tsv", test_row=2000, f1_of="equivalent", adapted=False,
+)  # fmt: skip
+"""Pairs. The shipped adapter was trained on their first sentences."""
 TASKS = {
-    "ag_news": AG_NEWS, "sst2": SST_2, "smollm2_ag_news": SMOLLM2_AG_NEWS, "smollm2_sst2": SMOLLM2_SST_2,
+    "ag_news": AG_NEWS, "sst2": SST_2, "mrpc": MRPC,
+    "smollm2_ag_news": SMOLLM2_AG_NEWS, "smollm2_sst2": SMOLLM2_SST_2,
 }  # fmt: skip
 """By the names that the command takes."""
 
 
 def draw(task: Task, data: Path, shots: int, seed: int) -> Splits:
-    """`shots` a class for training, as many for dev, from rows that nothing was trained on; test: the dev file's."""
-    train = pool(task, data)
-    test = read_examples(data / task.folder / "dev.tsv", known_labels=task.labels)
-    drawn = draw_splits(train, None, None, k_shot=shots, seed=seed)
-    return Splits(drawn.train, drawn.dev, test[: task.tested])
+    """`shots` a class for training, as many for dev, from rows that nothing was trained on; and the tested rows."""
+    drawn = draw_splits(pool(task, data), None, None, k_shot=shots, seed=seed)
+    return Splits(drawn.train, drawn.dev, tested(task, data))
+
+
+def tested(task: Task, data: Path) -> list[Example]:
+    """The rows that every method is tested on."""
+    rows = read_examples(data / task.folder / task.test_file, task.text_column, known_labels=task.labels)
+    return rows[task.test_row :][: task.tested]
 
 
 def draw_held_out(task: Task, data: Path, shots: int, seed: int, limit: int) -> Splits:
@@ -97,4 +117,4 @@ def draw_held_out(task: Task, data: Path, shots: int, seed: int, limit: int) -> 
 
 def pool(task: Task, data: Path) -> list[Example]:
     """The rows that shots are drawn from."""
-    return read_examples(data / task.folder / "train.tsv", task.text_column)[task.first_row :]
+    return read_examples(data / task.folder / "train.tsv", task.text_column)[task.first_row : task.test_row or None]

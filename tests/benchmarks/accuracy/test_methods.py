@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import run
 from accuracy import explore
 from accuracy import run as accuracy
 from accuracy.methods import METHODS, OPENED, measure
-from accuracy.table import read
+from accuracy.table import f1, read
 from accuracy.tasks import Task, draw, draw_held_out
 
 TASK = Task("films", "films", 4, 5, 10, {"good": "good film", "bad": "bad film"})
@@ -41,6 +43,24 @@ def test_shots_are_of_rows_that_nothing_was_trained_on(data: Path) -> None:
         }
         held_out = draw_held_out(TASK, data, 2, seed, 100)
         assert not {e.text for e in held_out.test} & {e.text for e in held_out.train + held_out.dev}
+
+
+def test_rows_of_the_training_file_that_are_tested_are_never_drawn(data: Path) -> None:
+    task = replace(TASK, first_row=0, test_file="train.tsv", test_row=16, tested=6, f1_of="good")
+    for seed in range(5):
+        drawn = draw(task, data, 4, seed)
+        numbers = [int(example.text.split()[2]) for example in drawn.test]
+        assert numbers == [8, 8, 9, 9, 10, 10]
+        assert not {e.text for e in drawn.test} & {e.text for e in drawn.train + drawn.dev}
+
+
+def test_the_f1_of_a_label_is_told_where_a_task_asks_for_it(directory: Path, data: Path) -> None:
+    settings = SETTINGS | {"model": str(directory)}
+    assert np.isnan(measure(TASK, "zero-shot", 1, settings, data).f1)
+    row = measure(replace(TASK, f1_of="good"), "zero-shot", 1, settings, data)
+    assert 0 <= row.f1 <= 1
+    assert f1(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0]), 0) == pytest.approx(2 / 3)
+    assert f1(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0]), 1) == 0
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ def row(seed: int, share: float, **more: Any) -> AccuracyRow:
     values: dict[str, Any] = {
         "task": "films", "method": "zero-shot", "seed": seed, "settings": "a=1", "adapter": "", "shots": 2,
         "evaluations": 8, "start_loss": 0.5, "best_loss": 0.4, "start_dev": 0.5, "best_dev": 0.4,
-        "accuracy": share, "tested": 8, "seconds": 1.0, "megabytes": 0.0, "commit": "c", "command": "d",
+        "accuracy": share, "f1": 0.4, "tested": 8, "seconds": 1.0, "megabytes": 0.0, "commit": "c", "command": "d",
     }  # fmt: skip
     return AccuracyRow(**(values | more))
 
