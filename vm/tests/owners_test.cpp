@@ -113,9 +113,9 @@ TEST(sets_side_by_side_are_cut_as_one) {
       "secfwt-program 3\n"
       "v 0 example rep 8 3 example - name=x ring=13\n"
       "v 1 candidate rep 8 3 candidate - name=z ring=13\n"
-      "v 2 pair rep 8 3 add 0,1 ring=13\n"
-      "v 3 candidate rep 8 3 reduce_examples 2 ring=13\n"
-      "out total 3\n"
+      "v 2 pair rep 8 3 add 0,1\n"
+      "v 3 candidate rep 8 3 reduce_examples 2\n"
+      "out total 3 ring=13\n"
       "end\n");
   const std::vector<std::size_t> counts{2, 1, 3};
   std::vector<ExampleSet> sets;

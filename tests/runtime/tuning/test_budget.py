@@ -188,10 +188,10 @@ def test_shots_take_the_place_of_both_sets(tmp_path: Path, monkeypatch: pytest.M
 def test_a_larger_test_set_takes_no_more_memory() -> None:
     plan = build_plan(model("classification"), GenOptions(**SMALL))
     compiled = cast(Compiled, SimpleNamespace(ring=lower(plan, None, Ranges()).ring, options=GenOptions(**SMALL)))
-    sizes = {"train": 4000, "dev": 4000}
+    sizes = {"train": 8000, "dev": 8000}
     needed = party_bytes(compiled, sizes, OPTIONS, Canaries(16))
     assert at_a_time(compiled, sizes) == 0
     assert at_a_time(compiled, {**sizes, "test": 10**7}) < 10**7
-    assert party_bytes(compiled, {**sizes, "train": 8000}, OPTIONS, Canaries(16)) > needed
+    assert party_bytes(compiled, {**sizes, "train": 16000}, OPTIONS, Canaries(16)) > needed
     with_test = [party_bytes(compiled, {**sizes, "test": n}, OPTIONS, Canaries(16)) for n in (10**6, 10**7)]
     assert with_test[0] == pytest.approx(with_test[1], rel=1e-3)
