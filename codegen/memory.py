@@ -49,9 +49,11 @@ def _with_tiles(program: RingProgram, stage: Stage, candidates: int, examples: i
     if not values:
         return rest
     largest, (live, busy) = max(v.size for v in values), _live_bytes(program, values)
-    brought = 0 if stage == Stage.EXAMPLE else _brought_bytes(program, values)
+    brought = 0
     if stage == Stage.EXAMPLE:
         largest = max(largest, live // 8 // LIVE_VALUES)
+    else:
+        brought = _brought_bytes(program, values)
     tile = max(1, min(TILE_WORDS // LANES // largest, -(-candidates * examples // LANES)))
     taken = min(candidates * examples, LANES * tile) * busy + min(examples, LANES * tile) * brought
     idle = max(IDLE_MB << 20, (AMPLE_MB << 20) - rest - taken)

@@ -36,8 +36,7 @@ from accuracy.decoder import TorchDecoder
 from accuracy.explore import add, stored
 from accuracy.methods import SILENT, Method, run_options, without_prompt
 from accuracy.table import f1, spread
-from accuracy.tasks import DATA, TASKS, Task, pool
-from accuracy.tasks import tested as tested_rows
+from accuracy.tasks import DATA, TASKS, Task, pool, tested_rows
 from cells import add_cell_options, computed
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,7 @@ def append(path: Path, row: AccuracyRow) -> None:
 
 def f1(labels: NDArray[np.int64], chosen: NDArray[np.int64], label: int) -> float:
     """F1 of a label, of indices of labels `[E]` and of those that were chosen."""
-    right = np.sum((labels == label) & (chosen == label))
-    return float(2 * right / max(1, np.sum(labels == label) + np.sum(chosen == label)))
+    return float(f1_score(labels == label, chosen == label, zero_division=0.0))
 
 
 def table(rows: Sequence[AccuracyRow], methods: Sequence[str]) -> str:

@@ -101,10 +101,10 @@ TASKS = {
 def draw(task: Task, data: Path, shots: int, seed: int) -> Splits:
     """`shots` a class for training, as many for dev, from rows that nothing was trained on; and the tested rows."""
     drawn = draw_splits(pool(task, data), None, None, k_shot=shots, seed=seed)
-    return Splits(drawn.train, drawn.dev, tested(task, data))
+    return Splits(drawn.train, drawn.dev, tested_rows(task, data))
 
 
-def tested(task: Task, data: Path) -> list[Example]:
+def tested_rows(task: Task, data: Path) -> list[Example]:
     """The rows that every method is tested on."""
     rows = read_examples(data / task.folder / task.test_file, task.text_column, known_labels=task.labels)
     return rows[task.test_row :][: task.tested]
