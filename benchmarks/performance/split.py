@@ -2,7 +2,8 @@
 
 One adapted set of modules is measured, with random weights, and multiplied by the model's layers. The two sides are two
 processes; `ahead_seconds` is the time from the first ciphertext of a batch to its last answer, divided by its 8,192
-tokens. The error is that of B·A·x against float64, in units of its deviation.
+tokens; `compute_seconds` is processor time of both for questions, TLS included. The error is that of B·A·x against
+float64, in units of its deviation.
 
     python benchmarks/run.py split
     python benchmarks/run.py split --hidden 576 --outputs 960 --rank 24 --layers 30
@@ -21,17 +22,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import psutil
 from secfwt.runtime.parties.certificates import make_certificates, server_context
 from secfwt.runtime.parties.deployment import PartyAddress
 from secfwt.runtime.split.client import AdapterClient
-from secfwt.runtime.split.encryption.bfv import TOKENS, Scheme
+from secfwt.runtime.split.encryption.batch import TOKENS
+from secfwt.runtime.split.encryption.bfv import Scheme
 from secfwt.runtime.split.encryption.fixed import Adapter, Floats
 from secfwt.runtime.split.server import AdapterServer, Served
 
 from rows import command, commit, record
 
 BASE = "00" * 32
-QUESTIONS = 50
+QUESTIONS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class SplitRow:
     ahead_seconds: float
     ahead_megabytes: float
     seconds: float
+    compute_seconds: float
     megabytes: float
     round_trips: int
     online_seconds: float
@@ -94,6 +98,12 @@ def serve(certificates: Path, given: tuple[Floats, Floats], ready: Connection) -
     ready.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
+def processor_seconds(server: int | None) -> float:
+    """Of this process and the server's."""
+    times = [psutil.Process(pid).cpu_times() for pid in (None, server)]
+    return float(sum(t.user + t.system for t in times))
+
+
 def measure(hidden: int, outputs: int, rank: int, layers: int) -> SplitRow:
     """Both ways of asking."""
     given, rows = factors(hidden, outputs, rank), np.random.default_rng(1).normal(size=(QUESTIONS, hidden))
@@ -110,23 +120,24 @@ def measure(hidden: int, outputs: int, rank: int, layers: int) -> SplitRow:
             began = time.monotonic()
             got = [client.ask(0, rows[:1])[0]]
             ahead, sent = time.monotonic() - began, client.bytes
-            began = time.monotonic()
+            began, busy = time.monotonic(), processor_seconds(process.pid)
             got += [client.ask(0, row[None])[0] for row in rows[1:]]
             seconds, each = (time.monotonic() - began) / (QUESTIONS - 1), (client.bytes - sent) / (QUESTIONS - 1)
+            computing = (processor_seconds(process.pid) - busy) / (QUESTIONS - 1)
             prepared = client.prepared_bytes
         with AdapterClient(address, certificates, BASE, matrices, lambda done, everything: None, "online") as client:
-            client.ask(0, rows[:1])
             keys = client.bytes
-            began = time.monotonic()
+            client.ask(0, rows[:1])
+            began, sent = time.monotonic(), client.bytes
             online = [client.ask(0, row[None])[0] for row in rows[:10]]
-            online_seconds, online_each = (time.monotonic() - began) / 10, (client.bytes - keys) / 10
+            online_seconds, online_each = (time.monotonic() - began) / 10, (client.bytes - sent) / 10
         server_memory = here.recv()
         process.join()
     errors = [np.concatenate(part) - wanted[: len(part)] for part in (got, online)]
     return SplitRow(
         benchmark="split", hidden=hidden, outputs=outputs, rank=rank, layers=layers,
         ahead_seconds=ahead / TOKENS * layers, ahead_megabytes=prepared / TOKENS * layers / 1e6,
-        seconds=seconds * layers, megabytes=each * layers / 1e6, round_trips=layers,
+        seconds=seconds * layers, compute_seconds=computing * layers, megabytes=each * layers / 1e6, round_trips=layers,
         online_seconds=online_seconds * layers, online_megabytes=online_each * layers / 1e6,
         keys_megabytes=keys / 1e6, rms_error=float(np.sqrt(np.square(errors[0]).mean()) / wanted.std()),
         online_rms_error=float(np.sqrt(np.square(errors[1]).mean()) / wanted.std()),

@@ -4,14 +4,14 @@
 |---|---|---|---|
 | HELLO | data owner | version | SHA-256 of the base that it runs |
 | CALLS | server | tokens it will answer in all; 0: any number | JSON: a list of `Shape` |
+| BASES | server | call | Q of each of its modules, `[width, rank]`, in float32: one frame per call |
 | KEY | data owner | | its public key, as SEAL writes it |
 | ROWS | data owner | call | ciphertexts of the next features of a batch, 32 at most |
-| BLINDED | server | call | ciphertexts of the next outputs of that batch, 32 at most |
+| BLINDED | server | call | ciphertexts of M·r + s, one per number that is told |
 | ASK | data owner | call | first token of the batch, rows of x − r mod t, `NUMBER_BITS` each |
-| TOLD | server | call | as many rows of B·A(x − r) − s, packed likewise |
-| TURNING | data owner | | keys that ciphertexts are turned with (`encryption/ckks.py`) |
-| ROW | data owner | call | ciphertexts of one row |
-| SUM | server | call | ciphertexts of B·A·x |
+| TOLD | server | call | as many rows of M(x − r) − s, packed likewise |
+| ROW | data owner | call | ciphertexts of one row's chunks (`encryption/row.py`) |
+| SUM | server | call | M·x of it: of each ciphertext, what is told |
 | ERROR | server | | why it ends the connection |
 """
 
@@ -27,7 +27,7 @@ from ..errors import AdapterServerError
 from ..parties.connection import CHUNK, HEADER, read_exactly
 
 MAGIC = 0x31504C53
-VERSION = 2
+VERSION = 3
 MOST_CIPHERTEXTS = 32
 FIRST = struct.Struct("<Q")
 NUMBER_BITS = 48
@@ -39,15 +39,15 @@ class Kind(enum.IntEnum):
 
     HELLO = 1
     CALLS = 2
-    KEY = 3
-    ROWS = 4
-    BLINDED = 5
-    ASK = 6
-    TOLD = 7
-    ERROR = 8
-    TURNING = 9
-    ROW = 10
-    SUM = 11
+    BASES = 3
+    KEY = 4
+    ROWS = 5
+    BLINDED = 6
+    ASK = 7
+    TOLD = 8
+    ROW = 9
+    SUM = 10
+    ERROR = 11
 
 
 class UnexpectedFrameError(AdapterServerError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from ..closing import Closing
@@ -27,6 +28,8 @@ from .options import Encryption
 SERVER = "party0"
 """The name in the server's certificate."""
 CALLS_BYTES = 1 << 20
+BASIS_BYTES = 4
+"""Of a number of a basis: float32."""
 SHAPES = TypeAdapter(list[Shape])
 
 
@@ -44,6 +47,7 @@ class AdapterClient(Closing):
             self._channel.send(Kind.HELLO, VERSION, base.encode())
             _, self.most_rows, data = self._channel.receive(Kind.CALLS, CALLS_BYTES)
             self.shapes = _shapes(bytes(data), matrices)
+            self._bases = [self._read_bases(call, shape) for call, shape in enumerate(self.shapes)]
             self._way = (
                 Online(self._channel, self.shapes) if encryption == "online"
                 else Ahead(self._channel, self.shapes, preparing)
@@ -77,10 +81,21 @@ class AdapterClient(Closing):
         """
         began = time.monotonic()
         told = self._way.ask(call, rows)
+        added = self.shapes[call].widen(told, self._bases[call])
         self._seconds += time.monotonic() - began
         self.asked += len(rows)
         self.questions += 1
-        return self.shapes[call].by_module(told)
+        return added
+
+    def _read_bases(self, call: int, shape: Shape) -> list[Floats]:
+        """Of each module, transposed: `[rank, width]`."""
+        sizes = [width * rank for width, rank in zip(shape.widths, shape.ranks, strict=True)]
+        data = self._channel.answer(Kind.BASES, call, BASIS_BYTES * sum(sizes))
+        numbers = np.frombuffer(data, "<f4").astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise AdapterServerError(f"{self._channel.peer} sent bases that are not numbers")
+        parts = zip(np.split(numbers, np.cumsum(sizes)[:-1]), shape.widths, strict=True)
+        return [np.ascontiguousarray(part.reshape(width, -1).T) for part, width in parts]
 
     def close(self) -> None:
         """End the connection; masks and keys are forgotten with this object."""
@@ -109,13 +124,12 @@ def _shapes(data: bytes, matrices: Mapping[str, tuple[int, ...]]) -> list[Shape]
         raise AdapterServerError(f"the adapter's server described no calls: {error.errors()[0]['msg']}") from error
     for shape in shapes:
         # a wrong length would put one mask on several numbers
-        right = len(shape.widths) == len(shape.modules) > 0 and all(
-            matrices.get(module) == (width, shape.inputs)
-            for module, width in zip(shape.modules, shape.widths, strict=True)
+        right = len(shape.ranks) == len(shape.widths) == len(shape.modules) > 0 and all(
+            matrices.get(module) == (width, shape.inputs) and 1 <= rank <= width
+            for module, width, rank in zip(shape.modules, shape.widths, shape.ranks, strict=True)
         )
-        ranks = 1 <= shape.ranks <= len(shape.modules) * shape.inputs
         units = LEAST_FRACTION <= shape.fraction <= MOST_FRACTION and 1 <= shape.reach < inf
-        if not (right and ranks and units):
+        if not (right and units):
             raise AdapterServerError(
                 f"the adapter's server described modules otherwise than the base has them: {shape}"
             )

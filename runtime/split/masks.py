@@ -8,22 +8,23 @@ import struct
 import numpy as np
 
 from .encryption import randomness
-from .encryption.bfv import TOKENS
+from .encryption.batch import TOKENS
 from .encryption.fixed import Words
-from .encryption.workers import in_order
 
 NUMBERS = 4096
 """That are made at a time: they stay in the cache."""
 BITS = 41
 LOW = np.uint64((1 << BITS) - 1)
+WORDS = 2
+"""Of a block of AES."""
 
 
 class Uniform:
     """Streams of numbers below `modulus`, which is less than 2^16 below 2^41, under a key of its own from the
     operating system.
 
-    Each is the first of three numbers of 41 bits that is below it, all from the same 128 bits; the third one as it is
-    mod `modulus`: off from uniform by 2^-75, since one of them is not below it with a probability of 2^-25.
+    Each is the low 41 bits of a word of AES in counter mode; where they are not below the modulus, with a probability
+    of 2^-25, those of the same word of the next of 256 streams, and so on.
     """
 
     def __init__(self, modulus: int) -> None:
@@ -36,23 +37,17 @@ class Uniform:
         numbers = np.empty(count, np.uint64)
         for at in range(0, count, NUMBERS):
             part = numbers[at : at + NUMBERS]
-            part[:] = self._numbers(stream, batch, first + at, len(part))
+            part[:] = self._numbers(stream, batch, first + at, len(part), 0)
         return numbers
 
-    def _numbers(self, stream: int, batch: int, first: int, count: int) -> Words:
-        counter = struct.pack(">HHIQ", stream, batch >> 32, batch & 0xFFFFFFFF, first)
-        words = randomness.stream(self._key, counter, 2 * count).reshape(count, 2)
-        return below(words, self._modulus)
-
-
-def below(words: Words, modulus: np.uint64) -> Words:
-    """A number below `modulus` of each row of `[n, 2]` words, as `Uniform` has them."""
-    numbers: Words = words[:, 0] & LOW
-    for i in np.flatnonzero(numbers >= modulus):
-        second, rest = words[i, 1] & LOW, words[i] >> np.uint64(BITS)
-        third = (rest[0] | rest[1] << np.uint64(64 - BITS)) & LOW
-        numbers[i] = second if second < modulus else third % modulus
-    return numbers
+    def _numbers(self, stream: int, batch: int, first: int, count: int, attempt: int) -> Words:
+        block, skipped = divmod(first, WORDS)
+        counter = struct.pack(">HHIQ", stream, batch >> 32, batch & 0xFFFFFFFF, attempt << 56 | block)
+        words = randomness.stream(self._key, counter, skipped + count)
+        numbers: Words = words[skipped:] & LOW
+        for i in np.flatnonzero(numbers >= self._modulus):
+            numbers[i] = self._numbers(stream, batch, first + int(i), 1, attempt + 1)[0]
+        return numbers
 
 
 class Masks:
@@ -81,11 +76,8 @@ class Masks:
     def columns(self, call: int, batch: int, width: int) -> Words:
         """Of all tokens of a batch, by feature: `[width, TOKENS]`."""
         columns = np.empty((width, TOKENS), np.uint64)
-        firsts = range(0, TOKENS, 512)
-        for first, part in zip(
-            firsts, in_order(lambda at: self._rows(call, batch, at, 512, width), firsts), strict=True
-        ):
-            columns[:, first : first + 512] = part.T
+        for first in range(0, TOKENS, 512):
+            columns[:, first : first + 512] = self._rows(call, batch, first, 512, width).T
         return columns
 
 

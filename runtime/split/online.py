@@ -1,4 +1,4 @@
-"""Questions with nothing prepared: each row goes encrypted, and what is added to it comes back encrypted."""
+"""Questions with nothing prepared: each row goes encrypted, and what is told of it comes back encrypted."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ import numpy as np
 
 from ..errors import AdapterServerError, InputError
 from .channel import Channel, Kind
-from .encryption.ckks import OnlineKeys, OnlineScheme, Packing
-from .encryption.fixed import Floats, Shape
+from .encryption.bfv import Keys, Scheme
+from .encryption.fixed import Floats, Shape, Words
+from .encryption.row import Packing, RowReading
 
 
 class Online:
-    """The data owner's keys; those for turning ciphertexts, some 20 MB, are sent once."""
+    """The data owner's keys, and how each call's rows are packed."""
 
     prepared_bytes = 0
 
     def __init__(self, channel: Channel, shapes: Sequence[Shape]) -> None:
         self._channel = channel
         self._shapes = shapes
-        self._scheme = OnlineScheme()
-        self._packings = [Packing(shape.inputs, shape.ranks) for shape in shapes]
-        self._keys = OnlineKeys(self._scheme, self._packings)
-        channel.send(Kind.TURNING, 0, self._keys.turning)
+        self._scheme = Scheme()
+        keys = Keys(self._scheme)
+        self._readings = [RowReading(self._scheme, keys, Packing(shape.inputs, shape.told)) for shape in shapes]
+        channel.send(Kind.KEY, 0, keys.public)
 
     def ask(self, call: int, rows: Floats) -> Floats:
-        """What the call adds to rows `[n, inputs]`, `[n, outputs]`: per row and 4,096 values 0.4 MB up, 0.1 MB down."""
-        self._shapes[call].check(rows)
-        return np.stack([self._ask(call, row) for row in rows])
+        """M·x of rows `[n, inputs]`, `[n, told]`: per row of 4,096 numbers and 8 ranks 0.5 MB up, 0.1 MB down."""
+        shape, modulus = self._shapes[call], self._scheme.modulus
+        told = np.stack([self._ask(call, words) for words in shape.encode(rows, modulus)])
+        return shape.decode(told, modulus)
 
-    def _ask(self, call: int, row: Floats) -> Floats:
-        shape, packing, size = self._shapes[call], self._packings[call], self._scheme.sum_bytes
-        self._channel.send(Kind.ROW, call, *(self._keys.encrypt(slots) for slots in packing.pack(row)))
-        data = self._channel.answer(Kind.SUM, call, packing.answers(shape.outputs) * size)
+    def _ask(self, call: int, words: Words) -> Words:
+        reading = self._readings[call]
+        self._channel.send(Kind.ROW, call, *reading.encrypt(words))
+        reading.make_ahead()
+        data = self._channel.answer(Kind.SUM, call, reading.packing.answers * reading.packing.answer_bytes)
         try:
-            parts = [self._keys.decrypt(data[at : at + size]) for at in range(0, len(data), size)]
+            return reading.decrypt(data)[: self._shapes[call].told]
         except InputError as error:
             raise AdapterServerError(f"{self._channel.peer}: {error}") from error
-        return np.concatenate(parts)[: shape.outputs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from ...codegen.commandline.options import ENGINE, Option
-from .encryption.bfv import TOKENS
+from .encryption.batch import TOKENS
 
 Encryption = Annotated[
     Literal["ahead", "online"],

@@ -19,7 +19,7 @@ from ..progress import Display
 from ..run_folder import private_file, private_folder
 from .adapters import base_hash
 from .client import AdapterClient
-from .encryption.bfv import TOKENS
+from .encryption.batch import TOKENS
 from .options import Encryption
 
 COMMAND = f"{__package__}.serving"

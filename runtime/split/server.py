@@ -1,4 +1,4 @@
-"""The model owner's server: tells B·A·x for rows x that it never sees (`channel.py` has the messages)."""
+"""The model owner's server: tells B·A·x, as M·x, for rows x that it never sees (`channel.py` has the messages)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,18 +15,15 @@ from ..parties.certificates import host_name
 from ..parties.connection import SILENCE_SECONDS, prepare
 from ..parties.packing import pack, packed_bytes, unpack
 from .channel import FIRST, MOST_CIPHERTEXTS, NUMBER_BITS, VERSION, Channel, Kind, UnexpectedFrameError
-from .encryption.bfv import TOKENS, Evaluation, Scheme, load_key
-from .encryption.ckks import TURNING_BYTES, OnlineProduct, OnlineScheme, load_turning
-from .encryption.fixed import Adapter
-from .encryption.workers import in_order
+from .encryption.batch import TOKENS, BatchProduct
+from .encryption.bfv import Answering, Scheme
+from .encryption.fixed import Adapter, minus
+from .encryption.row import Packing, RowProduct
 from .masks import Cursor, Masks
-
-if TYPE_CHECKING:
-    import seal
 
 IDLE_SECONDS = 3600.0
 HANDSHAKE_SECONDS = 10.0
-QUESTIONS = (Kind.KEY, Kind.ROWS, Kind.ASK, Kind.TURNING, Kind.ROW)
+QUESTIONS = (Kind.KEY, Kind.ROWS, Kind.ASK, Kind.ROW)
 CLIENT = "data-owner"
 
 
@@ -97,6 +93,8 @@ class AdapterServer:
             raise InputError("the data owner runs another base than the one the adapter belongs to")
         shapes = json.dumps([asdict(adapter.shape) for adapter in self._served.adapters])
         channel.send(Kind.CALLS, self._served.most_rows, shapes.encode())
+        for call, adapter in enumerate(self._served.adapters):
+            channel.send(Kind.BASES, call, *(columns.astype("<f4").tobytes() for columns in adapter.bases))
         _Conversation(self._scheme, self._served, self._told, channel).run()
 
 
@@ -108,50 +106,41 @@ class _Conversation:
         self._adapters = served.adapters
         self._most = served.most_rows
         self._told = told
-        self._key = b""
+        self._answering: Answering | None = None
         self._channel = channel
         self._blinds = Masks(scheme.modulus)
         self._cursors = [Cursor() for _ in self._adapters]
-        self._online = OnlineScheme()
-        self._turning: seal.GaloisKeys | None = None
-        self._products: dict[int, OnlineProduct] = {}
+        self._products: dict[int, RowProduct] = {}
 
     def run(self) -> None:
-        longest = MOST_CIPHERTEXTS * self._scheme.fresh_bytes
-        longest = max(
-            longest,
-            TURNING_BYTES,
-            *(FIRST.size + self._bytes(TOKENS, adapter.shape.inputs) for adapter in self._adapters),
-        )
+        shapes = [adapter.shape for adapter in self._adapters]
+        most = max([MOST_CIPHERTEXTS, *(Packing(shape.inputs, shape.told).chunks for shape in shapes)])
+        questions = (FIRST.size + self._bytes(TOKENS, shape.inputs) for shape in shapes)
+        longest = max([most * self._scheme.fresh_bytes, *questions])
         while True:
             kind, call, data = self._channel.receive(QUESTIONS, longest)
             if kind == Kind.KEY:
-                load_key(self._scheme, bytes(data))
-                self._key = bytes(data)
-                continue
-            if kind == Kind.TURNING:
-                self._turning = load_turning(self._online, bytes(data))
+                self._answering = Answering(self._scheme, bytes(data))
+                self._products.clear()
                 continue
             if call >= len(self._adapters):
                 raise InputError(f"there is no call {call}, only {len(self._adapters)}")
-            if kind == Kind.ROWS:
-                self._prepare(call, data)
-            elif kind == Kind.ASK:
+            if kind == Kind.ASK:
                 self._tell(call, data)
-            else:
-                self._sum(call, data)
+                continue
+            if self._answering is None:
+                raise InputError("ciphertexts before the key that they are under")
+            (self._prepare if kind == Kind.ROWS else self._sum)(self._answering, call, data)
 
-    def _prepare(self, call: int, data: memoryview) -> None:
+    def _prepare(self, answering: Answering, call: int, data: memoryview) -> None:
         adapter, scheme, cursor = self._adapters[call], self._scheme, self._cursors[call]
-        if not self._key:
-            raise InputError("ciphertexts before the key that they are under")
-        evaluation = Evaluation(scheme, self._key, adapter)
+        batch = BatchProduct(scheme, answering, adapter)
         size, missing = scheme.fresh_bytes, adapter.shape.inputs
         while True:
             count = len(data) // size
             if not 0 < count <= min(missing, MOST_CIPHERTEXTS) or len(data) != count * size:
                 raise InputError(f"{len(data)} bytes are not 1 to {min(missing, MOST_CIPHERTEXTS)} ciphertexts")
-            evaluation.take([data[i * size : (i + 1) * size] for i in range(count)])
+            batch.take([data[i * size : (i + 1) * size] for i in range(count)])
             missing -= count
             if not missing:
                 break
@@ -159,13 +148,9 @@ class _Conversation:
             if again != call:
                 raise InputError(f"ciphertexts of call {again} among those of call {call}")
         cursor.next_batch()
-        blinds = self._blinds.columns(call, cursor.batch, adapter.shape.outputs)
-
-        def answers(first: int) -> list[bytes]:
-            return evaluation.answer(first, blinds[first : first + MOST_CIPHERTEXTS])
-
-        for part in in_order(answers, range(0, adapter.shape.outputs, MOST_CIPHERTEXTS)):
-            self._channel.send(Kind.BLINDED, call, *part)
+        blinds = self._blinds.columns(call, cursor.batch, adapter.shape.told)
+        for number, blind in enumerate(blinds):
+            self._channel.send(Kind.BLINDED, call, batch.answer(number, blind))
 
     def _tell(self, call: int, data: memoryview) -> None:
         adapter, cursor, modulus = self._adapters[call], self._cursors[call], self._scheme.modulus
@@ -182,24 +167,22 @@ class _Conversation:
         rows = unpack(data[FIRST.size :], count * shape.inputs, NUMBER_BITS).reshape(count, shape.inputs)
         if int(rows.max()) >= modulus:
             raise InputError("numbers that are not below the modulus")
-        blinds = self._blinds.rows(call, cursor.batch, cursor.take(count), count, shape.outputs)
-        told = adapter.apply(np.ascontiguousarray(rows.T), modulus).T + (np.uint64(modulus) - blinds)
-        told -= np.uint64(modulus) * (told >= np.uint64(modulus))
+        blinds = self._blinds.rows(call, cursor.batch, cursor.take(count), count, shape.told)
+        told = minus(adapter.apply(np.ascontiguousarray(rows.T), modulus).T, blinds, modulus)
         self._channel.send(Kind.TOLD, call, pack(told.reshape(-1), NUMBER_BITS))
-        self._blinds.make_ahead(call, cursor.batch, cursor.token, min(count, cursor.left), shape.outputs)
+        self._blinds.make_ahead(call, cursor.batch, cursor.token, min(count, cursor.left), shape.told)
 
-    def _sum(self, call: int, data: memoryview) -> None:
-        if self._turning is None:
-            raise InputError("a row before the keys to turn it with")
+    def _sum(self, answering: Answering, call: int, data: memoryview) -> None:
         if call not in self._products:
-            adapter = self._adapters[call]
-            self._products[call] = OnlineProduct(self._online, adapter.shape, *adapter.factors)
-        size = self._online.row_bytes
+            self._products[call] = RowProduct(self._scheme, answering, self._adapters[call])
+        product = self._products[call]
+        size = self._scheme.fresh_bytes
         if len(data) % size:
             raise InputError(f"{len(data)} bytes are not ciphertexts of {size} bytes")
-        rows = [data[at : at + size] for at in range(0, len(data), size)]
         self._count(call, 1)
-        self._channel.send(Kind.SUM, call, *self._products[call].answer(self._turning, rows))
+        chunks = [data[at : at + size] for at in range(0, len(data), size)]
+        self._channel.send(Kind.SUM, call, *product.answers(chunks))
+        product.make_ahead()
 
     def _count(self, call: int, rows: int) -> None:
         if self._most and self._told[call] + rows > self._most:

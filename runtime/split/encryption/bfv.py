@@ -1,13 +1,12 @@
-"""B·A·r + s under encryption: BFV (Fan, Vercauteren 2012) by Microsoft SEAL, a batch of tokens per ciphertext.
+"""Encryption under which the server computes: BFV (Fan, Vercauteren 2012) by Microsoft SEAL.
 
-Slot i of a ciphertext belongs to token i of a batch, one ciphertext to each feature: a product with public integers is
-then a linear combination of ciphertexts, and no key but the data owner's is needed. SEAL encrypts, decrypts, adds and
-switches moduli; the linear combinations are exact products of matrices on the ciphertexts' coefficients.
+A plaintext is a polynomial of `DEGREE` coefficients, or as many slots. SEAL encrypts, decrypts, adds and switches
+moduli; what is multiplied, and how, is `batch.py`'s and `row.py`'s.
 
-Parameters: ring dimension 8192, three primes of 54 bits and the one that SEAL keeps for key switching, 216 of the 218
+Parameters: ring dimension 8192, two primes of 60 bits and the one that SEAL keeps for key switching, 180 of the 218
 bits that the HomomorphicEncryption.org standard (2018, table 1) allows for 128 bits of security with ternary secrets.
 
-What comes back to the data owner is a fresh encryption of B·A·r + s, as far as it can tell (`Evaluation.answer`).
+What comes back to the data owner is a fresh encryption of its content, as far as it can tell (`Answering`).
 """
 
 from __future__ import annotations
@@ -17,28 +16,31 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InputError
 from . import randomness
-from .fixed import Adapter, Words, mod, product, shifted
+from .fixed import Words, mod, shifted
 
 if TYPE_CHECKING:
     import seal
 
 T = TypeVar("T")
-TOKENS = 8192
-"""The ring's dimension, and the tokens of a batch."""
+DEGREE = 8192
+"""The ring's dimension."""
 MODULUS_BITS = 41
-PRIME_BITS = 54
-PRIMES = 3
-FLOOD_BITS = 104
-"""Noise is flooded by uniform integers below 2^104. What is to be hidden is below 2^38: a fresh coefficient's noise has
-a deviation of 3.2, a row of B·A a Euclidean length below 2^32, or sums could reach half the modulus (`fixed.py`), and
-ten deviations of the combination are 2^37. So a coefficient's distribution changes by 2^-66, those of a batch of 4,608
-outputs by 2^-41. All noise is far below half a unit of the plaintext, 2^120, and after the switch to one prime rounding
-alone is left: below 2^8 (twelve deviations of 21) of 2^12."""
+PRIME_BITS = 60
+PRIMES = 2
+FLOOD_BITS = 77
+"""Noise is flooded by uniform integers below 2^77. What is to be hidden of a coefficient is noise of a deviation of 3.2
+times the Euclidean length of M's rows that take part, 2^16 each (`fixed.py`): ten deviations are below 2^22 for one
+row, below 2^23 for four that share a polynomial. So a coefficient's distribution changes by 2^-55, those of a batch's 8
+answers by 2^-39, and those of a single row's 8 numbers by 2^-51. All noise is below half a unit of the plaintext, 2^78;
+after the switch to one prime, where rounding adds less than 2^8, below 2^18."""
 HEADER_BYTES = 113
 """Of a ciphertext that SEAL writes without compression: before its coefficients, little-endian words."""
+PLAIN_HEADER_BYTES = 88
+"""Of a plaintext likewise."""
 
 
 class Scheme:
@@ -47,24 +49,35 @@ class Scheme:
     def __init__(self) -> None:
         self.seal = library()
         parameters = self.seal.EncryptionParameters(self.seal.scheme_type.bfv)
-        parameters.set_poly_modulus_degree(TOKENS)
-        parameters.set_coeff_modulus(self.seal.CoeffModulus.Create(TOKENS, [PRIME_BITS] * (PRIMES + 1)))
-        parameters.set_plain_modulus(self.seal.PlainModulus.Batching(TOKENS, MODULUS_BITS))
+        parameters.set_poly_modulus_degree(DEGREE)
+        parameters.set_coeff_modulus(self.seal.CoeffModulus.Create(DEGREE, [PRIME_BITS] * (PRIMES + 1)))
+        parameters.set_plain_modulus(self.seal.PlainModulus.Batching(DEGREE, MODULUS_BITS))
         self.context = self.seal.SEALContext(parameters, True, self.seal.sec_level_type.tc128)
         assert self.context.parameters_set(), self.context.parameter_error_message()
         self.modulus: int = parameters.plain_modulus().value()
         self.primes: list[int] = [prime.value() for prime in parameters.coeff_modulus()[:PRIMES]]
         self.encoder = self.seal.BatchEncoder(self.context)
+        self._plain_header = bytes(self.encoder.encode(np.ones(DEGREE, np.uint64)).to_bytes())[:PLAIN_HEADER_BYTES]
 
     @property
     def fresh_bytes(self) -> int:
         """Of a ciphertext that the data owner sends."""
-        return HEADER_BYTES + 2 * PRIMES * TOKENS * 8
+        return HEADER_BYTES + 2 * PRIMES * DEGREE * 8
 
     @property
     def answer_bytes(self) -> int:
         """Of one that comes back."""
-        return HEADER_BYTES + 2 * TOKENS * 8
+        return HEADER_BYTES + 2 * DEGREE * 8
+
+    def slots(self, numbers: Words) -> seal.Plaintext:
+        """Of `DEGREE` numbers below the modulus."""
+        return self.encoder.encode(numbers)
+
+    def polynomial(self, coefficients: Words) -> seal.Plaintext:
+        """Of `DEGREE` coefficients below the modulus, the lowest first."""
+        plain = self.seal.Plaintext()
+        plain.load_bytes(self.context, self._plain_header + coefficients.tobytes())
+        return plain
 
     def load(self, data: bytes | memoryview, level: Sequence[int]) -> seal.Ciphertext:
         """A ciphertext of a level of the chain of moduli. Raises InputError for what is none."""
@@ -73,6 +86,31 @@ class Scheme:
         if list(ciphertext.parms_id()) != list(level) or ciphertext.size() != 2 or ciphertext.is_ntt_form():
             raise InputError("what was sent is a ciphertext of another form or level")
         return ciphertext
+
+    def load_fresh(self, data: bytes | memoryview) -> seal.Ciphertext:
+        """One that the data owner sent. Raises InputError."""
+        return self.load(data, self.context.first_parms_id())
+
+    def save(self, ciphertext: seal.Ciphertext) -> bytes:
+        """Without compression: a header, then coefficients, polynomial by polynomial and there prime by prime."""
+        return bytes(ciphertext.to_string(self.seal.compr_mode_type.none))
+
+
+class Zeros:
+    """Fresh encryptions of zero, each used once; they are most of the work, and can be made before they are needed."""
+
+    def __init__(self, make: Callable[[], seal.Ciphertext]) -> None:
+        self._make = make
+        self._made: list[seal.Ciphertext] = []
+
+    def make_ahead(self, count: int) -> None:
+        """So that there are `count`."""
+        while len(self._made) < count:
+            self._made.append(self._make())
+
+    def take(self) -> seal.Ciphertext:
+        """One that nobody else gets."""
+        return self._made.pop() if self._made else self._make()
 
 
 class Keys:
@@ -83,68 +121,65 @@ class Keys:
         made = scheme.seal.KeyGenerator(scheme.context)
         secret = made.secret_key()
         self.public: bytes = made.create_public_key().to_string()
-        self._encryptor = scheme.seal.Encryptor(scheme.context, secret)
+        encryptor, zero = scheme.seal.Encryptor(scheme.context, secret), scheme.slots(np.zeros(DEGREE, np.uint64))
         self._decryptor = scheme.seal.Decryptor(scheme.context, secret)
-
-    def encrypt(self, numbers: Words) -> bytes:
-        """One number below the modulus per token."""
-        plain = self._scheme.encoder.encode(numbers)
-        return bytes(self._encryptor.encrypt_symmetric(plain).to_string(self._scheme.seal.compr_mode_type.none))
-
-    def decrypt(self, answer: bytes | memoryview) -> Words:
-        """One number per token. Raises InputError for what is not an answer."""
-        ciphertext = self._scheme.load(answer, self._scheme.context.last_parms_id())
-        plain = self._decryptor.decrypt(ciphertext)
-        return np.asarray(self._scheme.encoder.decode_uint64(plain), np.uint64)
-
-
-class Evaluation:
-    """The server's side of one batch of one call: encrypted rows r go in feature by feature, B·A·r + s comes out."""
-
-    def __init__(self, scheme: Scheme, public: bytes, adapter: Adapter) -> None:
-        self._scheme = scheme
-        self._adapter = adapter
         self._evaluator = scheme.seal.Evaluator(scheme.context)
-        self._encryptor = scheme.seal.Encryptor(scheme.context, load_key(scheme, public))
-        self._reduced = [np.zeros((len(adapter.down), 2 * TOKENS), np.uint64) for _ in scheme.primes]
-        self._taken = 0
-        self._header = b""
+        self.zeros = Zeros(lambda: encryptor.encrypt_symmetric(zero))
+        switched = self._evaluator.mod_switch_to(self.zeros.take(), scheme.context.last_parms_id())
+        self._answer_header = scheme.save(switched)[:HEADER_BYTES]
 
-    def take(self, ciphertexts: Sequence[bytes | memoryview]) -> None:
-        """The next features' ciphertexts. Raises InputError."""
-        scheme = self._scheme
-        for data in ciphertexts:
-            scheme.load(data, scheme.context.first_parms_id())  # its coefficients are below their primes, too
-        self._header = bytes(ciphertexts[0][:HEADER_BYTES])
-        words = np.stack([np.frombuffer(data, "<u8", offset=HEADER_BYTES) for data in ciphertexts])
-        part = self._adapter.down[:, self._taken : self._taken + len(words)]
-        self._taken += len(words)
-        for reduced, prime, of_prime in zip(self._reduced, scheme.primes, _by_prime(words), strict=True):
-            reduced[:] = mod(reduced + product(part, of_prime, prime), prime)
+    def encrypt(self, plain: seal.Plaintext) -> bytes:
+        """`Scheme.fresh_bytes`."""
+        return self._scheme.save(self._evaluator.add_plain(self.zeros.take(), plain))
 
-    def answer(self, first: int, blinds: Words) -> list[bytes]:
-        """Encryptions of the outputs from `first` on plus `blinds` `[n, TOKENS]`.
+    def slots(self, answer: bytes | memoryview) -> Words:
+        """Numbers of an answer's slots. Raises InputError for what is not an answer."""
+        return np.asarray(self._scheme.encoder.decode_uint64(self._decrypt(answer)), np.uint64)
 
-        To a linear combination of what the data owner sent come an encryption of zero under its public key, so that
-        the second polynomial tells nothing of B·A; uniform noise of `FLOOD_BITS`, so that the first one's noise does
-        not either; and the blind. Only then are the moduli switched.
+    def coefficients(self, words: Words) -> Words:
+        """Of the plaintext's polynomial, `[DEGREE]`, the lowest first, from an answer's coefficients `[2, DEGREE]`.
+        Raises InputError for what are none."""
+        plain = self._decrypt(self._answer_header + words.tobytes())
+        given = np.frombuffer(plain.to_bytes(), "<u8", offset=PLAIN_HEADER_BYTES)
+        return np.pad(given, (0, DEGREE - len(given)))  # SEAL leaves high zeros out
+
+    def _decrypt(self, answer: bytes | memoryview) -> seal.Plaintext:
+        return self._decryptor.decrypt(self._scheme.load(answer, self._scheme.context.last_parms_id()))
+
+
+class Answering:
+    """The server's: combinations of what the data owner sent become answers that say their content and no more."""
+
+    def __init__(self, scheme: Scheme, public: bytes) -> None:
+        self._scheme = scheme
+        self._evaluator = scheme.seal.Evaluator(scheme.context)
+        self.zeros = Zeros(scheme.seal.Encryptor(scheme.context, load_key(scheme, public)).encrypt_zero)
+        self._header = scheme.save(self.zeros.take())[:HEADER_BYTES]
+
+    def answer(self, words: Words, told: slice | NDArray[np.intp], blind: seal.Plaintext | None = None) -> bytes:
+        """Of the combination's coefficients `[2, PRIMES, DEGREE]`, which are changed, plus `blind`.
+
+        To it come an encryption of zero under the data owner's public key, so that the second polynomial tells nothing
+        of M; uniform noise of `FLOOD_BITS` on the coefficients that are told, so that the first one's noise does not
+        either; and the blind. Only then are the moduli switched. Coefficients of the first polynomial that are not
+        `told` must not be sent.
         """
-        up = self._adapter.up[first : first + len(blinds)]
-        parts = [product(up, part, prime) for part, prime in zip(self._reduced, self._scheme.primes, strict=True)]
-        return [self._finish([part[i] for part in parts], np.ascontiguousarray(blinds[i])) for i in range(len(blinds))]
-
-    def _finish(self, parts: list[Words], blind: Words) -> bytes:
         scheme = self._scheme
-        flood = randomness.fresh(2 * TOKENS).reshape(2, TOKENS)
-        for part, prime in zip(parts, scheme.primes, strict=True):
-            part[:TOKENS] = mod(part[:TOKENS] + _flood(flood, prime), prime)
-        # polynomials one behind the other, each prime by prime
-        words = np.stack([part.reshape(2, TOKENS) for part in parts], axis=1)
-        total = scheme.load(self._header + words.tobytes(), scheme.context.first_parms_id())
-        self._evaluator.add_inplace(total, self._encryptor.encrypt_zero())
-        self._evaluator.add_plain_inplace(total, scheme.encoder.encode(blind))
+        count = words[0, 0, told].size
+        flood = randomness.fresh(2 * count).reshape(2, count)
+        for part, prime in zip(words[0], scheme.primes, strict=True):
+            part[told] = mod(part[told] + _flood(flood, prime), prime)
+        total = scheme.load_fresh(self._header + words.tobytes())
+        self._evaluator.add_inplace(total, self.zeros.take())
+        if blind is not None:
+            self._evaluator.add_plain_inplace(total, blind)
         self._evaluator.mod_switch_to_inplace(total, scheme.context.last_parms_id())
-        return bytes(total.to_string(scheme.seal.compr_mode_type.none))
+        return scheme.save(total)
+
+
+def coefficients(data: bytes | memoryview) -> Words:
+    """Of a fresh ciphertext as `Scheme.save` writes it: `[2, PRIMES, DEGREE]`, to be read only."""
+    return np.frombuffer(data, "<u8", offset=HEADER_BYTES).reshape(2, -1, DEGREE)
 
 
 def read(load: Callable[[bytes], T], data: bytes | memoryview, what: str) -> T:
@@ -163,14 +198,8 @@ def load_key(scheme: Scheme, public: bytes) -> seal.PublicKey:
     return read(scheme.context.from_public_str, public, "a public key")
 
 
-def _by_prime(words: Words) -> list[Words]:
-    """Of ciphertexts `[k, 2·PRIMES·TOKENS]`: the coefficients of both polynomials mod each prime, `[k, 2·TOKENS]`."""
-    split = words.reshape(len(words), 2, PRIMES, TOKENS)
-    return [np.ascontiguousarray(split[:, :, i]).reshape(len(words), -1) for i in range(PRIMES)]
-
-
 def _flood(random: Words, prime: int) -> Words:
-    """Numbers of FLOOD_BITS bits, of two random words `[2, n]` each, mod a prime of 54 bits."""
+    """Numbers of FLOOD_BITS bits, of two random words `[2, n]` each, mod a prime of 60 bits."""
     more = random[1] >> np.uint64(128 - FLOOD_BITS)
     return shifted(mod(random[0], prime).view(np.int64), FLOOD_BITS - 64, more.view(np.int64), prime)
 

@@ -14,7 +14,7 @@ class Answering:
 
     def __init__(self) -> None:
         names = ("layers.0.q", "layers.0.v"), ("layers.0.o",)
-        self.shapes = [Shape(modules, (4,) * len(modules), 4, 1, 1.0, 8, 8) for modules in names]
+        self.shapes = [Shape(modules, (4,) * len(modules), (1,) * len(modules), 4, 1.0, 8, 8) for modules in names]
         self.rows: list[int] = []
 
     def ask(self, call: int, rows: Floats) -> list[Floats]:
