@@ -98,6 +98,11 @@ def serve(certificates: Path, given: tuple[Floats, Floats], ready: Connection) -
     ready.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
+def added(client: AdapterClient, row: Floats) -> Floats:
+    """`[1, outputs]`."""
+    return client.added(0, 0, client.ask(0, row[None]))
+
+
 def processor_seconds(server: int | None) -> float:
     """Of this process and the server's."""
     times = [psutil.Process(pid).cpu_times() for pid in (None, server)]
@@ -118,10 +123,10 @@ def measure(hidden: int, outputs: int, rank: int, layers: int) -> SplitRow:
         address = PartyAddress(host="127.0.0.1", port=here.recv())
         with AdapterClient(address, certificates, BASE, matrices, lambda done, everything: None) as client:
             began = time.monotonic()
-            got = [client.ask(0, rows[:1])[0]]
+            got = [added(client, rows[0])]
             ahead, sent = time.monotonic() - began, client.bytes
             began, busy = time.monotonic(), processor_seconds(process.pid)
-            got += [client.ask(0, row[None])[0] for row in rows[1:]]
+            got += [added(client, row) for row in rows[1:]]
             seconds, each = (time.monotonic() - began) / (QUESTIONS - 1), (client.bytes - sent) / (QUESTIONS - 1)
             computing = (processor_seconds(process.pid) - busy) / (QUESTIONS - 1)
             prepared = client.prepared_bytes
@@ -129,7 +134,7 @@ def measure(hidden: int, outputs: int, rank: int, layers: int) -> SplitRow:
             keys = client.bytes
             client.ask(0, rows[:1])
             began, sent = time.monotonic(), client.bytes
-            online = [client.ask(0, row[None])[0] for row in rows[:10]]
+            online = [added(client, row) for row in rows[:10]]
             online_seconds, online_each = (time.monotonic() - began) / 10, (client.bytes - sent) / 10
         server_memory = here.recv()
         process.join()

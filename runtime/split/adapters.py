@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from .server import Served
 SHARED = (("q", "k", "v"), ("o",), ("ffn_gate", "ffn_in"), ("ffn_out",))
 """Modules of a layer that read the same rows."""
 MARGIN = 4.0
-"""Rows may be so many times as long as the longest of public texts."""
+"""Rows may be so many times as long as the longest of public texts, and on to the next power of two, so that a client
+learns no more of that length."""
 BASE = ("embeddings.", "layers.", "final_norm.")
 
 
@@ -55,10 +57,14 @@ def served(path: Path, folder: Path, most_rows: int, modulus: int) -> Served:
     reads = _Reads(lora)
     run_plan(build_encoder(spec, options), weights, inputs, added=reads.added, dtype=np.float32)
     adapters = [
-        Adapter.of(modules, [reads.factors(m) for m in modules], max(1.0, MARGIN * reads.longest[modules[0]]), modulus)
+        Adapter.of(modules, [reads.factors(m) for m in modules], _reach(reads.longest[modules[0]]), modulus)
         for modules in _calls(lora, spec.num_hidden_layers)
     ]
     return Served(base_hash(weights), adapters, most_rows)
+
+
+def _reach(longest: float) -> float:
+    return 2.0 ** max(0, ceil(log2(MARGIN * longest))) if longest else 1.0
 
 
 def _derived(name: str) -> bool:

@@ -22,14 +22,17 @@ from .masks import Cursor, Masks
 class Ahead:
     """The data owner's masks. A batch of a call is `inputs` ciphertexts up and `told` down, and serves TOKENS rows.
 
-    `preparing(done, all)` is told of ciphertexts of a batch. What is kept of one is `told` · TOKENS · 8 bytes.
+    `preparing(done, all)` is told of ciphertexts of a batch. What is kept of one is `told` · TOKENS · 8 bytes; while
+    it is made, `inputs` · TOKENS · 8 as well.
     """
 
-    def __init__(self, channel: Channel, shapes: Sequence[Shape], preparing: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, channel: Channel, scheme: Scheme, shapes: Sequence[Shape], preparing: Callable[[int, int], None]
+    ) -> None:
         self._channel = channel
         self._shapes = shapes
         self._preparing = preparing
-        self._scheme = Scheme()
+        self._scheme = scheme
         self._keys = Keys(self._scheme)
         self._masks = Masks(self._scheme.modulus)
         self._cursors = [Cursor() for _ in shapes]

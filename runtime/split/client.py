@@ -7,7 +7,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..parties.connection import CONNECT_SECONDS, SILENCE_SECONDS, prepare
 from ..parties.deployment import PartyAddress
 from .ahead import Ahead
 from .channel import VERSION, Channel, Kind
+from .encryption.bfv import Scheme
 from .encryption.fixed import LEAST_FRACTION, MOST_FRACTION, Floats, Shape
 from .online import Online
 from .options import Encryption
@@ -28,6 +28,8 @@ from .options import Encryption
 SERVER = "party0"
 """The name in the server's certificate."""
 CALLS_BYTES = 1 << 20
+MOST_SCALE = 256
+"""Bits behind a number's point, or before it: a float32's, and more."""
 BASIS_BYTES = 4
 """Of a number of a basis: float32."""
 SHAPES = TypeAdapter(list[Shape])
@@ -46,11 +48,12 @@ class AdapterClient(Closing):
         try:
             self._channel.send(Kind.HELLO, VERSION, base.encode())
             _, self.most_rows, data = self._channel.receive(Kind.CALLS, CALLS_BYTES)
-            self.shapes = _shapes(bytes(data), matrices)
+            scheme = Scheme()
+            self.shapes = _shapes(bytes(data), matrices, scheme.modulus)
             self._bases = [self._read_bases(call, shape) for call, shape in enumerate(self.shapes)]
             self._way = (
-                Online(self._channel, self.shapes) if encryption == "online"
-                else Ahead(self._channel, self.shapes, preparing)
+                Online(self._channel, scheme, self.shapes) if encryption == "online"
+                else Ahead(self._channel, scheme, self.shapes, preparing)
             )  # fmt: skip
         except BaseException:
             self._channel.close()
@@ -74,18 +77,21 @@ class AdapterClient(Closing):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return Cost(self._seconds, self.bytes, self.questions, peak)
 
-    def ask(self, call: int, rows: Floats) -> list[Floats]:
-        """What each module of a call adds to its output for rows `[n, inputs]`: arrays `[n, width]`.
+    def ask(self, call: int, rows: Floats) -> Floats:
+        """M·x of a call for rows `[n, inputs]`: `[n, told]`.
 
         Raises InputError for rows out of reach, AdapterServerError where the server refuses or is gone.
         """
         began = time.monotonic()
         told = self._way.ask(call, rows)
-        added = self.shapes[call].widen(told, self._bases[call])
         self._seconds += time.monotonic() - began
         self.asked += len(rows)
         self.questions += 1
-        return added
+        return told
+
+    def added(self, call: int, module: int, told: Floats) -> Floats:
+        """What a module of a call adds to its output, `[n, width]`, of M·x `[n, told]`."""
+        return told[:, self.shapes[call].part(module)] @ self._bases[call][module]
 
     def _read_bases(self, call: int, shape: Shape) -> list[Floats]:
         """Of each module, transposed: `[rank, width]`."""
@@ -117,20 +123,25 @@ def _connect(address: PartyAddress, context: ssl.SSLContext) -> Channel:
     return Channel(tls, peer, SILENCE_SECONDS)
 
 
-def _shapes(data: bytes, matrices: Mapping[str, tuple[int, ...]]) -> list[Shape]:
+def _shapes(data: bytes, matrices: Mapping[str, tuple[int, ...]], modulus: int) -> list[Shape]:
     try:
         shapes = SHAPES.validate_json(data, strict=False)
     except ValidationError as error:
         raise AdapterServerError(f"the adapter's server described no calls: {error.errors()[0]['msg']}") from error
     for shape in shapes:
         # a wrong length would put one mask on several numbers
-        right = len(shape.ranks) == len(shape.widths) == len(shape.modules) > 0 and all(
-            matrices.get(module) == (width, shape.inputs) and 1 <= rank <= width
+        each = len(shape.scales) == len(shape.ranks) == len(shape.widths) == len(shape.modules) > 0
+        right = each and all(
+            matrices.get(module) == (width, shape.inputs) and 1 <= rank <= min(width, shape.inputs)
             for module, width, rank in zip(shape.modules, shape.widths, shape.ranks, strict=True)
         )
-        units = LEAST_FRACTION <= shape.fraction <= MOST_FRACTION and 1 <= shape.reach < inf
-        if not (right and units):
+        # what does not fit between the moduli's ends would not be uniform under its mask
+        units = LEAST_FRACTION <= shape.fraction <= MOST_FRACTION and 1 <= shape.reach < modulus / 2**shape.fraction / 2
+        if not (right and units and all(abs(scale) <= MOST_SCALE for scale in shape.scales)):
             raise AdapterServerError(
                 f"the adapter's server described modules otherwise than the base has them: {shape}"
             )
+    modules = [module for shape in shapes for module in shape.modules]
+    if len(set(modules)) != len(modules):
+        raise AdapterServerError("the adapter's server described a module twice")
     return shapes

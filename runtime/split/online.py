@@ -18,19 +18,19 @@ class Online:
 
     prepared_bytes = 0
 
-    def __init__(self, channel: Channel, shapes: Sequence[Shape]) -> None:
+    def __init__(self, channel: Channel, scheme: Scheme, shapes: Sequence[Shape]) -> None:
         self._channel = channel
         self._shapes = shapes
-        self._scheme = Scheme()
-        keys = Keys(self._scheme)
-        self._readings = [RowReading(self._scheme, keys, Packing(shape.inputs, shape.told)) for shape in shapes]
+        self._modulus = scheme.modulus
+        keys = Keys(scheme)
+        self._readings = [RowReading(scheme, keys, Packing(shape.inputs, shape.told)) for shape in shapes]
         channel.send(Kind.KEY, 0, keys.public)
 
     def ask(self, call: int, rows: Floats) -> Floats:
         """M·x of rows `[n, inputs]`, `[n, told]`: per row of 4,096 numbers and 8 ranks 0.5 MB up, 0.1 MB down."""
-        shape, modulus = self._shapes[call], self._scheme.modulus
-        told = np.stack([self._ask(call, words) for words in shape.encode(rows, modulus)])
-        return shape.decode(told, modulus)
+        shape = self._shapes[call]
+        told = np.stack([self._ask(call, words) for words in shape.encode(rows, self._modulus)])
+        return shape.decode(told, self._modulus)
 
     def _ask(self, call: int, words: Words) -> Words:
         reading = self._readings[call]

@@ -66,6 +66,8 @@ class AdapterServer:
             self._log(str(error))
         except OSError as error:
             self._log(f"no TLS connection: {error}")
+        except Exception as error:  # one data owner's connection does not end the server
+            self._log(f"ended by {type(error).__name__}: {error}")
         finally:
             raw.close()
         return True

@@ -1,1 +1,1 @@
-"""Products of matrices on encrypted rows: integers, BFV and CKKS by SEAL, random streams, threads."""
+"""Products of matrices on encrypted rows: exact numbers, BFV by SEAL, batches and single rows, random streams."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .bfv import DEGREE, PRIMES, Answering, Scheme, coefficients
+from .bfv import DEGREE, PRIMES, Answering, Scheme
 from .fixed import Adapter, Words, mod, product
 
 TOKENS = DEGREE
@@ -29,12 +29,11 @@ class BatchProduct:
 
     def take(self, ciphertexts: Sequence[bytes | memoryview]) -> None:
         """The next features' ciphertexts. Raises InputError."""
-        for data in ciphertexts:
-            self._scheme.load_fresh(data)  # its coefficients are below their primes, too
-        words = np.stack([coefficients(data) for data in ciphertexts])
+        scheme = self._scheme
+        words = np.stack([scheme.coefficients(scheme.load_fresh(data)) for data in ciphertexts])  # below their primes
         part = self._adapter.matrix[:, self._taken : self._taken + len(words)]
         self._taken += len(words)
-        for i, (sums, prime) in enumerate(zip(self._sums, self._scheme.primes, strict=True)):
+        for i, (sums, prime) in enumerate(zip(self._sums, scheme.primes, strict=True)):
             of_prime = np.ascontiguousarray(words[:, :, i]).reshape(len(words), -1)
             sums[:] = mod(sums + product(part, of_prime, prime), prime)
 

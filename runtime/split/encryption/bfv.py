@@ -32,11 +32,14 @@ MODULUS_BITS = 41
 PRIME_BITS = 60
 PRIMES = 2
 FLOOD_BITS = 77
-"""Noise is flooded by uniform integers below 2^77. What is to be hidden of a coefficient is noise of a deviation of 3.2
-times the Euclidean length of M's rows that take part, 2^16 each (`fixed.py`): ten deviations are below 2^22 for one
-row, below 2^23 for four that share a polynomial. So a coefficient's distribution changes by 2^-55, those of a batch's 8
-answers by 2^-39, and those of a single row's 8 numbers by 2^-51. All noise is below half a unit of the plaintext, 2^78;
-after the switch to one prime, where rounding adds less than 2^8, below 2^18."""
+"""Noise is flooded by uniform integers below 2^77. What is to be hidden of a coefficient is noise with a deviation of
+3.2 times the Euclidean length of M's row, 2^16 (`fixed.py`), and of those that share its polynomial: by magnitude
+2^17.4 in the mean, times the root of their number. A coefficient's distribution changes by that, over 2^77. So those of
+a batch of 8,192 rows change by 2^-46.6 per number that is told: 2^-43 for 8, 2^-39 for 192. Those of a row by itself
+change by 2^-55 for 8 numbers, four of which share a polynomial, and by 2^-50 for 192. This adds up over calls.
+
+All noise is below half a unit of the plaintext, 2^78; after the switch to one prime, where rounding adds less than 2^8,
+below 2^18."""
 HEADER_BYTES = 113
 """Of a ciphertext that SEAL writes without compression: before its coefficients, little-endian words."""
 PLAIN_HEADER_BYTES = 88
@@ -73,10 +76,10 @@ class Scheme:
         """Of `DEGREE` numbers below the modulus."""
         return self.encoder.encode(numbers)
 
-    def polynomial(self, coefficients: Words) -> seal.Plaintext:
-        """Of `DEGREE` coefficients below the modulus, the lowest first."""
+    def polynomial(self, numbers: Words) -> seal.Plaintext:
+        """With `DEGREE` numbers below the modulus as coefficients, the lowest first."""
         plain = self.seal.Plaintext()
-        plain.load_bytes(self.context, self._plain_header + coefficients.tobytes())
+        plain.load_bytes(self.context, self._plain_header + numbers.tobytes())
         return plain
 
     def load(self, data: bytes | memoryview, level: Sequence[int]) -> seal.Ciphertext:
@@ -90,6 +93,10 @@ class Scheme:
     def load_fresh(self, data: bytes | memoryview) -> seal.Ciphertext:
         """One that the data owner sent. Raises InputError."""
         return self.load(data, self.context.first_parms_id())
+
+    def coefficients(self, fresh: seal.Ciphertext) -> Words:
+        """Of its polynomials, `[2, PRIMES, DEGREE]`, to be read only."""
+        return np.frombuffer(self.save(fresh), "<u8", offset=HEADER_BYTES).reshape(2, PRIMES, DEGREE)
 
     def save(self, ciphertext: seal.Ciphertext) -> bytes:
         """Without compression: a header, then coefficients, polynomial by polynomial and there prime by prime."""
@@ -136,9 +143,9 @@ class Keys:
         """Numbers of an answer's slots. Raises InputError for what is not an answer."""
         return np.asarray(self._scheme.encoder.decode_uint64(self._decrypt(answer)), np.uint64)
 
-    def coefficients(self, words: Words) -> Words:
-        """Of the plaintext's polynomial, `[DEGREE]`, the lowest first, from an answer's coefficients `[2, DEGREE]`.
-        Raises InputError for what are none."""
+    def polynomial(self, words: Words) -> Words:
+        """Coefficients of the plaintext's polynomial, `[DEGREE]`, from an answer's `[2, DEGREE]`. Raises InputError for
+        what are none."""
         plain = self._decrypt(self._answer_header + words.tobytes())
         given = np.frombuffer(plain.to_bytes(), "<u8", offset=PLAIN_HEADER_BYTES)
         return np.pad(given, (0, DEGREE - len(given)))  # SEAL leaves high zeros out
@@ -175,11 +182,6 @@ class Answering:
             self._evaluator.add_plain_inplace(total, blind)
         self._evaluator.mod_switch_to_inplace(total, scheme.context.last_parms_id())
         return scheme.save(total)
-
-
-def coefficients(data: bytes | memoryview) -> Words:
-    """Of a fresh ciphertext as `Scheme.save` writes it: `[2, PRIMES, DEGREE]`, to be read only."""
-    return np.frombuffer(data, "<u8", offset=HEADER_BYTES).reshape(2, -1, DEGREE)
 
 
 def read(load: Callable[[bytes], T], data: bytes | memoryview, what: str) -> T:

@@ -1,20 +1,19 @@
 """A LoRA in numbers that both sides can compute with exactly.
 
-B·A = Q·M: the columns of Q are a basis of B's columns (`basis`), which the data owner has, and M the server's secret.
-What is told of a row x is M·x, as many numbers as B·A has ranks. The data owner would know the space of B's columns
-from as many answers B·A·x, and Q is made of that space alone: so M·x says no more.
+B·A = Q·M: the columns of Q are a basis of B·A's (`basis`), which the data owner has, and M is the server's secret. What
+is told of a row x is M·x, as many numbers as B·A has ranks. The data owner would know the space of B·A's columns from
+as many answers B·A·x, and Q is made of that space alone: so M·x says no more.
 
-A row is rounded to multiples of 2^-`fraction`, M to multiples of a power of two; M·x is then a multiple of 2^-`scale`,
-and the server's sums are exact: no error but those roundings, 3e-4 of y's deviation. They stay below half the plaintext
-modulus for every row no longer than `reach` (Cauchy and Schwarz), which the server sees to when it loads the adapter;
-the data owner refuses any other row.
+A row is rounded to multiples of 2^-`fraction`, M to multiples of a power of two; M·x is then a multiple of another one,
+and the server's sums are exact: no error but those roundings, 6e-4 of the deviation of what a module adds. They stay
+below half the plaintext modulus for every row no longer than `reach` (Cauchy and Schwarz), which the server sees to
+when it loads the adapter; the data owner refuses any other row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from math import floor, log2
 from typing import Any, TypeVar
 
@@ -35,7 +34,9 @@ LEAST_FRACTION = 8
 """Bits of a row's fraction below which its rounding, 0.002, would show."""
 MOST_FRACTION = 20
 SMALLEST = 2.0**-20
-"""Of B's singular values beside its largest: what is below is rounding of a float32, and left out."""
+"""Of singular values beside the largest: what is below is rounding of a float32, and left out."""
+TIED = 1 - 1e-9
+"""Lengths that differ by no more are the same but for rounding."""
 COLUMNS = 2048
 """Of a product at a time: what is computed of them stays in the cache."""
 EXACT_BITS = 53
@@ -57,15 +58,15 @@ class Shape:
     """Largest Euclidean length of x; at least 1."""
     fraction: int
     """Bits behind x's point."""
-    scale: int
-    """Bits behind the point of M·x."""
+    scales: tuple[int, ...]
+    """Of each module, bits behind the point of its numbers of M·x."""
 
     @property
     def told(self) -> int:
         """Numbers of M·x, of all modules together."""
         return sum(self.ranks)
 
-    def check(self, rows: Floats) -> None:
+    def _check(self, rows: Floats) -> None:
         """Raises InputError for rows of another length, and for one `[n, inputs]` beyond `reach`."""
         if rows.ndim != 2 or rows.shape[1] != self.inputs:
             raise InputError(f"rows of {rows.shape[-1]} numbers: the adapter's server takes {self.inputs}")
@@ -78,7 +79,7 @@ class Shape:
 
     def encode(self, rows: Floats, modulus: int) -> Words:
         """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
-        self.check(rows)
+        self._check(rows)
         words = np.rint(rows * 2.0**self.fraction).astype(np.int64).view(np.uint64)
         return np.minimum(words, words + np.uint64(modulus))  # below 0 is huge, and the latter right
 
@@ -86,12 +87,12 @@ class Shape:
         """M·x, `[n, told]`, from `[n, told]` integers mod `modulus`."""
         signed = words.astype(np.int64)
         signed -= modulus * (signed > modulus // 2)
-        return np.asarray(signed * 2.0**-self.scale)
+        return np.ldexp(signed.astype(np.float64), -np.repeat(self.scales, self.ranks))
 
-    def widen(self, told: Floats, bases: Sequence[Floats]) -> list[Floats]:
-        """What each module adds, `[n, width]`: of M·x `[n, told]`, with each basis transposed, `[rank, width]`."""
-        ends = accumulate(self.ranks)
-        return [told[:, end - len(columns) : end] @ columns for columns, end in zip(bases, ends, strict=True)]
+    def part(self, module: int) -> slice:
+        """Where a module's numbers are among those of M·x."""
+        first = sum(self.ranks[:module])
+        return slice(first, first + self.ranks[module])
 
 
 @dataclass(frozen=True)
@@ -110,38 +111,39 @@ class Adapter:
     ) -> Adapter:
         """Of each module's A `[r, inputs]` and B `[width, r]` (scaling in it); reach >= 1. Raises InputError where no
         fraction of a row is small enough."""
-        bases = tuple(basis(b).astype(np.float32).astype(np.float64) for _, b in factors)
-        exact = np.concatenate([columns.T @ b @ a for columns, (a, b) in zip(bases, factors, strict=True)])
-        longest = _longest(exact)
-        bits = floor(min(NORM_BITS - log2(longest), MOST_SHIFT)) if longest else 0
-        matrix = np.rint(np.ldexp(exact, bits))
+        bases = tuple(basis(a, b).astype(np.float32).astype(np.float64) for a, b in factors)
+        exact = [columns.T @ b @ a for columns, (a, b) in zip(bases, factors, strict=True)]
+        bits = [floor(min(NORM_BITS - log2(longest), MOST_SHIFT)) if (longest := _longest(m)) else 0 for m in exact]
+        matrix = np.rint(np.concatenate([np.ldexp(m, shift) for m, shift in zip(exact, bits, strict=True)]))
         # |M x| <= longest · (reach · 2^fraction + √inputs / 2) < modulus / 2
         room = (modulus / 2 / max(_longest(matrix), 1.0) - np.sqrt(matrix.shape[1]) / 2) / reach
         fraction = floor(log2(min(max(room, 1.0), 2.0**MOST_FRACTION)))
         if fraction < LEAST_FRACTION:
             raise InputError(f"the adapter of {modules[0]} adds sums too large for {modulus.bit_length()} bits")
         widths, ranks = tuple(map(len, bases)), tuple(columns.shape[1] for columns in bases)
-        return cls(
-            Shape(tuple(modules), widths, ranks, matrix.shape[1], reach, fraction, fraction + bits), bases, matrix
-        )
+        scales = tuple(fraction + shift for shift in bits)
+        return cls(Shape(tuple(modules), widths, ranks, matrix.shape[1], reach, fraction, scales), bases, matrix)
 
     def apply(self, words: Words, modulus: int) -> Words:
         """M x for columns of x, `[inputs, n]` to `[told, n]`, mod `modulus`."""
         return product(self.matrix, words, modulus)
 
 
-def basis(up: Floats) -> Floats:
-    """Orthonormal columns `[width, min(width, r)]` that B's `[width, r]` are combinations of; zeros where fewer do.
+def basis(down: Floats, up: Floats) -> Floats:
+    """Orthonormal columns that those of B·A are combinations of, for A `[r, inputs]` and B `[width, r]`:
+    `[width, min(width, r, inputs)]`, and zeros where fewer do.
 
     Any matrix with the same space of columns has the same basis, but for rounding: rows are chosen by their length in
     the space's projection, which no basis of it changes, and each turns what is left of the space towards itself.
     """
-    rest, sizes, _ = np.linalg.svd(up, full_matrices=False)
+    same = up @ np.linalg.qr(down.T, mode="r").T  # B·A less a turn of its rows: a thin matrix
+    rest, sizes, _ = np.linalg.svd(same, full_matrices=False)
     rest = rest * (sizes > SMALLEST * sizes.max(initial=0))
     columns = np.zeros_like(rest)
     for i in range(np.count_nonzero(rest.any(axis=0))):
-        chosen = rest[np.einsum("wr,wr->w", rest, rest).argmax()]
-        chosen = chosen / np.linalg.norm(chosen)
+        lengths = np.linalg.norm(rest, axis=1)
+        first = np.argmax(lengths >= lengths.max() * TIED)
+        chosen = rest[first] / lengths[first]
         columns[:, i] = rest @ chosen
         rest = rest - np.outer(columns[:, i], chosen)
     return columns

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-from secfwt.runtime.split.asking import RECENT, Asking
+from secfwt.runtime.split.asking import Asking
 from secfwt.runtime.split.encryption.fixed import Floats, Shape
 
 RNG = np.random.default_rng(0)
 
 
 class Answering:
-    """Doubles rows for q, and takes them as they are for v."""
+    """Tells rows; doubles them for q, and takes them as they are for v."""
 
     def __init__(self) -> None:
         names = ("layers.0.q", "layers.0.v"), ("layers.0.o",)
-        self.shapes = [Shape(modules, (4,) * len(modules), (1,) * len(modules), 4, 1.0, 8, 8) for modules in names]
+        self.shapes = [Shape(modules, (4,) * len(modules), (4,), 4, 1.0, 8, (8,)) for modules in names]
         self.rows: list[int] = []
 
-    def ask(self, call: int, rows: Floats) -> list[Floats]:
+    def ask(self, call: int, rows: Floats) -> Floats:
         self.rows.append(len(rows))
-        return [2 * rows, rows][: len(self.shapes[call].modules)]
+        return rows
+
+    def added(self, call: int, module: int, told: Floats) -> Floats:
+        return told * (2, 1)[module]
 
 
 def test_modules_that_read_the_same_rows_are_one_question() -> None:
@@ -34,23 +37,25 @@ def test_modules_that_read_the_same_rows_are_one_question() -> None:
     assert server.rows == [30, 30]
 
 
-def test_rows_that_no_candidate_changes_are_asked_about_once() -> None:
+def test_a_row_is_asked_about_once() -> None:
+    """Beside others that are new, and among them."""
     server = Answering()
-    asking, text = Asking(server), RNG.normal(size=(1, 3, 5, 4))
-    for _ in range(3):
-        asking.added("layers.0.q.weight", text)
-        for _ in range(RECENT + 1):
-            asking.added("layers.0.v.weight", RNG.normal(size=(2, 3, 1, 4)))
-    assert server.rows == [15, *[6] * (RECENT + 1)] + [6] * 2 * (RECENT + 1)
+    asking, rows = Asking(server), RNG.normal(size=(1, 1, 5, 4))
+    asking.added("layers.0.q.weight", rows[:, :, :3])
+    got = asking.added("layers.0.q.weight", rows[:, :, [4, 1, 3, 4]])
+    np.testing.assert_array_equal(got, 2 * rows[:, :, [4, 1, 3, 4]])
+    assert server.rows == [3, 2]
 
 
-def test_answers_are_forgotten_where_there_is_no_room() -> None:
+def test_what_was_not_needed_for_longest_is_forgotten() -> None:
     server = Answering()
-    asking, texts = Asking(server, kept_bytes=2 * 3 * 4 * 8), RNG.normal(size=(RECENT + 2, 1, 1, 3, 4))
-    for _ in range(2):
-        for text in texts:
-            asking.added("layers.0.q.weight", text)
-    assert len(server.rows) == 2 * len(texts) - 1  # the first stays
+    asking, rows = Asking(server, kept_rows=3), RNG.normal(size=(5, 1, 1, 1, 4))
+    for i in (0, 1, 2, 0, 3, 0, 2, 3, 1, 4, 0):
+        got = asking.added("layers.0.v.weight", rows[i])
+        np.testing.assert_array_equal(got, rows[i])
+    assert server.rows == [1] * 7  # 0 1 2 3, then 1, 4 and 0 again
+    many = RNG.normal(size=(1, 1, 9, 4))
+    np.testing.assert_array_equal(asking.added("layers.0.v.weight", many), many)
 
 
 def test_padding_is_not_asked_about() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,14 @@ from secfwt.runtime.errors import AdapterServerError, InputError
 from secfwt.runtime.parties.certificates import client_context, host_name, make_certificates, server_context
 from secfwt.runtime.parties.deployment import PartyAddress
 from secfwt.runtime.split.channel import FIRST, NUMBER_BITS, VERSION, Channel, Kind
-from secfwt.runtime.split.client import AdapterClient
+from secfwt.runtime.split.client import AdapterClient, _shapes
 from secfwt.runtime.split.encryption.batch import TOKENS
 from secfwt.runtime.split.encryption.bfv import Keys, Scheme
 from secfwt.runtime.split.encryption.fixed import Adapter
 from secfwt.runtime.split.server import AdapterServer, Served
 
 BASE = "ab" * 32
+MODULUS = 2_199_023_190_017
 MATRICES = {"layers.0.q": (5, 6), "layers.0.v": (3, 6)}
 
 
@@ -65,6 +68,11 @@ def running(scheme: Scheme, certificates: Path) -> Iterator[Running]:
         yield running
 
 
+def told(asking: AdapterClient, rows: np.ndarray) -> list[np.ndarray]:
+    numbers = asking.ask(0, rows)
+    return [asking.added(0, module, numbers) for module in range(2)]
+
+
 def client(running: Running, certificates: Path, base: str = BASE) -> AdapterClient:
     return AdapterClient(running.address, certificates, base, MATRICES, lambda done, everything: None)
 
@@ -77,7 +85,7 @@ def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) ->
         assert asking.shapes[0].modules == ("layers.0.q", "layers.0.v")
         for count in (1, TOKENS - 3, 7):
             rows = rng.normal(size=(count, 6))
-            q, v = asking.ask(0, rows)
+            q, v = told(asking, rows)
             np.testing.assert_allclose(q, rows @ A.T @ B.T, atol=2e-3)
             np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=2e-3)
         assert (asking.asked, asking.questions) == (TOKENS + 5, 3)
@@ -88,12 +96,28 @@ def test_rows_get_what_the_adapter_adds(running: Running, certificates: Path) ->
 def test_a_row_gets_it_without_preparation_too(running: Running, certificates: Path) -> None:
     rows = np.random.default_rng(3).normal(size=(2, 6))
     with AdapterClient(running.address, certificates, BASE, MATRICES, lambda *at: None, encryption="online") as asking:
-        q, v = asking.ask(0, rows)
+        q, v = told(asking, rows)
         np.testing.assert_allclose(q, rows @ A.T @ B.T, atol=2e-3)
         np.testing.assert_allclose(v, rows @ A[:1].T @ B[:3, :1].T, atol=2e-3)
         assert asking.prepared_bytes == 0
         with pytest.raises(InputError, match="takes at most 12"):
             asking.ask(0, np.full((1, 6), 100.0))
+
+
+def test_numbers_that_lie_about_units_are_refused(running: Running, certificates: Path) -> None:
+    """With a longer reach a row could wrap, and not be uniform under its mask; scales must be numbers' own."""
+    (adapter,) = running.adapters
+    for wrong in (
+        {"reach": 2.0**30, "fraction": 20},
+        {"scales": (0, 400)},
+        {"scales": (-(10**400), 0)},
+        {"scales": (1,)},
+    ):
+        with pytest.raises(AdapterServerError, match=r"described (modules otherwise|no calls)"):
+            _shapes(json.dumps([asdict(replace(adapter.shape, **wrong))]).encode(), MATRICES, MODULUS)
+    twice = json.dumps([asdict(adapter.shape)] * 2).encode()
+    with pytest.raises(AdapterServerError, match="described a module twice"):
+        _shapes(twice, MATRICES, MODULUS)
 
 
 def test_another_base_is_refused(running: Running, certificates: Path) -> None:
@@ -111,6 +135,16 @@ def test_the_limit_holds_over_connections(scheme: Scheme, certificates: Path) ->
             pytest.raises(AdapterServerError, match="limit of 3 rows"),
         ):
             asking.ask(0, np.ones((2, 6)))
+
+
+def test_the_limit_holds_for_rows_without_preparation(scheme: Scheme, certificates: Path) -> None:
+    with (
+        closing(Running(scheme, certificates, most_rows=2)) as running,
+        AdapterClient(running.address, certificates, BASE, MATRICES, lambda *at: None, encryption="online") as asking,
+    ):
+        asking.ask(0, np.ones((2, 6)))
+        with pytest.raises(AdapterServerError, match="limit of 2 rows"):
+            asking.ask(0, np.ones((1, 6)))
 
 
 def test_a_row_out_of_reach_is_not_sent(running: Running, certificates: Path) -> None:

@@ -18,7 +18,6 @@ from secfwt.runtime.split.encryption.bfv import (
     Scheme,
     Zeros,
     _flood,
-    coefficients,
 )  # fmt: skip
 from secfwt.runtime.split.encryption.fixed import NORM_BITS, Words
 
@@ -39,8 +38,12 @@ def encrypted(numbers: Words = ZEROS) -> bytes:
     return keys().encrypt(scheme().slots(numbers))
 
 
+def words_of(ciphertext: bytes) -> Words:
+    return scheme().coefficients(scheme().load_fresh(ciphertext)).copy()
+
+
 def answered(ciphertext: bytes) -> bytes:
-    return Answering(scheme(), keys().public).answer(coefficients(ciphertext).copy(), slice(None))
+    return Answering(scheme(), keys().public).answer(words_of(ciphertext), slice(None))
 
 
 def numbers(seed: int) -> Words:
@@ -52,9 +55,9 @@ def test_what_goes_in_comes_out() -> None:
     answer = answered(encrypted(numbers(0)))
     assert (len(encrypted()), len(answer)) == (scheme().fresh_bytes, scheme().answer_bytes)
     np.testing.assert_array_equal(keys().slots(answer), numbers(0))
-    words = coefficients(keys().encrypt(scheme().polynomial(numbers(0)))).copy()
+    words = words_of(keys().encrypt(scheme().polynomial(numbers(0))))
     answer = Answering(scheme(), keys().public).answer(words, slice(None), scheme().polynomial(numbers(1)))
-    got = keys().coefficients(np.frombuffer(answer, np.uint64, offset=HEADER_BYTES).reshape(2, DEGREE))
+    got = keys().polynomial(np.frombuffer(answer, np.uint64, offset=HEADER_BYTES).reshape(2, DEGREE))
     np.testing.assert_array_equal(got, (numbers(0) + numbers(1)) % np.uint64(scheme().modulus))
 
 
@@ -63,7 +66,7 @@ def test_high_coefficients_of_zero_are_there() -> None:
     few = ZEROS.copy()
     few[:3] = 7
     answer = answered(keys().encrypt(scheme().polynomial(few)))
-    got = keys().coefficients(np.frombuffer(answer, np.uint64, offset=HEADER_BYTES).reshape(2, DEGREE))
+    got = keys().polynomial(np.frombuffer(answer, np.uint64, offset=HEADER_BYTES).reshape(2, DEGREE))
     np.testing.assert_array_equal(got, few)
 
 
@@ -93,9 +96,10 @@ def test_the_flood_is_what_its_random_words_say() -> None:
 
 
 def test_the_largest_flood_leaves_the_answer_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And room for the noise of any of M's rows."""
+    """And room for the noise of M's rows, which it hides: in the mean over all that a batch of rank 192 tells."""
     unit = scheme().primes[0] * scheme().primes[1] // scheme().modulus
     assert unit // 2 > 2**FLOOD_BITS + 2 ** (NORM_BITS + 14)
+    assert 192 * DEGREE * 0.8 * 3.24 * 2**NORM_BITS < 2.0 ** (FLOOD_BITS - 38)
     monkeypatch.setattr(randomness, "fresh", lambda count: np.full(count, 2**64 - 1, np.uint64))
     np.testing.assert_array_equal(keys().slots(answered(encrypted(numbers(2)))), numbers(2))
 
@@ -130,7 +134,7 @@ def test_a_fresh_ciphertext_is_no_answer() -> None:
     with pytest.raises(InputError, match="another form or level"):
         keys().slots(encrypted())
     with pytest.raises(InputError, match="not a ciphertext"):
-        keys().coefficients(np.full((2, DEGREE), 2**63, np.uint64))
+        keys().polynomial(np.full((2, DEGREE), 2**63, np.uint64))
 
 
 def test_what_is_no_key_is_refused() -> None:

@@ -16,7 +16,8 @@ def added(adapter: Adapter, rows: np.ndarray) -> list[np.ndarray]:
     """What the data owner gets, without anything being sent."""
     words = adapter.shape.encode(rows, MODULUS)
     told = adapter.apply(np.ascontiguousarray(words.T), MODULUS).T
-    return adapter.shape.widen(adapter.shape.decode(told, MODULUS), [columns.T for columns in adapter.bases])
+    numbers = adapter.shape.decode(told, MODULUS)
+    return [numbers[:, adapter.shape.part(module)] @ columns.T for module, columns in enumerate(adapter.bases)]
 
 
 def factors(rng: np.random.Generator, width: int, inputs: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,34 +55,62 @@ def test_sums_and_differences_stay_below_the_modulus() -> None:
 
 
 def test_a_basis_is_of_the_space_alone() -> None:
-    """The same for B and for B·G, whatever G turns and stretches; and B's columns are its combinations."""
+    """The same for factors B·G and any A, whatever G turns and stretches; and B's columns are its combinations."""
     rng = np.random.default_rng(5)
-    up = rng.normal(size=(40, 6))
-    columns = basis(up)
+    up, down = rng.normal(size=(40, 6)), rng.normal(size=(6, 50))
+    columns = basis(down, up)
     np.testing.assert_allclose(columns.T @ columns, np.eye(6), atol=1e-12)
     np.testing.assert_allclose(columns @ (columns.T @ up), up, atol=1e-12)
     for stretched in (1.0, 10.0):
         turned = up @ (rng.normal(size=(6, 6)) * stretched ** rng.normal(size=6))
-        np.testing.assert_allclose(basis(turned), columns, atol=1e-9)
+        np.testing.assert_allclose(basis(rng.normal(size=(6, 20)), turned), columns, atol=1e-9)
+
+
+def test_ties_are_decided_by_the_first_row() -> None:
+    """Where the columns span everything, all rows are as long."""
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        np.testing.assert_allclose(basis(rng.normal(size=(5, 9)), rng.normal(size=(5, 5))), np.eye(5), atol=1e-9)
+
+
+def test_directions_that_the_product_has_not_are_not_told() -> None:
+    """A column of B whose row of A is zero."""
+    rng = np.random.default_rng(9)
+    up, down = rng.normal(size=(40, 6)), rng.normal(size=(6, 50))
+    down[3] = 0
+    columns = basis(down, up)
+    np.testing.assert_allclose(columns[:, :5], basis(np.delete(down, 3, axis=0), np.delete(up, 3, axis=1)), atol=1e-9)
+    assert not columns[:, 5].any()
+
+
+def test_factors_that_balance_each_other_are_all_there() -> None:
+    """What counts is the size of the product's parts."""
+    rng = np.random.default_rng(10)
+    (a, b), by = factors(rng, 24, 48, 4), 2.0 ** np.array([0, 30, -30, 0])
+    given = a * by[:, None], b / by
+    adapter, rows = Adapter.of(["layers.0.q"], [given], 4 * 48**0.5, MODULUS), rng.normal(size=(50, 48))
+    wanted = rows @ a.T @ b.T
+    assert np.sqrt(np.square(added(adapter, rows)[0] - wanted).mean()) < 1e-3 * wanted.std()
 
 
 def test_directions_that_are_missing_are_columns_of_zeros() -> None:
     rng = np.random.default_rng(6)
-    up = rng.normal(size=(20, 3))
-    columns = basis(np.concatenate([up, up[:, :1] + up[:, 1:2]], axis=1))
+    up, down = rng.normal(size=(20, 3)), rng.normal(size=(4, 9))
+    columns = basis(down, np.concatenate([up, up[:, :1] + up[:, 1:2]], axis=1))
     assert columns.shape == (20, 4)
-    np.testing.assert_allclose(columns[:, :3], basis(up), atol=1e-9)
+    np.testing.assert_allclose(columns[:, :3], basis(down[:3], up), atol=1e-9)
     assert not columns[:, 3].any()
-    assert basis(rng.normal(size=(2, 5))).shape == (2, 2)
-    assert not basis(np.zeros((3, 2))).any()
+    assert basis(down, rng.normal(size=(2, 4))).shape == (2, 2)
+    assert basis(down[:, :1], rng.normal(size=(5, 4))).shape == (5, 1)
+    assert not basis(down, np.zeros((3, 4))).any()
 
 
 @pytest.mark.parametrize("scales", [(1.0, 1.0), (1e-3, 30.0), (1e3, 1e-4)])
 def test_what_modules_add_is_right_to_a_thousandth(scales: tuple[float, float]) -> None:
-    """Whatever part of the size is A's and whatever is B's."""
+    """Whatever part of the size is A's and whatever is B's; and of a small module beside a large one."""
     rng = np.random.default_rng(1)
-    given = [factors(rng, 24, 48, 4), factors(rng, 8, 48, 2)]
-    given = [(a * scales[0], b * scales[1]) for a, b in given]
+    (first, second), (of_a, of_b) = (factors(rng, 24, 48, 4), factors(rng, 8, 48, 2)), scales
+    given = [(first[0] * of_a, first[1] * of_b), (second[0] * of_a, second[1] * of_b / 1000)]
     adapter = Adapter.of(["layers.0.q", "layers.0.v"], given, 4 * 48**0.5, MODULUS)
     assert np.square(adapter.matrix).sum(axis=1).max() ** 0.5 <= 2**NORM_BITS + 48**0.5
     rows = rng.normal(size=(50, 48))

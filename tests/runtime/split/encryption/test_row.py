@@ -84,7 +84,9 @@ def test_packings_fill_no_more_than_a_polynomial() -> None:
             packing = Packing(inputs, told)
             assert packing.chunks * packing.length >= inputs
             assert packing.answers * packing.rows >= told
-            assert packing.kept[-1] < packing.rows * packing.length <= DEGREE
+            assert packing.rows * packing.length <= DEGREE
+            fewest = min(c + -(-told // (DEGREE // -(-inputs // c))) for c in range(-(-inputs // DEGREE), inputs + 1))
+            assert packing.chunks + packing.answers == fewest
 
 
 def test_what_is_no_row_is_refused() -> None:
