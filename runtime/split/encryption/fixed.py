@@ -81,13 +81,13 @@ class Shape:
         """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
         self._check(rows)
         words = np.rint(rows * 2.0**self.fraction).astype(np.int64).view(np.uint64)
-        return np.minimum(words, words + np.uint64(modulus))  # below 0 is huge, and the latter right
+        return np.asarray(np.minimum(words, words + np.uint64(modulus)))  # below 0 is huge, and the latter right
 
     def decode(self, words: Words, modulus: int) -> Floats:
         """M·x, `[n, told]`, from `[n, told]` integers mod `modulus`."""
         signed = words.astype(np.int64)
         signed -= modulus * (signed > modulus // 2)
-        return np.ldexp(signed.astype(np.float64), -np.repeat(self.scales, self.ranks))
+        return np.asarray(np.ldexp(signed.astype(np.float64), -np.repeat(self.scales, self.ranks)))
 
     def part(self, module: int) -> slice:
         """Where a module's numbers are among those of M·x."""
@@ -136,10 +136,10 @@ def basis(down: Floats, up: Floats) -> Floats:
     Any matrix with the same space of columns has the same basis, but for rounding: rows are chosen by their length in
     the space's projection, which no basis of it changes, and each turns what is left of the space towards itself.
     """
-    same = up @ np.linalg.qr(down.T, mode="r").T  # B·A less a turn of its rows: a thin matrix
+    same = up @ np.linalg.qr(down.T).R.T  # B·A less a turn of its rows: a thin matrix
     rest, sizes, _ = np.linalg.svd(same, full_matrices=False)
     rest = rest * (sizes > SMALLEST * sizes.max(initial=0))
-    columns = np.zeros_like(rest)
+    columns: Floats = np.zeros_like(rest)
     for i in range(np.count_nonzero(rest.any(axis=0))):
         lengths = np.linalg.norm(rest, axis=1)
         first = np.argmax(lengths >= lengths.max() * TIED)
@@ -179,13 +179,13 @@ def shifted(high: NDArray[Any], bits: int, low: NDArray[Any], modulus: int) -> W
 def plus(one: Words, other: Words, modulus: int) -> Words:
     """Sums mod `modulus` of numbers below it."""
     total = one + other
-    return np.minimum(total, total - np.uint64(modulus))
+    return np.asarray(np.minimum(total, total - np.uint64(modulus)))
 
 
 def minus(one: Words, other: Words, modulus: int) -> Words:
     """Differences mod `modulus` of numbers below it."""
     left = one - other
-    return np.minimum(left, left + np.uint64(modulus))
+    return np.asarray(np.minimum(left, left + np.uint64(modulus)))
 
 
 def mod(values: NDArray[Integer], modulus: int) -> NDArray[Integer]:
