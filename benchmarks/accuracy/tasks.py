@@ -83,6 +83,11 @@ SMOLLM2_SST_2 = replace(
     label_words={"positive": "positive", "negative": "negative"},
     settings=DECODER | {"template": "Review: {text}\nSentiment:"},
 )  # fmt: skip
+SMOLLM2_SST_2_WORD = replace(
+    SMOLLM2_SST_2, name="SST-2, SmolLM2, in one word", label_words={"positive": "great", "negative": "terrible"},
+    settings=DECODER | {"template": "Movie review: {text}\nIn one word, the movie is", "n_prompt_tokens": 8},
+)  # fmt: skip
+"""The template and label words that were best of those tried on rows of the training file (docs/accuracy.md)."""
 MRPC = Task(
     "MRPC", "mrpc", first_row=0, tested=1000, sequence_length=64, text_column="sentence1,sentence2",
     label_texts={
@@ -93,7 +98,7 @@ MRPC = Task(
 """Pairs. The shipped adapter was trained on their first sentences."""
 TASKS = {
     "ag_news": AG_NEWS, "sst2": SST_2, "mrpc": MRPC,
-    "smollm2_ag_news": SMOLLM2_AG_NEWS, "smollm2_sst2": SMOLLM2_SST_2,
+    "smollm2_ag_news": SMOLLM2_AG_NEWS, "smollm2_sst2": SMOLLM2_SST_2, "smollm2_sst2_word": SMOLLM2_SST_2_WORD,
 }  # fmt: skip
 """By the names that the command takes."""
 
