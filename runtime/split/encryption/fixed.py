@@ -80,8 +80,7 @@ class Shape:
     def encode(self, rows: Floats, modulus: int) -> Words:
         """Rows `[n, inputs]` as integers mod `modulus`. Raises InputError for one beyond `reach`."""
         self._check(rows)
-        words = np.rint(rows * 2.0**self.fraction).astype(np.int64).view(np.uint64)
-        return np.asarray(np.minimum(words, words + np.uint64(modulus)))  # below 0 is huge, and the latter right
+        return from_signed(np.rint(rows * 2.0**self.fraction), modulus)
 
     def decode(self, words: Words, modulus: int) -> Floats:
         """M·x, `[n, told]`, from `[n, told]` integers mod `modulus`."""
@@ -174,6 +173,12 @@ def shifted(high: NDArray[Any], bits: int, low: NDArray[Any], modulus: int) -> W
     left += (left >> 63) & modulus
     positive = left.view(np.uint64)
     return np.asarray(np.minimum(positive, positive - np.uint64(modulus)))  # the latter is huge where it is below 0
+
+
+def from_signed(numbers: Floats, modulus: int) -> Words:
+    """Integers of magnitudes below `modulus`, mod it."""
+    words = numbers.astype(np.int64).view(np.uint64)
+    return np.asarray(np.minimum(words, words + np.uint64(modulus)))  # below 0 is huge, and the latter right
 
 
 def plus(one: Words, other: Words, modulus: int) -> Words:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import InputError
 from .bfv import DEGREE, HEADER_BYTES, PRIMES, Answering, Keys, Scheme
-from .fixed import Adapter, Words
+from .fixed import Adapter, Words, from_signed
 
 if TYPE_CHECKING:
     import seal
@@ -71,9 +71,8 @@ class RowProduct:
         self._scheme = scheme
         self._answering = answering
         self._evaluator = scheme.seal.Evaluator(scheme.context)
-        signed = adapter.matrix.astype(np.int64)
-        words = (signed + scheme.modulus * (signed < 0)).astype(np.uint64)
-        self._matrix = [[self._transformed(p) for p in of_answer] for of_answer in self.packing.matrix(words)]
+        polynomials = self.packing.matrix(from_signed(adapter.matrix, scheme.modulus))
+        self._matrix = [[self._transformed(p) for p in of_answer] for of_answer in polynomials]
 
     def answers(self, ciphertexts: Sequence[bytes | memoryview]) -> list[bytes]:
         """Of one row's chunks: `Packing.answer_bytes` each. Raises InputError, and SEAL's RuntimeError where the chunks

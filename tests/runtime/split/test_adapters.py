@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.encryption import MODULUS
 from helpers.toy_decoders import save_decoder
 from helpers.toy_lora import save_lora
 from helpers.toys import save_sentence_transformer
@@ -13,7 +14,6 @@ from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.runtime.split.adapters import served
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # by peft
-MODULUS = 2_199_023_190_017
 
 
 def test_modules_that_read_the_same_rows_are_one_call(tmp_path: Path) -> None:

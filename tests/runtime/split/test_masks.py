@@ -6,11 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from helpers.encryption import MODULUS
 from secfwt.runtime.split.encryption import randomness
 from secfwt.runtime.split.encryption.fixed import Words
 from secfwt.runtime.split.masks import BITS, WORDS, Masks
-
-MODULUS = 2_199_023_190_017
 
 
 def test_masks_are_uniform_and_the_same_by_row_and_column() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.encryption import MODULUS
 from secfwt.runtime.errors import AdapterServerError, InputError
 from secfwt.runtime.parties.certificates import client_context, host_name, make_certificates, server_context
 from secfwt.runtime.parties.deployment import PartyAddress
@@ -23,7 +24,6 @@ from secfwt.runtime.split.encryption.fixed import Adapter
 from secfwt.runtime.split.server import AdapterServer, Served
 
 BASE = "ab" * 32
-MODULUS = 2_199_023_190_017
 MATRICES = {"layers.0.q": (5, 6), "layers.0.v": (3, 6)}
 
 

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
+from helpers.encryption import MODULUS, keys, scheme
 from secfwt.runtime.errors import InputError
 from secfwt.runtime.split.encryption import randomness
-from secfwt.runtime.split.encryption.bfv import (
-    DEGREE,
-    FLOOD_BITS,
-    HEADER_BYTES,
-    PRIMES,
-    Answering,
-    Keys,
-    Scheme,
-    Zeros,
-    _flood,
-)  # fmt: skip
+from secfwt.runtime.split.encryption.bfv import DEGREE, FLOOD_BITS, HEADER_BYTES, PRIMES, Answering, Zeros, _flood
 from secfwt.runtime.split.encryption.fixed import NORM_BITS, Words
 
 ZEROS = np.zeros(DEGREE, np.uint64)
-
-
-@cache
-def scheme() -> Scheme:
-    return Scheme()
-
-
-@cache
-def keys() -> Keys:
-    return Keys(scheme())
 
 
 def encrypted(numbers: Words = ZEROS) -> bytes:
@@ -48,6 +27,10 @@ def answered(ciphertext: bytes) -> bytes:
 
 def numbers(seed: int) -> Words:
     return np.random.default_rng(seed).integers(0, scheme().modulus, DEGREE, dtype=np.uint64)
+
+
+def test_the_modulus_of_tests_without_encryption_is_the_schemes() -> None:
+    assert scheme().modulus == MODULUS
 
 
 def test_what_goes_in_comes_out() -> None:

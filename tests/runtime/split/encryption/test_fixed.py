@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.encryption import MODULUS
 from hypothesis import given
 from hypothesis import strategies as st
 from secfwt.runtime.errors import InputError
 from secfwt.runtime.split.encryption.fixed import NORM_BITS, Adapter, basis, minus, plus, product
-
-MODULUS = 2_199_023_190_017
 
 
 def added(adapter: Adapter, rows: np.ndarray) -> list[np.ndarray]:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers.encryption import keys, scheme
 from secfwt.runtime.errors import InputError
-from secfwt.runtime.split.encryption.bfv import DEGREE, HEADER_BYTES, Answering, Keys, Scheme
+from secfwt.runtime.split.encryption.bfv import DEGREE, HEADER_BYTES, Answering
 from secfwt.runtime.split.encryption.fixed import Adapter
 from secfwt.runtime.split.encryption.row import Packing, RowProduct, RowReading
-
-
-@cache
-def scheme() -> Scheme:
-    return Scheme()
-
-
-@cache
-def keys() -> Keys:
-    return Keys(scheme())
 
 
 def adapter(inputs: int, ranks: int, up: float = 1.0) -> Adapter:
