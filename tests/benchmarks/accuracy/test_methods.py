@@ -102,8 +102,8 @@ def test_what_is_measured_is_not_measured_again(
     for seeds in ("1", "1", "1,2"):
         monkeypatch.setattr(sys, "argv", ["run.py", "accuracy", *arguments, "--seeds", seeds])
         run.main()
-    assert [(r.method, r.seed) for r in read(tmp_path / "rows.csv")] == [
-        ("zero-shot", 1), ("Black-Box Tuning, softmax", 1), ("Black-Box Tuning, softmax", 2),
+    assert sorted((r.method, r.seed) for r in read(tmp_path / "rows.csv")) == [  # in the order they were done in
+        ("Black-Box Tuning, softmax", 1), ("Black-Box Tuning, softmax", 2), ("zero-shot", 1),
     ]  # fmt: skip
     assert "| Black-Box Tuning, softmax |" in capsys.readouterr().out
     assert not (tmp_path / "figure.png").exists()
