@@ -105,9 +105,10 @@ class Engine(Protocol):
     def allowance(self) -> Left:
         """What may be asked for before the program's limits are reached."""
 
-    def keep(self, name: str, z: Floats) -> None:
-        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`, in place of what was
-        kept before: prototypes are made with it from then on. Of a program with `--prototype-shots`; nothing is opened.
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`, times the shots' weight
+        in z, in place of what was kept before, or added to it: prototypes are made with it from then on. Of a program
+        with `--prototype-shots`; nothing is opened.
         """
 
     def cost(self) -> Cost:

@@ -143,11 +143,13 @@ class TorchEngine(InProcessEngine[Examples]):
             result: Floats = self.forward(name, torch.from_numpy(z[None]).float())[0].double().numpy()
         return result
 
-    def keep(self, name: str, z: Floats) -> None:
-        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`."""
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`, times the shots' weight
+        in z, or add it to what is kept."""
         with self._timed(), torch.no_grad():
             labels = self._sets[name].labels
-            self._means = (labels / labels.sum(0)).T @ self.embeddings(name, torch.from_numpy(z[None]).float())[0]
+            means = (labels / labels.sum(0)).T @ self.embeddings(name, torch.from_numpy(z[None]).float())[0]
+            self._means = float(z[-1]) * means + self._means * add
 
     def loss(self, name: str, z: Tensor) -> Tensor:
         """`losses` that can be differentiated, `[C]`."""

@@ -106,12 +106,13 @@ class TorchDecoder(InProcessEngine[Examples]):
         result: Floats = self._head(torch.cat(parts, 1), prompt)[0].double().cpu().numpy()
         return result
 
-    def keep(self, name: str, z: Floats) -> None:
-        """Keep the mean row of each label's examples of a set under one prompt, z `[d]`."""
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        """Keep the mean row of each label's examples of a set under one prompt, z `[d]`, times the shots' weight in z,
+        or add it to what is kept."""
         labels = self._sets[name].labels
         with self._timed(), torch.no_grad():
             rows = functional.normalize(self._rows(name, torch.from_numpy(z[None]))[0], dim=-1)
-            self._means = (labels / labels.sum(0)).T @ rows
+            self._means = float(z[-2]) * (labels / labels.sum(0)).T @ rows + self._means * add
 
     def unit_rows(self, name: str) -> Floats:
         """The rows that label words are compared with, before their affine part and of unit length, `[E, h]`; without

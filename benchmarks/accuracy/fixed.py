@@ -94,11 +94,13 @@ class FixedPointEngine(InProcessEngine[list[Values]]):
         """Logits of one set under one prompt, z `[d]` -> `[E, L]`."""
         return self._run(name, z, "logits").reshape(-1, self._ring[self._outputs["logits"]].size)
 
-    def keep(self, name: str, z: Floats) -> None:
-        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`."""
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`, times the shots' weight
+        in z, or add it to what is kept."""
         (output,) = (o for o in self._ring.outputs if o.name == CLASS_MEANS)
         assert output.keep is not None
-        self._kept = {output.keep: np.sum(self._words(name, z, output.value), axis=0)}
+        means = np.sum(self._words(name, z, output.value), axis=0)
+        self._kept = {output.keep: means + self._kept[output.keep] if add else means}
 
     def _run(self, name: str, z: Floats, output: str) -> Floats:
         wanted = self._outputs[output]

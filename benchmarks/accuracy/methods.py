@@ -20,7 +20,7 @@ from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.engines import local_engine
 from secfwt.runtime.tuning.loop import tune, weight_of_shots
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
-from secfwt.runtime.tuning.objective import SHOTS, LabelledSet, Objective, PromptSpace
+from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.run_folder import TuningRun
 from secfwt.runtime.tuning.session import asdict_sets, embed
@@ -98,8 +98,6 @@ def measure(task: Task, name: str, seed: int, settings: dict[str, object], data:
         model = without_prompt(model)
     with TemporaryDirectory(prefix="secfwt-accuracy-") as folder, opened(method, model, Path(folder)) as engine:
         sets = embedded_sets(splits, model, options)
-        if method.shots:
-            sets[SHOTS] = embed(SHOTS, splits.train + splits.dev, model, options, SILENT)
         found = search(method, engine, model, options, sets, Path(folder) / "run")
         engine.load_examples("test", sets["test"].batch)
         z = found.z if method.search == "none" else PromptSpace(model.plan, options.alpha).coordinates(found.z)
@@ -118,7 +116,7 @@ def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, o
     began, method = time.monotonic(), METHODS[name]
     splits = draw(task, data, options.k_shot, options.seed)
     model, engine, tested = loaded(task, method, settings, data)
-    given = {"train": splits.train, "dev": splits.dev, SHOTS: splits.train + splits.dev}
+    given = {"train": splits.train, "dev": splits.dev}
     sets = {part: embed(part, examples, model, options, SILENT) for part, examples in given.items()}
     space = PromptSpace(model.plan, options.alpha)
     objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)

@@ -159,18 +159,18 @@ def label_words(r: RingBuilder, v: Value, x: int, norm: Norm, shots: int, means:
     return r.reshape(r.trunc(r.add(r.matmul(x, both), offset), LOGIT), v.shape)
 
 
-def class_means(r: RingBuilder, v: Value, row: Direction, labels: int, share: int) -> int:
-    """Σ over examples of share · label · y/‖y‖ at scale `EMBEDDING`, `[L, h]`: each label's mean embedding, where
-    shares of a label's examples add up to one."""
+def class_means(r: RingBuilder, v: Value, row: Direction, labels: int, share: int, numbers: int) -> int:
+    """w · Σ over examples of share · label · y/‖y‖ at scale `EMBEDDING`, `[L, h]`: so much of each label's mean
+    embedding, where shares of a label's examples add up to one; w, from 0 to 1, is the first of a candidate's
+    `shots`."""
     count, hidden = v.shape
     weights = r.trunc(r.mul(labels, share), EMBEDDING)
-
-    def mean(of: int) -> int:
-        parts = r.mul(r.reshape(weights, (count, 1)), r.reshape(of, (1, hidden)))
-        return r.trunc(r.reduce_examples(parts), EMBEDDING)
-
-    if row.inverse is None:
-        shrink = _constant(r, 1 / sqrt(hidden))
-        return r.trunc(r.mul(mean(row.row), shrink, bound=LOGIT_ROOM), EMBEDDING)
-    unit = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING)
-    return mean(r.declare(unit, norm=LOGIT_ROOM))
+    unit, shrink = row.row, _constant(r, 1 / sqrt(hidden))
+    if row.inverse is not None:
+        unit, shrink = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING), _constant(r, 1.0)
+        r.declare(unit, norm=LOGIT_ROOM)
+    parts = r.mul(r.reshape(weights, (count, 1)), r.reshape(unit, (1, hidden)))
+    mean = r.trunc(r.reduce_examples(parts), EMBEDDING)
+    part = r.declare(r.slice(numbers, -1, 0, 1), bound=1.0)
+    factor = r.trunc(r.mul(part, shrink), r[shrink].scale)
+    return r.trunc(r.mul(mean, factor, bound=LOGIT_ROOM), EMBEDDING)

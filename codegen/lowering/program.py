@@ -376,8 +376,8 @@ class _Lowering:
         return label_words(self.ring, v, row, norm, *(self._value(i) for i in v.inputs[2:]))
 
     def _class_means(self, v: Value) -> int:
-        row, labels, share = v.inputs
-        return class_means(self.ring, v, self.directions[row], self._value(labels), self._value(share))
+        row, *others = v.inputs
+        return class_means(self.ring, v, self.directions[row], *(self._value(i) for i in others))
 
     # losses
 

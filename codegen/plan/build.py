@@ -60,7 +60,7 @@ def build_plan(spec: ModelSpec, options: GenOptions) -> Plan:
     plan.outputs.append(Output("logits", logits, most, options.max_logit_rows or None))
     if shots is not None:
         share = example(plan, "share", (1,), 1.0)
-        inputs = (shots.row, labels, share)
+        inputs = (shots.row, labels, share, shots.numbers)
         means = plan.add("class_means", inputs, shape=plan[shots.means].shape, stage=Stage.CANDIDATE)
         plan.outputs.append(Output(CLASS_MEANS, means, 1, keep=shots.means))
     return plan
@@ -165,10 +165,12 @@ def _layer_roles(options: GenOptions) -> list[str]:
 
 
 class Shots(NamedTuple):
-    """Labelled examples that take part in a head: the row whose means per label are kept, and these means."""
+    """Labelled examples that take part in a head: the row whose means per label are kept, these means, and what a
+    candidate says of them."""
 
     row: int
     means: int
+    numbers: int
 
 
 def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[int, Shots | None]:
@@ -185,7 +187,7 @@ def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[i
         numbers, means = _shots(plan, most, shape, 1)
         made = plan.add("prototypes", (numbers, means), shape=shape, weights=texts, temperature=temperature, most=most)
         logits = plan.add("cosine", (row, made), shape=shape[:1], bound=temperature, temperature=temperature)
-        return logits, Shots(row, means)
+        return logits, Shots(row, means, numbers)
     if head.dense_act:
         row = _dense(plan, row, spec.hidden_size, "head.dense", head.dense_act)
     if head.norm:
@@ -200,13 +202,14 @@ def _head(plan: Plan, spec: ModelSpec, options: GenOptions, row: int) -> tuple[i
         weights={p: f"head.out.{p}" for p in ("weight", "bias")} | plan[row].weights,
         temperature=options.temperature, most=most,
     )  # fmt: skip
-    return logits, Shots(normalised, means)
+    return logits, Shots(normalised, means, numbers)
 
 
 def _shots(plan: Plan, most: float, shape: tuple[int, ...], numbers: int) -> tuple[int, int]:
     """What a candidate says of the shots, and their means: each label's mean of rows of unit length."""
+    bound = max(1.0, most)  # in a step that keeps means, the first number is how much of a set's
     given = plan.add(
-        "candidate", shape=(numbers,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots", bound=most
+        "candidate", shape=(numbers,), stage=Stage.CANDIDATE, visibility=Visibility.DATA, name="shots", bound=bound
     )
     return given, plan.add("kept", shape=shape, visibility=Visibility.SECRET, bound=1.0, name=CLASS_MEANS)
 

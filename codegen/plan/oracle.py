@@ -374,10 +374,10 @@ class _Executor(DecoderOperations):
             self._see("head.shots", v.attrs["temperature"] * v.attrs["most"] * told_apart(row[0] / length, v.size))
         return np.asarray(x @ words + bias - centred * (middle @ words + bias) + v.attrs["temperature"] * weight * away)
 
-    def _class_means(self, v: Value, x: Array, labels: Array, share: Array) -> Array:
+    def _class_means(self, v: Value, x: Array, labels: Array, share: Array, numbers: Array) -> Array:
         unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
         parts = (labels * share)[..., None] * unit[..., None, :]
-        return np.asarray(parts.sum(axis=1, keepdims=True))
+        return np.asarray(numbers[..., :1, None] * parts.sum(axis=1, keepdims=True))
 
     def _loss(self, v: Value, logits: Array, labels: Array) -> Array:
         right = (logits * labels).sum(axis=-1, keepdims=True)

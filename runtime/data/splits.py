@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,12 @@ class Splits:
     def labels(self) -> list[str]:
         """The training set's labels in alphabetical order: the order of the logits."""
         return sorted({e.label for e in self.train})
+
+    @property
+    def alike(self) -> bool:
+        """Whether train and dev have labels in the same proportions."""
+        train, dev = (Counter(e.label for e in examples) for examples in (self.train, self.dev))
+        return all(train[label] * len(self.dev) == dev[label] * len(self.train) for label in train)
 
     def renamed(self, names: Mapping[str, str]) -> Splits:
         """The same with other names of the labels."""

@@ -113,8 +113,8 @@ class Client(Closing):
         at: int = 0, owners: int = 0,
     ) -> Words:  # fmt: skip
         """All `candidate` inputs, each `[count, *shape]` -> the output's `size` elements, signed numbers of its ring.
-        `at`: the row that windows and appended rows begin with. `owners`: bit by bit, whose sets of that number stand
-        side by side; 0: the client's own set."""
+        `at`: the row that windows and appended rows begin with; of an output that is kept, 1 adds to what is. `owners`:
+        bit by bit, whose sets of that number stand side by side; 0: the client's own set."""
         expected = COST_BYTES + packed_bytes(size, ring)
         payloads = _prefixed(share(inputs), count, output, at, owners)
         answers = self._ask(Frame.STEP, set_id, payloads, Frame.RESULT, expected)

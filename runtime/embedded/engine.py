@@ -88,10 +88,11 @@ class EmbeddedEngine:
             return self._opened(name, "logits", 0, [], 0)
         return self._step(name, "logits", z[None]).reshape(count, -1)
 
-    def keep(self, name: str, z: Floats) -> None:
-        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`: it stays at the parties,
-        as shares, until it is kept anew or the weights change."""
-        self._step(name, CLASS_MEANS, z[None])
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`, times the shots' weight
+        in z, or add it to what is kept: it stays at the parties, as shares, until it is kept anew or the weights
+        change."""
+        self._step(name, CLASS_MEANS, z[None], at=int(add))
 
     def first(self, name: str) -> Floats:
         """Of a program that generates: what the last row of each text of a set opens, `[E, …]`. Raises BudgetSpentError
@@ -163,8 +164,8 @@ class EmbeddedEngine:
             )
         self._left[output.name] = left - asked
 
-    def _step(self, name: str, output: str, z: Floats) -> Floats:
-        return self._opened(name, output, len(z), self._candidates(z, f"candidates of set {name}"), 0)
+    def _step(self, name: str, output: str, z: Floats, at: int = 0) -> Floats:
+        return self._opened(name, output, len(z), self._candidates(z, f"candidates of set {name}"), at)
 
     def _candidates(self, z: Floats, name: str) -> list[Elements]:
         """All `candidate` inputs of z `[C, d]`."""

@@ -135,14 +135,14 @@ class GroupedEngine:
         self._step(name, rows, 1, compute, left)
         return np.concatenate([opened[row.start] for row in rows])
 
-    def keep(self, name: str, z: Floats) -> None:
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
         """As one group's, in every group: the whole set is shared with each."""
         whole = slice(0, len(self._set(name)))
 
         def work(group: Group) -> None:
             try:
                 self._hold(group, name, whole)
-                group.engine.keep(name, z)
+                group.engine.keep(name, z, add=add)
             except ServiceError as error:
                 self._drop(group, error)
 

@@ -81,7 +81,7 @@ class MpSpdzEngine:
         if len(self._sets[name]) == 1:
             self._place(name, 0)
 
-    def keep(self, name: str, z: Floats) -> None:
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
         """Raises InputError: its programs keep nothing."""
         raise InputError("MP-SPDZ's programs keep nothing from step to step: --prototype-shots is not for them")
 

@@ -134,7 +134,7 @@ class Predictor(Closing):
         inputs, _ = self.model.embedder.encode([e.text for e in examples], [names[e.label] for e in examples])
         batch = Batch({name: np.asarray(values, np.float64) for name, values in inputs.items()})
         engine.load_examples(SHOTS, batch)
-        engine.keep(SHOTS, self._space.coordinates(np.zeros(self._space.dim)))
+        engine.keep(SHOTS, self._space.means())
 
     def _check_budget(self, left: Left, rows: int) -> None:
         if left.logit_rows is None:

@@ -16,7 +16,7 @@ from ...codegen.ring.cost import generation_cost, stage_cost, uploaded_bytes
 from ..engine import Left
 from ..errors import BudgetSpentError
 from .limits import Canaries
-from .objective import SHOT_WEIGHTS, Objective
+from .objective import SHOT_WEIGHTS, SHOTS, Objective
 from .options import SearchOptions
 
 
@@ -89,8 +89,7 @@ def party_bytes(compiled: Compiled, sizes: Mapping[str, int], options: SearchOpt
     `sizes`: examples by set.
     """
     ring, train, dev, part = compiled.ring, sizes["train"], sizes["dev"], at_a_time(compiled, sizes)
-    shots = train + dev if compiled.options.prototype_shots else 0
-    asked = Counter(_steps(options, None, len(SHOT_WEIGHTS) if shots else 0)).keys()
+    asked = Counter(_steps(options, None, len(SHOT_WEIGHTS) if compiled.options.prototype_shots else 0)).keys()
     steps = [(count + canaries.count(count), sizes[name]) for name, count in asked]
     each, ahead = kept_bytes(ring, Stage.EXAMPLE), max(ahead_bytes(ring, *step) for step in steps)
     setup = kept_bytes(ring, Stage.SETUP)
@@ -100,7 +99,11 @@ def party_bytes(compiled: Compiled, sizes: Mapping[str, int], options: SearchOpt
         loading_bytes(ring, dev, both),
         *(step_bytes(ring, *step, both) for step in steps),
         # in train's place, the shots when dev has been released
-        *(loading_bytes(ring, n, setup + (rest + n) * each + ahead) for rest, n in ((1, shots), (dev, part)) if n),
+        *(
+            loading_bytes(ring, n, setup + (rest + n) * each + ahead)
+            for rest, n in ((1, sizes.get(SHOTS, 0)), (dev, part))
+            if n
+        ),
     )
 
 
@@ -114,7 +117,11 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
     ring = compiled.ring
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
     uploads = uploaded_bytes(ring, "weight") + sum(uploaded_bytes(ring, "example", size) for size in sizes.values())
-    weights = len(SHOT_WEIGHTS) if compiled.options.prototype_shots else 0
+    weights = 0
+    if compiled.options.prototype_shots:
+        weights = len(SHOT_WEIGHTS)
+        for name in ("train", SHOTS) if SHOTS in sizes else ("train", "train", "dev"):  # whose means are kept
+            cost += generation_cost(ring, 1, sizes[name])
     asked = [*_steps(options, None, weights), *([("test", 1)] * 2 if "test" in sizes else [])]
     asked += [("dev", 1)] * 2 if options.keep_beyond else []
     for (name, candidates), times in Counter(asked).items():

@@ -45,7 +45,7 @@ class InProcessEngine(Generic[Set]):
         """Forget the examples."""
         self._sets.clear()
 
-    def keep(self, name: str, z: Floats) -> None:
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
         """Raises InputError: an engine that keeps something says so by a method of its own."""
         raise InputError(f"{type(self).__name__} keeps nothing from step to step: --prototype-shots is not for it")
 
@@ -83,9 +83,11 @@ class ClearEngine(InProcessEngine[OnExamples]):
         logits: Floats = self._run(name, z[None], "logits")[0]
         return logits
 
-    def keep(self, name: str, z: Floats) -> None:
-        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`."""
-        self._kept = {CLASS_MEANS: self._run(name, z[None], CLASS_MEANS)[0]}
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        """Keep the mean embedding of each label's examples of a set under one prompt, z `[d]`, times the shots' weight
+        in z, or add it to what is kept."""
+        means = self._run(name, z[None], CLASS_MEANS)[0]
+        self._kept = {CLASS_MEANS: means + self._kept[CLASS_MEANS] if add else means}
 
     def _run(self, name: str, z: Floats, output: str) -> Floats:
         given = self._plan.inputs("candidate")

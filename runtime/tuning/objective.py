@@ -21,7 +21,8 @@ Ints = NDArray[np.int64]
 SHOT_WEIGHTS = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Weights of the shots that are tried, over the most that they may have."""
 SHOTS = "shots"
-"""The set of all labelled examples, training and dev, that take part in the head in the end."""
+"""The set of all labelled examples, training and dev, that take part in the head in the end. A run has it only where
+its mean is not one of both sets' means (`Splits.alike`)."""
 
 
 def tried_weights(shots: int, most: float) -> Floats:
@@ -100,6 +101,10 @@ class PromptSpace:
         """The z of the model as it is: without a prompt, and without shots."""
         return np.zeros(self.dim + bool(self.most_shots))
 
+    def means(self, part: float = 1.0) -> Floats:
+        """What the parties get in a step that keeps so much of a set's means, without a prompt."""
+        return self.coordinates(np.append(np.zeros(self.dim), part))
+
     def rows(self, z: Floats, weights: Mapping[str, NDArray[Any]]) -> Floats:
         """The prompts p0 + A·z `[prompts, n, h]`, or what a decoder's adds to its rows, of the search's z `[d]`, for
         whoever knows the initial rows."""
@@ -166,15 +171,21 @@ class Objective:
         """Give up a loaded set, whose memory the parties need for others, but for one example: they drop none."""
         self.engine.load_examples(name, self.sets[name].batch.part(slice(0, 1)))
 
-    def keep(self, name: str) -> None:
-        """Keep the mean rows of a loaded set's labels, without a prompt."""
-        self.engine.keep(name, self.space.coordinates(np.zeros(self.space.dim)))
+    def keep(self, name: str, part: float = 1.0, *, add: bool = False) -> None:
+        """Keep so much of the mean rows of a loaded set's labels, without a prompt, or add it to what is kept."""
+        self.engine.keep(name, self.space.means(part), add=add)
 
     def keep_shots(self) -> None:
-        """Keep the mean rows of all shots, which take train's place; dev is given up."""
+        """Keep the mean rows of all shots, train's and dev's; dev is given up."""
+        if SHOTS in self.sets:
+            self.release("dev")
+            self.load(SHOTS, place="train")
+            self.keep("train")
+            return
+        train, dev = (len(self.sets[name].labels) for name in ("train", "dev"))
+        self.keep("train", train / (train + dev))
+        self.keep("dev", dev / (train + dev), add=True)
         self.release("dev")
-        self.load(SHOTS, place="train")
-        self.keep("train")
 
     def shot_losses(self, name: str, weights: Floats) -> Floats:
         """Mean loss of a loaded set without a prompt, for weights of the shots `[C]`; NaN where it cannot be that."""

@@ -8,7 +8,7 @@ from secfwt.codegen.native.simulator import Simulator, SimulatorError
 from secfwt.codegen.plan.graph import Stage
 from secfwt.codegen.plan.oracle import run_plan
 from secfwt.codegen.ring.cost import generation_cost, stage_cost
-from secfwt.codegen.ring.encoding import decode
+from secfwt.codegen.ring.encoding import decode, encode
 from secfwt.codegen.ring.oracle import run_program
 from secfwt.codegen.ring.text import program_text
 
@@ -102,26 +102,39 @@ def test_traffic_is_what_the_estimate_says(variant: str, rounds: str) -> None:
 
 @pytest.mark.parametrize("head", ["prototypes", "masked_lm"])
 def test_shots_become_part_of_the_head(head: str) -> None:
-    """Means that are kept, of one set and then of another, are what later steps read; traffic is as estimated."""
+    """Means that are kept, of one set, of another in its place and of both, are what later steps read; traffic is as
+    estimated."""
     t = toy(head, variant="softmax", shots=4.0)  # two candidates: pairs in one tile a lane
     s, candidates = simulator(t), len(t.inputs["z"])
     names = [o.name for o in t.ring.outputs]
     z = np.concatenate([noisy(t.words[v.attrs["name"]], v.ring).reshape(-1) for v in t.ring.inputs("candidate")])
-    one = np.concatenate([t.words[v.attrs["name"]][:1].reshape(-1) for v in t.ring.inputs("candidate")])
-    examples = len(t.inputs["x"])
+    examples, z0, first = len(t.inputs["x"]), t.inputs["z"][:1], t.words["z"][:1].reshape(-1)
+    (numbers,) = (v for v in t.ring.inputs("candidate") if v.attrs["name"] == "shots")
+    parts = {part: np.full((1, numbers.size), part) for part in (1.0, 0.5)}
+    one, half = (np.concatenate([first, encode(p, numbers.scale).reshape(-1)]) for p in parts.values())
     s.examples(examples, flat(t, "example"))
     with pytest.raises(SimulatorError, match="'loss' reads 'class_means', which no step has made yet"):
         s.step(candidates, z, 0)
-    for kept in (1.0, -1.0):
-        if kept < 0:  # other labels, other means
+    with pytest.raises(SimulatorError, match="'class_means' reads 'class_means', which no step has made yet"):
+        s.step(1, one, names.index("class_means"), at=1)
+    with pytest.raises(SimulatorError, match="it begins at place 2, the last one is 1"):
+        s.step(1, one, names.index("class_means"), at=2)
+    means = []
+    for kept in ("first", "second", "both"):
+        if kept == "second":  # other labels, other means
             t.inputs["labels"] = np.roll(t.inputs["labels"], 1, axis=1)
             t.words["labels"] = np.roll(t.words["labels"], 1, axis=1)
-            s.examples(examples, flat(t, "example"))
-        assert not s.step(1, one.astype(np.uint64), names.index("class_means")).size
-        means = run_plan(t.plan, t.weights, {**t.inputs, "z": t.inputs["z"][:1], "shots": t.inputs["shots"][:1]})
-        expected = run_plan(t.plan, t.weights, {**t.inputs, "class_means": means["class_means"][0]})["loss"]
+            s.examples(examples, flat(t, "example"), 1)
+        sets = {"first": [(0, one)], "second": [(1, one)], "both": [(0, half), (1, half)]}[kept]
+        for at, (number, part) in enumerate(sets):
+            assert not s.step(1, part.astype(np.uint64), names.index("class_means"), number, at).size
+        if kept != "both":
+            means.append(run_plan(t.plan, t.weights, t.inputs | {"z": z0, "shots": parts[1.0]})["class_means"][0])
+        now = means[-1] if kept != "both" else np.mean(means, axis=0)
+        expected = run_plan(t.plan, t.weights, {**t.inputs, "class_means": now})["loss"]
         before = s.counters()
-        got = decode(s.step(candidates, z, 0).view(np.int64), t.ring[t.ring.outputs[0].value].scale)
+        opened = s.step(candidates, z, 0, 0 if kept == "first" else 1).view(np.int64)
+        got = decode(opened, t.ring[t.ring.outputs[0].value].scale)
         spent, estimate = s.counters() - before, generation_cost(t.ring, candidates, examples)
         assert np.abs(got - expected).max() < 0.02 * max(1.0, np.abs(t.reference["logits"]).max())
         assert np.abs(expected - expected[0]).max() > 0.1

@@ -179,7 +179,7 @@ def test_an_output_is_opened_for_no_more_candidates_than_the_program_says(servic
         service, "data-owner", Frame.STEP, 0, numbers(2, 1, 0, 0) + bytes(16 + 2 * 48)
     )
     assert "no output 9" in refused(service, "data-owner", Frame.STEP, 0, numbers(2, 9, 0, 0) + bytes(16 + 2 * 48))
-    assert "a step cannot begin at row 1; the last one is 0" in refused(
+    assert "a step cannot begin at place 1; the last one is 0" in refused(
         service, "data-owner", Frame.STEP, 0, numbers(2, 0, 1, 0) + bytes(16 + 2 * 48)
     )
 

@@ -84,7 +84,7 @@ void compute(const Program& program) {
       engine.set_examples(0, kExamples, noise(kExamples * program.words(Kind::example)));
       for (std::size_t output = 0; output < program.outputs.size(); ++output)
         engine.step(0, kCandidates, output, noise(kCandidates * program.words(Kind::candidate)), {},
-                    program.last_place());
+                    program.last_place(program.outputs[output]));
     } catch (...) {
       errors[static_cast<std::size_t>(i)] = std::current_exception();
       prev[i].reset(), next[i].reset();  // the others do not wait

@@ -193,9 +193,11 @@ void Engine::set_weights(Shares weights) {
 
 std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count(); }
 
-std::optional<std::size_t> Engine::missing(std::size_t output) const {
+std::optional<std::size_t> Engine::missing(std::size_t output, std::size_t at) const {
   for (std::size_t i : steps_.at(output).kept)
     if (setup_[i].empty()) return i;
+  const auto& keep = program_.outputs[output].keep;
+  if (keep && at > 0 && setup_[*keep].empty()) return keep;
   return {};
 }
 
@@ -317,10 +319,10 @@ Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::siz
   if (candidates > wanted.max_candidates.value_or(candidates))
     throw std::invalid_argument("step: " + std::to_string(candidates) + " candidates asked for, output '" +
                                 wanted.name + "' allows " + std::to_string(*wanted.max_candidates));
-  if (at > program_.last_place())
-    throw std::invalid_argument("step: it begins at row " + std::to_string(at) + ", the last one is " +
-                                std::to_string(program_.last_place()));
-  if (const auto kept = missing(output))
+  if (const std::size_t last = program_.last_place(wanted); at > last)
+    throw std::invalid_argument("step: it begins at place " + std::to_string(at) + ", the last one is " +
+                                std::to_string(last));
+  if (const auto kept = missing(output, at))
     throw std::invalid_argument("step: output '" + wanted.name + "' reads '" + program_.values[*kept].name +
                                 "', which no step has made yet");
   const Steps& steps = steps_[output];
@@ -339,7 +341,8 @@ Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::siz
   if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, at, progress, values, result);
   run_section(program_, steps.after, values, main_, at);
   if (wanted.keep) {
-    setup_[*wanted.keep] = compact(values[wanted.value]);
+    Value& kept = setup_[*wanted.keep];
+    kept = at > 0 ? add(kept, values[wanted.value], false, main_.id) : compact(values[wanted.value]);
   } else if (result.empty()) {
     const Value value = opens_examples ? set.slice(wanted.value, 0, set.count()) : values[wanted.value];
     const Words zeros(value.words());

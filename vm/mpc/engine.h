@@ -49,9 +49,9 @@ class Engine {
   void set_weights(Shares weights);
   bool has_weights() const { return loaded_; }
 
-  // A kept value that an output depends on and no step has made since the weights arrived; none: the output can be
-  // asked for.
-  std::optional<std::size_t> missing(std::size_t output) const;
+  // A kept value that an output depends on, or is added to, and no step has made since the weights arrived; none: the
+  // output can be asked for.
+  std::optional<std::size_t> missing(std::size_t output, std::size_t at) const;
 
   // All `example` inputs in program order, each [count, shape]; runs the example stage, keeps what later stages need.
   // Replaces set `id`.

@@ -183,7 +183,8 @@ std::size_t Program::words(Kind input) const {
   return n;
 }
 
-std::size_t Program::last_place() const {
+std::size_t Program::last_place(const Output& output) const {
+  if (output.keep) return 1;
   std::optional<std::size_t> last;
   for (const Node& node : values) {
     if (node.kind != Kind::window && node.kind != Kind::append) continue;

@@ -98,9 +98,9 @@ struct Program {
   bool sums_owners() const;
   // Ring elements of all inputs of a kind, for one instance.
   std::size_t words(Kind input) const;
-  // The last row at which a step may begin: its windows and what it appends end inside what they are taken of. 0 where
-  // there are none.
-  std::size_t last_place() const;
+  // The last place at which a step may begin. Of an output that is kept: 1, behind what is kept. Else the last row: its
+  // windows and what it appends end inside what they are taken of; 0 where there are none.
+  std::size_t last_place(const Output& output) const;
   // Bytes of `count` instances of all inputs of a kind, as clients send them: one input after another, each packed to
   // its ring (ring/packing.h) and ending with a whole byte.
   std::size_t packed_bytes(Kind input, std::size_t count) const;

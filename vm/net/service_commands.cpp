@@ -155,12 +155,12 @@ Proposal Service::read_command() {
       if (output.max_candidates && command.count > *output.max_candidates)
         throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
                       " candidates a step, not " + std::to_string(command.count));
-      if (const auto kept = engine_.missing(command.output))
+      if (const auto kept = engine_.missing(command.output, command.at))
         throw Refusal("output " + output.name + " reads " + program.values[*kept].name +
                       ", which no step has made yet: ask for the output that is kept as it first");
-      if (command.at > program.last_place())
-        throw Refusal("a step cannot begin at row " + std::to_string(command.at) + "; the last one is " +
-                      std::to_string(program.last_place()));
+      if (const std::size_t last = program.last_place(output); command.at > last)
+        throw Refusal("a step cannot begin at place " + std::to_string(command.at) + "; the last one is " +
+                      std::to_string(last));
       const u64 count = checked_candidates(command);
       command.opened = opened_[command.output];
       check_budget(command);

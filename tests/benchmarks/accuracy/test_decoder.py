@@ -51,7 +51,8 @@ def test_torch_decoder_computes_what_the_oracle_does(family: str, more: dict[str
     for engine in (oracle, fast):
         engine.load_examples("train", batch)
         if space.most_shots:
-            engine.keep("train", space.coordinates(np.zeros(space.dim)))
+            engine.keep("train", space.means(0.75))
+            engine.keep("train", space.means(0.25), add=True)
     losses = fast.losses("train", z)
     assert np.abs(losses - oracle.losses("train", z)).max() < 1e-4
     assert np.abs(fast.logits("train", z[1]) - oracle.logits("train", z[1])).max() < 1e-4
@@ -76,7 +77,7 @@ def test_shots_beside_label_words_are_the_oracles(family: str, tmp_path: Path) -
     assert model.weights is not None
     oracle, space = ClearEngine(model.plan, model.weights), PromptSpace(model.plan, 1.0)
     oracle.load_examples("train", labelled.batch)
-    oracle.keep("train", space.coordinates(np.zeros(space.dim)))
+    oracle.keep("train", space.means())
     plain = without_prompt(model)
     fast = TorchDecoder(plain, "cpu")
     fast.load_examples("train", embed("train", examples, plain, options, SILENT).batch)

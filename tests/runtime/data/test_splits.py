@@ -25,6 +25,13 @@ def test_splits_are_disjoint_stratified_and_seeded() -> None:
     assert splits.labels == ["a", "b"]
 
 
+def test_a_dev_file_may_have_labels_in_other_proportions() -> None:
+    train = examples(a=2, b=4)
+    for dev, alike in (({"a": 3, "b": 6}, True), ({"a": 3, "b": 5}, False), ({"a": 1}, False)):
+        assert draw_splits(train, examples(**dev), [], k_shot=0, seed=0).alike == alike
+    assert draw_splits(examples(a=9, b=8), None, None, k_shot=3, seed=0).alike
+
+
 def test_given_files_are_kept_apart() -> None:
     train, dev, test = examples(a=9, b=9), [Example("d", "a"), Example("e", "b")], [Example("t", "a")]
     splits = draw_splits(train, dev, test, k_shot=1, seed=0)

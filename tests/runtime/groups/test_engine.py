@@ -45,8 +45,8 @@ class Member(ToyEngine):
         self._ask("logits", name, 1)
         return super().logits(name, z)
 
-    def keep(self, name: str, z: Floats) -> None:
-        self._ask("keep", name, 1)
+    def keep(self, name: str, z: Floats, *, add: bool = False) -> None:
+        self._ask("added" if add else "keep", name, 1)
 
     def allowance(self) -> Left:
         return self.left
@@ -199,8 +199,8 @@ def test_keep_shares_the_whole_set_with_all() -> None:
     members = [Member() for _ in range(3)]
     engine = grouped(*members)
     members[2].before = dies()
-    engine.keep("train", Z[0])
-    assert [member.asked for member in members] == [[("keep", 1, 12)], [("keep", 1, 12)], []]
+    engine.keep("train", Z[0], add=True)
+    assert [member.asked for member in members] == [[("added", 1, 12)], [("added", 1, 12)], []]
     engine.leave()
 
 

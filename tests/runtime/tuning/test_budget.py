@@ -172,17 +172,24 @@ def test_the_test_set_takes_the_place_of_the_training_set(tmp_path: Path, at_a_t
     np.testing.assert_allclose(found.test_logits["tuned"], clear.logits("test", z), rtol=1e-9)
 
 
-def test_shots_take_the_place_of_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_shots_are_those_of_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool) -> None:
+    """Two parts of one mean; or, where these are not it, one set in place of both."""
     monkeypatch.setattr(loop, "weight_of_shots", lambda *_: 0.5)
-    engine = Holding()
-    monkeypatch.setattr(engine, "keep", lambda name, z: None)
+    engine, kept = Holding(), list[tuple[str, float, bool]]()
+    monkeypatch.setattr(engine, "keep", lambda name, part, add: kept.append((name, part, add)))
     objective = toy_objective(engine)
+    monkeypatch.setattr(objective.space, "means", lambda part: part)
     train, dev = (objective.sets[name] for name in ("train", "dev"))
+    count = len(train.labels) + len(dev.labels)
     both = {key: np.concatenate([train.batch.inputs[key], values]) for key, values in dev.batch.inputs.items()}
-    objective.sets[SHOTS] = LabelledSet(SHOTS, Batch(both), np.concatenate([train.labels, dev.labels]))
+    if together:
+        objective.sets[SHOTS] = LabelledSet(SHOTS, Batch(both), np.concatenate([train.labels, dev.labels]))
     objective.at_a_time = 1
     assert run(objective, tmp_path / "run").shots == 0.5
-    assert engine.most == len(train.labels) + len(dev.labels) + 1
+    assert engine.most == count + together
+    parts = [(name, len(objective.sets[name].labels) / count, name == "dev") for name in ("train", "dev")]
+    assert kept == ([("train", 1.0, False)] if together else parts)
 
 
 def test_a_larger_test_set_takes_no_more_memory() -> None:
