@@ -162,15 +162,16 @@ def label_words(r: RingBuilder, v: Value, x: int, norm: Norm, shots: int, means:
 def class_means(r: RingBuilder, v: Value, row: Direction, labels: int, share: int, numbers: int) -> int:
     """w · Σ over examples of share · label · y/‖y‖ at scale `EMBEDDING`, `[L, h]`: so much of each label's mean
     embedding, where shares of a label's examples add up to one; w, from 0 to 1, is the first of a candidate's
-    `shots`."""
+    `shots`, and passes a truncation before it meets them."""
     count, hidden = v.shape
     weights = r.trunc(r.mul(labels, share), EMBEDDING)
-    unit, shrink = row.row, _constant(r, 1 / sqrt(hidden))
-    if row.inverse is not None:
-        unit, shrink = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING), _constant(r, 1.0)
+    part = r.slice(numbers, -1, 0, 1)
+    if row.inverse is None:
+        shrink = _constant(r, 1 / sqrt(hidden))
+        unit, factor = row.row, r.trunc(r.mul(part, shrink), r[shrink].scale)
+    else:
+        unit, factor = r.trunc(r.mul(row.row, row.inverse, bound=LOGIT_ROOM), EMBEDDING), r.trunc(part, ROW)
         r.declare(unit, norm=LOGIT_ROOM)
     parts = r.mul(r.reshape(weights, (count, 1)), r.reshape(unit, (1, hidden)))
     mean = r.trunc(r.reduce_examples(parts), EMBEDDING)
-    part = r.declare(r.slice(numbers, -1, 0, 1), bound=1.0)
-    factor = r.trunc(r.mul(part, shrink), r[shrink].scale)
     return r.trunc(r.mul(mean, factor, bound=LOGIT_ROOM), EMBEDDING)

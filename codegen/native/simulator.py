@@ -212,7 +212,7 @@ class Simulator:
 
     def step(self, candidates: int, values: ArrayLike, output: int = 0, set_id: int = 0, at: int = 0) -> Words:
         """Evaluate one output (by its place in the program) for all `candidate` inputs, each `[candidates, *shape]`;
-        `at`: the row that windows and appended rows begin with.
+        `at`: the row that windows and appended rows begin with; of an output that is kept, 1 adds to what is.
 
         Returns the ring elements in a row: `[candidates, *shape]`, for a pair value `[candidates, examples, *shape]`,
         for an example's, which takes no candidates, `[examples, *shape]`.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .program import WORD
 
-FIRST_LINE = "secfwt-program 3"
+FIRST_LINE = "secfwt-program 4"
 INPUT_KINDS = ("weight", "example", "candidate")
 NUMBERS = ("max_candidates", "max_opened", "noise")
 

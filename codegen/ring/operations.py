@@ -110,7 +110,7 @@ ROWS = (
         kind="kept", arity=_NONE, keys=_NAMED, stage=Stage.SETUP,
         shape=rules.asked_shape, sharing=rules.replicated, scale=rules.asked_scale,
         clear=arithmetic.weight,
-        result="rep; what a step has made of the output that names it (`keep`); steps alone read it",
+        result="rep; what a step, or two, have made of the output that names it (`keep`); steps alone read it",
     ),
     Operation(
         kind="example", arity=_NONE, keys=_GIVEN, stage=Stage.EXAMPLE,

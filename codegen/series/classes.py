@@ -62,14 +62,15 @@ def alike(count: int, width: float, fit: Fit) -> Neurons:
 def classified(act: Activation, width: float, reach: Floats) -> Neurons:
     """Neurons `[inner]` in the classes that take the fewest harmonics.
 
-    `width` serves the layer, `reach` says how far each neuron goes: what lies beyond the layer's interval is left out
-    in every class, as it is without classes.
+    `width` serves the layer, and its neurons may all do with less. `reach` says how far each neuron goes: what lies
+    beyond the layer's interval is left out in every class, as it is without classes.
     """
     widths = np.minimum((reach + act.linear_beyond) / 2, width)
     order = np.argsort(widths, kind="stable")
     choice = _choice(act, width)
     served = np.searchsorted(widths[order], [each for each, _ in choice], side="right")
-    cuts = _cheapest(served, [len(fit.m) for _, fit in choice])
+    served = served[: np.searchsorted(served, len(order)) + 1]  # up to the first interval that serves all
+    cuts = _cheapest(served, [len(fit.m) for _, fit in choice[: len(served)]])
     sizes = np.diff([0, *served[cuts]])
     return Neurons(order, tuple(NeuronClass(int(n), *choice[i]) for n, i in zip(sizes, cuts, strict=True)))
 

@@ -120,7 +120,8 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
     weights = 0
     if compiled.options.prototype_shots:
         weights = len(SHOT_WEIGHTS)
-        for name in ("train", SHOTS) if SHOTS in sizes else ("train", "train", "dev"):  # whose means are kept
+        in_the_end = (SHOTS,) if SHOTS in sizes else ("train", "dev")
+        for name in ("train", *(in_the_end if "test" in sizes else ())):  # whose means are kept, as a loss costs
             cost += generation_cost(ring, 1, sizes[name])
     asked = [*_steps(options, None, weights), *([("test", 1)] * 2 if "test" in sizes else [])]
     asked += [("dev", 1)] * 2 if options.keep_beyond else []

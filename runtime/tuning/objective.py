@@ -72,10 +72,10 @@ class PromptSpace:
         (z,) = (v for v in plan if v.attrs.get("name") == "z")  # a candidate's, or of a text that is continued
         self.dim = z.size
         self.alpha = alpha
-        shots = [v for v in plan.inputs("candidate") if v.attrs["name"] == "shots"]
-        self.most_shots = sum(v.bound for v in shots)
+        heads = [v for v in plan if v.kind in ("prototypes", "label_words")]
+        self.most_shots = sum(v.attrs["most"] for v in heads)
         """Most weight that shots may have in the head; 0: the program has none there."""
-        self._centred = any(v.size > 1 for v in shots)
+        self._centred = any(v.kind == "label_words" for v in heads)
         self.shots = 0.0
         """Weight that they have where nothing else is said."""
         self.prompts = [_prompt(v) for v in plan if v.kind in ("prompt", "offset")]

@@ -79,7 +79,7 @@ def tune_splits(
             display.note(f"prompt    {placement}")
     prints = {"data": data_fingerprint(splits), **model.fingerprints}
     named = asdict_sets(splits.renamed(names))
-    if model.options.prototype_shots and not splits.alike:
+    if model.options.prototype_shots and splits.test and not splits.alike:
         named[SHOTS] = named["train"] + named["dev"]
     sets = {name: embed(name, e, model, options, display) for name, e in named.items() if e}
     with ExitStack() as stack:

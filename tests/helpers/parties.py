@@ -19,7 +19,7 @@ from secfwt.runtime.parties.packing import packed_bytes
 from secfwt.runtime.parties.roles import clients_of
 from secfwt.runtime.parties.sharing import Elements, encode
 
-PROGRAM = """secfwt-program 3
+PROGRAM = """secfwt-program 4
 v 0 setup rep 16 4x3 weight - name=w ring=44
 v 1 example rep 16 2x4 example - name=x ring=21
 v 2 candidate rep 16 2x3 candidate - name=z ring=44

@@ -41,7 +41,7 @@ class RingProgram:
     """A program under construction; every method appends a line and returns the new value's (or fit's) number."""
 
     def __init__(self) -> None:
-        self.lines = ["secfwt-program 3"]
+        self.lines = ["secfwt-program 4"]
         self.values = 0
         self.fits = 0
 

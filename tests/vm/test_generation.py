@@ -17,7 +17,7 @@ BEHIND = " film was new"
 
 
 STATES = """\
-secfwt-program 3
+secfwt-program 4
 v 0 candidate rep 0 2x3 candidate - name=rows
 v 1 example rep 0 1x3 example - name=x
 v 2 example rep 0 5x3 state - name=kept
@@ -103,7 +103,7 @@ def test_steps_end_where_there_is_no_room(tmp_path: Path) -> None:
     rows = toy.compiled.options.remembered_rows
     step = np.zeros((2, 32), np.uint64)
     toy.simulator.step(1, step, 1, at=rows - 2)
-    with pytest.raises(SimulatorError, match=f"it begins at place {rows - 1}, the last one is {rows - 2}"):
+    with pytest.raises(SimulatorError, match=f"cannot begin at place {rows - 1}; the last one is {rows - 2}"):
         toy.simulator.step(1, step, 1, at=rows - 1)
     with pytest.raises(SimulatorError, match="2 candidates asked for, output 'next' allows 1"):
         toy.simulator.step(2, np.zeros((2, 2, 32), np.uint64), 1)

@@ -113,12 +113,11 @@ def test_shots_become_part_of_the_head(head: str) -> None:
     parts = {part: np.full((1, numbers.size), part) for part in (1.0, 0.5)}
     one, half = (np.concatenate([first, encode(p, numbers.scale).reshape(-1)]) for p in parts.values())
     s.examples(examples, flat(t, "example"))
-    with pytest.raises(SimulatorError, match="'loss' reads 'class_means', which no step has made yet"):
+    with pytest.raises(SimulatorError, match="output loss reads class_means, which no step has made yet"):
         s.step(candidates, z, 0)
-    with pytest.raises(SimulatorError, match="'class_means' reads 'class_means', which no step has made yet"):
-        s.step(1, one, names.index("class_means"), at=1)
-    with pytest.raises(SimulatorError, match="it begins at place 2, the last one is 1"):
-        s.step(1, one, names.index("class_means"), at=2)
+    for at, why in ((1, "class_means is added to one part, and there are 0"), (2, "at place 2; the last one is 1")):
+        with pytest.raises(SimulatorError, match=why):
+            s.step(1, one, names.index("class_means"), at=at)
     means = []
     for kept in ("first", "second", "both"):
         if kept == "second":  # other labels, other means
@@ -128,6 +127,9 @@ def test_shots_become_part_of_the_head(head: str) -> None:
         sets = {"first": [(0, one)], "second": [(1, one)], "both": [(0, half), (1, half)]}[kept]
         for at, (number, part) in enumerate(sets):
             assert not s.step(1, part.astype(np.uint64), names.index("class_means"), number, at).size
+        if kept == "both":
+            with pytest.raises(SimulatorError, match="class_means is added to one part, and there are 2"):
+                s.step(1, half, names.index("class_means"), at=1)
         if kept != "both":
             means.append(run_plan(t.plan, t.weights, t.inputs | {"z": z0, "shots": parts[1.0]})["class_means"][0])
         now = means[-1] if kept != "both" else np.mean(means, axis=0)

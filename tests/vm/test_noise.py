@@ -19,7 +19,7 @@ from secfwt.runtime.engine import Batch
 from secfwt.runtime.parties.certificates import make_certificates
 
 SCALE = 40
-OPENED = """secfwt-program 3
+OPENED = """secfwt-program 4
 v 0 candidate rep 16 1 candidate - name=z ring=40
 v 1 candidate rep 16 1 scale 0 by=1
 out loss 1 ring=40 noise=DEVIATION

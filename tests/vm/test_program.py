@@ -15,7 +15,7 @@ from secfwt.codegen.ring.program import PHASE, RingValue, Sharing, Use
 
 GOOD = """\
 # a comment
-secfwt-program 3
+secfwt-program 4
 fit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1,3,5 re=-2.4,-0.2,-0.1 im=0,0,0
 v 0 setup rep 48 8x4 weight - name=w  # and another
 
@@ -46,7 +46,7 @@ def test_the_good_program_is_accepted() -> None:
 
 
 SYNTAX = [
-    (2, "secfwt-program 1", "'secfwt-program 3' expected"),
+    (2, "secfwt-program 1", "'secfwt-program 4' expected"),
     (4, "w 0 setup", "'w' found, fit, v, out or end expected"),
     (4, "v 1 setup rep 48 8x4 weight - name=w", "numbered in file order, 0 expected"),
     (4, "v 0 setup rep 48 8x4", "ends where a kind is expected"),
@@ -214,7 +214,7 @@ def test_outputs_have_the_rings_of_their_values() -> None:
 
 
 STATES = """\
-secfwt-program 3
+secfwt-program 4
 v 0 candidate rep 16 2x4 candidate - name=rows
 v 1 example rep 16 6x4 state - name=kept
 v 2 pair rep 16 6x4 append 1,0
@@ -252,7 +252,7 @@ def test_refused_states(old: str, new: str, message: str) -> None:
 
 
 KEPT = """\
-secfwt-program 3
+secfwt-program 4
 v 0 setup rep 0 2x3 kept - name=means
 v 1 example rep 0 2x3 example - name=x
 v 2 candidate rep 0 1 candidate - name=weight
@@ -272,12 +272,16 @@ def test_what_is_kept_is_read_by_later_steps() -> None:
     sim = Simulator(KEPT)
     sim.weights(np.empty(0, np.uint64))
     sim.examples(4, x.reshape(-1))
-    with pytest.raises(SimulatorError, match="output 'read' reads 'means', which no step has made yet"):
+    with pytest.raises(SimulatorError, match="output read reads means, which no step has made yet"):
         sim.step(1, weights, 1)
     for factor in (2, -3):
         assert not sim.step(1, np.array([factor]), 0).size
         read = sim.step(2, np.array([5, 7]), 1).view(np.int64).reshape(2, 2, 3)
         assert (read == np.array([5, 7])[:, None, None] * factor * x.sum(axis=0)).all()
+    assert not sim.step(1, np.array([5]), 0, at=1).size  # added to the last one
+    assert (sim.step(1, weights, 1).view(np.int64).reshape(2, 3) == 2 * (5 - 3) * x.sum(axis=0)).all()
+    with pytest.raises(SimulatorError, match="output made is added to one part, and there are 2"):
+        sim.step(1, weights, 0, at=1)
     sim.weights(np.empty(0, np.uint64))
     sim.examples(4, x.reshape(-1))
     with pytest.raises(SimulatorError, match="which no step has made yet"):
@@ -326,11 +330,11 @@ def test_sums_over_examples_cannot_meet_examples_again() -> None:
         ("", "line 1: the file ends"),
         (GOOD.replace("end\n", ""), "line 18: the file ends where a line 'end' is expected"),
         (GOOD + "v 11", "line 19: 'v 11' found after end"),
-        ("secfwt-program 3\nend\n", "no output"),
-        ("secfwt-program 3\nout a 0\nend\n", "line 2: value is '0'"),
-        ("secfwt-program 3\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
-        ("secfwt-program 3\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
-        ("secfwt-program 3\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
+        ("secfwt-program 4\nend\n", "no output"),
+        ("secfwt-program 4\nout a 0\nend\n", "line 2: value is '0'"),
+        ("secfwt-program 4\nv 0 candidate rep 0 4 fourier - fit=0 group=1\n", "line 2: no fit is defined before"),
+        ("secfwt-program 4\nv 0 candidate rep 0 4 add -\n", "line 2: add: has 0 inputs, must have 2"),
+        ("secfwt-program 4\nv 0 candidate rep 0 4 scale 0 by=1\n", "line 2: input value is '0'"),
     ],
 )
 def test_files_that_are_not_programs(text: str, message: str) -> None:

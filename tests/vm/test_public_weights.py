@@ -27,7 +27,7 @@ from secfwt.runtime.embedded.processes import public_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # by peft
 TEXTS = ("a good film", "bad", "the news was")
-PROGRAM = """secfwt-program 3
+PROGRAM = """secfwt-program 4
 v 0 candidate rep 0 2x64 candidate - name=x ring=64
 v 1 setup pub 0 64x32 constant - name=first bytes={size} sha256={first}
 v 2 setup pub 0 32 constant - name=second bytes=1 sha256={second}

@@ -12,7 +12,7 @@ namespace secfwt::fuzz {
 namespace {
 
 // Every kind of value and every key once.
-constexpr const char* kProgram = R"(secfwt-program 3
+constexpr const char* kProgram = R"(secfwt-program 4
 fit 0 k=16 fc=13 fa=13 ring=32 const=0.25 m=1,3 re=-0.4,-0.2 im=0,0.1
 fit 1 k=32 fc=14 fa=12 ring=64 const=-1 m=2 re=0.5 im=0
 v 0 setup rep 16 4x3 weight - name=w ring=44

@@ -187,17 +187,24 @@ void Engine::set_weights(Shares weights) {
   for (std::size_t i : setup_section_.nodes)
     if (!values[i].empty() && rings[i] > 0) pack_factor(values[i], main_.id, rings[i]);
   setup_ = std::move(values);
+  parts_.assign(program_.values.size(), 0);
   loaded_ = true;
   trim_memory();
 }
 
 std::size_t Engine::example_count(u64 id) const { return examples_.at(id).count(); }
 
-std::optional<std::size_t> Engine::missing(std::size_t output, std::size_t at) const {
-  for (std::size_t i : steps_.at(output).kept)
-    if (setup_[i].empty()) return i;
-  const auto& keep = program_.outputs[output].keep;
-  if (keep && at > 0 && setup_[*keep].empty()) return keep;
+std::string Engine::refusal(std::size_t output, std::size_t at) const {
+  const Output& wanted = program_.outputs.at(output);
+  if (const std::size_t last = program_.last_place(wanted); at > last)
+    return "a step cannot begin at place " + std::to_string(at) + "; the last one is " + std::to_string(last);
+  for (std::size_t i : steps_[output].kept)
+    if (setup_[i].empty())
+      return "output " + wanted.name + " reads " + program_.values[i].name +
+             ", which no step has made yet: ask for the output that is kept as it first";
+  // a sum of any number of parts would not be as small as the program takes it to be
+  if (wanted.keep && at > 0 && parts_[*wanted.keep] != at)
+    return "output " + wanted.name + " is added to one part, and there are " + std::to_string(parts_[*wanted.keep]);
   return {};
 }
 
@@ -319,14 +326,10 @@ Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::siz
   if (candidates > wanted.max_candidates.value_or(candidates))
     throw std::invalid_argument("step: " + std::to_string(candidates) + " candidates asked for, output '" +
                                 wanted.name + "' allows " + std::to_string(*wanted.max_candidates));
-  if (const std::size_t last = program_.last_place(wanted); at > last)
-    throw std::invalid_argument("step: it begins at place " + std::to_string(at) + ", the last one is " +
-                                std::to_string(last));
-  if (const auto kept = missing(output, at))
-    throw std::invalid_argument("step: output '" + wanted.name + "' reads '" + program_.values[*kept].name +
-                                "', which no step has made yet");
+  if (const std::string why = refusal(output, at); !why.empty()) throw std::invalid_argument("step: " + why);
   const Steps& steps = steps_[output];
   const SideBySide set = side_by_side(ids, output);
+  const std::size_t row = wanted.keep ? 0 : at;
 
   const Node& opened = program_.values[wanted.value];
   const std::size_t instances =
@@ -335,14 +338,15 @@ Words Engine::step(const std::vector<u64>& ids, std::size_t candidates, std::siz
   Environment values = setup_;
   bind_inputs(Kind::candidate, candidates, 1, std::move(inputs), "step", values);
   dealer_.step_begins();
-  run_section(program_, steps.before, values, main_, at);
+  run_section(program_, steps.before, values, main_, row);
 
   Words result;
-  if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, at, progress, values, result);
-  run_section(program_, steps.after, values, main_, at);
+  if (!steps.pairs.nodes.empty()) run_pairs(steps, set, candidates, wanted.value, row, progress, values, result);
+  run_section(program_, steps.after, values, main_, row);
   if (wanted.keep) {
     Value& kept = setup_[*wanted.keep];
     kept = at > 0 ? add(kept, values[wanted.value], false, main_.id) : compact(values[wanted.value]);
+    parts_[*wanted.keep] = at + 1;
   } else if (result.empty()) {
     const Value value = opens_examples ? set.slice(wanted.value, 0, set.count()) : values[wanted.value];
     const Words zeros(value.words());

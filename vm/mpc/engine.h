@@ -49,9 +49,8 @@ class Engine {
   void set_weights(Shares weights);
   bool has_weights() const { return loaded_; }
 
-  // A kept value that an output depends on, or is added to, and no step has made since the weights arrived; none: the
-  // output can be asked for.
-  std::optional<std::size_t> missing(std::size_t output, std::size_t at) const;
+  // Why a step cannot be at that place now; empty: it can.
+  std::string refusal(std::size_t output, std::size_t at) const;
 
   // All `example` inputs in program order, each [count, shape]; runs the example stage, keeps what later stages need.
   // Replaces set `id`.
@@ -72,7 +71,8 @@ class Engine {
 
   // On the examples of several sets side by side; what is opened of single examples, and what is kept of them, is of
   // one set only. All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of
-  // the example stage. `at`: the row that windows begin with, and that rows are appended to states from on. Returns
+  // the example stage. `at`: the row that windows begin with, and that rows are appended to states from on; of an
+  // output that is kept 1 for the second part of a sum of two. Returns
   // this party's additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E,
   // shape]. What stands above that ring is zero: the sum of whole words would say more than the output. With `noise`
   // the share has this party's noise, which nobody else learns: not even a part of it leaves alone. Nothing is returned
@@ -122,6 +122,7 @@ class Engine {
   Section setup_section_, example_section_;
   std::vector<Steps> steps_;  // by output
   Environment setup_;
+  std::vector<std::size_t> parts_;  // by kept value, of how many steps it is the sum
   std::map<u64, ExampleSet> examples_;
   Dealer dealer_;
   Noise noise_;

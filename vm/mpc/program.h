@@ -107,7 +107,7 @@ struct Program {
 };
 
 // The first line of a program.
-constexpr const char* kFirstLine = "secfwt-program 3";
+constexpr const char* kFirstLine = "secfwt-program 4";
 
 // Throws ProgramError.
 Program parse_program(const std::string& text);

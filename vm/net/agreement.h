@@ -18,7 +18,7 @@ struct Proposal {
   u64 kind = 0;     // a Frame, or kEnd
   u64 argument = 0, count = 0, output = 0;
   u64 opened = 0;  // instances of the output that were opened before
-  u64 at = 0;      // the row that a step begins with
+  u64 at = 0;      // the place that a step begins at
   u64 owners = 0;  // bit by bit, whose examples a step is on side by side, or who is told; 0: the client's own
 
   static constexpr u64 kEnd = ~u64{0};  // no session here, or it has ended

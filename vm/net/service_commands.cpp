@@ -155,12 +155,7 @@ Proposal Service::read_command() {
       if (output.max_candidates && command.count > *output.max_candidates)
         throw Refusal("output " + output.name + " is opened for at most " + std::to_string(*output.max_candidates) +
                       " candidates a step, not " + std::to_string(command.count));
-      if (const auto kept = engine_.missing(command.output, command.at))
-        throw Refusal("output " + output.name + " reads " + program.values[*kept].name +
-                      ", which no step has made yet: ask for the output that is kept as it first");
-      if (const std::size_t last = program.last_place(output); command.at > last)
-        throw Refusal("a step cannot begin at place " + std::to_string(command.at) + "; the last one is " +
-                      std::to_string(last));
+      if (const std::string why = engine_.refusal(command.output, command.at); !why.empty()) throw Refusal(why);
       const u64 count = checked_candidates(command);
       command.opened = opened_[command.output];
       check_budget(command);

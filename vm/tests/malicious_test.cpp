@@ -37,7 +37,7 @@ std::vector<u8> view(const Protocol& protocol, const Words& z, int liar) {
 
 // A series of a phase, products, a reshare: every message of a lane is compared with something.
 const char* const kCompared =
-    "secfwt-program 3\n"
+    "secfwt-program 4\n"
     "fit 0 k=16 fc=13 fa=13 ring=64 const=0.5 m=1,3 re=1,0 im=0,0.5\n"
     "v 0 candidate rep 64 400 candidate - name=z\n"
     "v 1 candidate rep 26 400 fourier 0 fit=0 group=0\n"
@@ -48,7 +48,7 @@ const char* const kCompared =
 
 // An opened truncation: every message is, but for HELPER's part of the table's entry 0.
 const char* const kOpened =
-    "secfwt-program 3\n"
+    "secfwt-program 4\n"
     "v 0 candidate rep 13 400 candidate - name=z\n"
     "v 1 candidate add 26 400 mul 0,0\n"
     "v 2 candidate rep 13 400 trunc 1 shift=13 rounds=2 group=0\n"

@@ -574,7 +574,7 @@ TEST(what_an_opened_truncation_tells_is_uniform_as_a_whole) {
 
 TEST(engine_runs_stages_and_tiles) {
   const std::string text =
-      "secfwt-program 3\n"
+      "secfwt-program 4\n"
       "v 0 setup rep 8 4x3 weight - name=w\n"
       "v 1 example rep 8 5x4 example - name=x\n"
       "v 2 candidate rep 8 4 candidate - name=z\n"
@@ -652,7 +652,7 @@ TEST(tiles_are_few_in_every_lane_and_hold_no_more_than_they_may) {
 
 TEST(engine_deals_ahead_while_it_runs_and_between_steps) {
   const Program program = parse_program(
-      "secfwt-program 3\n"
+      "secfwt-program 4\n"
       "fit 0 k=16 fc=13 fa=13 ring=32 const=0.5 m=1,3 re=1,0 im=0,0.5\n"
       "v 0 candidate rep 64 3000 candidate - name=z\n"
       "v 1 example rep 64 3000 example - name=x\n"
@@ -697,7 +697,7 @@ TEST(engine_deals_ahead_while_it_runs_and_between_steps) {
 TEST(results_are_masked_by_a_fresh_share_of_zero) {
   const std::size_t n = 8192;
   const Program program = parse_program(
-      "secfwt-program 3\n"
+      "secfwt-program 4\n"
       "v 0 candidate rep 0 8192 candidate - name=z\n"
       "v 1 candidate rep 0 8192 add 0,0\n"
       "out double 1\n"
@@ -750,7 +750,7 @@ TEST(lanes_have_keys_of_their_own) {
 TEST(program_errors_name_the_line) {
   const auto message = [](const std::string& body) -> std::string {
     try {
-      parse_program("secfwt-program 3\n" + body);
+      parse_program("secfwt-program 4\n" + body);
       return "";
     } catch (const ProgramError& error) {
       return error.what();

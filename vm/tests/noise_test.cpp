@@ -113,7 +113,7 @@ constexpr std::size_t n = 4096;
 constexpr double deviation = 1000;
 // n numbers doubled, with noise of that deviation and without.
 const char* const kDoubled =
-    "secfwt-program 3\n"
+    "secfwt-program 4\n"
     "v 0 candidate rep 0 4096 candidate - name=z ring=40\n"
     "v 1 candidate rep 0 4096 add 0,0\n"
     "out noised 1 ring=40 noise=1000\n"
@@ -143,7 +143,7 @@ TEST(no_party_takes_away_the_noise_of_another) {
 // The same of a sum over two owners' examples: what one party adds is there once, however many sets are in it.
 TEST(a_sum_over_owners_has_noise_of_every_party_once) {
   const Program program = parse_program(
-      "secfwt-program 3\n"
+      "secfwt-program 4\n"
       "v 0 example rep 0 4096 example - name=x ring=40\n"
       "v 1 candidate rep 0 4096 candidate - name=z ring=40\n"
       "v 2 pair rep 0 4096 add 0,1\n"

@@ -110,7 +110,7 @@ TEST(owners_that_hang_up_or_speak_are_gone) {
 
 TEST(sets_side_by_side_are_cut_as_one) {
   const Program program = parse_program(
-      "secfwt-program 3\n"
+      "secfwt-program 4\n"
       "v 0 example rep 8 3 example - name=x ring=13\n"
       "v 1 candidate rep 8 3 candidate - name=z ring=13\n"
       "v 2 pair rep 8 3 add 0,1\n"

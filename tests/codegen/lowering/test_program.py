@@ -270,7 +270,7 @@ def test_text_is_deterministic_and_round_trips() -> None:
     first, second = (toy("prototypes") for _ in range(2))
     text = program_text(first.ring)
     assert text == program_text(second.ring)
-    assert text.startswith("secfwt-program 3\n")
+    assert text.startswith("secfwt-program 4\n")
     assert text.endswith("end\n")
     assert text.count("\nv ") == len(first.ring.values)
 

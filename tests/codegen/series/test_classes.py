@@ -46,6 +46,14 @@ def test_neurons_that_all_go_far_are_one_class() -> None:
     assert (only.size, only.width) == (INNER, 7.5)
 
 
+def test_neurons_may_all_do_with_less_than_the_layers_interval() -> None:
+    for reach in (np.full(INNER, 0.01), np.linspace(0.1, 3.0, INNER)):
+        neurons = classes("gelu", 12.0, reach)
+        assert all(each.size for each in neurons.classes)
+        assert sum(each.size for each in neurons.classes) == INNER
+        assert neurons.classes[-1].width < 7.5
+
+
 def test_a_few_neurons_are_no_class() -> None:
     reach = np.full(INNER, 12.0)
     reach[: LEAST // 2] = 0.5

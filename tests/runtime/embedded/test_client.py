@@ -528,7 +528,7 @@ def test_long_sequences_are_packed_like_short_ones():
 def test_a_program_is_read(tmp_path: Path):
     path = tmp_path / "program.txt"
     path.write_text(
-        "secfwt-program 3\nfit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1 re=-2.4 im=0\n# a comment\n"
+        "secfwt-program 4\nfit 0 k=16 fc=13 fa=13 ring=32 const=3.25 m=1 re=-2.4 im=0\n# a comment\n"
         "v 0 setup rep 48 4x3 weight - name=w ring=40\nv 1 example rep 16 3 example - ring=21 name=x\n"
         "v 2 candidate rep 12 2 candidate - name=z\nv 3 pair add 60 4 matmul 0,1 site=there\n"
         "out logits 3 ring=21 max_candidates=1\nout loss 2 noise=4096\nend\n"
@@ -548,12 +548,12 @@ def test_a_program_is_read(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "1: expected 'secfwt-program 3'"),
+        ("", "1: expected 'secfwt-program 4'"),
         ("secfwt-program 1\n", "1: expected"),
-        ("secfwt-program 3\nv 0 setup rep x 4 weight - name=w\n", "2: cannot read"),
-        ("secfwt-program 3\nv 0 setup rep 16 4 weight -\n", "2: cannot read"),
-        ("secfwt-program 3\nout loss 7\n", "2: cannot read"),
-        ("secfwt-program 3\nv 0\n", "2: cannot read"),
+        ("secfwt-program 4\nv 0 setup rep x 4 weight - name=w\n", "2: cannot read"),
+        ("secfwt-program 4\nv 0 setup rep 16 4 weight -\n", "2: cannot read"),
+        ("secfwt-program 4\nout loss 7\n", "2: cannot read"),
+        ("secfwt-program 4\nv 0\n", "2: cannot read"),
     ],
 )
 def test_a_file_that_is_no_program_is_refused(tmp_path: Path, text: str, message: str):

@@ -132,6 +132,29 @@ def test_prototypes_are_made_again_of_the_runs_shots(tmp_path: Path, asked: list
         assert "no such file" in gone.output
 
 
+@pytest.mark.parametrize("good", [4, 5])
+def test_prototypes_are_of_all_shots_whatever_dev_has(tmp_path: Path, good: int) -> None:
+    """A dev set of other size, with labels in the proportions of the training set and in others."""
+    model, data = write_toy(tmp_path)
+    lines, dev = data.read_text().splitlines(), tmp_path / "dev.jsonl"
+    dev.write_text("\n".join(lines[-2 * good :: 2] + lines[-7::2]) + "\n")
+    test = tmp_path / "test.jsonl"
+    test.write_text("\n".join(lines[8:12]) + "\n")
+    data.write_text("\n".join(lines[:6]) + "\n")
+    done = tune(
+        "--model", model, "--data", data, "--dev", dev, "--test", test, *BASE, "--k-shot", 0, "--budget", 8,
+        "--run", tmp_path / "run", "--prototype-shots", 4,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    before = opened(tmp_path / "run")
+    (tmp_path / "run" / "opened.jsonl").unlink()
+    assert evaluate("--run", tmp_path / "run", "--prompt", "both").exit_code == 0
+    after = opened(tmp_path / "run")
+    assert before.keys() == after.keys()
+    for row, logits in before.items():
+        assert after[row] == pytest.approx(logits, abs=1e-6)
+
+
 def test_what_was_opened_is_not_opened_again(finished: Path, tmp_path: Path, asked: list[int]) -> None:
     new = write_texts(tmp_path / "new.csv", [*TEXTS, *TEXTS])
     first = predict("--run", finished, "--data", new)

@@ -13,6 +13,7 @@ from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.hub.tokenizer import following_ids, load_tokenizer
 from secfwt.codegen.model.compatibility import choose_shots
 from secfwt.runtime.tuning.model import load_model
+from secfwt.runtime.tuning.objective import PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.session import own_options
 
@@ -72,7 +73,7 @@ def test_a_decoders_prompt_stands_where_it_does_well(
 
 
 @pytest.mark.parametrize(
-    ("given", "weight"), [({}, 4.0), ({"prototype_shots": 0.0}, 0.0), ({"prototype_shots": 9.0}, 9.0)]
+    ("given", "weight"), [({}, 4.0), *(({"prototype_shots": most}, most) for most in (0.0, 0.5, 9.0))]
 )
 @pytest.mark.parametrize("head", ["prototypes", "words"])
 def test_shots_take_part_in_label_texts_and_words(
@@ -83,7 +84,7 @@ def test_shots_take_part_in_label_texts_and_words(
     else:
         save_sentence_transformer(tmp_path, "bert")
     model = load_model(TuneOptions(model=str(tmp_path), **(OPTIONS | {"sequence_length": 8} | given)), LABELS)
-    assert model.options.prototype_shots == weight
+    assert model.options.prototype_shots == PromptSpace(model.plan, 1.0).most_shots == weight
     asked = model.options if given else replace(model.options, prototype_shots=None)
     assert choose_shots(model.spec, asked, kept=False).prototype_shots == (weight if given else 0.0)
     start = replace(asked, prompt_at="start")
