@@ -267,11 +267,8 @@ def described(task: Task, settings: dict[str, object]) -> str:
 
 
 def serves(method: Method, task: Task) -> bool:
-    """Whether a method is for the task's model: random features are for MiniLM, which has an adapter; what shots are
-    worth to a decoder in the clear, without a search, `prototypes` says."""
-    if method.attention == "rfa":
-        return task.adapted and not task.package
-    return not task.package or not method.shots_alone or method.engine == "parties"
+    """Whether a method is for the task's model: random features are for MiniLM, which has an adapter."""
+    return method.attention == "softmax" or (task.adapted and not task.package)
 
 
 def adapter_hash(method: Method) -> str:
