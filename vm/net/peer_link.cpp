@@ -182,15 +182,16 @@ bool PeerLink::write_some() {
   return true;
 }
 
-// The same. A peer that can no longer be written to may have said that its operator ended it.
+// The same. A peer that can no longer be written to may have said before that it goes, or that its operator ended it:
+// then it is not the one that was lost.
 bool PeerLink::write_or_hear() {
   try {
     return write_some();
   } catch (const ConnectionLost&) {
     try {
       while (read_some()) continue;
-    } catch (const ConnectionLost&) {
-      if (dismissed_) throw;
+    } catch (const ConnectionLost& heard) {
+      if (dismissed_ || heard.how == How::goodbye) throw;
     }
     throw;
   }

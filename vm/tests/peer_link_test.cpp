@@ -63,6 +63,16 @@ TEST(the_dealer_learns_that_its_peer_has_left) {
   CHECK_EQ(heard, std::string("party 1 is gone: it closed the connection"));
 }
 
+// Its socket is closed by the time something is written to it: that is no loss, the goodbye is there to read.
+TEST(a_peer_that_has_left_is_not_lost_when_it_is_written_to) {
+  for (int i = 0; i < 20; ++i) {
+    Ends ends;
+    const std::string heard = heard_by_the_dealer(ends, [&] { ends.peer->finish(), ends.peer.reset(); });
+    CHECK_EQ(heard, std::string("party 1 is gone: it closed the connection"));
+    CHECK(ends.group.lost.empty());
+  }
+}
+
 TEST(the_dealer_learns_that_its_peer_was_lost) {
   Ends ends;
   const std::string heard = heard_by_the_dealer(ends, [&] { ends.peer.reset(); });
