@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,9 @@ def measured(
     )
 
 
+@cache
 def commit() -> str:
-    """Short hash of the checkout, with a plus where its code has changes."""
+    """Short hash of the checkout, with a plus where its code has changes; as it was when first asked for."""
     head = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "-uno", "--", ":(top)", ":(top,exclude)docs", f":(exclude){RESULTS.name}")
     return head + ("+" if changed else "")

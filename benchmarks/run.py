@@ -40,6 +40,8 @@ from importlib import import_module
 
 from secfwt.codegen.commandline.ending import exit_codes
 
+from rows import commit
+
 COMMANDS = {
     "layer": "performance.sweeps",
     "forward": "performance.sweeps",
@@ -91,6 +93,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     options = parsed()
+    commit()  # of what is loaded now, whatever the checkout has when a row is done
     with exit_codes():
         options.main(options)
 
