@@ -70,6 +70,13 @@ def _steps(options: SearchOptions, done: int | None, weights: int = 0) -> list[t
     return steps
 
 
+def _kept(sizes: Mapping[str, int]) -> list[str]:
+    """The sets whose means a run with shots keeps, in turn: train's, and for the test set `Objective.keep_shots`'."""
+    if "test" not in sizes:
+        return ["train"]
+    return ["train", SHOTS] if SHOTS in sizes else ["train", "train", "dev"]
+
+
 HELD_BYTES = 1 << 27
 """That a party keeps for examples of the test set where the training set, in whose place they stand, took less."""
 
@@ -117,12 +124,10 @@ def expected(compiled: Compiled, sizes: Mapping[str, int], options: SearchOption
     ring = compiled.ring
     cost = stage_cost(ring, Stage.SETUP, 1) + stage_cost(ring, Stage.EXAMPLE, sum(sizes.values()))
     uploads = uploaded_bytes(ring, "weight") + sum(uploaded_bytes(ring, "example", size) for size in sizes.values())
-    weights = 0
-    if compiled.options.prototype_shots:
-        weights = len(SHOT_WEIGHTS)
-        in_the_end = (SHOTS,) if SHOTS in sizes else ("train", "dev")
-        for name in ("train", *(in_the_end if "test" in sizes else ())):  # whose means are kept, as a loss costs
-            cost += generation_cost(ring, 1, sizes[name])
+    shots = bool(compiled.options.prototype_shots)
+    for name in _kept(sizes) if shots else ():
+        cost += generation_cost(ring, 1, sizes[name])  # means cost about what a loss does
+    weights = len(SHOT_WEIGHTS) if shots else 0
     asked = [*_steps(options, None, weights), *([("test", 1)] * 2 if "test" in sizes else [])]
     asked += [("dev", 1)] * 2 if options.keep_beyond else []
     for (name, candidates), times in Counter(asked).items():

@@ -72,11 +72,11 @@ class Engine {
   // On the examples of several sets side by side; what is opened of single examples, and what is kept of them, is of
   // one set only. All `candidate` inputs in program order, each [count, shape]; none (0 candidates) for an output of
   // the example stage. `at`: the row that windows begin with, and that rows are appended to states from on; of an
-  // output that is kept 1 for the second part of a sum of two. Returns
-  // this party's additive share of the output, re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E,
-  // shape]. What stands above that ring is zero: the sum of whole words would say more than the output. With `noise`
-  // the share has this party's noise, which nobody else learns: not even a part of it leaves alone. Nothing is returned
-  // of an output that is kept: the value stays at the parties until it is made again or the weights change.
+  // output that is kept 1 for the second part of a sum of two. Returns this party's additive share of the output,
+  // re-randomised, in the output's ring: [C, shape], [C, E, shape] or [E, shape]. What stands above that ring is zero:
+  // the sum of whole words would say more than the output. With `noise` the share has this party's noise, which nobody
+  // else learns: not even a part of it leaves alone. Nothing is returned of an output that is kept: the value stays at
+  // the parties until it is made again or the weights change.
   // Throws std::invalid_argument when the output's max_candidates is exceeded, Divergence where another party holds
   // other values of what both have.
   Words step(const std::vector<u64>& ids, std::size_t candidates, std::size_t output, Shares inputs,
