@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from helpers.commands import Ended, run
 from helpers.toys import save_sentence_transformer
 from secfwt.runtime.commands.tune import main
@@ -53,6 +54,15 @@ def start(*arguments: object, generation: int = 1, budget: int = 40000) -> subpr
 def history(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "cost")} for line in lines]
+
+
+def assert_same_start(run: Path, other: Path, error: float) -> None:
+    """Losses without a prompt and of the first generation are the same in both. Behind that two candidates that are
+    near each other may change places, and the searches go other ways."""
+    found, expected = (json.loads((each / "result.json").read_text()) for each in (run, other))
+    for key in ("start_loss", "start_dev"):
+        assert found[key] == pytest.approx(expected[key], abs=error), key
+    assert history(run)[0]["losses"] == pytest.approx(history(other)[0]["losses"], abs=error)
 
 
 def ends_for_a_lost_party(process: subprocess.Popen[str], run: Path, seconds: float = 60) -> None:
