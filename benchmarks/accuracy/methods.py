@@ -18,12 +18,12 @@ from secfwt.runtime.data.splits import Splits
 from secfwt.runtime.engine import Engine, Floats
 from secfwt.runtime.progress import PlainDisplay
 from secfwt.runtime.tuning.engines import local_engine
-from secfwt.runtime.tuning.loop import tune, weight_of_shots
+from secfwt.runtime.tuning.loop import loss_without_prompt, tune, weight_of_shots
 from secfwt.runtime.tuning.model import EXAMPLES, Model, load_model
 from secfwt.runtime.tuning.objective import LabelledSet, Objective, PromptSpace
 from secfwt.runtime.tuning.options import TuneOptions
 from secfwt.runtime.tuning.run_folder import TuningRun
-from secfwt.runtime.tuning.session import asdict_sets, embed
+from secfwt.runtime.tuning.session import asdict_sets, embed, limits_of
 
 import rows as common
 from accuracy.clear import TorchEngine
@@ -119,7 +119,7 @@ def shots_row(task: Task, name: str, options: TuneOptions, settings: dict[str, o
     given = {"train": splits.train, "dev": splits.dev}
     sets = {part: embed(part, examples, model, options, SILENT) for part, examples in given.items()}
     space = PromptSpace(model.plan, options.alpha)
-    objective = Objective(engine, space, options.reveal, options.loss, options.margin, sets)
+    objective = objective_of(engine, model, options, space, sets)
     before = engine.cost().bytes_sent
     found = weighed(objective)
     megabytes = (engine.cost().bytes_sent - before) / 1e6
@@ -200,6 +200,14 @@ def opened(method: Method, model: Model, folder: Path) -> AbstractContextManager
     return nullcontext(TorchDecoder(model) if model.spec.causal else TorchEngine(model))
 
 
+def objective_of(
+    engine: Engine, model: Model, options: TuneOptions, space: PromptSpace, sets: dict[str, LabelledSet]
+) -> Objective:
+    """Losses as `tune.py` takes them: those that cannot be are refused."""
+    limits = limits_of(options, model)
+    return Objective(engine, space, options.reveal, options.loss, options.margin, sets, limits)
+
+
 def search(
     method: Method, engine: Engine, model: Model, options: TuneOptions, sets: dict[str, LabelledSet], folder: Path
 ) -> Found:
@@ -208,7 +216,7 @@ def search(
         return Found(np.zeros(0))
     space = PromptSpace(model.plan, options.alpha)
     labelled = {name: examples for name, examples in sets.items() if name != "test"}
-    objective = Objective(engine, space, options.reveal, options.loss, options.margin, labelled)
+    objective = objective_of(engine, model, options, space, labelled)
     if isinstance(engine, TorchEngine | TorchDecoder) and method.search == "gradient":
         return descend(objective, engine)
     run = TuningRun.create(folder, options.to_json(), {})
@@ -229,10 +237,12 @@ def weighed(objective: Objective) -> Found:
         objective.load(name)
     objective.keep("train")
     weight = weight_of_shots(objective, SILENT)
-    z = np.append(np.zeros(objective.space.dim), weight)
-    losses = objective.losses("dev", np.stack([objective.space.untuned, z]))
+    zero = np.zeros((1, objective.space.dim))
+    start = loss_without_prompt(objective, "dev", zero, SILENT)
+    objective.space.shots = weight
+    loss, dev = (loss_without_prompt(objective, name, zero, SILENT) for name in ("train", "dev"))
     objective.keep_shots()
-    return Found(z, start_dev=float(losses[0]), best_dev=float(losses[1]))
+    return Found(np.append(zero, weight), start_dev=start, best_loss=loss, best_dev=dev)
 
 
 def descend(objective: Objective, engine: TorchEngine | TorchDecoder) -> Found:

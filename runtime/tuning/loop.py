@@ -124,7 +124,7 @@ def _start(
 ) -> TuningState:
     zero = np.zeros((1, options.dim))
     objective.space.shots = shots = weight_of_shots(objective, display)
-    train, dev = (_without_prompt(objective, name, zero, display) for name in ("train", "dev"))
+    train, dev = (loss_without_prompt(objective, name, zero, display) for name in ("train", "dev"))
     state = TuningState(_search(options), zero[0], train, dev, best_dev=dev, best_train=train, shots=shots)
     account.book(UNTUNED_LOSSES, objective.engine.cost())
     _keep(state, objective, account)
@@ -152,8 +152,8 @@ def _keep(state: TuningState, objective: Objective, account: Account) -> None:
     state.cost, state.phases, state.opened = account.total, dict(account.phases), dict(objective.opened)
 
 
-def _without_prompt(objective: Objective, name: str, zero: Floats, display: Display) -> float:
-    """The loss of a set at z = 0. Raises SearchError where it cannot be: no search helps then."""
+def loss_without_prompt(objective: Objective, name: str, zero: Floats, display: Display) -> float:
+    """The loss of a loaded set at z = 0 `[1, d]`. Raises SearchError where it cannot be: no search helps then."""
     seen = objective.evaluate(name, zero)
     if seen.rejected:
         raise SearchError(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from secfwt.runtime.tuning.search import SearchError
 
 import run
 from accuracy import explore
 from accuracy import run as accuracy
+from accuracy.fixed import FixedPointEngine
 from accuracy.methods import METHODS, OPENED, measure
 from accuracy.table import f1, read
 from accuracy.tasks import Task, draw, draw_held_out
@@ -80,6 +82,15 @@ def test_every_method_makes_a_row(directory: Path, data: Path, name: str) -> Non
     if searched:
         assert row.best_loss < row.start_loss
         assert row.best_dev <= row.start_dev
+
+
+def test_shots_whose_losses_cannot_be_make_no_row(directory: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of texts that leave the calibrated ranges."""
+    losses = FixedPointEngine.losses
+    monkeypatch.setattr(FixedPointEngine, "losses", lambda self, name, z: losses(self, name, z) - 5)
+    name = "private shots, softmax, fixed-point oracle"
+    with pytest.raises(SearchError, match="the texts leave the ranges that the program was calibrated for"):
+        measure(TASK, name, 1, SETTINGS | {"model": str(directory)}, data)
 
 
 def test_private_row_is_the_clear_ones_up_to_fixed_point(directory: Path, data: Path) -> None:
