@@ -232,7 +232,8 @@ def search(
 
 
 def weighed(objective: Objective) -> Found:
-    """No prompt: shots in prototypes with the weight that tune.py chooses; in the end all of them, dev's too."""
+    """No prompt: shots in prototypes with the weight that tune.py chooses; in the end all of them, dev's too. Raises
+    SearchError where a loss cannot be one."""
     for name in ("train", "dev"):
         objective.load(name)
     objective.keep("train")
