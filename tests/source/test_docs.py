@@ -28,6 +28,8 @@ PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")]
 )
 COLUMNS = 100
+TABLE = ("| ", "|-")
+"""How lines of tables begin; one of text may begin with |z|."""
 FILE = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 """A name in code type that may be a file's."""
 BASES = ("", "vm", "mpc_programs", "docs")
@@ -47,7 +49,7 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         if line.lstrip().startswith("```"):
             code = not code
-        elif not code and not line.startswith(("|", "    ")):
+        elif not code and not line.startswith((*TABLE, "    ")):
             yield number, line
 
 
@@ -56,13 +58,17 @@ def running_text(page: Path) -> str:
     return " ".join(" ".join(line for _, line in prose(page)).split())
 
 
+def tables(page: Path) -> Iterator[list[list[str]]]:
+    """Every table's lines, as cells without code type and bold."""
+    for tabular, lines in groupby(page.read_text("utf-8").splitlines(), lambda line: line.startswith(TABLE)):
+        if tabular:
+            yield [[cell.strip(" `*") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
 def table(page: Path, *columns: str) -> list[dict[str, str]]:
     """Rows of all tables of a page that have these columns, by column; code type and bold are taken off."""
     rows = []
-    for tabular, lines in groupby(page.read_text("utf-8").splitlines(), lambda line: line.startswith("|")):
-        if not tabular:
-            continue
-        cells = [[cell.strip(" `*") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    for cells in tables(page):
         if set(columns) <= set(cells[0]):
             rows += [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
     assert rows, f"{page.name} has no table with the columns {', '.join(columns)}"
@@ -73,6 +79,16 @@ def table(page: Path, *columns: str) -> list[dict[str, str]]:
 def test_lines_fit(page: Path) -> None:
     long = [f"{page.name}:{n}: {len(line)}" for n, line in prose(page) if len(line) > COLUMNS and " " in line.strip()]
     assert not long, f"lines of more than {COLUMNS} columns:\n" + "\n".join(long)
+
+
+@every_page
+def test_tables_are_whole(page: Path) -> None:
+    """An empty line ends a table, and what follows it is shown as text."""
+    for head, *rows in tables(page):
+        line = rows[0] if rows else []
+        assert re.fullmatch("(:?-+:?)+", "".join(line)), f"{page.name}: no table begins at {head}"
+        uneven = [row for row in rows if len(row) != len(head)]
+        assert not uneven, f"{page.name}: {len(head)} columns, and rows {uneven}"
 
 
 @every_page
