@@ -103,23 +103,24 @@ def label_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
     return ids
 
 
-def following_ids(tokenizer: Tokenizer, words: Sequence[str], end: str = "") -> list[int]:
-    """The first token of every label word as it follows a template's `end`, which a decoder's label words are told
-    apart by: behind a space, unless the end has one. Raises `ProblemsFound` for words that begin alike."""
-    report = Report()
-    space = "" if begins_with_space(tokenizer) or end[-1:].isspace() else " "
-    encodings = [tokenizer.encode(f"{space}{word}", add_special_tokens=False) for word in words]
-    for word, encoding in zip(words, encodings, strict=True):
-        if not encoding.ids:
+def following_ids(tokenizer: Tokenizer, words: Sequence[str], space: str = " ") -> list[int]:
+    """The first token of every label word as it follows other text, which a decoder's label words are told apart by;
+    `space`: what stands between. Raises `ProblemsFound` for words that begin alike."""
+    report, firsts = Report(), []
+    for word in words:
+        ids = continued_ids(tokenizer, f"{space}{word}")
+        if not ids:
             report.error(f"label word {word!r} has no token")
-        elif len(encoding.ids) > 1:
-            note(f"label word {word!r} is {len(encoding.ids)} tokens: the first, {encoding.tokens[0]!r}, stands for it")
-    ids = [encoding.ids[0] for encoding in encodings if encoding.ids]
-    if not report.failed and len(set(ids)) != len(ids):
-        tokens = ", ".join(f"{word}: {e.tokens[0]}" for word, e in zip(words, encodings, strict=True))
+            continue
+        firsts.append(ids[0])
+        if len(ids) > 1:
+            first = tokenizer.id_to_token(ids[0])
+            note(f"label word {word!r} is {len(ids)} tokens: the first, {first!r}, stands for it")
+    if not report.failed and len(set(firsts)) != len(firsts):
+        tokens = ", ".join(f"{word}: {tokenizer.id_to_token(i)}" for word, i in zip(words, firsts, strict=True))
         report.error("label words begin with the same token", f"{tokens}. Give words that differ from the first on.")
     report.check()
-    return ids
+    return firsts
 
 
 def begins_with_space(tokenizer: Tokenizer) -> bool:

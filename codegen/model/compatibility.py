@@ -36,6 +36,12 @@ def check_fit(spec: ModelSpec, options: GenOptions) -> None:
         report.error("--chat is given, the model is an encoder", "Decoders have chat templates.")
     if options.prompt_at == "template" and not spec.causal:
         report.error("--prompt-at is template, the model is an encoder", "Accepted: end, behind row 0; start.")
+    if "{label}" in options.template and spec.head.kind not in ("causal_lm", "tokens"):
+        report.error(
+            f"--template is {options.template!r}, the head is {spec.head.kind}",
+            "It must hold {mask} where the label word stands." if spec.head.kind == "masked_lm" else
+            "No label word stands behind a text: leave {label} out, or give a decoder --label-words.",
+        )  # fmt: skip
     if options.prototype_shots and spec.head.kind not in SHOT_HEADS:
         report.error(
             f"--prototype-shots is {options.prototype_shots:g}, the head is {spec.head.kind}",

@@ -17,8 +17,9 @@ WeightsChoice = Literal["auto", "private", "base", "public"]
 LoraProducts = Literal["auto", "merged", "factored"]
 FeatureVariant = Literal["folded", "paper", "relu2"]
 """Feature maps φ of attention in linear order."""
-PLACEHOLDERS = {"{text}", "{text_b}", "{mask}"}
-"""What stands in a template for a text, for the second of a pair, and for the tokenizer's mask."""
+PLACEHOLDERS = ("{text}", "{text_b}", "{mask}", "{label}")
+"""What stands in a template for a text, for the second of a pair, for the tokenizer's mask, and for a label word that
+a decoder is asked for."""
 Place = Literal["start", "end", "template"]
 """Of a prompt: ahead of the text, behind it (of an encoder: behind row 0), or in a decoder template's end."""
 INITIAL_PROMPT = Option(
@@ -253,9 +254,11 @@ class GenOptions(ProgramOptions):
     template: Annotated[
         str,
         Option(
-            "How texts become model input, with {text}, {text_b}, {mask}.", LABELS, default="the tokenizer's own form"
+            "How texts become model input, with {text}, {text_b}, {mask}; for a decoder, {label} may end it: where the "
+            "label word stands.",
+            LABELS, default="the tokenizer's own form",
         ),
-    ] = ""
+    ] = ""  # fmt: skip
     temperature: Annotated[
         float,
         Option(
@@ -393,12 +396,16 @@ class GenOptions(ProgramOptions):
     def _check_template(self, report: Report) -> None:
         placeholders = re.findall(r"\{\w+\}", self.template)
         header = f"--template is {self.template!r}"
-        if unknown := sorted(set(placeholders) - PLACEHOLDERS):
-            report.error(f"{header}: {', '.join(unknown)} stands for nothing", "Accepted: {text}, {text_b}, {mask}.")
+        if unknown := sorted(set(placeholders).difference(PLACEHOLDERS)):
+            report.error(f"{header}: {', '.join(unknown)} stands for nothing", f"Accepted: {', '.join(PLACEHOLDERS)}.")
         elif self.template and "{text}" not in placeholders:
             report.error(header, "It must hold {text}: every example would be the same.")
         elif placeholders.count("{mask}") > 1:
             report.error(f"{header}: it holds {{mask}} more than once", "One masked word decides on the label.")
+        elif "{label}" in self.template.removesuffix("{label}"):
+            report.error(f"{header}: {{label}} is not its end", "No label word is told from what stands behind it.")
+        elif "{label}" in placeholders and self.chat:
+            report.error(f"{header}, --chat is given", "The answer follows the user's message: leave {label} out.")
 
     def in_the_clear(self, **changed: Any) -> GenOptions:
         """Those of a pass through the model's layers in the clear: without a prompt, losses, limits and secrets."""

@@ -30,7 +30,7 @@ from .embed import Embedder, Settings, embedding_tables
 from .first_token import first_token, sink_weights
 from .frozen import FrozenLayers
 from .peft import check_place, from_words, read_prompt
-from .sequences import Layout, in_template, template_end
+from .sequences import Layout, before_label, in_template, template_end
 
 PROBES = (
     "The committee met on Tuesday to discuss the budget for the coming year.",
@@ -136,7 +136,7 @@ def _label_ids(tokenizer: Tokenizer, spec: ModelSpec, options: GenOptions) -> li
     if spec.head.kind == "masked_lm":
         return label_token_ids(tokenizer, options.label_words)
     if spec.head.kind == "causal_lm":
-        return following_ids(tokenizer, options.label_words, template_end(options.template))
+        return following_ids(tokenizer, options.label_words, before_label(options.template)[1])
     return []
 
 

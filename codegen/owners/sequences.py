@@ -69,9 +69,18 @@ class Layout:
         return np.asarray(x - x.mean(axis=-1, keepdims=True) if self.centred else x)
 
 
+def before_label(template: str) -> tuple[str, str]:
+    """What of a template is read, and what of the text up to the label word belongs to that word's first token: a space
+    as a rule, none where the template ends in a space or a line break, and what stands there where `{label}` does."""
+    read, marked, _ = template.partition("{label}")
+    if not marked:
+        return read, "" if read[-1:].isspace() else " "
+    return (read[:-1], " ") if read.endswith(" ") else (read, "")
+
+
 def template_end(template: str) -> str:
-    """What a template has behind the last text."""
-    return PLACES.split(template)[-1] if template else ""
+    """What a template has behind the last text, as far as it is read."""
+    return PLACES.split(before_label(template)[0])[-1] if template else ""
 
 
 def bare_ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -90,7 +99,7 @@ class Tokens:
 def in_template(tokenizer: Tokenizer, template: str, parts: Sequence[str]) -> Tokens:
     """Tokens of a text or a pair in a template. Its end is tokenised by itself, so that it is the same in all."""
     end = template_end(template)
-    front = template.removesuffix(end) if end else template
+    front = before_label(template)[0].removesuffix(end)
     values = dict(zip(("{text}", "{text_b}"), parts, strict=False))
     text = "".join(values.get(piece, piece) for piece in PLACES.split(front or "{text}"))
     ids = bare_ids(tokenizer, text) + (continued_ids(tokenizer, end) if end else [])

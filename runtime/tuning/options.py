@@ -167,7 +167,11 @@ class TuneOptions(DataOptions, ProgramOptions):
     ] = 0.0  # fmt: skip
     template: Annotated[
         str,
-        Option("How a text becomes input, with {text} and {mask}.", LABELS, default="the tokenizer's own form"),
+        Option(
+            "How a text becomes input, with {text}, {text_b}, {mask}, {label}.",
+            LABELS,
+            default="the tokenizer's own form",
+        ),
     ] = ""
     label_texts: Annotated[
         tuple[str, ...],

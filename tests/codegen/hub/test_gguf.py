@@ -204,3 +204,5 @@ def test_a_text_that_follows_another_gets_no_space(pieces: tuple[sentencepiece.S
     for end in (" on Tuesday.\nSo it was the end", "\nSo it was the end", " the end"):
         assert whole[-len(continued_ids(tokenizer, end)) :] == continued_ids(tokenizer, end)
     assert following_ids(tokenizer, ["the", "a"]) == [processor.encode(word)[0] for word in ("the", "a")]
+    behind_a_line = processor.encode("\nthe")[len(processor.encode("\n")) :]
+    assert following_ids(tokenizer, ["the"], space="") == behind_a_line[:1]

@@ -63,6 +63,8 @@ def test_a_tokenizer_without_special_tokens(model: Path) -> None:
         ("it was very", "It must hold {text}"),
         ("{sentence} it was", "{sentence} stands for nothing"),
         ("{text} {mask} {mask}", "{mask} more than once"),
+        ("{text} {label}.", "{label} is not its end"),
+        ("{label}: {text} {label}", "{label} is not its end"),
     ],
 )
 def test_templates_without_their_placeholders(template: str, expected: str) -> None:
@@ -70,6 +72,14 @@ def test_templates_without_their_placeholders(template: str, expected: str) -> N
         GenOptions(template=template)
     assert f"--template is {template!r}" in str(found.value)
     assert expected in str(found.value)
+
+
+def test_a_label_word_where_none_stands(toys: Path) -> None:
+    template = {"template": "{text} {label}"}
+    assert "It must hold {mask} where the label word stands" in refusal(toys / "masked_lm", **MASKED | template)
+    assert "the head is classification" in refusal(toys / "classification", **template)
+    with pytest.raises(ProblemsFound, match=r"leave \{label\} out"):
+        GenOptions(**template, chat=True)
 
 
 def test_a_template_that_leaves_no_room(toys: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.toy_decoders import save_decoder
 from helpers.toys import save_sentence_transformer, save_toy
@@ -42,13 +43,19 @@ def test_a_decoder_keeps_its_own_head_unless_texts_are_given(
 def test_label_words_are_the_tokens_that_follow_the_template(tmp_path: Path) -> None:
     save_decoder(tmp_path, "llama", "causal_lm")
     tokenizer = load_tokenizer(tmp_path)
-    spaced, bare = (following_ids(tokenizer, ["good", "bad"], end) for end in (" So it is", " So it is "))
+    spaced, bare = (following_ids(tokenizer, ["good", "bad"], space) for space in (" ", ""))
     assert [tokenizer.id_to_token(i) for i in spaced] == ["Ġgood", "Ġbad"]
     assert [tokenizer.id_to_token(i) for i in bare] == ["g", "b"]
     model = load_model(TuneOptions(model=str(tmp_path), template="{text} So", **OPTIONS), LABELS)
     assert model.weights is not None
     words = model.weights["embeddings.word"]
     assert (model.weights["head.out.weight"] == words[[spaced[1], spaced[0]]]).all()
+    for template, first in (("{text} So {label}", spaced), ("{text} So{label}", bare)):
+        placed = load_model(TuneOptions(model=str(tmp_path), template=template, **OPTIONS), LABELS)
+        assert placed.weights is not None
+        assert (placed.weights["head.out.weight"] == words[[first[1], first[0]]]).all()
+        read, expected = (each.embedder.encode(["a film"])[0]["x"] for each in (placed, model))
+        np.testing.assert_array_equal(read, expected)
     with pytest.raises(ProblemsFound, match="label words begin with the same token"):
         load_model(TuneOptions(model=str(tmp_path), **OPTIONS), ["World", "Sports"])
 
