@@ -105,12 +105,17 @@ def scores(query, key, heads, groups):
 
 def up_to_own(blocks, rows, tokens):
     """Offsets in `[blocks, rows, tokens]` of what the last `rows` of `tokens` see: those before them and themselves."""
-    parts = []
-    for row in range(rows):
-        count = tokens - rows + row + 1
+    counts = range(tokens - rows + 1, tokens + 1)
+    # Side by side in memory: concatenated in a register, the compiler would treat every element by itself.
+    offsets = scratch((blocks * sum(counts),), regint)
+    base = 0
+    for row, count in enumerate(counts):
         size = blocks * count
-        parts.append(regint.inc(size, row * tokens, rows * tokens, count) + regint.inc(size, 0, 1, 1, count))
-    return regint.concat(parts)
+        of_row = regint.inc(size, row * tokens, rows * tokens, count) + regint.inc(size, 0, 1, 1, count)
+        offsets.assign_vector(of_row, base)
+        base += size
+    break_point()
+    return offsets.get_vector()
 
 
 def per_score(x, batch, tokens):
