@@ -88,6 +88,18 @@ SMOLLM2_SST_2_WORD = replace(
     settings=DECODER | {"template": "Movie review: {text}\nIn one word, the movie is", "n_prompt_tokens": 8},
 )  # fmt: skip
 """The template and label words that were best of those tried on rows of the training file (docs/accuracy.md)."""
+SMOLLM2_AG_NEWS_CHAT = replace(
+    SMOLLM2_AG_NEWS, name="AG News, SmolLM2, by chat", sequence_length=128,
+    settings=DECODER | {
+        "template": "News: {text}\nWhat is the topic of this news: World, Sports, Business or Technology?", "chat": True,
+    },
+)  # fmt: skip
+SMOLLM2_SST_2_CHAT = replace(
+    SMOLLM2_SST_2, name="SST-2, SmolLM2, by chat", sequence_length=128,
+    label_words={"positive": "Positive", "negative": "Negative"},
+    settings=DECODER | {"template": "Review: {text}\nIs this review positive or negative?", "chat": True},
+)  # fmt: skip
+"""As messages in the model's chat template."""
 MRPC = Task(
     "MRPC", "mrpc", first_row=0, tested=1000, sequence_length=64, text_column="sentence1,sentence2",
     label_texts={
@@ -99,6 +111,7 @@ MRPC = Task(
 TASKS = {
     "ag_news": AG_NEWS, "sst2": SST_2, "mrpc": MRPC,
     "smollm2_ag_news": SMOLLM2_AG_NEWS, "smollm2_sst2": SMOLLM2_SST_2, "smollm2_sst2_word": SMOLLM2_SST_2_WORD,
+    "smollm2_ag_news_chat": SMOLLM2_AG_NEWS_CHAT, "smollm2_sst2_chat": SMOLLM2_SST_2_CHAT,
 }  # fmt: skip
 """By the names that the command takes."""
 
