@@ -91,7 +91,8 @@ SMOLLM2_SST_2_WORD = replace(
 SMOLLM2_AG_NEWS_CHAT = replace(
     SMOLLM2_AG_NEWS, name="AG News, SmolLM2, by chat", sequence_length=128,
     settings=DECODER | {
-        "template": "News: {text}\nWhat is the topic of this news: World, Sports, Business or Technology?", "chat": True,
+        "chat": True,
+        "template": "News: {text}\nWhat is the topic of this news: World, Sports, Business or Technology?",
     },
 )  # fmt: skip
 SMOLLM2_SST_2_CHAT = replace(
