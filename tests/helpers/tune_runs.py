@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from helpers.commands import Ended, run
 from helpers.toys import save_sentence_transformer
+from numpy.typing import NDArray
+from rich.console import Console
+from secfwt.codegen.plan.oracle import run_plan
 from secfwt.runtime.commands.tune import main
+from secfwt.runtime.progress import make_display
+from secfwt.runtime.tuning.model import load_model
+from secfwt.runtime.tuning.objective import PromptSpace
+from secfwt.runtime.tuning.options import resumed_options
+from secfwt.runtime.tuning.session import embed, load_splits
 
 BASE = ["--engine", "clear", "--k-shot", "2", "--prompt-layer", "1", "--popsize", "4", "--intrinsic-dim", "6"]
 BASE += ["--attention", "rfa", "--sequence-length", "12", "--n-prompt-tokens", "2", "--eval-every", "1"]
@@ -56,13 +64,27 @@ def history(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k not in ("seconds", "cost")} for line in lines]
 
 
-def assert_same_start(run: Path, other: Path, error: float) -> None:
-    """Losses without a prompt and of the first generation are the same in both. Behind that two candidates that are
-    near each other may change places, and the searches go other ways."""
-    found, expected = (json.loads((each / "result.json").read_text()) for each in (run, other))
+def assert_same_losses(run: Path, clear: Path, error: float) -> None:
+    """Losses without a prompt, of the first generation and under the prompt that was found are those in the clear.
+    Behind the first generation two candidates that are near each other may change places, and the searches go other
+    ways."""
+    found, expected = (json.loads((each / "result.json").read_text()) for each in (run, clear))
     for key in ("start_loss", "start_dev"):
         assert found[key] == pytest.approx(expected[key], abs=error), key
-    assert history(run)[0]["losses"] == pytest.approx(history(other)[0]["losses"], abs=error)
+    assert history(run)[0]["losses"] == pytest.approx(history(clear)[0]["losses"], abs=error)
+    z = np.load(run / "prompt.npz")["z"]
+    assert found["best_dev"] == pytest.approx(dev_loss(expected["options"], z), abs=error)
+
+
+def dev_loss(stored: dict[str, Any], z: NDArray[np.float64]) -> float:
+    """What the oracle says of the dev set of a run with these options, under a prompt."""
+    options = resumed_options(stored, {})
+    splits = load_splits(options)
+    model = load_model(options, splits.labels)
+    assert model.weights is not None
+    dev = embed("dev", splits.dev, model, options, make_display(Console(quiet=True)))
+    given = {"z": PromptSpace(model.plan, options.alpha).coordinates(z)[None]}
+    return float(run_plan(model.plan, model.weights, dev.batch.inputs | given)["loss"][0])
 
 
 def ends_for_a_lost_party(process: subprocess.Popen[str], run: Path, seconds: float = 60) -> None:

@@ -18,7 +18,7 @@ from typing import IO
 
 import pytest
 from helpers.mpspdz_local import installation
-from helpers.tune_runs import BASE, assert_same_start, ends_for_a_lost_party, goes_on, start, tune, write_toy
+from helpers.tune_runs import BASE, assert_same_losses, ends_for_a_lost_party, goes_on, start, tune, write_toy
 from secfwt.codegen.bundle import generate
 from secfwt.codegen.commandline.problems import ProblemsFound
 from secfwt.codegen.model.options import GenOptions
@@ -120,7 +120,7 @@ def test_every_role_is_a_command(tmp_path: Path, folder: Path, parties: list[sub
         assert "what the parties sent is in their own logs" in outcome.output
         wait_for_end(folder, session)
     assert engine_of(tmp_path / "first") == "mp-spdz (ring)"
-    assert_same_start(tmp_path / "first", tmp_path / "clear", 0.01)
+    assert_same_losses(tmp_path / "first", tmp_path / "clear", 0.01)
     for party in parties:
         party.terminate()
         assert party.wait(timeout=WAIT) == 128 + signal.SIGTERM
@@ -153,7 +153,7 @@ def test_two_groups_share_a_run_and_one_goes_on_alone(
     alone = ["--model", folder / "model", *BASE, "--prototype-shots", 0]
     assert tune(*alone, *data, "--budget", 16, "--run", tmp_path / "clear").exit_code == 0
     assert engine_of(tmp_path / "run") == "mp-spdz (ring), 2 groups of parties"
-    assert_same_start(tmp_path / "run", tmp_path / "clear", 0.01)
+    assert_same_losses(tmp_path / "run", tmp_path / "clear", 0.01)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from helpers.commands import run
 from helpers.mpspdz_local import OTHERS, Toy, installation
-from helpers.tune_runs import BASE, assert_same_start, ends_for_a_lost_party, goes_on, start, tune, write_toy
+from helpers.tune_runs import BASE, assert_same_losses, ends_for_a_lost_party, goes_on, start, tune, write_toy
 from rich.console import Console
 from secfwt.codegen.mpspdz.calls import translate
 from secfwt.codegen.mpspdz.options import MpSpdzOptions
@@ -157,7 +157,7 @@ def test_tune(tmp_path: Path, films: list[object], weights: str) -> None:
     assert result["engine"] == "mp-spdz (ring)"
     assert result["private"] is True
     assert result["cost"]["bytes_sent"] > 0
-    assert_same_start(tmp_path / "run", tmp_path / "clear", 0.01)
+    assert_same_losses(tmp_path / "run", tmp_path / "clear", 0.01)
     if weights == "private":
         shutil.copy(tmp_path / "run" / "prompt.npz", tmp_path / "clear")
         said, expected = (predicted(tmp_path / name) for name in ("run", "clear"))
@@ -175,7 +175,7 @@ def test_tune_calibrates_softmax(tmp_path: Path, films: list[object]) -> None:
     starts = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("mp-spdz", "clear")]
     for key in ("start_loss", "start_dev"):
         assert starts[0][key] == pytest.approx(starts[1][key], abs=2 * ERROR), key
-    assert_same_start(tmp_path / "mp-spdz", tmp_path / "clear", 0.03)
+    assert_same_losses(tmp_path / "mp-spdz", tmp_path / "clear", 0.03)
 
 
 def parties_of(run: Path) -> list[psutil.Process]:
