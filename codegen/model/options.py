@@ -26,6 +26,11 @@ INITIAL_PROMPT = Option(
     "Prompt of PEFT's prompt tuning that the search begins from, with --prompt-at start.", MODEL, metavar="DIR",
     path=True, default="separators",
 )  # fmt: skip
+TEMPLATE = Option(
+    "How texts become model input, with {text}, {text_b}, {mask}; for a decoder, {label} may end it: where the label "
+    "word stands.",
+    LABELS, default="the tokenizer's own form",
+)  # fmt: skip
 LORA = Option(
     "LoRA adapter of PEFT's: the model owner's secret. What it is an adapter of is public (--weights says otherwise).",
     MODEL, metavar="DIR", path=True,
@@ -251,14 +256,7 @@ class GenOptions(ProgramOptions):
     label_texts: Annotated[
         tuple[str, ...], Option("Prototype head: one text per label, separated by '|'.", LABELS, separator="|")
     ] = ()
-    template: Annotated[
-        str,
-        Option(
-            "How texts become model input, with {text}, {text_b}, {mask}; for a decoder, {label} may end it: where the "
-            "label word stands.",
-            LABELS, default="the tokenizer's own form",
-        ),
-    ] = ""  # fmt: skip
+    template: Annotated[str, TEMPLATE] = ""
     temperature: Annotated[
         float,
         Option(

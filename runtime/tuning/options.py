@@ -23,6 +23,7 @@ from ...codegen.model.options import (
     INITIAL_PROMPT,
     LORA,
     SHOTS,
+    TEMPLATE,
     AttentionChoice,
     GenOptions,
     ProgramOptions,
@@ -165,14 +166,7 @@ class TuneOptions(DataOptions, ProgramOptions):
             SEARCH, at_least=0, at_most=100,
         ),
     ] = 0.0  # fmt: skip
-    template: Annotated[
-        str,
-        Option(
-            "How a text becomes input, with {text}, {text_b}, {mask}, {label}.",
-            LABELS,
-            default="the tokenizer's own form",
-        ),
-    ] = ""
+    template: Annotated[str, TEMPLATE] = ""
     label_texts: Annotated[
         tuple[str, ...],
         Option(

@@ -50,12 +50,13 @@ def test_label_words_are_the_tokens_that_follow_the_template(tmp_path: Path) -> 
     assert model.weights is not None
     words = model.weights["embeddings.word"]
     assert (model.weights["head.out.weight"] == words[[spaced[1], spaced[0]]]).all()
-    for template, first in (("{text} So {label}", spaced), ("{text} So{label}", bare)):
+    for template, first in (("{text} So ", bare), ("{text} So {label}", spaced), ("{text} So{label}", bare)):
         placed = load_model(TuneOptions(model=str(tmp_path), template=template, **OPTIONS), LABELS)
         assert placed.weights is not None
         assert (placed.weights["head.out.weight"] == words[[first[1], first[0]]]).all()
-        read, expected = (each.embedder.encode(["a film"])[0]["x"] for each in (placed, model))
-        np.testing.assert_array_equal(read, expected)
+        if "{label}" in template:
+            read, expected = (each.embedder.encode(["a film"])[0]["x"] for each in (placed, model))
+            np.testing.assert_array_equal(read, expected)
     with pytest.raises(ProblemsFound, match="label words begin with the same token"):
         load_model(TuneOptions(model=str(tmp_path), **OPTIONS), ["World", "Sports"])
 
